@@ -1,0 +1,156 @@
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::SocketAddr as UnixAddr;
+use std::path::{Path, PathBuf};
+
+use socket2::SockAddr;
+
+/// The address of one end of a connection, or of a datagram's sender, in any family.
+///
+/// Handlers see one type whatever the server listens on. It prints as people write it
+/// (`127.0.0.1:80`, `[::1]:80`, `/run/app.sock`, `@abstract`), and it connects:
+/// `TcpStream::connect(server.server_address())` works.
+///
+/// ```
+/// use socketserver::Address;
+///
+/// let address = Address::from(([127, 0, 0, 1], 80));
+/// assert_eq!(address.port(), Some(80));
+/// assert_eq!(address.to_string(), "127.0.0.1:80");
+/// ```
+#[doc(alias = "client_address")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Address {
+    /// An IPv4 or IPv6 address with its port.
+    Ip(SocketAddr),
+    /// A Unix socket's path.
+    Path(PathBuf),
+    /// A Linux abstract name, without its leading zero byte.
+    Abstract(Vec<u8>),
+    /// A Unix socket that was never bound, as most clients' are. Nothing can be sent to it by
+    /// address.
+    Unnamed,
+}
+
+impl Address {
+    /// The IP address with its port; `None` for Unix sockets.
+    pub fn socket_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Address::Ip(address) => Some(*address),
+            _ => None,
+        }
+    }
+
+    /// The IP address; `None` for Unix sockets. An IPv4 client of a dual-stack server shows as
+    /// IPv4.
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.socket_addr()
+            .map(|address| address.ip().to_canonical())
+    }
+
+    /// The port; `None` for Unix sockets.
+    pub fn port(&self) -> Option<u16> {
+        self.socket_addr().map(|address| address.port())
+    }
+
+    /// The path; `None` for anything but a Unix socket with a path.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Address::Path(path) => Some(path),
+            _ => None,
+        }
+    }
+
+    /// The form the system calls take.
+    pub(crate) fn to_sock_addr(&self) -> io::Result<SockAddr> {
+        match self {
+            Address::Ip(address) => Ok(SockAddr::from(*address)),
+            Address::Path(path) => SockAddr::unix(path),
+            Address::Abstract(name) => {
+                let mut raw = vec![0];
+                raw.extend_from_slice(name);
+                SockAddr::unix(std::ffi::OsStr::from_bytes(&raw))
+            }
+            Address::Unnamed => Err(io::Error::new(
+                io::ErrorKind::AddrNotAvailable,
+                "the peer's socket has no name, so nothing can be sent to it by address",
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Ip(address) => address.fmt(f),
+            Address::Path(path) => path.display().fmt(f),
+            Address::Abstract(name) => write!(f, "@{}", name.escape_ascii()),
+            Address::Unnamed => f.write_str("(unnamed)"),
+        }
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Address::Ip(address)
+    }
+}
+
+impl<I: Into<IpAddr>> From<(I, u16)> for Address {
+    fn from(address: (I, u16)) -> Self {
+        Address::Ip(address.into())
+    }
+}
+
+impl From<UnixAddr> for Address {
+    fn from(address: UnixAddr) -> Self {
+        if let Some(path) = address.as_pathname() {
+            return Address::Path(path.to_owned());
+        }
+        abstract_name(&address).map_or(Address::Unnamed, |name| Address::Abstract(name.to_owned()))
+    }
+}
+
+impl From<SockAddr> for Address {
+    fn from(address: SockAddr) -> Self {
+        match address.as_socket() {
+            Some(address) => Address::Ip(address),
+            None => address.as_unix().map_or(Address::Unnamed, Address::from),
+        }
+    }
+}
+
+impl PartialEq<SocketAddr> for Address {
+    fn eq(&self, other: &SocketAddr) -> bool {
+        self.socket_addr() == Some(*other)
+    }
+}
+
+/// So that an `Address` can be connected to. Fails with `InvalidInput` for a Unix socket's.
+impl ToSocketAddrs for Address {
+    type Iter = std::option::IntoIter<SocketAddr>;
+
+    fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
+        match self {
+            Address::Ip(address) => Ok(Some(*address).into_iter()),
+            other => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("{other} is a Unix socket's address, not an IP address"),
+            )),
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn abstract_name(address: &UnixAddr) -> Option<&[u8]> {
+    use std::os::linux::net::SocketAddrExt;
+    address.as_abstract_name()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn abstract_name(_: &UnixAddr) -> Option<&[u8]> {
+    None
+}

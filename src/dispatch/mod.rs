@@ -1,0 +1,113 @@
+//! Where a request runs: Python's mix-in classes.
+//!
+//! | | [`Inline`] | [`ThreadPool`] |
+//! |---|---|---|
+//! | Python | no mix-in | `ThreadingMixIn` |
+//! | servers | `TcpServer`, `UdpServer`, … | `ThreadingTcpServer`, `ThreadingUdpServer`, … |
+//! | runs requests | one after the other, on the serving thread | side by side, each on a thread of its own |
+//! | at its bound | the next waits in the kernel's queue | the next waits in the kernel's queue |
+//! | a handler that blocks | holds up everybody | holds up nobody while there are threads |
+//!
+//! A dispatcher of your own implements [`Dispatch`]: Python's "override `process_request`".
+
+mod inline;
+mod pool;
+
+use std::fmt;
+use std::io;
+
+pub use self::inline::Inline;
+pub use self::pool::ThreadPool;
+pub use crate::handle::Waker;
+
+/// Decides where and when a request runs. Python's `process_request`.
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use std::net::TcpStream;
+///
+/// use socketserver::dispatch::{Dispatch, Job};
+/// use socketserver::prelude::*;
+///
+/// /// A thread per request and no bound: what Python does.
+/// #[derive(Default)]
+/// struct ThreadEach;
+///
+/// impl Dispatch for ThreadEach {
+///     fn dispatch(&self, job: Job) {
+///         std::thread::spawn(move || job.run());
+///     }
+/// }
+///
+/// # fn main() -> std::io::Result<()> {
+/// let server = TcpServer::builder().dispatch(ThreadEach).bind_fn("127.0.0.1:0", |request| {
+///     request.wfile.write_all(b"hello")?;
+///     Ok(())
+/// })?;
+/// let server = server.serve_in_background()?;
+/// let mut text = String::new();
+/// TcpStream::connect(server.server_address())?.read_to_string(&mut text)?;
+/// assert_eq!(text, "hello");
+/// # Ok(())
+/// # }
+/// ```
+pub trait Dispatch: Send + Sync + 'static {
+    /// Runs the job, or sees to it that another thread does. Called on the serving thread: while it
+    /// blocks, nothing is accepted and no shutdown is noticed.
+    ///
+    /// A job that cannot be run is [refused](Job::refuse); one that is just dropped closes its
+    /// request in silence.
+    fn dispatch(&self, job: Job);
+
+    /// Whether a job dispatched now would be run at once. While it says no, the server accepts
+    /// nothing, and new clients wait in the kernel's queue. Keep the waker then, and wake it when
+    /// there is room: the server asks again.
+    ///
+    /// Always yes by default.
+    fn has_room(&self, waker: &Waker) -> bool {
+        let _ = waker;
+        true
+    }
+
+    /// Waits until every job has ended. Called once, after the listening socket is closed, if the
+    /// server is to [block on close](crate::Builder::block_on_close). A job on the calling thread
+    /// is not waited for.
+    ///
+    /// Does nothing by default.
+    fn join(&self) {}
+}
+
+/// One accepted and verified request with its handler still to be made. It can be kept, and run on
+/// any thread.
+#[must_use = "a job that is dropped closes its request without a word"]
+pub struct Job(Box<dyn Task>);
+
+/// What is in a job; the corridor knows.
+pub(crate) trait Task: Send {
+    fn run(self: Box<Self>);
+    fn refuse(self: Box<Self>, error: io::Error);
+}
+
+impl Job {
+    pub(crate) fn new(task: impl Task + 'static) -> Self {
+        Job(Box::new(task))
+    }
+
+    /// Runs the handler from `setup` to `finish` and closes the request. Never panics: what the
+    /// handler does wrong goes to `handle_error`.
+    pub fn run(self) {
+        self.0.run();
+    }
+
+    /// Gives up: reports `error` to `handle_error` with [`Stage::Dispatch`](crate::Stage::Dispatch)
+    /// and closes the request.
+    pub fn refuse(self, error: io::Error) {
+        self.0.refuse(error);
+    }
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Job")
+    }
+}

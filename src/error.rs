@@ -1,0 +1,144 @@
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use crate::Address;
+
+/// Any error a handler or hook may return: `?` turns every error into it, as well as
+/// `"text".into()`.
+pub type HandlerError = Box<dyn Error + Send + Sync>;
+
+/// What handlers return. The error goes to [`Hooks::handle_error`](crate::Hooks::handle_error).
+pub type HandlerResult = Result<(), HandlerError>;
+
+/// The step of a request's life in which an error happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Stage {
+    /// [`Hooks::verify_request`](crate::Hooks::verify_request), on the serving thread.
+    Verify,
+    /// Handing the request to where it runs; a thread that could not be started, for example.
+    Dispatch,
+    /// Making the handler, setting the socket's options,
+    /// [`RequestHandler::setup`](crate::RequestHandler::setup).
+    Setup,
+    /// [`RequestHandler::handle`](crate::RequestHandler::handle).
+    Handle,
+    /// [`RequestHandler::finish`](crate::RequestHandler::finish) and sending what the handler left
+    /// in `wfile`.
+    Finish,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Stage::Verify => "verify_request",
+            Stage::Dispatch => "dispatch",
+            Stage::Setup => "setup",
+            Stage::Handle => "handle",
+            Stage::Finish => "finish",
+        })
+    }
+}
+
+/// What went wrong with one request: the stage and the error.
+/// [`Hooks::handle_error`](crate::Hooks::handle_error) gets it.
+#[derive(Debug)]
+pub struct RequestError {
+    stage: Stage,
+    error: HandlerError,
+}
+
+impl RequestError {
+    pub(crate) fn new(stage: Stage, error: impl Into<HandlerError>) -> Self {
+        RequestError {
+            stage,
+            error: error.into(),
+        }
+    }
+
+    /// Where it happened.
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// The error as the handler returned it, to be downcast to its own type.
+    pub fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
+        &*self.error
+    }
+
+    /// The kind of the first `io::Error` in the error or its sources, if there is one.
+    pub fn io_kind(&self) -> Option<io::ErrorKind> {
+        let mut next: Option<&(dyn Error + 'static)> = Some(&*self.error);
+        while let Some(error) = next {
+            if let Some(error) = error.downcast_ref::<io::Error>() {
+                return Some(error.kind());
+            }
+            next = error.source();
+        }
+        None
+    }
+
+    /// Whether the client went away: a broken pipe, a reset or an aborted connection.
+    pub fn is_disconnect(&self) -> bool {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+        matches!(
+            self.io_kind(),
+            Some(BrokenPipe | ConnectionReset | ConnectionAborted)
+        )
+    }
+
+    /// Whether the handler or hook panicked.
+    pub fn is_panic(&self) -> bool {
+        self.error.is::<Panicked>()
+    }
+
+    /// Writes the error to the log, as the default `handle_error` does: a client that went away at
+    /// debug level, the rest at error level.
+    pub fn log(&self, client_address: &Address) {
+        let level = if self.is_disconnect() {
+            log::Level::Debug
+        } else {
+            log::Level::Error
+        };
+        log::log!(target: "socketserver::handler", level, "request from {client_address}: {self}");
+    }
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} failed: {}", self.stage, self.error)?;
+        let mut next = self.error.source();
+        while let Some(error) = next {
+            write!(f, ": {error}")?;
+            next = error.source();
+        }
+        Ok(())
+    }
+}
+
+impl Error for RequestError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.error)
+    }
+}
+
+/// The error that stands for a panic: its text is the panic's message.
+#[derive(Debug)]
+pub struct Panicked(String);
+
+impl Panicked {
+    pub(crate) fn new(payload: &(dyn std::any::Any + Send)) -> Self {
+        let text = payload.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        Panicked(text.unwrap_or("a value that is not text").to_owned())
+    }
+}
+
+impl fmt::Display for Panicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "panicked: {}", self.0)
+    }
+}
+
+impl Error for Panicked {}

@@ -1,0 +1,82 @@
+use std::fmt::Debug;
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use socket2::{SockRef, Type};
+
+use super::socket::{bind_ip, check_kind, context, open_each, open_ip};
+use super::{Bind, Listener, SocketOptions};
+use crate::request::StreamRequest;
+use crate::{Address, ServerHandle};
+
+/// Connections over IPv4 or IPv6. Python's `TCPServer`.
+#[derive(Debug)]
+pub struct Tcp {
+    socket: TcpListener,
+    /// Where to bind, and the backlog; `None` for a socket that was adopted.
+    wanted: Option<(SocketAddr, i32)>,
+}
+
+impl Listener for Tcp {
+    type Request = StreamRequest;
+
+    fn server_bind(&mut self) -> io::Result<()> {
+        match self.wanted {
+            Some((address, _)) => bind_ip(&SockRef::from(&self.socket), address),
+            None => Ok(()),
+        }
+    }
+
+    fn server_activate(&mut self) -> io::Result<()> {
+        let socket = SockRef::from(&self.socket);
+        check_kind(&socket, Type::STREAM, "stream")?;
+        let backlog = self.wanted.map_or(i32::MAX, |(_, backlog)| backlog);
+        socket
+            .listen(backlog)
+            .map_err(|e| context(e, format_args!("cannot listen on {:?}", self.socket)))?;
+        self.socket.set_nonblocking(true)
+    }
+
+    fn accept(&self, server: &ServerHandle) -> io::Result<StreamRequest> {
+        let (stream, client_address) = self.socket.accept()?;
+        Ok(StreamRequest::new(stream, client_address.into(), server))
+    }
+
+    fn local_address(&self) -> io::Result<Address> {
+        match (self.socket.local_addr()?, self.wanted) {
+            // Not bound yet.
+            (local, Some((wanted, _))) if local.port() == 0 => Ok(wanted.into()),
+            (local, _) => Ok(local.into()),
+        }
+    }
+}
+
+impl<A: ToSocketAddrs + Debug> Bind<A> for Tcp {
+    fn open(address: A, options: &SocketOptions) -> io::Result<Vec<Self>> {
+        open_each(address, |address| {
+            let socket = open_ip(address, Type::STREAM, options)?;
+            Ok(Tcp {
+                socket: socket.into(),
+                wanted: Some((address, options.request_queue_size)),
+            })
+        })
+    }
+}
+
+/// Adopts a socket that is bound already, listening or not. It is made non-blocking, and so are its
+/// duplicates.
+impl From<TcpListener> for Tcp {
+    fn from(socket: TcpListener) -> Self {
+        Tcp {
+            socket,
+            wanted: None,
+        }
+    }
+}
+
+impl AsFd for Tcp {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

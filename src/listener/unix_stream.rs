@@ -1,0 +1,93 @@
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use socket2::{Domain, SockRef, Socket, Type};
+
+use super::socket::{check_kind, context, unix_address};
+use super::socket_path::SocketPath;
+use super::{Bind, Listener, SocketOptions};
+use crate::request::StreamRequest;
+use crate::{Address, ServerHandle};
+
+/// Connections over a Unix socket. Python's `UnixStreamServer`.
+///
+/// The path is removed on close if the socket there is still ours. At bind, a socket that a killed
+/// server left behind is replaced; one that is listened on, or a file that is no socket, is an
+/// error (`AddrInUse`).
+#[derive(Debug)]
+pub struct UnixStream {
+    // Dropped first: a client then finds no socket rather than one that refuses it.
+    path: Option<SocketPath>,
+    socket: UnixListener,
+    /// Where to bind, and the backlog; `None` for a socket that was adopted.
+    wanted: Option<(Address, i32)>,
+}
+
+impl Listener for UnixStream {
+    type Request = StreamRequest;
+
+    fn server_bind(&mut self) -> io::Result<()> {
+        if let Some((address, _)) = &self.wanted {
+            self.path = SocketPath::bind(&SockRef::from(&self.socket), address, Type::STREAM)?;
+        }
+        Ok(())
+    }
+
+    fn server_activate(&mut self) -> io::Result<()> {
+        let socket = SockRef::from(&self.socket);
+        check_kind(&socket, Type::STREAM, "stream")?;
+        let backlog = self
+            .wanted
+            .as_ref()
+            .map_or(i32::MAX, |(_, backlog)| *backlog);
+        socket
+            .listen(backlog)
+            .map_err(|e| context(e, format_args!("cannot listen on {:?}", self.socket)))?;
+        self.socket.set_nonblocking(true)
+    }
+
+    fn accept(&self, server: &ServerHandle) -> io::Result<StreamRequest> {
+        let (stream, client_address) = self.socket.accept()?;
+        Ok(StreamRequest::new(stream, client_address.into(), server))
+    }
+
+    fn local_address(&self) -> io::Result<Address> {
+        match &self.wanted {
+            Some((address, _)) => Ok(address.clone()),
+            None => self.socket.local_addr().map(Address::from),
+        }
+    }
+}
+
+impl<A: AsRef<Path>> Bind<A> for UnixStream {
+    fn open(address: A, options: &SocketOptions) -> io::Result<Vec<Self>> {
+        let address = unix_address(address.as_ref())?;
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        let wanted = Some((address, options.request_queue_size));
+        Ok(vec![UnixStream {
+            path: None,
+            socket: socket.into(),
+            wanted,
+        }])
+    }
+}
+
+/// Adopts a socket that is bound already, listening or not. It is made non-blocking, and so are its
+/// duplicates. Its path is left to whoever bound it.
+impl From<UnixListener> for UnixStream {
+    fn from(socket: UnixListener) -> Self {
+        UnixStream {
+            path: None,
+            socket,
+            wanted: None,
+        }
+    }
+}
+
+impl AsFd for UnixStream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

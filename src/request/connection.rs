@@ -1,0 +1,123 @@
+use std::fmt;
+use std::io;
+use std::net::Shutdown;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::link::Link;
+use crate::Address;
+
+/// A cloneable handle to a live connection, for a registry of them: send to it, or end it, from any
+/// thread.
+///
+/// It does not keep the connection open. Once the server has closed it, everything here fails with
+/// `NotConnected`. Two handles are equal when they stand for the same connection.
+///
+/// ```
+/// use std::sync::{Arc, Mutex};
+///
+/// use socketserver::prelude::*;
+/// use socketserver::request::Connection;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let everybody = Arc::new(Mutex::new(Vec::<Connection>::new()));
+/// let server = ThreadingTcpServer::bind_fn("127.0.0.1:0", move |request| {
+///     let me = request.connection()?;
+///     everybody.lock().unwrap().push(me.clone());
+///     for line in request.rfile.lines() {
+///         let line = line? + "\n";
+///         everybody.lock().unwrap().retain(|other| *other == me || other.send_all(line.as_bytes()).is_ok());
+///     }
+///     everybody.lock().unwrap().retain(|other| *other != me);
+///     Ok(())
+/// })?;
+/// # drop(server);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Connection {
+    link: Weak<Link>,
+    client_address: Address,
+    id: u64,
+}
+
+impl Connection {
+    pub(super) fn new(link: &Arc<Link>) -> Self {
+        Connection {
+            link: Arc::downgrade(link),
+            client_address: link.client_address.clone(),
+            id: link.id,
+        }
+    }
+
+    /// The connection's number: unique within its server, counted from 1 in the order of accepting.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The client's address.
+    pub fn client_address(&self) -> &Address {
+        &self.client_address
+    }
+
+    /// Sends all of `data`, never in the middle of what another thread sends. It goes past the
+    /// `wfile` of the handler: what is buffered there is sent later.
+    ///
+    /// Blocks while the client does not read, at most for the write timeout if one is set.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` once the connection is closed, `TimedOut` after the write timeout, and what
+    /// the socket reports.
+    #[doc(alias = "sendall")]
+    pub fn send_all(&self, data: &[u8]) -> io::Result<()> {
+        self.link()?.send_all(data)
+    }
+
+    /// Sets how long one write may block, in this handle and in the handler. `None`, the default,
+    /// waits for ever.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a duration of zero, `NotConnected` once the connection is closed.
+    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.link()?.transport.set_write_timeout(timeout)
+    }
+
+    /// Ends the connection in both directions: the handler's blocked read sees the end of the
+    /// stream, and its writes fail with `BrokenPipe`. The handler then ends as it sees fit.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` if the connection is closed already.
+    pub fn shutdown(&self) -> io::Result<()> {
+        self.link()?.transport.shutdown(Shutdown::Both)
+    }
+
+    fn link(&self) -> io::Result<Arc<Link>> {
+        self.link.upgrade().ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::NotConnected,
+                format!("the connection from {} is closed", self.client_address),
+            )
+        })
+    }
+}
+
+impl PartialEq for Connection {
+    fn eq(&self, other: &Self) -> bool {
+        Weak::ptr_eq(&self.link, &other.link)
+    }
+}
+
+impl Eq for Connection {}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("id", &self.id)
+            .field("client_address", &self.client_address)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,179 @@
+use std::io::{self, Cursor};
+use std::mem;
+use std::net::UdpSocket;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixDatagram;
+use std::sync::Arc;
+
+use socket2::Socket;
+
+use super::{Context, Lifecycle, Request};
+use crate::{Address, ServerHandle};
+
+/// One datagram, as a handler sees it: the same over UDP and Unix sockets. Python's
+/// `DatagramRequestHandler`.
+///
+/// What the handler writes to `wfile` is sent to the client as one datagram after `finish`. If it
+/// wrote nothing, nothing is sent.
+///
+/// ```
+/// use socketserver::prelude::*;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let server = UdpServer::bind_fn("127.0.0.1:0", |request| {
+///     request.wfile = request.packet.to_ascii_uppercase();
+///     Ok(())
+/// })?;
+/// # drop(server);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct DatagramRequest {
+    /// The datagram's bytes, cheap to clone and keep.
+    pub packet: Arc<[u8]>,
+    /// Whether the datagram was longer than `max_packet_size`, so that `packet` is only its
+    /// beginning.
+    pub truncated: bool,
+    /// The same bytes as a stream, for handlers that read.
+    pub rfile: Cursor<Arc<[u8]>>,
+    /// The reply, sent after `finish` unless it is empty.
+    pub wfile: Vec<u8>,
+    /// The server's socket, to be cloned and kept for sending later.
+    pub socket: DatagramSocket,
+    /// The sender's address. A Unix socket that was never bound has none, and cannot be answered.
+    pub client_address: Address,
+    /// The server the datagram came through.
+    pub server: ServerHandle,
+    /// Values put in by a listener, `verify_request` or the handler itself.
+    pub context: Context,
+}
+
+impl DatagramRequest {
+    /// Makes a request of a received datagram: what a [`Listener`](crate::Listener) of your own
+    /// returns from `accept`.
+    pub fn new(
+        packet: &[u8],
+        socket: DatagramSocket,
+        client_address: Address,
+        server: &ServerHandle,
+    ) -> Self {
+        let packet: Arc<[u8]> = packet.into();
+        DatagramRequest {
+            truncated: false,
+            rfile: Cursor::new(Arc::clone(&packet)),
+            packet,
+            wfile: Vec::new(),
+            socket,
+            client_address,
+            server: server.clone(),
+            context: Context::default(),
+        }
+    }
+
+    /// Sends one datagram to the client now, an empty one too, and leaves `wfile` alone.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`DatagramSocket::send_to`].
+    pub fn reply(&self, data: &[u8]) -> io::Result<()> {
+        self.socket.send_to(data, &self.client_address)
+    }
+}
+
+impl Request for DatagramRequest {
+    fn client_address(&self) -> &Address {
+        &self.client_address
+    }
+
+    fn server(&self) -> &ServerHandle {
+        &self.server
+    }
+}
+
+impl Lifecycle for DatagramRequest {
+    fn begin(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        let reply = mem::take(&mut self.wfile);
+        if reply.is_empty() {
+            Ok(())
+        } else {
+            self.reply(&reply)
+        }
+    }
+}
+
+/// The socket a datagram server receives on: cloneable, for sending from anywhere at any time.
+///
+/// The port stays bound until the last clone is dropped, so give them up when the server is closed.
+#[derive(Clone, Debug)]
+pub struct DatagramSocket(Arc<Socket>);
+
+impl DatagramSocket {
+    pub(crate) fn new(socket: Socket) -> Self {
+        DatagramSocket(Arc::new(socket))
+    }
+
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.0
+    }
+
+    /// Sends one datagram. Blocks while the send buffer is full, or the receiving Unix socket's
+    /// queue is.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a datagram too long for the socket (65,507 bytes over UDP on IPv4),
+    /// `AddrNotAvailable` for a client without an address, and what the socket reports. Each names
+    /// the address.
+    #[doc(alias = "sendto")]
+    pub fn send_to(&self, data: &[u8], address: &Address) -> io::Result<()> {
+        let sent = address
+            .to_sock_addr()
+            .and_then(|to| self.0.send_to(data, &to));
+        sent.map(drop).map_err(|e| explain(e, data.len(), address))
+    }
+}
+
+impl AsFd for DatagramSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl From<UdpSocket> for DatagramSocket {
+    fn from(socket: UdpSocket) -> Self {
+        DatagramSocket::new(socket.into())
+    }
+}
+
+impl From<UnixDatagram> for DatagramSocket {
+    fn from(socket: UnixDatagram) -> Self {
+        DatagramSocket::new(socket.into())
+    }
+}
+
+fn explain(error: io::Error, length: usize, address: &Address) -> io::Error {
+    match address {
+        Address::Ip(ip) if length > most(ip.is_ipv4()) => io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!(
+                "a datagram of {length} bytes to {address} is too long: {} at most over UDP",
+                most(ip.is_ipv4())
+            ),
+        ),
+        _ => io::Error::new(
+            error.kind(),
+            format!("cannot send {length} bytes to {address}: {error}"),
+        ),
+    }
+}
+
+/// What 65,535 bytes of IP leave for data: IPv4 counts its own header of 20 bytes, IPv6 does not,
+/// UDP takes 8.
+fn most(ipv4: bool) -> usize {
+    if ipv4 { 65_507 } else { 65_527 }
+}

@@ -1,0 +1,48 @@
+//! What a handler is given: a connection's stream, or one datagram.
+//!
+//! | | [`StreamRequest`] | [`DatagramRequest`] |
+//! |---|---|---|
+//! | comes from | `TcpServer`, `UnixStreamServer` | `UdpServer`, `UnixDatagramServer` |
+//! | stands for | one connection | one packet |
+//! | `rfile` | a buffered [`Reader`] of the connection | a cursor over the packet |
+//! | `wfile` | a [`Writer`], unbuffered unless asked for | a `Vec<u8>`, sent as one reply after `finish` |
+//! | to answer later | [`Connection`], [`StreamRequest::detach`] | [`DatagramSocket`] |
+//! | closed by | the server, after `finish` | nobody: the socket is the server's |
+
+mod connection;
+mod context;
+mod datagram;
+mod link;
+mod reader;
+mod stream;
+mod transport;
+mod writer;
+
+use std::io;
+
+pub use self::connection::Connection;
+pub use self::context::Context;
+pub use self::datagram::{DatagramRequest, DatagramSocket};
+pub use self::reader::Reader;
+pub use self::stream::StreamRequest;
+pub use self::transport::Transport;
+pub use self::writer::Writer;
+use crate::{Address, ServerHandle};
+
+/// What [`StreamRequest`] and [`DatagramRequest`] have in common; no other type implements it.
+pub trait Request: Lifecycle + Send + 'static {
+    /// Who sent it.
+    fn client_address(&self) -> &Address;
+
+    /// The server it came through.
+    fn server(&self) -> &ServerHandle;
+}
+
+/// What the server does around a handler. Not for users: the trait cannot be named outside.
+pub trait Lifecycle {
+    /// Before `setup`, on the handler's thread: sets the options the builder was given.
+    fn begin(&mut self) -> io::Result<()>;
+
+    /// After `finish`: sends what is left in `wfile`.
+    fn end(&mut self) -> io::Result<()>;
+}

@@ -1,0 +1,227 @@
+use std::io::{self, BufRead, Read};
+use std::mem;
+use std::str;
+use std::sync::Arc;
+
+use super::link::Link;
+
+/// A request's `rfile`: a buffered reader of the connection.
+///
+/// It is Python's `rfile` and `recv` in one, so the two mix freely: [`read`](Read::read) is `recv`,
+/// and takes what is buffered first.
+///
+/// Lines are bounded. Where [`BufRead`] would go on for ever, [`read_line`](BufRead::read_line),
+/// [`read_until`](BufRead::read_until) and [`lines`](Self::lines) fail with `InvalidData` once a
+/// line is longer than [`max_line`](crate::Builder::max_line), 64 KiB unless told otherwise.
+///
+/// **A line read that fails takes nothing.** After a line that is too long or not UTF-8, a timeout
+/// or a reset, all that had arrived is still there to be read again in another way.
+///
+/// ```
+/// use socketserver::prelude::*;
+///
+/// struct Greeter;
+///
+/// impl RequestHandler for Greeter {
+///     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
+///         for name in request.rfile.lines() {
+///             writeln!(request.wfile, "Hello, {}!", name?)?;
+///         }
+///         Ok(())
+///     }
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Reader {
+    link: Arc<Link>,
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    capacity: usize,
+    max_line: usize,
+    detached: bool,
+}
+
+impl Reader {
+    pub(super) fn new(link: Arc<Link>, capacity: usize, max_line: usize) -> Self {
+        Reader {
+            link,
+            buffer: Vec::new(),
+            start: 0,
+            end: 0,
+            capacity,
+            max_line,
+            detached: false,
+        }
+    }
+
+    /// Moves the reader out, with all that it has buffered. What stays behind is at its end.
+    pub(super) fn detach(&mut self) -> Self {
+        let left_behind = Reader {
+            detached: true,
+            ..Reader::new(Arc::clone(&self.link), 0, 0)
+        };
+        mem::replace(self, left_behind)
+    }
+
+    /// What has been received and not yet read.
+    pub fn buffer(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
+    }
+
+    /// Sets the longest line taken from here on, in bytes and with its newline. See
+    /// [`Builder::max_line`](crate::Builder::max_line).
+    pub fn set_max_line(&mut self, bytes: usize) {
+        self.max_line = bytes;
+    }
+
+    /// The lines up to the end of the stream, without their ends (`\n` or `\r\n`). Python's `for
+    /// line in self.rfile`.
+    ///
+    /// Blocks for each line. It borrows `rfile` alone, so a loop over it can write to `wfile`.
+    ///
+    /// # Errors
+    ///
+    /// Each item may be an error: those of [`BufRead::read_line`]. Leave the loop then: asking
+    /// again gives the same line that is too long, or not UTF-8, again.
+    pub fn lines(&mut self) -> io::Lines<&mut Self> {
+        BufRead::lines(self)
+    }
+
+    /// Reads up to and with the next newline, but at most `limit` bytes; empty at the end of the
+    /// stream. Python's `rfile.readline(limit)`: what is longer comes in pieces, and is no error.
+    ///
+    /// Blocks until there is a newline, `limit` bytes, or the end.
+    ///
+    /// # Errors
+    ///
+    /// What the socket reports, `TimedOut` after the read timeout. What had arrived stays.
+    pub fn readline(&mut self, limit: usize) -> io::Result<Vec<u8>> {
+        let length = self.find(b'\n', limit)?.unwrap_or(limit);
+        Ok(self.take(length).to_vec())
+    }
+
+    /// The length of the next piece that ends with `delimiter` or with the stream; `None` if it is
+    /// over `limit`.
+    fn find(&mut self, delimiter: u8, limit: usize) -> io::Result<Option<usize>> {
+        let mut searched = 0;
+        loop {
+            let data = self.buffer();
+            let within = &data[..data.len().min(limit)];
+            let unseen = &within[searched..];
+            if let Some(at) = unseen.iter().position(|byte| *byte == delimiter) {
+                return Ok(Some(searched + at + 1));
+            }
+            if data.len() >= limit {
+                return Ok(None);
+            }
+            searched = within.len();
+            if self.fill()? == 0 {
+                return Ok(Some(self.buffer().len()));
+            }
+        }
+    }
+
+    /// The same for the methods whose bound is `max_line`.
+    fn find_bounded(&mut self, delimiter: u8) -> io::Result<usize> {
+        self.find(delimiter, self.max_line)?.ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!(
+                    "a line from {} does not end within {} bytes",
+                    self.link.client_address, self.max_line
+                ),
+            )
+        })
+    }
+
+    /// Receives once, behind what is buffered. Returns 0 at the end of the stream.
+    fn fill(&mut self) -> io::Result<usize> {
+        if self.detached {
+            return Ok(0);
+        }
+        if self.start > 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        if self.end == self.buffer.len() {
+            self.buffer
+                .resize((self.end * 2).max(self.capacity).max(1), 0);
+        }
+        // Without a buffer nothing may be taken ahead, and a line is read byte by byte, as in
+        // Python.
+        let most = if self.capacity == 0 {
+            self.end + 1
+        } else {
+            self.buffer.len()
+        };
+        let received = receive(&self.link, &mut self.buffer[self.end..most])?;
+        self.end += received;
+        Ok(received)
+    }
+
+    fn take(&mut self, length: usize) -> &[u8] {
+        let taken = self.start..self.start + length;
+        self.start = taken.end;
+        &self.buffer[taken]
+    }
+}
+
+/// Like [`io::BufReader`], a read of at least `rbufsize` bytes goes straight into the caller's
+/// buffer.
+impl Read for Reader {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.start == self.end && out.len() >= self.capacity && !self.detached {
+            return self.link.receive(out);
+        }
+        let n = self.fill_buf()?.read(out)?;
+        self.consume(n);
+        Ok(n)
+    }
+}
+
+impl BufRead for Reader {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+            self.fill()?;
+        }
+        Ok(self.buffer())
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.start = (self.start + amount).min(self.end);
+    }
+
+    /// As in [`BufRead`], but bounded by `max_line`, and nothing is taken when it fails.
+    fn read_until(&mut self, delimiter: u8, out: &mut Vec<u8>) -> io::Result<usize> {
+        let length = self.find_bounded(delimiter)?;
+        out.extend_from_slice(self.take(length));
+        Ok(length)
+    }
+
+    /// As in [`BufRead`], but bounded by `max_line`, and nothing is taken when it fails.
+    fn read_line(&mut self, out: &mut String) -> io::Result<usize> {
+        let length = self.find_bounded(b'\n')?;
+        match str::from_utf8(&self.buffer()[..length]) {
+            Ok(line) => out.push_str(line),
+            Err(e) => {
+                let message = format!("a line from {} is not UTF-8: {e}", self.link.client_address);
+                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+            }
+        }
+        self.consume(length);
+        Ok(length)
+    }
+}
+
+/// A line read goes on after a signal, as [`BufRead::read_until`] promises.
+fn receive(link: &Link, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match link.receive(buffer) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}

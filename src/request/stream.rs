@@ -1,0 +1,217 @@
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::link::{HangUp, Link};
+use super::{Connection, Context, Lifecycle, Reader, Request, Transport, Writer};
+use crate::{Address, ServerHandle};
+
+/// One connection, as a handler sees it: the same over TCP and Unix sockets. Python's
+/// `StreamRequestHandler`.
+///
+/// The fields carry Python's names and are borrowed one by one: read lines from `rfile` while
+/// writing to `wfile`.
+///
+/// The server closes the connection after `finish`: it sends what `wfile` holds, shuts the write
+/// side down and closes. To keep the connection, [`detach`](Self::detach) it.
+#[derive(Debug)]
+pub struct StreamRequest {
+    /// Reads from the client: buffered, with bounded lines.
+    pub rfile: Reader,
+    /// Writes to the client: unbuffered unless the builder was told a `wbufsize`.
+    pub wfile: Writer,
+    /// The client's address.
+    pub client_address: Address,
+    /// The server the connection came through.
+    pub server: ServerHandle,
+    /// Values put in by a listener, `verify_request` or the handler itself.
+    pub context: Context,
+    link: Arc<Link>,
+    hang_up: Option<HangUp>,
+}
+
+impl StreamRequest {
+    /// Makes a request of a connected socket: what a [`Listener`](crate::Listener) of your own
+    /// returns from `accept`.
+    pub fn new(
+        transport: impl Into<Transport>,
+        client_address: Address,
+        server: &ServerHandle,
+    ) -> Self {
+        let options = server.stream_options();
+        let link = Link::new(transport.into(), client_address.clone(), server.next_id());
+        StreamRequest {
+            rfile: Reader::new(Arc::clone(&link), options.rbufsize, options.max_line),
+            wfile: Writer::new(Arc::clone(&link), options.wbufsize),
+            client_address,
+            server: server.clone(),
+            context: Context::default(),
+            hang_up: Some(HangUp(Arc::clone(&link))),
+            link,
+        }
+    }
+
+    /// The connection's number: unique within its server, counted from 1 in the order of accepting.
+    pub fn id(&self) -> u64 {
+        self.link.id
+    }
+
+    /// The server's end of this connection: for a server on `0.0.0.0`, the address the client
+    /// chose.
+    ///
+    /// # Errors
+    ///
+    /// What `getsockname` reports.
+    #[doc(alias = "getsockname")]
+    pub fn local_address(&self) -> io::Result<Address> {
+        self.link.transport.local_address()
+    }
+
+    /// Sets both timeouts below. Python's `request.settimeout`.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a duration of zero.
+    #[doc(alias = "settimeout")]
+    pub fn set_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.set_read_timeout(timeout)?;
+        self.set_write_timeout(timeout)
+    }
+
+    /// Sets how long one read may block before it fails with `TimedOut`. `None`, the default, waits
+    /// for ever.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a duration of zero.
+    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.link.transport.set_read_timeout(timeout)
+    }
+
+    /// Sets how long one write may block before it fails with `TimedOut`. `None`, the default,
+    /// waits for ever.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a duration of zero.
+    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.link.transport.set_write_timeout(timeout)
+    }
+
+    /// Sets `TCP_NODELAY`: small writes leave at once instead of waiting for the client to
+    /// acknowledge the one before. Does nothing on a Unix socket.
+    ///
+    /// # Errors
+    ///
+    /// What the socket reports.
+    #[doc(alias = "disable_nagle_algorithm")]
+    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        self.link.transport.set_nodelay(nodelay)
+    }
+
+    /// A handle to this connection for other threads: to send to it or to end it. See
+    /// [`Connection`].
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` if the connection was detached.
+    pub fn connection(&self) -> io::Result<Connection> {
+        match self.hang_up {
+            Some(_) => Ok(Connection::new(&self.link)),
+            None => Err(io::Error::new(
+                io::ErrorKind::NotConnected,
+                format!(
+                    "the connection from {} was detached from its request",
+                    self.client_address
+                ),
+            )),
+        }
+    }
+
+    /// Both directions at once, for two threads: a relay reads from one in a thread of its own
+    /// while writing to the other.
+    ///
+    /// ```no_run
+    /// use std::net::{Shutdown, TcpStream};
+    /// use std::{io, thread};
+    ///
+    /// use socketserver::prelude::*;
+    ///
+    /// fn relay(request: &mut StreamRequest) -> HandlerResult {
+    ///     let target = TcpStream::connect("127.0.0.1:8000")?;
+    ///     let (rfile, wfile) = request.split();
+    ///     thread::scope(|scope| {
+    ///         let upstream = scope.spawn(|| {
+    ///             io::copy(rfile, &mut &target)?;
+    ///             target.shutdown(Shutdown::Write)
+    ///         });
+    ///         io::copy(&mut &target, wfile)?;
+    ///         wfile.shutdown()?;
+    ///         upstream.join().expect("copying does not panic")?;
+    ///         Ok(())
+    ///     })
+    /// }
+    /// # let _ = ThreadingTcpServer::bind_fn("127.0.0.1:0", relay);
+    /// ```
+    pub fn split(&mut self) -> (&mut Reader, &mut Writer) {
+        (&mut self.rfile, &mut self.wfile)
+    }
+
+    /// Takes the connection away from the server, which no longer closes it: the returned request
+    /// does, when it is dropped. It can be sent to another thread and outlive the handler and the
+    /// server.
+    ///
+    /// What `rfile` and `wfile` hold goes along. What stays behind in the handler reads as ended,
+    /// and cannot be written to.
+    #[must_use = "the connection is closed when the returned request is dropped"]
+    pub fn detach(&mut self) -> StreamRequest {
+        StreamRequest {
+            rfile: self.rfile.detach(),
+            wfile: self.wfile.detach(),
+            client_address: self.client_address.clone(),
+            server: self.server.clone(),
+            context: std::mem::take(&mut self.context),
+            link: Arc::clone(&self.link),
+            hang_up: self.hang_up.take(),
+        }
+    }
+}
+
+impl Request for StreamRequest {
+    fn client_address(&self) -> &Address {
+        &self.client_address
+    }
+
+    fn server(&self) -> &ServerHandle {
+        &self.server
+    }
+}
+
+impl Lifecycle for StreamRequest {
+    fn begin(&mut self) -> io::Result<()> {
+        let options = self.server.stream_options();
+        if options.read_timeout.is_some() {
+            self.set_read_timeout(options.read_timeout)?;
+        }
+        if options.write_timeout.is_some() {
+            self.set_write_timeout(options.write_timeout)?;
+        }
+        if options.disable_nagle_algorithm {
+            self.set_nodelay(true)?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        self.wfile.flush()
+    }
+}
+
+/// The socket itself, for options this type does not name: `socket2::SockRef::from(&*request)`.
+/// Reading from it goes past what `rfile` has buffered. Python's `self.request`.
+impl AsFd for StreamRequest {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.link.as_fd()
+    }
+}

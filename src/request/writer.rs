@@ -1,0 +1,118 @@
+use std::io::{self, IoSlice, Write};
+use std::mem;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+use super::link::Link;
+
+/// A request's `wfile`: writes to the connection.
+///
+/// Unbuffered like Python's: each [`write_all`](Write::write_all) has reached the system when it
+/// returns, and is never mixed with what other threads send through a
+/// [`Connection`](super::Connection). With [`wbufsize`](crate::Builder::wbufsize) it is buffered,
+/// and flushed after the handler's `finish`.
+///
+/// Writing blocks while the client does not read, at most for the write timeout if one is set; then
+/// it fails with `TimedOut`. When the client is gone it fails with `BrokenPipe` or
+/// `ConnectionReset`, which the server logs at debug level only.
+#[derive(Debug)]
+pub struct Writer {
+    link: Arc<Link>,
+    buffer: Vec<u8>,
+    capacity: usize,
+    detached: bool,
+}
+
+impl Writer {
+    pub(super) fn new(link: Arc<Link>, capacity: usize) -> Self {
+        Writer {
+            link,
+            buffer: Vec::new(),
+            capacity,
+            detached: false,
+        }
+    }
+
+    /// Moves the writer out, with all that it has buffered. Through what stays behind nothing can
+    /// be written.
+    pub(super) fn detach(&mut self) -> Self {
+        let left_behind = Writer {
+            detached: true,
+            ..Writer::new(Arc::clone(&self.link), 0)
+        };
+        mem::replace(self, left_behind)
+    }
+
+    /// Flushes and ends the sending side: the client sees the end of the stream, and can go on
+    /// sending itself. A relay passes a half-close on with it. Python's
+    /// `connection.shutdown(SHUT_WR)`.
+    ///
+    /// # Errors
+    ///
+    /// What the flush or the socket reports; `NotConnected` when the client is gone.
+    pub fn shutdown(&mut self) -> io::Result<()> {
+        self.flush()?;
+        self.link()?.transport.shutdown(Shutdown::Write)
+    }
+
+    fn link(&self) -> io::Result<&Link> {
+        if self.detached {
+            return Err(io::Error::new(
+                io::ErrorKind::NotConnected,
+                format!(
+                    "the connection from {} was detached from its request",
+                    self.link.client_address
+                ),
+            ));
+        }
+        Ok(&self.link)
+    }
+}
+
+impl Write for Writer {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        if data.len() > self.capacity - self.buffer.len() {
+            self.flush()?;
+        }
+        if data.len() >= self.capacity {
+            return self.link()?.send(data);
+        }
+        self.buffer.extend_from_slice(data);
+        Ok(data.len())
+    }
+
+    fn write_all(&mut self, data: &[u8]) -> io::Result<()> {
+        if data.len() < self.capacity {
+            return self.write(data).map(drop);
+        }
+        self.flush()?;
+        self.link()?.send_all(data)
+    }
+
+    fn write_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
+        if self.capacity == 0 {
+            return self.link()?.send_vectored(data);
+        }
+        let first = data.iter().find(|slice| !slice.is_empty());
+        first.map_or(Ok(0), |slice| self.write(slice))
+    }
+
+    /// Sends what is buffered. What could not be sent is dropped: a connection that failed once
+    /// does not recover.
+    fn flush(&mut self) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let sent = self.link()?.send_all(&self.buffer);
+        self.buffer.clear();
+        sent
+    }
+}
+
+/// The connection's descriptor. Python's `wfile.fileno()`.
+impl AsFd for Writer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.link.as_fd()
+    }
+}

@@ -1,0 +1,123 @@
+use std::fmt;
+use std::io;
+use std::ops::Deref;
+use std::thread::{self, JoinHandle};
+
+use super::Server;
+use crate::ServerHandle;
+use crate::dispatch::Dispatch;
+use crate::listener::Listener;
+
+/// A server that serves on a thread of its own, until this guard is dropped.
+///
+/// Everything a [`ServerHandle`] can do, it can do too. Made by [`Server::serve_in_background`].
+#[must_use = "the server is shut down when its guard is dropped"]
+pub struct BackgroundServer {
+    handle: ServerHandle,
+    thread: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl<L: Listener, D: Dispatch> Server<L, D> {
+    /// Serves on a thread of its own. Dropping the guard that is returned shuts the server down,
+    /// closes it and waits for both: Python's `shutdown()`, `server_close()` and `thread.join()`.
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    /// use std::net::TcpStream;
+    ///
+    /// use socketserver::prelude::*;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let server = TcpServer::bind_fn("127.0.0.1:0", |request| Ok(request.wfile.write_all(b"hello")?))?;
+    /// let server = server.serve_in_background()?;
+    ///
+    /// let mut text = String::new();
+    /// TcpStream::connect(server.server_address())?.read_to_string(&mut text)?;
+    /// assert_eq!(text, "hello");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The thread cannot be started.
+    pub fn serve_in_background(self) -> io::Result<BackgroundServer> {
+        let handle = self.handle();
+        let thread = thread::Builder::new()
+            .name("server".to_owned())
+            .spawn(move || {
+                let served = self.serve_forever();
+                self.server_close();
+                served
+            })?;
+        Ok(BackgroundServer {
+            handle,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl BackgroundServer {
+    /// A handle that outlives the guard.
+    pub fn handle(&self) -> ServerHandle {
+        self.handle.clone()
+    }
+
+    /// Shuts the server down, closes it and waits until both are done: for running requests too,
+    /// unless it was told not to [block on close](super::Builder::block_on_close).
+    ///
+    /// # Errors
+    ///
+    /// What ended [`serve_forever`](Server::serve_forever) if it was not the shutdown.
+    pub fn stop(self) -> io::Result<()> {
+        self.handle.shutdown();
+        self.join()
+    }
+
+    /// Waits until the server has ended by itself and is closed.
+    ///
+    /// # Errors
+    ///
+    /// What [`serve_forever`](Server::serve_forever) returned.
+    pub fn join(mut self) -> io::Result<()> {
+        self.join_thread()
+    }
+
+    fn join_thread(&mut self) -> io::Result<()> {
+        let Some(thread) = self.thread.take() else {
+            return Ok(());
+        };
+        // A guard that a handler of its own server drops cannot be waited for.
+        if thread.thread().id() == thread::current().id() {
+            return Ok(());
+        }
+        thread
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the serving thread panicked")))
+    }
+}
+
+impl Drop for BackgroundServer {
+    fn drop(&mut self) {
+        self.handle.shutdown();
+        if let Err(error) = self.join_thread() {
+            log::error!(target: "socketserver::server", "serving on {} ended: {error}", self.handle.server_address());
+        }
+    }
+}
+
+impl Deref for BackgroundServer {
+    type Target = ServerHandle;
+
+    fn deref(&self) -> &ServerHandle {
+        &self.handle
+    }
+}
+
+impl fmt::Debug for BackgroundServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BackgroundServer")
+            .field("handle", &self.handle)
+            .finish_non_exhaustive()
+    }
+}

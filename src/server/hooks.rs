@@ -1,0 +1,108 @@
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use crate::error::{HandlerError, RequestError};
+use crate::request::{Request, StreamRequest};
+use crate::{Address, ServerHandle};
+
+/// What a Python program overrides on its server class. Give it to
+/// [`Builder::hooks`](super::Builder::hooks).
+///
+/// Every method has a default. They take `&self` because requests may run on many threads: state
+/// goes behind a lock or an atomic. `R` is what the listener gives out; write `impl
+/// Hooks<DatagramRequest>` for datagrams.
+///
+/// A hook that panics costs its own request only, never the server.
+///
+/// ```
+/// use socketserver::{HandlerError, RequestError, prelude::*};
+///
+/// struct Careful;
+///
+/// impl Hooks for Careful {
+///     fn verify_request(&self, request: &mut StreamRequest) -> Result<bool, HandlerError> {
+///         Ok(request.client_address.ip().is_some_and(|ip| ip.is_loopback()))
+///     }
+///
+///     fn handle_error(&self, request: &mut StreamRequest, error: &RequestError) {
+///         if error.io_kind() != Some(std::io::ErrorKind::TimedOut) {
+///             error.log(&request.client_address);
+///         }
+///     }
+/// }
+///
+/// # fn main() -> std::io::Result<()> {
+/// let server = TcpServer::builder().hooks(Careful).bind_fn("127.0.0.1:0", |_| Ok(()))?;
+/// # drop(server);
+/// # Ok(())
+/// # }
+/// ```
+pub trait Hooks<R: Request = StreamRequest>: Send + Sync + 'static {
+    /// Just before the socket is bound: options that must be set by then, with
+    /// `socket2::SockRef::from(&socket)`.
+    ///
+    /// # Errors
+    ///
+    /// Ends the construction of the server.
+    fn server_bind(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        let _ = socket;
+        Ok(())
+    }
+
+    /// The socket is bound, and does not listen yet: change a Unix socket's mode, join a multicast
+    /// group. `address` has the real port.
+    ///
+    /// # Errors
+    ///
+    /// Ends the construction of the server.
+    fn server_activate(&self, socket: BorrowedFd<'_>, address: &Address) -> io::Result<()> {
+        let _ = (socket, address);
+        Ok(())
+    }
+
+    /// Whether to serve this request. Runs on the serving thread, so nothing slow belongs here.
+    /// What it writes to `wfile` goes out before a refused client is shut down: a rejection with
+    /// words.
+    ///
+    /// # Errors
+    ///
+    /// An error refuses the request too, and goes to `handle_error`. (In Python it ends the
+    /// server.)
+    fn verify_request(&self, request: &mut R) -> Result<bool, HandlerError> {
+        let _ = request;
+        Ok(true)
+    }
+
+    /// An error or panic in one request, on the thread that ran it, with the connection still open.
+    /// By default it is [logged](RequestError::log).
+    fn handle_error(&self, request: &mut R, error: &RequestError) {
+        error.log(request.client_address());
+    }
+
+    /// Runs on every turn of `serve_forever`: after each request, and at least every
+    /// [`poll_interval`](super::Builder::poll_interval).
+    ///
+    /// # Errors
+    ///
+    /// Ends `serve_forever`, which returns it.
+    fn service_actions(&self, server: &ServerHandle) -> io::Result<()> {
+        let _ = server;
+        Ok(())
+    }
+
+    /// No request came within [`timeout`](super::Builder::timeout) of `handle_request`.
+    fn handle_timeout(&self, server: &ServerHandle) {
+        let _ = server;
+    }
+
+    /// The server is closed: the socket first, then, if it [blocks on
+    /// close](super::Builder::block_on_close), the last request.
+    fn server_close(&self, server: &ServerHandle) {
+        let _ = server;
+    }
+}
+
+/// The defaults, for a server without hooks.
+pub(super) struct NoHooks;
+
+impl<R: Request> Hooks<R> for NoHooks {}

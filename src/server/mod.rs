@@ -1,0 +1,214 @@
+//! The servers, and what is said to them before and while they serve.
+//!
+//! | | [`Inline`]: one request after the other | [`ThreadPool`]: side by side |
+//! |---|---|---|
+//! | [`Tcp`] | [`TcpServer`] | [`ThreadingTcpServer`] |
+//! | [`UnixStream`] | [`UnixStreamServer`] | [`ThreadingUnixStreamServer`] |
+//! | [`Udp`] | [`UdpServer`] | [`ThreadingUdpServer`] |
+//! | [`UnixDatagram`] | [`UnixDatagramServer`] | [`ThreadingUnixDatagramServer`] |
+
+mod accept_error;
+mod background;
+mod builder;
+mod ctrlc;
+mod entrance;
+mod hooks;
+mod serve;
+mod service;
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use self::accept_error::{AfterError, on_accept_error};
+pub use self::background::BackgroundServer;
+pub use self::builder::Builder;
+pub use self::hooks::Hooks;
+use self::service::{Service, shielded};
+use crate::dispatch::{Dispatch, Inline, ThreadPool};
+use crate::error::HandlerResult;
+use crate::handler::RequestHandler;
+use crate::listener::{Bind, Listener, Tcp, Udp, UnixDatagram, UnixStream};
+use crate::{Address, ServerHandle};
+
+/// TCP, one connection after the other. Python's `TCPServer`.
+#[doc(alias = "TCPServer")]
+pub type TcpServer = Server<Tcp, Inline>;
+/// TCP, each connection on a thread. Python's `ThreadingTCPServer`.
+#[doc(alias = "ThreadingTCPServer")]
+pub type ThreadingTcpServer = Server<Tcp, ThreadPool>;
+/// UDP, one datagram after the other. Python's `UDPServer`.
+#[doc(alias = "UDPServer")]
+pub type UdpServer = Server<Udp, Inline>;
+/// UDP, each datagram on a thread. Python's `ThreadingUDPServer`.
+#[doc(alias = "ThreadingUDPServer")]
+pub type ThreadingUdpServer = Server<Udp, ThreadPool>;
+/// Unix stream sockets, one connection after the other. Python's class of that name.
+pub type UnixStreamServer = Server<UnixStream, Inline>;
+/// Unix stream sockets, each connection on a thread. Python's class of that name.
+pub type ThreadingUnixStreamServer = Server<UnixStream, ThreadPool>;
+/// Unix datagram sockets, one datagram after the other. Python's class of that name.
+pub type UnixDatagramServer = Server<UnixDatagram, Inline>;
+/// Unix datagram sockets, each datagram on a thread. Python's class of that name.
+pub type ThreadingUnixDatagramServer = Server<UnixDatagram, ThreadPool>;
+
+/// A server: a [`Listener`] that requests come from, and a [`Dispatch`] that runs them. Python's
+/// `BaseServer`.
+///
+/// Use one of the aliases, such as [`ThreadingTcpServer`].
+///
+/// It is closed when dropped: the socket first, so that no client waits in vain, then, unless
+/// [`block_on_close`](Builder::block_on_close) was turned off, it waits for the requests that run.
+pub struct Server<L: Listener, D: Dispatch> {
+    /// There until the server is closed.
+    listener: Option<L>,
+    active: bool,
+    dispatch: D,
+    handle: ServerHandle,
+    service: Arc<Service<L::Request>>,
+    timeout: Option<Duration>,
+    poll_interval: Option<Duration>,
+    block_on_close: bool,
+}
+
+impl<L: Listener, D: Dispatch + Default> Server<L, D> {
+    /// Starts a server that is to be told more than an address and a handler.
+    pub fn builder() -> Builder<L, D> {
+        Builder::new(D::default())
+    }
+
+    /// A server with the default settings. See [`Builder::bind`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Builder::bind`].
+    pub fn bind<A, F, H>(address: A, handler: F) -> io::Result<Self>
+    where
+        L: Bind<A>,
+        F: Fn() -> H + Send + Sync + 'static,
+        H: RequestHandler<L::Request>,
+    {
+        Self::builder().bind(address, handler)
+    }
+
+    /// A server with the default settings and a closure for a handler. See [`Builder::bind_fn`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Builder::bind`].
+    pub fn bind_fn<A, F>(address: A, handle: F) -> io::Result<Self>
+    where
+        L: Bind<A>,
+        F: Fn(&mut L::Request) -> HandlerResult + Send + Sync + 'static,
+    {
+        Self::builder().bind_fn(address, handle)
+    }
+}
+
+impl<L: Listener, D: Dispatch> Server<L, D> {
+    /// The address it is bound to, with the real port where 0 was asked for.
+    pub fn server_address(&self) -> &Address {
+        self.handle.server_address()
+    }
+
+    /// A handle to shut the server down from elsewhere.
+    pub fn handle(&self) -> ServerHandle {
+        self.handle.clone()
+    }
+
+    /// Tells the server to stop, and returns at once. See [`ServerHandle::shutdown`].
+    pub fn shutdown(&self) {
+        self.handle.shutdown();
+    }
+
+    /// The listener, for what a listener of your own has to say.
+    pub fn listener(&self) -> &L {
+        self.listener
+            .as_ref()
+            .expect("the listener is there until the server is closed")
+    }
+
+    /// Binds the socket of a server made with [`unbound`](Builder::unbound).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Builder::bind`], and of the hook [`server_bind`](Hooks::server_bind).
+    pub fn server_bind(&mut self) -> io::Result<()> {
+        let listener = self
+            .listener
+            .as_mut()
+            .expect("the listener is there until the server is closed");
+        bind(listener, &*self.service.hooks)?;
+        self.handle.set_bound(listener.local_address()?);
+        Ok(())
+    }
+
+    /// Makes a server listen that was made with [`unbound`](Builder::unbound) and is bound.
+    ///
+    /// # Errors
+    ///
+    /// What the socket and the hook [`server_activate`](Hooks::server_activate) report.
+    pub fn server_activate(&mut self) -> io::Result<()> {
+        let listener = self
+            .listener
+            .as_mut()
+            .expect("the listener is there until the server is closed");
+        activate(listener, &*self.service.hooks)?;
+        self.active = true;
+        Ok(())
+    }
+
+    /// Closes the server, as dropping it does: the socket at once, then it waits for running
+    /// requests, unless [`block_on_close`](Builder::block_on_close) was turned off. A request on
+    /// the calling thread is not waited for.
+    pub fn server_close(self) {
+        drop(self);
+    }
+
+    fn close(&mut self) {
+        self.handle.shutdown();
+        drop(self.listener.take());
+        if self.block_on_close {
+            self.dispatch.join();
+        }
+        shielded("server_close", || {
+            self.service.hooks.server_close(&self.handle)
+        });
+        self.handle.mark_closed();
+    }
+}
+
+impl<L: Listener, D: Dispatch> Drop for Server<L, D> {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// The listening socket, to be put into a poll loop of your own beside
+/// [`handle_request`](Server::handle_request). Python's `fileno`.
+impl<L: Listener, D: Dispatch> AsFd for Server<L, D> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener().as_fd()
+    }
+}
+
+impl<L: Listener, D: Dispatch> fmt::Debug for Server<L, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("handle", &self.handle)
+            .finish_non_exhaustive()
+    }
+}
+
+fn bind<L: Listener>(listener: &mut L, hooks: &dyn Hooks<L::Request>) -> io::Result<()> {
+    hooks.server_bind(listener.as_fd())?;
+    listener.server_bind()
+}
+
+fn activate<L: Listener>(listener: &mut L, hooks: &dyn Hooks<L::Request>) -> io::Result<()> {
+    let address = listener.local_address()?;
+    hooks.server_activate(listener.as_fd(), &address)?;
+    listener.server_activate()
+}
