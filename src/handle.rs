@@ -1,7 +1,8 @@
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread::{self, ThreadId};
 
 use parking_lot::{Condvar, Mutex};
@@ -35,8 +36,18 @@ struct Shared {
     bell: Doorbell,
     shutting_down: AtomicBool,
     next_id: AtomicU64,
+    connections: Mutex<HashMap<u64, Weak<dyn Live>>>,
     state: Mutex<State>,
     stopped: Condvar,
+}
+
+/// A connection that a server may have to end.
+pub(crate) trait Live: Send + Sync {
+    /// Ends it if it waits for a request.
+    fn drain(&self);
+
+    /// Ends it now.
+    fn cut(&self);
 }
 
 #[derive(Default)]
@@ -54,6 +65,7 @@ impl ServerHandle {
             bell: Doorbell::new()?,
             shutting_down: AtomicBool::new(false),
             next_id: AtomicU64::new(1),
+            connections: Mutex::default(),
             state: Mutex::default(),
             stopped: Condvar::new(),
         })))
@@ -82,6 +94,7 @@ impl ServerHandle {
         drop(self.0.state.lock());
         self.0.stopped.notify_all();
         self.0.bell.ring();
+        self.each_connection(|connection| connection.drain());
     }
 
     /// Whether [`shutdown`](Self::shutdown) was called or the server was closed. A handler of
@@ -105,6 +118,40 @@ impl ServerHandle {
             }
             self.0.stopped.wait(&mut state);
         }
+    }
+
+    /// Ends every connection, whatever it is doing. Returns how many there were.
+    pub(crate) fn cut_connections(&self) -> usize {
+        let mut cut = 0;
+        self.each_connection(|connection| {
+            connection.cut();
+            cut += 1;
+        });
+        cut
+    }
+
+    fn each_connection(&self, mut visit: impl FnMut(&dyn Live)) {
+        // Collected first: the last reference to a connection may be ours, and closing it takes the lock.
+        let all: Vec<_> = self
+            .0
+            .connections
+            .lock()
+            .values()
+            .filter_map(Weak::upgrade)
+            .collect();
+        all.iter().for_each(|connection| visit(&**connection));
+    }
+
+    pub(crate) fn enter_connection(&self, id: u64, connection: Weak<dyn Live>) {
+        self.0.connections.lock().insert(id, connection);
+    }
+
+    pub(crate) fn remove_connection(&self, id: u64) {
+        self.0.connections.lock().remove(&id);
+    }
+
+    pub(crate) fn is(&self, other: &ServerHandle) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     pub(crate) fn bell(&self) -> &Doorbell {

@@ -119,16 +119,18 @@ pub(crate) fn finish_request<R: Request, H: RequestHandler<R>>(
         Ok(handler) => handler,
         Err(error) => return report(request, error),
     };
-    let steps = [
-        guard(Stage::Handle, || handler.handle(request)),
-        guard(Stage::Finish, || handler.finish(request)),
-        guard(Stage::Finish, || Ok(request.end()?)),
-        guard(Stage::Finish, || {
-            drop(handler);
-            Ok(())
-        }),
-    ];
-    for error in steps.into_iter().filter_map(Result::err) {
+    let mut attempt = |stage, step: &mut dyn FnMut(&mut R) -> HandlerResult| {
+        if let Err(error) = guard(stage, || step(request)) {
+            report(request, error);
+        }
+    };
+    attempt(Stage::Handle, &mut |request| handler.handle(request));
+    attempt(Stage::Finish, &mut |request| handler.finish(request));
+    attempt(Stage::Finish, &mut |request| Ok(request.end()?));
+    if let Err(error) = guard(Stage::Finish, move || {
+        drop(handler);
+        Ok(())
+    }) {
         report(request, error);
     }
 }

@@ -114,7 +114,6 @@ impl Receiver {
         let mut buffer = self.buffer.lock();
         let (length, sender) = sys::try_recv_from(self.socket(), &mut buffer)?;
         let most = buffer.len() - 1;
-        let sender = Address::from(sender);
         if length > most {
             log::warn!(
                 target: "socketserver::listener",

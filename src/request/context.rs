@@ -1,5 +1,4 @@
-use std::any::{Any, TypeId};
-use std::collections::HashMap;
+use std::any::Any;
 use std::fmt;
 
 /// Values that travel with a request, one per type: put in by a listener or by
@@ -17,30 +16,35 @@ use std::fmt;
 /// ```
 #[derive(Default)]
 pub struct Context {
-    values: HashMap<TypeId, Box<dyn Any + Send>>,
+    // Few requests carry any, and those carry few: no map is as small while empty.
+    values: Vec<Box<dyn Any + Send>>,
 }
 
 impl Context {
     /// Puts a value in, and returns the one of its type that was there before.
     pub fn insert<T: Any + Send>(&mut self, value: T) -> Option<T> {
-        let old = self.values.insert(TypeId::of::<T>(), Box::new(value))?;
-        old.downcast().ok().map(|value| *value)
+        let old = self.remove();
+        self.values.push(Box::new(value));
+        old
     }
 
     /// The value of this type, if there is one.
     pub fn get<T: Any + Send>(&self) -> Option<&T> {
-        self.values.get(&TypeId::of::<T>())?.downcast_ref()
+        self.values.iter().find_map(|value| value.downcast_ref())
     }
 
     /// The value of this type, to be changed.
     pub fn get_mut<T: Any + Send>(&mut self) -> Option<&mut T> {
-        self.values.get_mut(&TypeId::of::<T>())?.downcast_mut()
+        self.values
+            .iter_mut()
+            .find_map(|value| value.downcast_mut())
     }
 
     /// Takes the value of this type out.
     pub fn remove<T: Any + Send>(&mut self) -> Option<T> {
+        let at = self.values.iter().position(|value| value.is::<T>())?;
         self.values
-            .remove(&TypeId::of::<T>())?
+            .swap_remove(at)
             .downcast()
             .ok()
             .map(|value| *value)

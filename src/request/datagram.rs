@@ -131,9 +131,12 @@ impl DatagramSocket {
     /// the address.
     #[doc(alias = "sendto")]
     pub fn send_to(&self, data: &[u8], address: &Address) -> io::Result<()> {
-        let sent = address
-            .to_sock_addr()
-            .and_then(|to| self.0.send_to(data, &to));
+        let sent = match address {
+            Address::Ip(address) => self.0.send_to(data, &(*address).into()),
+            other => other
+                .to_sock_addr()
+                .and_then(|to| self.0.send_to(data, &to)),
+        };
         sent.map(drop).map_err(|e| explain(e, data.len(), address))
     }
 }

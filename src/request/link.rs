@@ -2,16 +2,17 @@ use std::io::{self, IoSlice, Write};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use socket2::SockRef;
 
 use super::Transport;
-use crate::Address;
-use crate::sys::MSG_DONTWAIT;
+use crate::handle::Live;
+use crate::sys::{MSG_DONTWAIT, MSG_PEEK};
+use crate::{Address, ServerHandle};
 
 /// One open connection, shared by a request's `rfile`, its `wfile` and the handles given out for
 /// it.
@@ -24,6 +25,12 @@ pub(super) struct Link {
     writing: Mutex<()>,
     /// The client has closed its side, and everything it sent has been read.
     ended: AtomicBool,
+    /// The handler waits for a request: it says so, or nothing has been received yet.
+    idle: Mutex<bool>,
+    /// Something has been received.
+    begun: AtomicBool,
+    /// The server has ended the reading side, and what reads as the end of the stream may not be the client's.
+    drained: AtomicBool,
 }
 
 impl Link {
@@ -34,16 +41,25 @@ impl Link {
             id,
             writing: Mutex::new(()),
             ended: AtomicBool::new(false),
+            idle: Mutex::new(true),
+            begun: AtomicBool::new(false),
+            drained: AtomicBool::new(false),
         })
     }
 
     pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.transport.read(buffer) {
             Ok(0) if !buffer.is_empty() => {
-                self.ended.store(true, Ordering::Relaxed);
+                self.ended
+                    .store(!self.drained.load(Ordering::SeqCst), Ordering::Relaxed);
                 Ok(0)
             }
-            Ok(n) => Ok(n),
+            Ok(n) => {
+                if !self.begun.swap(true, Ordering::Relaxed) {
+                    *self.idle.lock() = false;
+                }
+                Ok(n)
+            }
             Err(e) => Err(self.explain(e, "nothing received from", self.transport.read_timeout())),
         }
     }
@@ -87,6 +103,12 @@ impl Link {
                 break;
             }
         }
+    }
+
+    /// Marks the connection as waiting for a request, until the guard is dropped.
+    pub(super) fn idle(&self) -> Idle<'_> {
+        *self.idle.lock() = true;
+        Idle(self)
     }
 
     fn explain_send(&self, error: io::Error) -> io::Error {
@@ -134,12 +156,59 @@ impl Write for Sender<'_> {
     }
 }
 
-/// Hangs up when the request that owns the connection is dropped.
-#[derive(Debug)]
-pub(super) struct HangUp(pub(super) Arc<Link>);
+impl Live for Link {
+    fn drain(&self) {
+        let idle = self.idle.lock();
+        let mut byte = [MaybeUninit::uninit()];
+        let waiting = SockRef::from(self).recv_with_flags(&mut byte, MSG_PEEK | MSG_DONTWAIT);
+        // A request that has arrived is served; the handler is about to wake up for it.
+        if *idle && waiting.is_err() {
+            self.drained.store(true, Ordering::SeqCst);
+            let _ = self.transport.shutdown(Shutdown::Read);
+        }
+    }
 
-impl Drop for HangUp {
+    fn cut(&self) {
+        self.drained.store(true, Ordering::SeqCst);
+        let _ = self.transport.shutdown(Shutdown::Both);
+    }
+}
+
+/// Held while a handler waits for a request.
+pub(super) struct Idle<'a>(&'a Link);
+
+impl Drop for Idle<'_> {
     fn drop(&mut self) {
-        self.0.hang_up();
+        *self.0.idle.lock() = false;
+    }
+}
+
+/// The server's hold on a connection: entered in its list, and hung up when the request that owns it is dropped.
+#[derive(Debug)]
+pub(super) struct Held {
+    link: Arc<Link>,
+    server: ServerHandle,
+}
+
+impl Held {
+    pub(super) fn new(link: &Arc<Link>, server: &ServerHandle) -> Self {
+        let weak: Weak<Link> = Arc::downgrade(link);
+        server.enter_connection(link.id, weak);
+        Held {
+            link: Arc::clone(link),
+            server: server.clone(),
+        }
+    }
+
+    /// Takes the connection off the server's list; it is still hung up when this is dropped.
+    pub(super) fn let_go(&self) {
+        self.server.remove_connection(self.link.id);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.let_go();
+        self.link.hang_up();
     }
 }

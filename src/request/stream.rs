@@ -1,9 +1,9 @@
-use std::io::{self, Write};
+use std::io::{self, BufRead, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::link::{HangUp, Link};
+use super::link::{Held, Link};
 use super::{Connection, Context, Lifecycle, Reader, Request, Transport, Writer};
 use crate::{Address, ServerHandle};
 
@@ -28,7 +28,7 @@ pub struct StreamRequest {
     /// Values put in by a listener, `verify_request` or the handler itself.
     pub context: Context,
     link: Arc<Link>,
-    hang_up: Option<HangUp>,
+    held: Option<Held>,
 }
 
 impl StreamRequest {
@@ -47,7 +47,7 @@ impl StreamRequest {
             client_address,
             server: server.clone(),
             context: Context::default(),
-            hang_up: Some(HangUp(Arc::clone(&link))),
+            held: Some(Held::new(&link, server)),
             link,
         }
     }
@@ -110,6 +110,47 @@ impl StreamRequest {
         self.link.transport.set_nodelay(nodelay)
     }
 
+    /// Waits for the client's next request, and says whether there is one: `false` at the end of
+    /// the stream, and when the server is shutting down.
+    ///
+    /// A handler of several requests per connection calls it between two of them, and so tells the
+    /// server that nothing is lost if the connection ends here. A shutdown ends it at once, and a
+    /// connection on which nothing was received yet, too; one that is inside a request is never cut
+    /// by it.
+    ///
+    /// Blocks until something arrives, at most for the read timeout. What arrives is not taken:
+    /// `rfile` reads it next.
+    ///
+    /// ```
+    /// use socketserver::prelude::*;
+    ///
+    /// fn shout(request: &mut StreamRequest) -> HandlerResult {
+    ///     let mut line = String::new();
+    ///     while request.wait_idle()? {
+    ///         line.clear();
+    ///         request.rfile.read_line(&mut line)?;
+    ///         request.wfile.write_all(line.to_uppercase().as_bytes())?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # let _ = ThreadingTcpServer::bind_fn("127.0.0.1:0", shout);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// What the socket reports; `TimedOut` after the read timeout.
+    pub fn wait_idle(&mut self) -> io::Result<bool> {
+        if !self.rfile.buffer().is_empty() {
+            return Ok(true);
+        }
+        let _idle = self.link.idle();
+        // Asked after the mark is made: a shutdown sees the mark, or is seen here.
+        if self.server.is_shutting_down() {
+            return Ok(false);
+        }
+        Ok(!self.rfile.fill_buf()?.is_empty())
+    }
+
     /// A handle to this connection for other threads: to send to it or to end it. See
     /// [`Connection`].
     ///
@@ -117,7 +158,7 @@ impl StreamRequest {
     ///
     /// `NotConnected` if the connection was detached.
     pub fn connection(&self) -> io::Result<Connection> {
-        match self.hang_up {
+        match self.held {
             Some(_) => Ok(Connection::new(&self.link)),
             None => Err(io::Error::new(
                 io::ErrorKind::NotConnected,
@@ -166,6 +207,9 @@ impl StreamRequest {
     /// and cannot be written to.
     #[must_use = "the connection is closed when the returned request is dropped"]
     pub fn detach(&mut self) -> StreamRequest {
+        if let Some(held) = &self.held {
+            held.let_go();
+        }
         StreamRequest {
             rfile: self.rfile.detach(),
             wfile: self.wfile.detach(),
@@ -173,7 +217,7 @@ impl StreamRequest {
             server: self.server.clone(),
             context: std::mem::take(&mut self.context),
             link: Arc::clone(&self.link),
-            hang_up: self.hang_up.take(),
+            held: self.held.take(),
         }
     }
 }

@@ -1,8 +1,9 @@
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::hooks::NoHooks;
-use super::service::Service;
+use super::service::{FinishRequest, Service, from_closure, from_factory};
 use super::{Hooks, Server};
 use crate::ServerHandle;
 use crate::dispatch::{Dispatch, ThreadPool};
@@ -64,16 +65,7 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
         F: Fn() -> H + Send + Sync + 'static,
         H: RequestHandler<L::Request>,
     {
-        let mut failed = None;
-        for mut listener in L::open(address, &self.sockets)? {
-            match self.bind_and_activate(&mut listener) {
-                Ok(()) => return self.build(listener, true, handler),
-                Err(error) => failed = Some(error),
-            }
-        }
-        Err(failed.unwrap_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on")
-        }))
+        self.bind_service(address, from_factory(handler))
     }
 
     /// The same with a closure for a handler.
@@ -86,11 +78,7 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
         L: Bind<A>,
         F: Fn(&mut L::Request) -> HandlerResult + Send + Sync + 'static,
     {
-        let handle = std::sync::Arc::new(handle);
-        self.bind(address, move || {
-            let handle = std::sync::Arc::clone(&handle);
-            move |request: &mut L::Request| handle(request)
-        })
+        self.bind_service(address, from_closure(handle))
     }
 
     /// Makes a server whose socket is open but not bound. Python's `bind_and_activate=False`: call
@@ -110,7 +98,7 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
     {
         let first = L::open(address, &self.sockets)?.into_iter().next();
         let none = || io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
-        self.build(first.ok_or_else(none)?, false, handler)
+        self.build(first.ok_or_else(none)?, false, from_factory(handler))
     }
 
     /// Makes a server of a socket that exists already, one inherited or passed on by a service
@@ -129,7 +117,26 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
     {
         let mut listener = socket.into();
         listener.server_activate()?;
-        self.build(listener, true, handler)
+        self.build(listener, true, from_factory(handler))
+    }
+
+    fn bind_service<A>(
+        self,
+        address: A,
+        handle: Box<FinishRequest<L::Request>>,
+    ) -> io::Result<Server<L, D>>
+    where
+        L: Bind<A>,
+    {
+        let mut failed = None;
+        for mut listener in L::open(address, &self.sockets)? {
+            match self.bind_and_activate(&mut listener) {
+                Ok(()) => return self.build(listener, true, handle),
+                Err(error) => failed = Some(error),
+            }
+        }
+        let none = || io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
+        Err(failed.unwrap_or_else(none))
     }
 
     fn bind_and_activate(&self, listener: &mut L) -> io::Result<()> {
@@ -138,11 +145,12 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
         super::activate(listener, hooks)
     }
 
-    fn build<F, H>(self, listener: L, active: bool, handler: F) -> io::Result<Server<L, D>>
-    where
-        F: Fn() -> H + Send + Sync + 'static,
-        H: RequestHandler<L::Request>,
-    {
+    fn build(
+        self,
+        listener: L,
+        active: bool,
+        finish_request: Box<FinishRequest<L::Request>>,
+    ) -> io::Result<Server<L, D>> {
         let handle = ServerHandle::new(listener.local_address()?, self.streams)?;
         Ok(Server {
             listener: Some(listener),
@@ -152,7 +160,10 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
             timeout: self.timeout,
             // Without hooks there is nothing to do between requests, and the thread sleeps on.
             poll_interval: self.hooks.is_some().then_some(self.poll_interval),
-            service: Service::new(handler, self.hooks.unwrap_or_else(|| Box::new(NoHooks))),
+            service: Arc::new(Service {
+                hooks: self.hooks.unwrap_or_else(|| Box::new(NoHooks)),
+                finish_request,
+            }),
             block_on_close: self.block_on_close && !self.daemon_threads,
         })
     }

@@ -16,7 +16,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
     /// SIGHUP. Running requests go on to their end, and [`serve_forever`](Self::serve_forever)
     /// returns.
     ///
-    /// Several servers of one process may ask for it.
+    /// Several servers of one process may ask for it. Once all of them are closed, a signal ends the process.
     ///
     /// # Errors
     ///
@@ -40,8 +40,26 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
 
 /// Runs on the thread that the crate `ctrlc` keeps for it, not in the signal handler.
 fn shut_all_down() {
-    for server in ON_SIGNAL.lock().iter().flatten() {
-        log::info!(target: "socketserver::server", "told to end: shutting down {}", server.server_address());
-        server.shutdown();
+    let servers = ON_SIGNAL.lock().clone().unwrap_or_default();
+    if servers.is_empty() {
+        // What would have happened without us, so that a program that serves no more can still be ended.
+        std::process::exit(130);
+    }
+    for server in servers {
+        let address = server.server_address();
+        if server.is_shutting_down() {
+            let cut = server.cut_connections();
+            log::warn!(target: "socketserver::server", "told again to end {address}: cut {cut} connections");
+        } else {
+            log::info!(target: "socketserver::server", "told to end: shutting down {address}");
+            server.shutdown();
+        }
+    }
+}
+
+/// Takes a closed server off the list.
+pub(super) fn forget(server: &ServerHandle) {
+    if let Some(servers) = &mut *ON_SIGNAL.lock() {
+        servers.retain(|other| !other.is(server));
     }
 }

@@ -1,4 +1,5 @@
 use std::io;
+use std::num::NonZeroUsize;
 use std::time::Instant;
 
 use super::Server;
@@ -7,14 +8,14 @@ use crate::ServerHandle;
 use crate::dispatch::{Dispatch, Waker};
 use crate::handle::Serving;
 use crate::listener::Listener;
-use crate::sys::Watch;
+use crate::sys::Events;
 
 /// Where the serving thread waits for clients, for room to serve them, and for better times.
 pub(super) struct Entrance<'a, L: Listener, D> {
     listener: &'a L,
     dispatch: &'a D,
     handle: &'a ServerHandle,
-    watch: Watch<'a>,
+    events: Events,
     waker: Waker,
     backoff: Backoff,
     _serving: Serving<'a>,
@@ -38,7 +39,7 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
             listener,
             dispatch: &server.dispatch,
             handle,
-            watch: handle.bell().watch(listener.as_fd()),
+            events: Events::with_capacity(NonZeroUsize::MIN),
             waker: Waker::new(handle),
             backoff: Backoff::default(),
             _serving: handle.start_serving()?,
@@ -54,7 +55,7 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
     ) -> io::Result<Option<L::Request>> {
         while !self.handle.is_shutting_down() {
             if !self.dispatch.has_room(&self.waker) {
-                self.watch.sleep(false, deadline)?;
+                self.sleep(false, deadline)?;
             } else {
                 match self.listener.accept(self.handle) {
                     Ok(request) => {
@@ -75,7 +76,7 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
         match on_accept_error(&error) {
             AfterError::Wait => {
                 self.backoff.succeeded();
-                self.watch.sleep(true, deadline)
+                self.sleep(true, deadline)
             }
             AfterError::Retry => {
                 log::debug!(target: "socketserver::server", "lost a client before it was accepted: {error}");
@@ -93,8 +94,13 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
     /// waiting.
     fn pause(&mut self, until: Instant) -> io::Result<()> {
         while !self.handle.is_shutting_down() && Instant::now() < until {
-            self.watch.sleep(false, Some(until))?;
+            self.sleep(false, Some(until))?;
         }
         Ok(())
+    }
+
+    fn sleep(&mut self, watch: bool, deadline: Option<Instant>) -> io::Result<()> {
+        let door = watch.then(|| self.listener.as_fd());
+        self.handle.bell().sleep(door, deadline, &mut self.events)
     }
 }

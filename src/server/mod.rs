@@ -176,6 +176,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
         shielded("server_close", || {
             self.service.hooks.server_close(&self.handle)
         });
+        ctrlc::forget(&self.handle);
         self.handle.mark_closed();
     }
 }

@@ -36,7 +36,9 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
             if let Some(request) = entrance.get_request(tick)? {
                 self.process_request(request);
             }
-            self.service_actions()?;
+            if tick.is_some() {
+                self.service_actions()?;
+            }
         }
         log::info!(target: "socketserver::server", "stopped serving on {}", self.server_address());
         Ok(())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Hooks;
 use crate::dispatch::Task;
-use crate::error::{Panicked, RequestError, Stage};
+use crate::error::{HandlerResult, Panicked, RequestError, Stage};
 use crate::handler::{RequestHandler, finish_request};
 use crate::request::Request;
 
@@ -13,26 +13,34 @@ pub(super) struct Service<R> {
     pub(super) hooks: Box<dyn Hooks<R>>,
     /// Drives one handler from `setup` to `finish`. The handler's type ends here, so that servers
     /// can be named.
-    finish_request: Box<dyn Fn(&mut R, &Report<'_, R>) + Send + Sync>,
+    pub(super) finish_request: Box<FinishRequest<R>>,
 }
 
+pub(super) type FinishRequest<R> = dyn Fn(&mut R, &Report<'_, R>) + Send + Sync;
 type Report<'a, R> = dyn Fn(&mut R, RequestError) + 'a;
 
-impl<R: Request> Service<R> {
-    pub(super) fn new<F, H>(make_handler: F, hooks: Box<dyn Hooks<R>>) -> Arc<Self>
-    where
-        F: Fn() -> H + Send + Sync + 'static,
-        H: RequestHandler<R>,
-    {
-        let finish_request = move |request: &mut R, report: &Report<'_, R>| {
-            finish_request(&make_handler, request, report);
-        };
-        Arc::new(Service {
-            hooks,
-            finish_request: Box::new(finish_request),
-        })
-    }
+/// A new handler for each request.
+pub(super) fn from_factory<R, F, H>(make_handler: F) -> Box<FinishRequest<R>>
+where
+    R: Request,
+    F: Fn() -> H + Send + Sync + 'static,
+    H: RequestHandler<R>,
+{
+    Box::new(move |request, report| finish_request(&make_handler, request, report))
+}
 
+/// One closure, lent to each request.
+pub(super) fn from_closure<R, F>(handle: F) -> Box<FinishRequest<R>>
+where
+    R: Request,
+    F: Fn(&mut R) -> HandlerResult + Send + Sync + 'static,
+{
+    Box::new(move |request, report| {
+        finish_request(&|| |request: &mut R| handle(request), request, report)
+    })
+}
+
+impl<R: Request> Service<R> {
     /// Shuts a request down that is not to be handled, after sending what a hook wrote to it.
     pub(super) fn refuse(&self, mut request: R, error: Option<RequestError>) {
         if let Some(error) = error {
@@ -41,16 +49,11 @@ impl<R: Request> Service<R> {
         if let Err(error) = request.end() {
             self.handle_error(&mut request, RequestError::new(Stage::Verify, error));
         }
-        self.close_request(request);
+        close(request);
     }
 
     fn handle_error(&self, request: &mut R, error: RequestError) {
         shielded("handle_error", || self.hooks.handle_error(request, &error));
-    }
-
-    /// Dropping it closes it. What a handler left in the context is dropped too, and may panic.
-    fn close_request(&self, request: R) {
-        shielded("closing a request", || drop(request));
     }
 }
 
@@ -67,21 +70,23 @@ impl<R: Request> Work<R> {
 }
 
 impl<R: Request> Task for Work<R> {
-    fn run(self: Box<Self>) {
-        let Work {
-            mut request,
-            service,
-        } = *self;
-        (service.finish_request)(&mut request, &|request, error| {
+    fn run(mut self: Box<Self>) {
+        let Work { request, service } = &mut *self;
+        (service.finish_request)(request, &|request, error| {
             service.handle_error(request, error)
         });
-        service.close_request(request);
+        close(self);
     }
 
     fn refuse(self: Box<Self>, error: io::Error) {
         let Work { request, service } = *self;
         service.refuse(request, Some(RequestError::new(Stage::Dispatch, error)));
     }
+}
+
+/// Dropping a request closes it. What a handler left in its context is dropped too, and may panic.
+fn close<T>(request: T) {
+    shielded("closing a request", || drop(request));
 }
 
 /// Runs what must not bring the server down. A panic is logged, and `None` returned.
