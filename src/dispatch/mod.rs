@@ -12,6 +12,7 @@
 
 mod inline;
 mod pool;
+mod worker;
 
 use std::fmt;
 use std::io;

@@ -1,13 +1,9 @@
-use std::collections::{HashMap, VecDeque};
-use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use parking_lot::Mutex;
-
+use super::worker::{Roster, State, Worker, hand};
 use super::{Dispatch, Job, Waker};
 
 /// Runs requests side by side on threads that are started on demand, used again, and let go when
@@ -33,7 +29,7 @@ use super::{Dispatch, Job, Waker};
 #[derive(Debug)]
 pub struct ThreadPool {
     settings: Settings,
-    shared: Arc<Shared>,
+    roster: Arc<Roster>,
 }
 
 #[derive(Clone, Debug)]
@@ -58,7 +54,7 @@ impl ThreadPool {
         };
         ThreadPool {
             settings,
-            shared: Arc::default(),
+            roster: Arc::default(),
         }
     }
 
@@ -90,37 +86,36 @@ impl ThreadPool {
 
     /// How many threads there are now, busy or idle.
     pub fn threads(&self) -> usize {
-        self.shared.0.lock().threads.len()
+        self.roster.lock().threads.len()
     }
 
-    /// Starts a thread and returns its letter box. The lock is held, so that it cannot end before
-    /// it is entered.
-    fn start_worker(&self, state: &mut State) -> io::Result<Sender<Letter>> {
-        let (mailbox, letters) = bounded(1);
-        let id = state.next_worker;
-        let mut builder =
-            thread::Builder::new().name(format!("{}-{id}", self.settings.thread_name));
+    /// Starts a thread with its first job in its letter box; gives the job back if it cannot. The
+    /// roster stays locked, so that the thread cannot leave before it is entered.
+    fn start_worker(&self, state: &mut State, job: Job) -> Result<(), (Job, io::Error)> {
+        let mut builder = thread::Builder::new().name(format!(
+            "{}-{}",
+            self.settings.thread_name, state.next_worker
+        ));
         if let Some(bytes) = self.settings.stack_size {
             builder = builder.stack_size(bytes);
         }
-        let worker = Worker {
-            id,
-            letters,
-            mailbox: mailbox.clone(),
-            idle_time: self.settings.idle_time,
-        };
-        let shared = Arc::clone(&self.shared);
-        state
-            .threads
-            .insert(id, builder.spawn(move || worker.work(&shared))?);
-        state.next_worker += 1;
-        Ok(mailbox)
+        let (worker, mailbox) = Worker::new(state.next_worker, self.settings.idle_time);
+        let roster = Arc::clone(&self.roster);
+        match builder.spawn(move || worker.work(&roster)) {
+            Ok(thread) => {
+                state.threads.insert(state.next_worker, thread);
+                state.next_worker += 1;
+                hand(&mailbox, Some(job));
+                Ok(())
+            }
+            Err(error) => Err((job, error)),
+        }
     }
 }
 
 impl Dispatch for ThreadPool {
     fn dispatch(&self, job: Job) {
-        let mut state = self.shared.0.lock();
+        let mut state = self.roster.lock();
         state.unfinished += 1;
         if let Some(idle) = state.idle.pop() {
             drop(state);
@@ -129,25 +124,18 @@ impl Dispatch for ThreadPool {
         if state.threads.len() >= self.settings.max_threads {
             return state.queue.push_back(job);
         }
-        match self.start_worker(&mut state) {
-            Ok(mailbox) => {
-                drop(state);
-                hand(&mailbox, Some(job));
-            }
-            Err(error) => {
-                state.unfinished -= 1;
-                let threads = state.threads.len();
-                drop(state);
-                let message =
-                    format!("cannot start a thread beside the {threads} there are: {error}");
-                job.refuse(io::Error::new(error.kind(), message));
-            }
+        if let Err((job, error)) = self.start_worker(&mut state, job) {
+            state.unfinished -= 1;
+            let threads = state.threads.len();
+            drop(state);
+            let message = format!("cannot start a thread beside the {threads} there are: {error}");
+            job.refuse(io::Error::new(error.kind(), message));
         }
     }
 
     fn has_room(&self, waker: &Waker) -> bool {
         let most = self.settings.max_threads;
-        let mut state = self.shared.0.lock();
+        let mut state = self.roster.lock();
         if state.unfinished < most {
             return true;
         }
@@ -164,7 +152,7 @@ impl Dispatch for ThreadPool {
 
     /// Lets idle threads go, and waits for the others to finish their requests and end.
     fn join(&self) {
-        for (_, thread) in self.shared.close() {
+        for (_, thread) in self.roster.close() {
             if thread.thread().id() != thread::current().id() {
                 // A worker catches what its jobs throw; there is nothing to learn here.
                 let _ = thread.join();
@@ -182,144 +170,6 @@ impl Default for ThreadPool {
 /// Busy threads finish their requests and end by themselves.
 impl Drop for ThreadPool {
     fn drop(&mut self) {
-        self.shared.close();
-    }
-}
-
-#[derive(Default)]
-struct Shared(Mutex<State>);
-
-#[derive(Default)]
-struct State {
-    /// The one that became idle last is at the end.
-    idle: Vec<Idle>,
-    /// Jobs beyond the bound, from servers that dispatch without asking for room.
-    queue: VecDeque<Job>,
-    /// Jobs running, queued or handed over.
-    unfinished: usize,
-    threads: HashMap<u64, JoinHandle<()>>,
-    next_worker: u64,
-    /// A server that waits for room.
-    waiting: Option<Waker>,
-    said_full: bool,
-    closed: bool,
-}
-
-/// What a worker does after a job.
-enum Next {
-    Run(Job),
-    Wait,
-    End,
-}
-
-impl Shared {
-    fn close(&self) -> HashMap<u64, JoinHandle<()>> {
-        let mut state = self.0.lock();
-        state.closed = true;
-        for idle in state.idle.drain(..) {
-            hand(&idle.mailbox, None);
-        }
-        std::mem::take(&mut state.threads)
-    }
-
-    fn finished_one(&self, worker: &Worker) -> Next {
-        let mut state = self.0.lock();
-        state.unfinished -= 1;
-        let waker = state.waiting.take();
-        let next = match state.queue.pop_front() {
-            Some(job) => Next::Run(job),
-            None if state.closed => Next::End,
-            None => {
-                state.idle.push(Idle {
-                    id: worker.id,
-                    mailbox: worker.mailbox.clone(),
-                });
-                Next::Wait
-            }
-        };
-        drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        next
-    }
-
-    /// Takes a worker that has waited long enough off the list; false if a job is on its way to it.
-    fn retire(&self, id: u64) -> bool {
-        let mut state = self.0.lock();
-        let Some(at) = state.idle.iter().position(|idle| idle.id == id) else {
-            return false;
-        };
-        state.idle.remove(at);
-        state.threads.remove(&id);
-        true
-    }
-}
-
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.0.lock();
-        f.debug_struct("Shared")
-            .field("threads", &state.threads.len())
-            .field("idle", &state.idle.len())
-            .field("unfinished", &state.unfinished)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A worker on the list: whoever takes it off may put one letter into its empty box.
-struct Idle {
-    id: u64,
-    mailbox: Sender<Letter>,
-}
-
-/// A job, or the word to go home.
-type Letter = Option<Job>;
-
-fn hand(mailbox: &Sender<Letter>, letter: Letter) {
-    // The worker holds both ends of its box, and leaves only when it is off the list with nothing
-    // on its way.
-    mailbox
-        .try_send(letter)
-        .expect("the box of an idle worker is empty and open");
-}
-
-/// One thread of the pool.
-struct Worker {
-    id: u64,
-    letters: Receiver<Letter>,
-    mailbox: Sender<Letter>,
-    idle_time: Duration,
-}
-
-impl Worker {
-    fn work(self, shared: &Shared) {
-        loop {
-            match self.letters.recv_timeout(self.idle_time) {
-                Ok(Some(job)) => {
-                    if !self.run(job, shared) {
-                        return;
-                    }
-                }
-                Ok(None) | Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => {
-                    if shared.retire(self.id) {
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Runs the job and those that are queued; false when the worker is to end.
-    fn run(&self, mut job: Job, shared: &Shared) -> bool {
-        loop {
-            job.run();
-            match shared.finished_one(self) {
-                Next::Run(next) => job = next,
-                Next::Wait => return true,
-                Next::End => return false,
-            }
-        }
+        self.roster.close();
     }
 }

@@ -15,6 +15,7 @@ mod entrance;
 mod hooks;
 mod serve;
 mod service;
+mod settings;
 
 use std::fmt;
 use std::io;

@@ -1,0 +1,166 @@
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use parking_lot::{Mutex, MutexGuard};
+
+use super::{Job, Waker};
+
+/// The threads of one pool, idle and busy, and the jobs between them.
+#[derive(Default)]
+pub(super) struct Roster(Mutex<State>);
+
+#[derive(Default)]
+pub(super) struct State {
+    /// The one that became idle last is at the end.
+    pub(super) idle: Vec<Idle>,
+    /// Jobs beyond the bound, from servers that dispatch without asking for room.
+    pub(super) queue: VecDeque<Job>,
+    /// Jobs running, queued or handed over.
+    pub(super) unfinished: usize,
+    pub(super) threads: HashMap<u64, JoinHandle<()>>,
+    pub(super) next_worker: u64,
+    /// A server that waits for room.
+    pub(super) waiting: Option<Waker>,
+    pub(super) said_full: bool,
+    closed: bool,
+}
+
+/// What a worker does after a job.
+enum Next {
+    Run(Job),
+    Wait,
+    End,
+}
+
+impl Roster {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock()
+    }
+
+    /// Sends idle threads home, and returns all that are there.
+    pub(super) fn close(&self) -> HashMap<u64, JoinHandle<()>> {
+        let mut state = self.0.lock();
+        state.closed = true;
+        for idle in state.idle.drain(..) {
+            hand(&idle.mailbox, None);
+        }
+        std::mem::take(&mut state.threads)
+    }
+
+    fn finished_one(&self, worker: &Worker) -> Next {
+        let mut state = self.0.lock();
+        state.unfinished -= 1;
+        let waker = state.waiting.take();
+        let next = match state.queue.pop_front() {
+            Some(job) => Next::Run(job),
+            None if state.closed => Next::End,
+            None => {
+                state.idle.push(Idle {
+                    id: worker.id,
+                    mailbox: worker.mailbox.clone(),
+                });
+                Next::Wait
+            }
+        };
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        next
+    }
+
+    /// Takes a worker that has waited long enough off the list; false if a job is on its way to it.
+    fn retire(&self, id: u64) -> bool {
+        let mut state = self.0.lock();
+        let Some(at) = state.idle.iter().position(|idle| idle.id == id) else {
+            return false;
+        };
+        state.idle.remove(at);
+        state.threads.remove(&id);
+        true
+    }
+}
+
+impl fmt::Debug for Roster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.0.lock();
+        f.debug_struct("Roster")
+            .field("threads", &state.threads.len())
+            .field("idle", &state.idle.len())
+            .field("unfinished", &state.unfinished)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A worker on the list: whoever takes it off may put one letter into its empty box.
+pub(super) struct Idle {
+    id: u64,
+    pub(super) mailbox: Sender<Letter>,
+}
+
+/// A job, or the word to go home.
+pub(super) type Letter = Option<Job>;
+
+pub(super) fn hand(mailbox: &Sender<Letter>, letter: Letter) {
+    // The worker holds both ends of its box, and leaves only when it is off the list with nothing
+    // on its way.
+    mailbox
+        .try_send(letter)
+        .expect("the box of an idle worker is empty and open");
+}
+
+/// One thread of the pool.
+pub(super) struct Worker {
+    id: u64,
+    letters: Receiver<Letter>,
+    mailbox: Sender<Letter>,
+    idle_time: Duration,
+}
+
+impl Worker {
+    pub(super) fn new(id: u64, idle_time: Duration) -> (Self, Sender<Letter>) {
+        let (mailbox, letters) = bounded(1);
+        (
+            Worker {
+                id,
+                letters,
+                mailbox: mailbox.clone(),
+                idle_time,
+            },
+            mailbox,
+        )
+    }
+
+    pub(super) fn work(self, roster: &Roster) {
+        loop {
+            match self.letters.recv_timeout(self.idle_time) {
+                Ok(Some(job)) => {
+                    if !self.run(job, roster) {
+                        return;
+                    }
+                }
+                Ok(None) | Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {
+                    if roster.retire(self.id) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Runs the job and those that are queued; false when the worker is to end.
+    fn run(&self, mut job: Job, roster: &Roster) -> bool {
+        loop {
+            job.run();
+            match roster.finished_one(self) {
+                Next::Run(next) => job = next,
+                Next::Wait => return true,
+                Next::End => return false,
+            }
+        }
+    }
+}
