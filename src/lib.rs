@@ -1,4 +1,69 @@
-//! Draft
+//! TCP, UDP and Unix-socket servers in plain, blocking Rust: write a handler, pick a server, serve.
+//! It is Python's `socketserver`, without its faults.
+//!
+//! ```no_run
+//! use socketserver::prelude::*;
+//!
+//! struct Upper;
+//!
+//! impl RequestHandler for Upper {
+//!     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
+//!         for line in &mut request.rfile {
+//!             writeln!(request.wfile, "{}", line?.to_uppercase())?;
+//!         }
+//!         Ok(())
+//!     }
+//! }
+//!
+//! fn main() -> std::io::Result<()> {
+//!     let server = ThreadingTcpServer::bind("127.0.0.1:9999", || Upper)?;
+//!     server.shutdown_on_ctrlc()?;
+//!     server.serve_forever()
+//! }
+//! ```
+//!
+//! **Who should not use it:** programs with tens of thousands of busy connections, for each one that
+//! is served has a thread here; programs that are async already; and whoever wants HTTP rather than
+//! bytes, lines and datagrams.
+//!
+//! # Servers
+//!
+//! | | one request after the other | side by side, on threads |
+//! |---|---|---|
+//! | TCP | [`TcpServer`] | [`ThreadingTcpServer`] |
+//! | Unix stream | [`UnixStreamServer`] | [`ThreadingUnixStreamServer`] |
+//! | UDP | [`UdpServer`] | [`ThreadingUdpServer`] |
+//! | Unix datagram | [`UnixDatagramServer`] | [`ThreadingUnixDatagramServer`] |
+//!
+//! All are [`Server`]s. What a server is to know before it exists, it is told by its [`Builder`]:
+//! [`Server::builder`]. A closure will do for a small handler: [`Server::bind_fn`]. Another thread, a
+//! signal or a handler stops it through its [`ServerHandle`]; [`Server::serve_in_background`] returns
+//! a guard that does so when dropped.
+//!
+//! # A request's way
+//!
+//! accept → [`verify_request`](Hooks::verify_request) → dispatch →
+//! [`setup`](RequestHandler::setup) → [`handle`](RequestHandler::handle) →
+//! [`finish`](RequestHandler::finish) → shutdown → close
+//!
+//! Each is a room of its own, and one value, the request, moves from one to the next:
+//!
+//! - [`listener`]: where requests come from. [`Listener`] is Python's server class.
+//! - [`server`]: the corridor; the hooks that a Python program would override ([`Hooks`]).
+//! - [`dispatch`]: where a request runs. [`Dispatch`] is Python's mix-in class.
+//! - [`RequestHandler`]: what is done with it.
+//! - [`request`]: what a handler is given, [`StreamRequest`] or [`DatagramRequest`], and how it is
+//!   closed.
+//!
+//! # Errors
+//!
+//! What goes wrong in one request, a panic included, goes to [`Hooks::handle_error`] and ends that
+//! request only. Everything else is an `io::Error` that names the address or path it is about.
+//!
+//! # Logging
+//!
+//! Through the crate [`log`], a target for each room: `socketserver::server`,
+//! `socketserver::listener`, `socketserver::dispatch`, `socketserver::handler`.
 #[cfg(not(unix))]
 compile_error!("socketserver runs on Unix systems only, so far");
 
@@ -39,3 +104,8 @@ pub mod prelude {
         ThreadingUnixStreamServer, UdpServer, UnixDatagramServer, UnixStreamServer,
     };
 }
+
+/// The README's examples are tests too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -24,7 +24,7 @@ use crate::Address;
 /// let server = ThreadingTcpServer::bind_fn("127.0.0.1:0", move |request| {
 ///     let me = request.connection()?;
 ///     everybody.lock().unwrap().push(me.clone());
-///     for line in request.rfile.lines() {
+///     for line in &mut request.rfile {
 ///         let line = line? + "\n";
 ///         everybody.lock().unwrap().retain(|other| *other == me || other.send_all(line.as_bytes()).is_ok());
 ///     }

@@ -23,7 +23,7 @@ use std::io;
 pub use self::connection::Connection;
 pub use self::context::Context;
 pub use self::datagram::{DatagramRequest, DatagramSocket};
-pub use self::reader::Reader;
+pub use self::reader::{Lines, Reader};
 pub use self::stream::StreamRequest;
 pub use self::transport::Transport;
 pub use self::writer::Writer;

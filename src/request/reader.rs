@@ -11,7 +11,7 @@ use super::link::Link;
 /// and takes what is buffered first.
 ///
 /// Lines are bounded. Where [`BufRead`] would go on for ever, [`read_line`](BufRead::read_line),
-/// [`read_until`](BufRead::read_until) and [`lines`](Self::lines) fail with `InvalidData` once a
+/// [`read_until`](BufRead::read_until) and a loop over its lines fail with `InvalidData` once a
 /// line is longer than [`max_line`](crate::Builder::max_line), 64 KiB unless told otherwise.
 ///
 /// **A line read that fails takes nothing.** After a line that is too long or not UTF-8, a timeout
@@ -24,7 +24,7 @@ use super::link::Link;
 ///
 /// impl RequestHandler for Greeter {
 ///     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
-///         for name in request.rfile.lines() {
+///         for name in &mut request.rfile {
 ///             writeln!(request.wfile, "Hello, {}!", name?)?;
 ///         }
 ///         Ok(())
@@ -73,19 +73,6 @@ impl Reader {
     /// [`Builder::max_line`](crate::Builder::max_line).
     pub fn set_max_line(&mut self, bytes: usize) {
         self.max_line = bytes;
-    }
-
-    /// The lines up to the end of the stream, without their ends (`\n` or `\r\n`). Python's `for
-    /// line in self.rfile`.
-    ///
-    /// Blocks for each line. It borrows `rfile` alone, so a loop over it can write to `wfile`.
-    ///
-    /// # Errors
-    ///
-    /// Each item may be an error: those of [`BufRead::read_line`]. Leave the loop then: asking
-    /// again gives the same line that is too long, or not UTF-8, again.
-    pub fn lines(&mut self) -> io::Lines<&mut Self> {
-        BufRead::lines(self)
     }
 
     /// Reads up to and with the next newline, but at most `limit` bytes; empty at the end of the
@@ -165,6 +152,38 @@ impl Reader {
         let taken = self.start..self.start + length;
         self.start = taken.end;
         &self.buffer[taken]
+    }
+}
+
+/// Python's `for line in self.rfile` is `for line in &mut request.rfile`. It borrows `rfile` alone, so
+/// the loop can write to `wfile`. See [`Lines`].
+impl<'a> IntoIterator for &'a mut Reader {
+    type Item = io::Result<String>;
+    type IntoIter = Lines<'a>;
+
+    fn into_iter(self) -> Lines<'a> {
+        Lines { reader: Some(self) }
+    }
+}
+
+/// The lines up to the end of the stream, without their ends (`\n` or `\r\n`).
+///
+/// Each may be an error instead, one of [`read_line`](BufRead::read_line)'s, and is the last one then:
+/// a loop that passes over errors ends too.
+#[derive(Debug)]
+pub struct Lines<'a> {
+    reader: Option<&'a mut Reader>,
+}
+
+impl Iterator for Lines<'_> {
+    type Item = io::Result<String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let line = self.reader.as_mut()?.lines().next();
+        if !matches!(line, Some(Ok(_))) {
+            self.reader = None;
+        }
+        line
     }
 }
 

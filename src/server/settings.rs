@@ -50,7 +50,7 @@ impl<L: Listener, D> Builder<L, D> {
         self
     }
 
-    /// How long [`handle_request`](Server::handle_request) waits for a request. Default: for ever.
+    /// How long [`handle_request`](super::Server::handle_request) waits for a request. Default: for ever.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
