@@ -28,8 +28,11 @@ impl RequestHandler for Upper {
         let mut data = [0; 1024];
         let received = request.rfile.read(&mut data)?;
         let message = data[..received].trim_ascii();
-        println!("{} wrote:", request.client_address);
-        println!("{}", message.escape_ascii());
+        println!(
+            "{} wrote: {}",
+            request.client_address,
+            message.escape_ascii()
+        );
         request.wfile.write_all(&message.to_ascii_uppercase())?;
         Ok(())
     }

@@ -32,9 +32,10 @@ impl Listener for Tcp {
         let socket = SockRef::from(&self.socket);
         check_kind(&socket, Type::STREAM, "stream")?;
         let backlog = self.wanted.map_or(i32::MAX, |(_, backlog)| backlog);
+        let address = self.local_address()?;
         socket
             .listen(backlog)
-            .map_err(|e| context(e, format_args!("cannot listen on {:?}", self.socket)))?;
+            .map_err(|e| context(e, format_args!("cannot listen on {address}")))?;
         self.socket.set_nonblocking(true)
     }
 

@@ -42,9 +42,10 @@ impl Listener for UnixStream {
             .wanted
             .as_ref()
             .map_or(i32::MAX, |(_, backlog)| *backlog);
+        let address = self.local_address()?;
         socket
             .listen(backlog)
-            .map_err(|e| context(e, format_args!("cannot listen on {:?}", self.socket)))?;
+            .map_err(|e| context(e, format_args!("cannot listen on {address}")))?;
         self.socket.set_nonblocking(true)
     }
 

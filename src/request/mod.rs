@@ -12,17 +12,17 @@
 mod connection;
 mod context;
 mod datagram;
+mod lifecycle;
 mod link;
 mod reader;
 mod stream;
 mod transport;
 mod writer;
 
-use std::io;
-
 pub use self::connection::Connection;
 pub use self::context::Context;
 pub use self::datagram::{DatagramRequest, DatagramSocket};
+use self::lifecycle::Lifecycle;
 pub use self::reader::{Lines, Reader};
 pub use self::stream::StreamRequest;
 pub use self::transport::Transport;
@@ -36,13 +36,4 @@ pub trait Request: Lifecycle + Send + 'static {
 
     /// The server it came through.
     fn server(&self) -> &ServerHandle;
-}
-
-/// What the server does around a handler. Not for users: the trait cannot be named outside.
-pub trait Lifecycle {
-    /// Before `setup`, on the handler's thread: sets the options the builder was given.
-    fn begin(&mut self) -> io::Result<()>;
-
-    /// After `finish`: sends what is left in `wfile`.
-    fn end(&mut self) -> io::Result<()>;
 }

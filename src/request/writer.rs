@@ -37,10 +37,8 @@ impl Writer {
     /// Moves the writer out, with all that it has buffered. Through what stays behind nothing can
     /// be written.
     pub(super) fn detach(&mut self) -> Self {
-        let left_behind = Writer {
-            detached: true,
-            ..Writer::new(Arc::clone(&self.link), 0)
-        };
+        let mut left_behind = Writer::new(Arc::clone(&self.link), 0);
+        left_behind.detached = true;
         mem::replace(self, left_behind)
     }
 
@@ -107,6 +105,13 @@ impl Write for Writer {
         let sent = self.link()?.send_all(&self.buffer);
         self.buffer.clear();
         sent
+    }
+}
+
+/// What a detached request has buffered is sent when it is dropped; the server has done so before.
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let _ = self.flush();
     }
 }
 

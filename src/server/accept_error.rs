@@ -56,11 +56,19 @@ fn is_hopeless(errno: i32) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     last: Option<Duration>,
+    retries: u32,
 }
 
 impl Backoff {
     const FIRST: Duration = Duration::from_millis(5);
     const LONGEST: Duration = Duration::from_secs(1);
+
+    /// Whether to retry at once. Lost clients come one by one; an error without end is no client's.
+    pub(super) fn may_retry(&mut self) -> bool {
+        const MOST_IN_A_ROW: u32 = 1000;
+        self.retries += 1;
+        self.retries <= MOST_IN_A_ROW
+    }
 
     /// The next pause, and word of it in the log: of the first, and of each that is as long as they
     /// get.
@@ -79,6 +87,7 @@ impl Backoff {
     }
 
     pub(super) fn succeeded(&mut self) {
+        self.retries = 0;
         if self.last.take().is_some() {
             log::info!(target: "socketserver::server", "accepting again");
         }

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::Server;
 use super::accept_error::{AfterError, Backoff, on_accept_error};
+use super::service::shielded;
 use crate::ServerHandle;
 use crate::dispatch::{Dispatch, Waker};
 use crate::handle::Serving;
@@ -57,7 +58,7 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
             if !self.dispatch.has_room(&self.waker) {
                 self.sleep(false, deadline)?;
             } else {
-                match self.listener.accept(self.handle) {
+                match self.accept() {
                     Ok(request) => {
                         self.backoff.succeeded();
                         return Ok(Some(request));
@@ -72,17 +73,22 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
         Ok(None)
     }
 
+    fn accept(&self) -> io::Result<L::Request> {
+        let panicked = || Err(io::Error::other("the listener panicked"));
+        shielded("accept", || self.listener.accept(self.handle)).unwrap_or_else(panicked)
+    }
+
     fn recover(&mut self, error: io::Error, deadline: Option<Instant>) -> io::Result<()> {
         match on_accept_error(&error) {
             AfterError::Wait => {
                 self.backoff.succeeded();
                 self.sleep(true, deadline)
             }
-            AfterError::Retry => {
+            AfterError::Retry if self.backoff.may_retry() => {
                 log::debug!(target: "socketserver::server", "lost a client before it was accepted: {error}");
                 Ok(())
             }
-            AfterError::BackOff => {
+            AfterError::Retry | AfterError::BackOff => {
                 let pause = Instant::now() + self.backoff.next(&error);
                 self.pause(deadline.map_or(pause, |deadline| deadline.min(pause)))
             }
