@@ -118,7 +118,7 @@ impl From<SockAddr> for Address {
     fn from(address: SockAddr) -> Self {
         match address.as_socket() {
             Some(address) => Address::Ip(address),
-            None => address.as_unix().map_or(Address::Unnamed, Address::from),
+            None => unix_address(&address),
         }
     }
 }
@@ -142,6 +142,15 @@ impl ToSocketAddrs for Address {
             )),
         }
     }
+}
+
+/// Not through the standard library's type, on which `socket2` loses abstract names.
+fn unix_address(address: &SockAddr) -> Address {
+    if let Some(path) = address.as_pathname() {
+        return Address::Path(path.to_owned());
+    }
+    let name = address.as_abstract_namespace();
+    name.map_or(Address::Unnamed, |name| Address::Abstract(name.to_owned()))
 }
 
 #[cfg(target_os = "linux")]
