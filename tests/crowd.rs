@@ -1,5 +1,7 @@
 //! A crowd at the echo server: many clients at once, and many one after the other.
 
+#[path = "support/launch.rs"]
+mod launch;
 mod support;
 
 use std::io::{Read, Write};
@@ -11,6 +13,7 @@ use std::time::Duration;
 use socket2::SockRef;
 use socketserver::Address;
 
+use launch::is_asleep;
 use support::example::Example;
 use support::process::{descriptors, threads};
 use support::{ANY, LONG, connect, eventually, read_all};
@@ -97,6 +100,8 @@ fn come_and_go(address: &Address, number: usize) {
 fn five_thousand_connections_leave_no_thread_and_no_descriptor_behind() {
     let example = Example::start("echo_server", &[ANY]);
     let (address, pid) = (ip(&example), example.pid());
+    // Until it sleeps it may have files open for a moment.
+    eventually("the server rests", || is_asleep(&example));
     let (threads_before, descriptors_before) = (threads(pid), descriptors(pid));
     thread::scope(|scope| {
         for client in 0..10 {

@@ -177,7 +177,8 @@ fn upper_serves_many_clients_side_by_side() {
         .map(|number| {
             let mut client = connect(&ip(&example));
             thread::spawn(move || {
-                write!(client, "client {number}").expect("it is read");
+                let message = format!("client {number}");
+                client.write_all(message.as_bytes()).expect("it is read");
                 assert_eq!(read_all(client), format!("CLIENT {number}"));
             })
         })
