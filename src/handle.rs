@@ -120,14 +120,9 @@ impl ServerHandle {
         }
     }
 
-    /// Ends every connection, whatever it is doing. Returns how many there were.
-    pub(crate) fn cut_connections(&self) -> usize {
-        let mut cut = 0;
-        self.each_connection(|connection| {
-            connection.cut();
-            cut += 1;
-        });
-        cut
+    /// Ends every connection, whatever it is doing.
+    pub(crate) fn cut_connections(&self) {
+        self.each_connection(|connection| connection.cut());
     }
 
     fn each_connection(&self, mut visit: impl FnMut(&dyn Live)) {

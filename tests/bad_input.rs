@@ -120,7 +120,7 @@ impl Hooks for Overtake {
 }
 
 #[test]
-#[ignore = "BUG: the message shows the socket as Debug does, and gives no advice"]
+
 fn a_port_that_others_listen_on_first_is_named() {
     let other = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket can be had");
     other.set_reuse_address(true).expect("it is not bound yet");
@@ -236,7 +236,7 @@ fn an_adopted_socket_must_be_of_the_right_kind() {
 }
 
 #[test]
-#[ignore = "BUG: the message is only 'invalid argument'"]
+
 fn an_adopted_socket_must_be_of_the_right_family() {
     let (_folder, path) = socket_path();
     let unix = UnixListener::bind(&path).expect("the folder is ours");

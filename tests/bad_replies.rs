@@ -111,7 +111,7 @@ fn over_ipv6_the_limit_is_20_bytes_higher() {
 }
 
 #[test]
-#[ignore = "BUG: a mapped IPv4 address is given the limit of IPv6"]
+
 fn an_ipv4_client_of_a_dual_stack_server_has_the_limit_of_ipv4() {
     let (reports, received) = channel();
     let builder = UdpServer::builder()
@@ -139,7 +139,7 @@ fn unix(handler: Handler) -> (BackgroundServer, Receiver<Report>, tempfile::Temp
 }
 
 #[test]
-#[ignore = "BUG: the kind is not InvalidInput as documented"]
+
 fn a_reply_too_long_for_a_unix_socket_is_refused_with_its_address() {
     for (handler, stage) in [(reply as Handler, Stage::Handle), (write, Stage::Finish)] {
         let (server, reports, folder) = unix(handler);

@@ -118,7 +118,7 @@ fn the_log_of_a_server_that_stays_at_its_limit_grows_by_a_line_a_second() {
 }
 
 #[test]
-#[ignore = "BUG: each client let in at the limit costs two log lines, at any rate"]
+
 fn the_log_grows_no_faster_while_clients_come_and_go_at_the_limit() {
     let server = limited_echo_server();
     let since = Instant::now();

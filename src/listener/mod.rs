@@ -80,12 +80,10 @@ use crate::{Address, ServerHandle};
 ///
 /// # fn main() -> io::Result<()> {
 /// let socket = std::net::TcpListener::bind("127.0.0.1:0")?;
-/// let server = Server::<Numbered, Inline>::builder().adopt(Numbered(socket.into()), || {
-///     |request: &mut StreamRequest| {
-///         let number = request.context.get::<Number>().map_or(0, |number| number.0);
-///         writeln!(request.wfile, "you are number {number}")?;
-///         Ok(())
-///     }
+/// let server = Server::<Numbered, Inline>::builder().adopt_fn(Numbered(socket.into()), |request| {
+///     let number = request.context.get::<Number>().map_or(0, |number| number.0);
+///     writeln!(request.wfile, "you are number {number}")?;
+///     Ok(())
 /// })?;
 /// # drop(server);
 /// # Ok(())

@@ -24,7 +24,7 @@ pub(super) fn open_each<A: ToSocketAddrs + Debug, L>(
     let found = found.map_err(|e| {
         context(
             e,
-            format_args!("{address:?} is not an address to listen on"),
+            format_args!("{address:?} is not an address to listen on (HOST:PORT)"),
         )
     })?;
     let (mut opened, mut failed) = (Vec::new(), None);
@@ -67,28 +67,42 @@ pub(super) fn open_ip(
 }
 
 pub(super) fn bind_ip(socket: &Socket, address: SocketAddr) -> io::Result<()> {
-    socket.bind(&address.into()).map_err(|e| {
-        let hint = match e.kind() {
-            io::ErrorKind::AddrInUse => {
-                "; stop the program that holds it, or choose another port (0 takes a free one)"
-            }
-            io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege",
-            io::ErrorKind::AddrNotAvailable => "; no interface of this machine has that address",
-            _ => "",
-        };
-        io::Error::new(e.kind(), format!("cannot listen on {address}: {e}{hint}"))
-    })
+    socket
+        .bind(&address.into())
+        .map_err(|e| cannot_listen(e, &address.into()))
 }
 
-/// Refuses a socket that is not of this kind, which only one that was adopted can be.
-pub(super) fn check_kind(socket: &SockRef<'_>, kind: Type, what: &str) -> io::Result<()> {
-    if socket.r#type()? == kind {
-        return Ok(());
-    }
-    Err(io::Error::new(
-        io::ErrorKind::InvalidInput,
-        format!("the socket to adopt is not a {what} socket"),
-    ))
+/// Says where, and what can be done about it.
+pub(super) fn cannot_listen(error: io::Error, address: &Address) -> io::Error {
+    let hint = match (error.kind(), address) {
+        (io::ErrorKind::AddrInUse, Address::Ip(_)) => {
+            "; stop the program that holds it, or choose another port (0 takes a free one)"
+        }
+        (io::ErrorKind::AddrInUse, _) => "; stop the program that holds it, or choose another name",
+        (io::ErrorKind::PermissionDenied, Address::Ip(_)) => "; ports below 1024 need a privilege",
+        (io::ErrorKind::PermissionDenied, _) => "; its folder must be writable",
+        (io::ErrorKind::AddrNotAvailable, _) => "; no interface of this machine has that address",
+        (io::ErrorKind::NotFound, _) => "; its folder must exist",
+        _ => "",
+    };
+    io::Error::new(
+        error.kind(),
+        format!("cannot listen on {address}: {error}{hint}"),
+    )
+}
+
+/// Refuses a socket of the wrong kind, which only one that was adopted can be.
+pub(super) fn check_kind(socket: &SockRef<'_>, kind: Type, unix: bool) -> io::Result<()> {
+    let is_unix = socket.local_addr()?.domain() == Domain::UNIX;
+    let wanted = match (kind, unix) {
+        _ if socket.r#type()? != kind && kind == Type::STREAM => "a stream socket",
+        _ if socket.r#type()? != kind => "a datagram socket",
+        _ if is_unix == unix => return Ok(()),
+        (_, true) => "a Unix socket",
+        (_, false) => "an IP socket",
+    };
+    let message = format!("the socket to adopt is not {wanted}");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
 }
 
 /// Receives datagrams: the whole of UDP and Unix datagram listeners once they are bound.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use socket2::{Socket, Type};
 
-use super::socket::context;
+use super::socket::cannot_listen;
 use crate::Address;
 
 /// A Unix socket's path while we own it: removed when dropped, if the socket there is still ours.
@@ -29,7 +29,7 @@ impl SocketPath {
                 bound = socket.bind(&raw);
             }
         }
-        bound.map_err(|e| context(e, format_args!("cannot listen on {address}")))?;
+        bound.map_err(|e| cannot_listen(e, address))?;
         address.path().map(Self::own).transpose()
     }
 

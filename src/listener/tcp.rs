@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use socket2::{SockRef, Type};
 
-use super::socket::{bind_ip, check_kind, context, open_each, open_ip};
+use super::socket::{bind_ip, cannot_listen, check_kind, open_each, open_ip};
 use super::{Bind, Listener, SocketOptions};
 use crate::request::StreamRequest;
 use crate::{Address, ServerHandle};
@@ -30,12 +30,12 @@ impl Listener for Tcp {
 
     fn server_activate(&mut self) -> io::Result<()> {
         let socket = SockRef::from(&self.socket);
-        check_kind(&socket, Type::STREAM, "stream")?;
+        check_kind(&socket, Type::STREAM, false)?;
         let backlog = self.wanted.map_or(i32::MAX, |(_, backlog)| backlog);
         let address = self.local_address()?;
         socket
             .listen(backlog)
-            .map_err(|e| context(e, format_args!("cannot listen on {address}")))?;
+            .map_err(|e| cannot_listen(e, &address))?;
         self.socket.set_nonblocking(true)
     }
 

@@ -26,11 +26,7 @@ impl Listener for Udp {
     }
 
     fn server_activate(&mut self) -> io::Result<()> {
-        check_kind(
-            &SockRef::from(self.receiver.socket()),
-            Type::DGRAM,
-            "datagram",
-        )
+        check_kind(&SockRef::from(self.receiver.socket()), Type::DGRAM, false)
     }
 
     fn accept(&self, server: &ServerHandle) -> io::Result<DatagramRequest> {

@@ -35,11 +35,7 @@ impl Listener for UnixDatagram {
     }
 
     fn server_activate(&mut self) -> io::Result<()> {
-        check_kind(
-            &SockRef::from(self.receiver.socket()),
-            Type::DGRAM,
-            "datagram",
-        )
+        check_kind(&SockRef::from(self.receiver.socket()), Type::DGRAM, true)
     }
 
     fn accept(&self, server: &ServerHandle) -> io::Result<DatagramRequest> {

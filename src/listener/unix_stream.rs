@@ -5,7 +5,7 @@ use std::path::Path;
 
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::socket::{check_kind, context, unix_address};
+use super::socket::{cannot_listen, check_kind, unix_address};
 use super::socket_path::SocketPath;
 use super::{Bind, Listener, SocketOptions};
 use crate::request::StreamRequest;
@@ -37,7 +37,7 @@ impl Listener for UnixStream {
 
     fn server_activate(&mut self) -> io::Result<()> {
         let socket = SockRef::from(&self.socket);
-        check_kind(&socket, Type::STREAM, "stream")?;
+        check_kind(&socket, Type::STREAM, true)?;
         let backlog = self
             .wanted
             .as_ref()
@@ -45,7 +45,7 @@ impl Listener for UnixStream {
         let address = self.local_address()?;
         socket
             .listen(backlog)
-            .map_err(|e| context(e, format_args!("cannot listen on {address}")))?;
+            .map_err(|e| cannot_listen(e, &address))?;
         self.socket.set_nonblocking(true)
     }
 

@@ -1,6 +1,6 @@
 use std::io::{self, Cursor};
 use std::mem;
-use std::net::UdpSocket;
+use std::net::{IpAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
@@ -160,23 +160,28 @@ impl From<UnixDatagram> for DatagramSocket {
 }
 
 fn explain(error: io::Error, length: usize, address: &Address) -> io::Error {
-    match address {
-        Address::Ip(ip) if length > most(ip.is_ipv4()) => io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!(
-                "a datagram of {length} bytes to {address} is too long: {} at most over UDP",
-                most(ip.is_ipv4())
-            ),
-        ),
-        _ => io::Error::new(
-            error.kind(),
-            format!("cannot send {length} bytes to {address}: {error}"),
-        ),
+    let failed = format!("cannot send {length} bytes to {address}: {error}");
+    if error.raw_os_error() != Some(EMSGSIZE) {
+        return io::Error::new(error.kind(), failed);
     }
+    let limit = address
+        .ip()
+        .map(|ip| format!("; {} at most over UDP", most(ip)));
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        failed + &limit.unwrap_or_default(),
+    )
 }
+
+/// What has no `ErrorKind` of its own.
+const EMSGSIZE: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {
+    90
+} else {
+    40
+};
 
 /// What 65,535 bytes of IP leave for data: IPv4 counts its own header of 20 bytes, IPv6 does not,
 /// UDP takes 8.
-fn most(ipv4: bool) -> usize {
-    if ipv4 { 65_507 } else { 65_527 }
+fn most(ip: IpAddr) -> usize {
+    if ip.is_ipv4() { 65_507 } else { 65_527 }
 }

@@ -105,6 +105,13 @@ impl Link {
         }
     }
 
+    /// Whether the client has sent something that was not read, or ended the stream.
+    pub(super) fn something_arrived(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        let peeked = SockRef::from(self).recv_with_flags(&mut byte, MSG_PEEK | MSG_DONTWAIT);
+        peeked.is_ok()
+    }
+
     /// Marks the connection as waiting for a request, until the guard is dropped.
     pub(super) fn idle(&self) -> Idle<'_> {
         *self.idle.lock() = true;
@@ -159,10 +166,8 @@ impl Write for Sender<'_> {
 impl Live for Link {
     fn drain(&self) {
         let idle = self.idle.lock();
-        let mut byte = [MaybeUninit::uninit()];
-        let waiting = SockRef::from(self).recv_with_flags(&mut byte, MSG_PEEK | MSG_DONTWAIT);
         // A request that has arrived is served; the handler is about to wake up for it.
-        if *idle && waiting.is_err() {
+        if *idle && !self.something_arrived() {
             self.drained.store(true, Ordering::SeqCst);
             let _ = self.transport.shutdown(Shutdown::Read);
         }
@@ -194,6 +199,10 @@ impl Held {
     pub(super) fn new(link: &Arc<Link>, server: &ServerHandle) -> Self {
         let weak: Weak<Link> = Arc::downgrade(link);
         server.enter_connection(link.id, weak);
+        // Accepted while the server was shutting down: the others were drained before it was here.
+        if server.is_shutting_down() {
+            link.drain();
+        }
         Held {
             link: Arc::clone(link),
             server: server.clone(),

@@ -145,7 +145,7 @@ impl StreamRequest {
         }
         let _idle = self.link.idle();
         // Asked after the mark is made: a shutdown sees the mark, or is seen here.
-        if self.server.is_shutting_down() {
+        if self.server.is_shutting_down() && !self.link.something_arrived() {
             return Ok(false);
         }
         Ok(!self.rfile.fill_buf()?.is_empty())

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::io::{self, IoSlice, Write};
 use std::mem;
 use std::net::Shutdown;
@@ -8,8 +9,8 @@ use super::link::Link;
 
 /// A request's `wfile`: writes to the connection.
 ///
-/// Unbuffered like Python's: each [`write_all`](Write::write_all) has reached the system when it
-/// returns, and is never mixed with what other threads send through a
+/// Unbuffered like Python's: each [`write_all`](Write::write_all) or `write!` has reached the
+/// system when it returns, and is never mixed with what other threads send through a
 /// [`Connection`](super::Connection). With [`wbufsize`](crate::Builder::wbufsize) it is buffered,
 /// and flushed after the handler's `finish`.
 ///
@@ -86,6 +87,11 @@ impl Write for Writer {
         }
         self.flush()?;
         self.link()?.send_all(data)
+    }
+
+    /// One message, however many pieces `write!` makes of it.
+    fn write_fmt(&mut self, text: fmt::Arguments<'_>) -> io::Result<()> {
+        self.write_all(text.to_string().as_bytes())
     }
 
     fn write_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {

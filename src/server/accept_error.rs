@@ -1,5 +1,6 @@
 use std::io;
-use std::time::Duration;
+use std::mem;
+use std::time::{Duration, Instant};
 
 /// What the server does after an error from [`Listener::accept`](crate::Listener::accept).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,11 +53,14 @@ fn is_hopeless(errno: i32) -> bool {
     [9, 14, ENOTSOCK].contains(&errno)
 }
 
-/// The pauses of one serving thread: each twice the last, until something succeeds.
+/// The pauses of one serving thread, each twice the last until something succeeds, and what it says
+/// of them in the log: a line a second at most, whatever the clients do.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     last: Option<Duration>,
     retries: u32,
+    warned: Option<Instant>,
+    short: bool,
 }
 
 impl Backoff {
@@ -70,25 +74,29 @@ impl Backoff {
         self.retries <= MOST_IN_A_ROW
     }
 
-    /// The next pause, and word of it in the log: of the first, and of each that is as long as they
-    /// get.
+    /// The next pause.
     pub(super) fn next(&mut self, error: &io::Error) -> Duration {
-        let pause = self
-            .last
-            .map_or(Self::FIRST, |last| (last * 2).min(Self::LONGEST));
-        if self.last.is_none() || pause == Self::LONGEST {
+        if self.warned.is_none_or(|at| at.elapsed() >= Self::LONGEST) {
+            self.warned = Some(Instant::now());
+            self.short = true;
             log::warn!(
                 target: "socketserver::server",
-                "cannot accept: {error}; pausing, and trying again at least every {:?}", Self::LONGEST
+                "cannot accept: {error}; trying again at least every {:?}", Self::LONGEST
             );
         }
-        self.last = Some(pause);
-        pause
+        let pause = self.last.map_or(Self::FIRST, |last| last * 2);
+        *self.last.insert(pause.min(Self::LONGEST))
     }
 
-    pub(super) fn succeeded(&mut self) {
-        self.retries = 0;
-        if self.last.take().is_some() {
+    /// A client was accepted.
+    pub(super) fn accepted(&mut self) {
+        (self.last, self.retries) = (None, 0);
+    }
+
+    /// All clients were.
+    pub(super) fn nobody_waits(&mut self) {
+        self.accepted();
+        if mem::take(&mut self.short) {
             log::info!(target: "socketserver::server", "accepting again");
         }
     }

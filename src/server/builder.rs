@@ -129,9 +129,28 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
         F: Fn() -> H + Send + Sync + 'static,
         H: RequestHandler<L::Request>,
     {
-        let mut listener = socket.into();
+        self.adopt_service(socket.into(), from_factory(handler))
+    }
+
+    /// [`adopt`](Self::adopt) with a closure for a handler.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`adopt`](Self::adopt).
+    pub fn adopt_fn<F>(self, socket: impl Into<L>, handle: F) -> io::Result<Server<L, D>>
+    where
+        F: Fn(&mut L::Request) -> HandlerResult + Send + Sync + 'static,
+    {
+        self.adopt_service(socket.into(), from_closure(handle))
+    }
+
+    fn adopt_service(
+        self,
+        mut listener: L,
+        handle: Box<FinishRequest<L::Request>>,
+    ) -> io::Result<Server<L, D>> {
         listener.server_activate()?;
-        self.build(listener, true, from_factory(handler))
+        self.build(listener, true, handle)
     }
 
     fn bind_service<A>(

@@ -48,8 +48,9 @@ fn shut_all_down() {
     for server in servers {
         let address = server.server_address();
         if server.is_shutting_down() {
-            let cut = server.cut_connections();
-            log::warn!(target: "socketserver::server", "told again to end {address}: cut {cut} connections");
+            // Before it is done, for the process may end with it.
+            log::warn!(target: "socketserver::server", "told again to end: ending all connections of {address}");
+            server.cut_connections();
         } else {
             log::info!(target: "socketserver::server", "told to end: shutting down {address}");
             server.shutdown();

@@ -60,7 +60,7 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
             } else {
                 match self.accept() {
                     Ok(request) => {
-                        self.backoff.succeeded();
+                        self.backoff.accepted();
                         return Ok(Some(request));
                     }
                     Err(error) => self.recover(error, deadline)?,
@@ -81,7 +81,7 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
     fn recover(&mut self, error: io::Error, deadline: Option<Instant>) -> io::Result<()> {
         match on_accept_error(&error) {
             AfterError::Wait => {
-                self.backoff.succeeded();
+                self.backoff.nobody_waits();
                 self.sleep(true, deadline)
             }
             AfterError::Retry if self.backoff.may_retry() => {
