@@ -15,8 +15,8 @@ use crate::options::{SocketOptions, StreamOptions};
 /// Everything a server is told before it exists, in one place: Python's class attributes and
 /// overridden methods.
 ///
-/// Made by [`Server::builder`]; ended by [`bind`](Self::bind), [`bind_fn`](Self::bind_fn),
-/// [`adopt`](Self::adopt) or [`unbound`](Self::unbound).
+/// Made by [`Server::builder`]; ended by [`bind`](Self::bind), [`adopt`](Self::adopt), their twins
+/// for closures, or [`unbound`](Self::unbound).
 ///
 /// ```
 /// use std::time::Duration;
