@@ -17,6 +17,9 @@ use crate::support::{ANY, connect, connect_udp, connect_unix, connect_unix_datag
 pub trait Kind: Bind<String, Request: Talk> + Sized {
     type Client: Client;
 
+    /// Whether its requests are connections.
+    const STREAM: bool;
+
     /// Where to bind a server; `folder` is there for those that need one.
     fn place(folder: &Path) -> String;
 
@@ -52,6 +55,7 @@ pub trait Client {
 
 impl Kind for Tcp {
     type Client = Stream<TcpStream>;
+    const STREAM: bool = true;
 
     fn place(_: &Path) -> String {
         ANY.to_owned()
@@ -75,6 +79,7 @@ impl Kind for Tcp {
 
 impl Kind for UnixStream {
     type Client = Stream<net::UnixStream>;
+    const STREAM: bool = true;
 
     fn place(folder: &Path) -> String {
         folder.join("server").display().to_string()
@@ -96,6 +101,7 @@ impl Kind for UnixStream {
 
 impl Kind for Udp {
     type Client = UdpSocket;
+    const STREAM: bool = false;
 
     fn place(_: &Path) -> String {
         ANY.to_owned()
@@ -116,6 +122,7 @@ impl Kind for Udp {
 
 impl Kind for UnixDatagram {
     type Client = net::UnixDatagram;
+    const STREAM: bool = false;
 
     fn place(folder: &Path) -> String {
         folder.join("server").display().to_string()
