@@ -1,0 +1,225 @@
+//! One face for the four kinds of server, for tests that run over all of them.
+#![allow(dead_code)]
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::unix::net;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use socketserver::listener::{Bind, Tcp, Udp, UnixDatagram, UnixStream};
+use socketserver::request::Request;
+use socketserver::{Address, DatagramRequest, StreamRequest};
+
+use crate::support::{ANY, connect, connect_udp, connect_unix, connect_unix_datagram};
+
+/// A kind of server, and how its clients behave.
+pub trait Kind: Bind<String, Request: Talk> + Sized {
+    type Client: Client;
+
+    /// Whether its requests are connections.
+    const STREAM: bool;
+
+    /// Where to bind a server; `folder` is there for those that need one.
+    fn place(folder: &Path) -> String;
+
+    fn connect(address: &Address) -> Self::Client;
+
+    /// Whether a closed server has given its address back.
+    fn is_free(address: &Address) -> bool;
+
+    /// Checks that the request just made ended without an answer, and returns a client for the
+    /// next one. Datagrams show it only there: what comes then is the answer to the next.
+    fn unanswered(client: Self::Client, address: &Address) -> Self::Client;
+}
+
+/// What handlers do in these tests: lines in, lines out.
+pub trait Talk: Request {
+    fn question(&mut self) -> io::Result<String>;
+    fn answer(&mut self, text: &str) -> io::Result<()>;
+}
+
+/// What clients do.
+pub trait Client {
+    /// Makes a request that nobody has to read.
+    fn knock(&mut self);
+    fn say(&mut self, line: &str);
+    /// The next line or packet; empty at the end of the stream.
+    fn hear(&mut self) -> String;
+
+    fn ask(&mut self, line: &str) -> String {
+        self.say(line);
+        self.hear()
+    }
+}
+
+impl Kind for Tcp {
+    type Client = Stream<TcpStream>;
+    const STREAM: bool = true;
+
+    fn place(_: &Path) -> String {
+        ANY.to_owned()
+    }
+
+    fn connect(address: &Address) -> Self::Client {
+        Stream(BufReader::new(connect(address)))
+    }
+
+    fn is_free(address: &Address) -> bool {
+        let refused = TcpStream::connect(address)
+            .is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused);
+        refused && TcpListener::bind(address).is_ok()
+    }
+
+    fn unanswered(mut client: Self::Client, address: &Address) -> Self::Client {
+        assert_eq!(client.hear(), "");
+        Self::connect(address)
+    }
+}
+
+impl Kind for UnixStream {
+    type Client = Stream<net::UnixStream>;
+    const STREAM: bool = true;
+
+    fn place(folder: &Path) -> String {
+        folder.join("server").display().to_string()
+    }
+
+    fn connect(address: &Address) -> Self::Client {
+        Stream(BufReader::new(connect_unix(address)))
+    }
+
+    fn is_free(address: &Address) -> bool {
+        !address.path().expect("it has a path").exists()
+    }
+
+    fn unanswered(mut client: Self::Client, address: &Address) -> Self::Client {
+        assert_eq!(client.hear(), "");
+        Self::connect(address)
+    }
+}
+
+impl Kind for Udp {
+    type Client = UdpSocket;
+    const STREAM: bool = false;
+
+    fn place(_: &Path) -> String {
+        ANY.to_owned()
+    }
+
+    fn connect(address: &Address) -> Self::Client {
+        connect_udp(address)
+    }
+
+    fn is_free(address: &Address) -> bool {
+        UdpSocket::bind(address).is_ok()
+    }
+
+    fn unanswered(client: Self::Client, _: &Address) -> Self::Client {
+        client
+    }
+}
+
+impl Kind for UnixDatagram {
+    type Client = net::UnixDatagram;
+    const STREAM: bool = false;
+
+    fn place(folder: &Path) -> String {
+        folder.join("server").display().to_string()
+    }
+
+    /// Bound beside the server, so that it can be answered.
+    fn connect(address: &Address) -> Self::Client {
+        static CLIENTS: AtomicU64 = AtomicU64::new(0);
+        let name = format!("client-{}", CLIENTS.fetch_add(1, Ordering::Relaxed));
+        let folder = address.path().and_then(Path::parent);
+        connect_unix_datagram(address, folder.expect("it is in a folder"), &name)
+    }
+
+    fn is_free(address: &Address) -> bool {
+        !address.path().expect("it has a path").exists()
+    }
+
+    fn unanswered(client: Self::Client, _: &Address) -> Self::Client {
+        client
+    }
+}
+
+impl Talk for StreamRequest {
+    fn question(&mut self) -> io::Result<String> {
+        first_line(&mut self.rfile)
+    }
+
+    fn answer(&mut self, text: &str) -> io::Result<()> {
+        self.wfile.write_all(format!("{text}\n").as_bytes())
+    }
+}
+
+impl Talk for DatagramRequest {
+    fn question(&mut self) -> io::Result<String> {
+        first_line(&mut self.rfile)
+    }
+
+    fn answer(&mut self, text: &str) -> io::Result<()> {
+        self.wfile.write_all(format!("{text}\n").as_bytes())
+    }
+}
+
+/// The client's side of a connection.
+pub struct Stream<S>(pub BufReader<S>);
+
+impl<S: Read + Write> Client for Stream<S> {
+    /// Connecting was enough. Nothing is sent: what a server closes over unread is answered with a
+    /// reset.
+    fn knock(&mut self) {}
+
+    fn say(&mut self, line: &str) {
+        let line = format!("{line}\n");
+        let socket = self.0.get_mut();
+        socket.write_all(line.as_bytes()).expect("the server reads");
+    }
+
+    fn hear(&mut self) -> String {
+        first_line(&mut self.0).expect("the server answers or hangs up")
+    }
+}
+
+impl Client for UdpSocket {
+    fn knock(&mut self) {
+        self.say("knock");
+    }
+
+    fn say(&mut self, line: &str) {
+        self.send(format!("{line}\n").as_bytes())
+            .expect("the server is bound");
+    }
+
+    fn hear(&mut self) -> String {
+        let mut packet = [0; 100];
+        let length = self.recv(&mut packet).expect("the server answers");
+        first_line(&mut &packet[..length]).expect("the answer is text")
+    }
+}
+
+impl Client for net::UnixDatagram {
+    fn knock(&mut self) {
+        self.say("knock");
+    }
+
+    fn say(&mut self, line: &str) {
+        self.send(format!("{line}\n").as_bytes())
+            .expect("the server is bound");
+    }
+
+    fn hear(&mut self) -> String {
+        let mut packet = [0; 100];
+        let length = self.recv(&mut packet).expect("the server answers");
+        first_line(&mut &packet[..length]).expect("the answer is text")
+    }
+}
+
+fn first_line(reader: &mut impl BufRead) -> io::Result<String> {
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    Ok(line.trim_end().to_owned())
+}
