@@ -1,218 +1,238 @@
-//! `shutdown` wakes a sleeping server at once, from wherever it is called.
+//! Shutting down: from anywhere, at any time, at once; and what becomes of running requests.
 
-#[path = "support/journal.rs"]
-mod journal;
 mod support;
-#[path = "support/waiting.rs"]
-mod waiting;
 
 use std::io;
+use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::mpsc::channel;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crossbeam_channel::{bounded, unbounded};
 use socketserver::dispatch::Inline;
 use socketserver::listener::{Listener, Tcp};
 use socketserver::prelude::*;
-use socketserver::{Address, HandlerError, RequestError, Server, ServerHandle};
+use socketserver::{Address, Server, ServerHandle};
+use support::{ANY, LONG, connect, eventually, exchange, read_all};
 
-use journal::Journal;
-use support::{ANY, LONG, connect, exchange, read_all};
-use waiting::{join_soon, next};
-
-/// Never comes in a test.
-const HOUR: Duration = Duration::from_secs(3600);
-
-fn echo(request: &mut StreamRequest) -> HandlerResult {
-    let line = request.rfile.readline(1024)?;
-    Ok(request.wfile.write_all(&line)?)
+fn silent(_: &mut StreamRequest) -> HandlerResult {
+    Ok(())
 }
 
-struct NoteTurns(Journal);
+/// Hooks make a server wake up now and then: this one so seldom that only a real wake-up helps.
+struct Sleepy;
 
-impl Hooks for NoteTurns {
-    fn service_actions(&self, _: &ServerHandle) -> io::Result<()> {
-        self.0.note("turn");
-        Ok(())
-    }
-}
+impl Hooks for Sleepy {}
 
 #[test]
-fn shutdown_wakes_a_server_whose_poll_interval_is_an_hour() {
-    let journal = Journal::default();
-    let builder = TcpServer::builder()
-        .hooks(NoteTurns(journal.clone()))
-        .poll_interval(HOUR);
-    let server = builder.bind_fn(ANY, echo).expect("a port is free");
-    let handle = server.handle();
-    let serving = thread::spawn(move || server.serve_forever());
-    // The turn is over: the server is asleep, or about to be.
-    assert_eq!(exchange(connect(handle.server_address()), "hi\n"), "hi\n");
-    journal.wait_for("turn");
-    handle.shutdown();
-    join_soon(serving).expect("a shutdown is no error");
-}
-
-#[test]
-fn shutdown_wakes_a_handle_request_that_waits_for_ever() {
-    let server = TcpServer::bind_fn(ANY, echo).expect("a port is free");
-    let handle = server.handle();
-    let serving = thread::spawn(move || server.handle_request());
-    handle.shutdown();
-    join_soon(serving).expect("a shutdown is no error");
-}
-
-#[test]
-fn shutdown_is_noticed_while_the_pool_is_full() {
-    let (tell, inside) = channel();
-    let builder = ThreadingTcpServer::builder().max_threads(1);
-    let server = builder.bind_fn(ANY, move |request| {
-        tell.send(())?;
-        request.rfile.readline(10)?;
-        request.rfile.readline(10)?;
-        Ok(())
+fn another_thread_ends_serving_at_once() -> io::Result<()> {
+    let builder = TcpServer::builder().hooks(Sleepy).poll_interval(LONG * 10);
+    let server = builder.bind_fn(ANY, silent)?;
+    let (ended, took) = thread::scope(|scope| {
+        let serving = scope.spawn(|| (server.serve_forever(), Instant::now()));
+        // Served once, so that it is asleep, or nearly so.
+        assert_eq!(read_all(connect(server.server_address())), "");
+        let told = Instant::now();
+        server.shutdown();
+        let (ended, at) = serving.join().expect("no panic");
+        (ended, at - told)
     });
-    let server = server.expect("a port is free");
-    let handle = server.handle();
-    let serving = thread::spawn(move || (server.serve_forever(), server));
-    let mut busy = connect(handle.server_address());
-    busy.write_all(b"begun\n").expect("the server reads");
-    next(&inside);
-    handle.shutdown();
-    let (served, server) = join_soon(serving);
-    served.expect("a shutdown is no error");
-    drop(busy);
-    server.server_close();
+    ended?;
+    println!("shutdown took {took:?}");
+    assert!(took < Duration::from_secs(1), "shutdown took {took:?}");
+    Ok(())
 }
 
 #[test]
-fn shutdown_lets_a_running_request_end() {
-    let (tell, inside) = channel();
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
-        let first = request.rfile.readline(100)?;
-        tell.send(())?;
-        let second = request.rfile.readline(100)?;
-        Ok(request.wfile.write_all(&[first, second].concat())?)
-    });
-    let server = server
-        .expect("a port is free")
-        .serve_in_background()
-        .expect("a thread can be started");
-    let mut client = connect(server.server_address());
-    client.write_all(b"one ").expect("the server reads");
-    client.write_all(b"line\n").expect("the server reads");
-    next(&inside);
+fn a_handler_ends_serving_on_its_own_thread() -> io::Result<()> {
+    let server = TcpServer::bind_fn(ANY, |request| {
+        request.server.shutdown();
+        // Would never return if it waited for this very handler.
+        request.server.wait();
+        Ok(request.wfile.write_all(b"shutting down")?)
+    })?;
+    let client = connect(server.server_address());
+    server.serve_forever()?;
+    assert_eq!(read_all(client), "shutting down");
+    Ok(())
+}
+
+#[test]
+fn a_handler_ends_serving_from_a_pool() -> io::Result<()> {
+    let server = ThreadingTcpServer::bind_fn(ANY, |request| {
+        request.server.shutdown();
+        request.server.wait();
+        Ok(request.wfile.write_all(b"nobody serves any more")?)
+    })?;
+    let client = connect(server.server_address());
+    server.serve_forever()?;
+    assert_eq!(read_all(client), "nobody serves any more");
+    Ok(())
+}
+
+#[test]
+fn a_shutdown_before_serving_ends_it_before_it_begins() -> io::Result<()> {
+    let server = TcpServer::bind_fn(ANY, |_| panic!("nobody is to be served"))?;
+    let client = connect(server.server_address());
     server.shutdown();
-    server.wait();
-    client
-        .write_all(b"and another\n")
-        .expect("the server reads");
-    assert_eq!(read_all(client), "one line\nand another\n");
-    server.stop().expect("a shutdown is no error");
+    server.serve_forever()?;
+    server.handle_request()?;
+    server.server_close();
+    // Closed by the kernel, for the server has never accepted it.
+    let error = (&client).read(&mut [0; 1]).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    Ok(())
 }
 
-/// Shuts the server down in the hook of this name.
-struct ShutsDown(&'static str);
-
-impl ShutsDown {
-    fn in_hook(&self, name: &str, server: &ServerHandle) {
-        if self.0 == name {
-            server.shutdown();
+#[test]
+fn a_second_shutdown_changes_nothing() -> io::Result<()> {
+    let server = ThreadingTcpServer::bind_fn(ANY, silent)?.serve_in_background()?;
+    let handle = server.handle();
+    assert!(!handle.is_shutting_down());
+    thread::scope(|scope| {
+        for _ in 0..10 {
+            scope.spawn(|| {
+                handle.shutdown();
+                handle.wait();
+                handle.shutdown();
+            });
         }
-    }
+    });
+    assert!(handle.is_shutting_down());
+    server.stop()
 }
 
-impl Hooks for ShutsDown {
-    fn verify_request(&self, request: &mut StreamRequest) -> Result<bool, HandlerError> {
-        self.in_hook("verify_request", &request.server);
-        Ok(true)
-    }
+struct StopAtThree(AtomicUsize);
 
-    fn handle_error(&self, request: &mut StreamRequest, _: &RequestError) {
-        self.in_hook("handle_error", &request.server);
-    }
-
+impl Hooks for StopAtThree {
     fn service_actions(&self, server: &ServerHandle) -> io::Result<()> {
-        self.in_hook("service_actions", server);
+        if self.0.fetch_add(1, Ordering::SeqCst) == 2 {
+            server.shutdown();
+            server.wait();
+        }
         Ok(())
     }
 }
 
-fn ends_from(hook: &'static str) {
-    let builder = TcpServer::builder()
-        .hooks(ShutsDown(hook))
-        .poll_interval(HOUR);
-    let server = builder.bind_fn(ANY, |_| Err("so that there is an error to handle".into()));
-    let server = server.expect("a port is free");
-    let client = connect(server.server_address());
-    let serving = thread::spawn(move || server.serve_forever());
-    join_soon(serving).expect("a shutdown is no error");
-    assert_eq!(read_all(client), "");
+#[test]
+fn service_actions_ends_serving() -> io::Result<()> {
+    let server = TcpServer::builder()
+        .hooks(StopAtThree(0.into()))
+        .poll_interval(Duration::from_millis(1))
+        .bind_fn(ANY, silent)?;
+    server.serve_forever()
 }
 
 #[test]
-fn shutdown_from_verify_request_ends_serving() {
-    ends_from("verify_request");
-}
-
-#[test]
-fn shutdown_from_handle_error_ends_serving() {
-    ends_from("handle_error");
-}
-
-#[test]
-fn shutdown_from_service_actions_ends_serving() {
-    ends_from("service_actions");
-}
-
-#[test]
-fn shutdown_ends_connections_on_which_nothing_was_received() {
-    let (tell, inside) = channel();
+fn the_port_is_closed_while_a_running_request_goes_on_to_its_end() -> io::Result<()> {
+    let (started, has_started) = bounded(1);
+    let (release, released) = bounded::<()>(1);
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
-        tell.send(())?;
-        echo(request)
-    });
-    let server = server
-        .expect("a port is free")
-        .serve_in_background()
-        .expect("a thread can be started");
-    let silent = connect(server.server_address());
-    next(&inside);
+        let size = request.rfile.readline(100)?.len();
+        started.send(())?;
+        released.recv_timeout(LONG)?;
+        request.wfile.write_all(&vec![b'x'; size * 1_000_000])?;
+        Ok(())
+    })?;
+    let server = server.serve_in_background()?;
+    let address = server.server_address().clone();
+    let mut client = connect(&address);
+    client.write_all(b"five\n")?;
+    has_started.recv_timeout(LONG).expect("the handler starts");
     let stopping = thread::spawn(move || server.stop());
-    join_soon(stopping).expect("a shutdown is no error");
-    assert_eq!(read_all(silent), "");
+    eventually("the port is closed", || {
+        TcpStream::connect(&address).is_err()
+    });
+    release.send(()).expect("the handler waits");
+    assert_eq!(read_all(client).len(), 5_000_000);
+    stopping.join().expect("no panic")
 }
 
 #[test]
-fn a_guard_that_its_own_handler_drops_does_not_wait_for_itself() {
-    let (give, guard) = channel::<socketserver::BackgroundServer>();
-    let guard = std::sync::Mutex::new(guard);
-    let server = TcpServer::bind_fn(ANY, move |request| {
-        drop(
-            guard
-                .lock()
-                .expect("one handler at a time")
-                .recv_timeout(LONG)?,
-        );
-        Ok(request.wfile.write_all(b"dropped")?)
-    });
-    let server = server
-        .expect("a port is free")
-        .serve_in_background()
-        .expect("a thread can be started");
-    let handle = server.handle();
-    let client = connect(server.server_address());
-    give.send(server).expect("the handler waits");
-    assert_eq!(read_all(client), "dropped");
-    let waiting = thread::spawn(move || handle.wait());
-    join_soon(waiting);
+fn one_of_several_servers_can_be_shut_down() -> io::Result<()> {
+    let upper = |request: &mut StreamRequest| -> HandlerResult {
+        while request.wait_idle()? {
+            let line = request.rfile.readline(100)?;
+            request.wfile.write_all(&line.to_ascii_uppercase())?;
+        }
+        Ok(())
+    };
+    let servers: Vec<_> = (0..3)
+        .map(|_| ThreadingTcpServer::bind_fn(ANY, upper)?.serve_in_background())
+        .collect::<io::Result<_>>()?;
+    let clients: Vec<_> = servers
+        .iter()
+        .map(|s| connect(s.server_address()))
+        .collect();
+    for client in &clients {
+        assert_eq!(exchange(client, "before\n"), "BEFORE\n");
+    }
+    let mut servers = servers.into_iter();
+    servers.next().expect("there are three").stop()?;
+    assert_eq!(read_all(&clients[0]), "");
+    for client in &clients[1..] {
+        assert_eq!(exchange(client, "after\n"), "AFTER\n");
+    }
+    servers.try_for_each(|server| server.stop())
 }
 
-/// A listener whose next client comes just when the server is being shut down.
-struct AtTheLastMoment(Tcp);
+#[test]
+fn a_handle_outlives_its_server() -> io::Result<()> {
+    let server = ThreadingTcpServer::bind_fn(ANY, silent)?;
+    let (handle, address) = (server.handle(), server.server_address().clone());
+    drop(server);
+    assert!(handle.is_shutting_down());
+    handle.wait();
+    handle.shutdown();
+    handle.wait();
+    assert_eq!(*handle.server_address(), address);
+    Ok(())
+}
 
-impl Listener for AtTheLastMoment {
+#[test]
+fn waiting_lasts_until_serving_has_ended() -> io::Result<()> {
+    let (started, has_started) = bounded(1);
+    let (release, released) = bounded::<()>(1);
+    let server = TcpServer::bind_fn(ANY, move |_| {
+        started.send(())?;
+        Ok(released.recv_timeout(LONG)?)
+    })?;
+    let server = server.serve_in_background()?;
+    let _client = connect(server.server_address());
+    has_started.recv_timeout(LONG).expect("the handler starts");
+    let handle = server.handle();
+    handle.shutdown();
+    let (over, is_over) = unbounded();
+    let waiter = thread::spawn(move || {
+        handle.wait();
+        over.send(())
+    });
+    assert!(is_over.recv_timeout(Duration::from_millis(20)).is_err());
+    release.send(()).expect("the handler waits");
+    is_over.recv_timeout(LONG).expect("it ends");
+    waiter.join().expect("no panic").expect("the test waits");
+    server.stop()
+}
+
+#[test]
+fn a_server_that_is_being_served_cannot_be_served_again() -> io::Result<()> {
+    let server = Arc::new(TcpServer::bind_fn(ANY, silent)?);
+    let serving = server.clone();
+    let thread = thread::spawn(move || serving.serve_forever());
+    assert_eq!(read_all(connect(server.server_address())), "");
+    for refused in [server.serve_forever(), server.handle_request()] {
+        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::ResourceBusy);
+    }
+    server.shutdown();
+    thread.join().expect("no panic")
+}
+
+/// Shuts its server down in the moment between the look at the flag and the accept.
+struct Unlucky(Tcp);
+
+impl Listener for Unlucky {
     type Request = StreamRequest;
 
     fn server_activate(&mut self) -> io::Result<()> {
@@ -229,22 +249,25 @@ impl Listener for AtTheLastMoment {
     }
 }
 
-impl AsFd for AtTheLastMoment {
+impl AsFd for Unlucky {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 }
 
 #[test]
-#[ignore = "BUG: a connection that enters the list after a shutdown went through it is not drained"]
-fn shutdown_ends_a_connection_that_is_being_accepted_meanwhile() {
-    let socket = std::net::TcpListener::bind(ANY).expect("a port is free");
-    let builder = Server::<AtTheLastMoment, Inline>::builder();
-    let server = builder
-        .adopt(AtTheLastMoment(socket.into()), || echo)
-        .expect("it is a stream socket");
-    let silent = connect(server.server_address());
-    let serving = thread::spawn(move || server.serve_forever());
-    join_soon(serving).expect("a shutdown is no error");
-    assert_eq!(read_all(silent), "");
+#[ignore = "BUG: a connection accepted while the shutdown goes through the list is not drained"]
+fn a_silent_client_accepted_in_the_moment_of_the_shutdown_does_not_hold_it_up() -> io::Result<()> {
+    let socket = std::net::TcpListener::bind(ANY)?;
+    let (ended, has_ended) = bounded(1);
+    let server = Server::<Unlucky, Inline>::builder().adopt(Unlucky(socket.into()), move || {
+        let ended = ended.clone();
+        move |request: &mut StreamRequest| Ok(ended.send(request.rfile.readline(100)?)?)
+    })?;
+    let client = connect(server.server_address());
+    let server = server.serve_in_background()?;
+    let line = has_ended.recv_timeout(LONG);
+    drop(client);
+    assert_eq!(line, Ok(vec![]));
+    server.stop()
 }
