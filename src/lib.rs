@@ -74,14 +74,16 @@ mod handle;
 mod handler;
 pub mod listener;
 mod options;
+mod registry;
 pub mod request;
 pub mod server;
 mod sys;
+mod timer;
 
 pub use crate::address::Address;
 pub use crate::dispatch::Dispatch;
 pub use crate::error::{HandlerError, HandlerResult, Panicked, RequestError, Stage};
-pub use crate::handle::ServerHandle;
+pub use crate::handle::{DrainReport, ServerHandle};
 pub use crate::handler::RequestHandler;
 pub use crate::listener::Listener;
 pub use crate::request::{DatagramRequest, StreamRequest};

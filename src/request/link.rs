@@ -4,14 +4,16 @@ use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use socket2::SockRef;
 
 use super::Transport;
-use crate::handle::Live;
+use super::lifetime::{EndedFor, Lifetime, Limits, Look};
+use crate::registry::Live;
 use crate::sys::{MSG_DONTWAIT, MSG_PEEK};
+use crate::timer::{Alarm, Timed};
 use crate::{Address, ServerHandle};
 
 /// One open connection, shared by a request's `rfile`, its `wfile` and the handles given out for
@@ -25,43 +27,49 @@ pub(super) struct Link {
     writing: Mutex<()>,
     /// The client has closed its side, and everything it sent has been read.
     ended: AtomicBool,
-    /// The handler waits for a request: it says so, or nothing has been received yet.
-    idle: Mutex<bool>,
     /// Something has been received.
     begun: AtomicBool,
-    /// The server has ended the reading side, and what reads as the end of the stream may not be the client's.
-    drained: AtomicBool,
+    lifetime: Lifetime,
 }
 
 impl Link {
-    pub(super) fn new(transport: Transport, client_address: Address, id: u64) -> Arc<Self> {
+    pub(super) fn new(
+        transport: Transport,
+        client_address: Address,
+        id: u64,
+        limits: Limits,
+    ) -> Arc<Self> {
         Arc::new(Link {
             transport,
             client_address,
             id,
             writing: Mutex::new(()),
             ended: AtomicBool::new(false),
-            idle: Mutex::new(true),
             begun: AtomicBool::new(false),
-            drained: AtomicBool::new(false),
+            lifetime: Lifetime::new(limits),
         })
     }
 
     pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.transport.read(buffer) {
-            Ok(0) if !buffer.is_empty() => {
-                self.ended
-                    .store(!self.drained.load(Ordering::SeqCst), Ordering::Relaxed);
-                Ok(0)
-            }
+            Ok(0) if !buffer.is_empty() => self.at_end().map(|()| 0),
             Ok(n) => {
                 if !self.begun.swap(true, Ordering::Relaxed) {
-                    *self.idle.lock() = false;
+                    self.lifetime.busy();
                 }
                 Ok(n)
             }
             Err(e) => Err(self.explain(e, "nothing received from", self.transport.read_timeout())),
         }
+    }
+
+    /// The stream has ended: the client's doing, or the server's.
+    fn at_end(&self) -> io::Result<()> {
+        match self.lifetime.ended_for() {
+            None => self.ended.store(true, Ordering::Relaxed),
+            Some(why) => why.error(&self.client_address).map_or(Ok(()), Err)?,
+        }
+        Ok(())
     }
 
     pub(super) fn send(&self, data: &[u8]) -> io::Result<usize> {
@@ -107,8 +115,8 @@ impl Link {
 
     /// Marks the connection as waiting for a request, until the guard is dropped.
     pub(super) fn idle(&self) -> Idle<'_> {
-        *self.idle.lock() = true;
-        Idle(self)
+        self.lifetime.idle();
+        Idle(&self.lifetime)
     }
 
     fn explain_send(&self, error: io::Error) -> io::Error {
@@ -127,6 +135,13 @@ impl Link {
         what: &str,
         timeout: io::Result<Option<Duration>>,
     ) -> io::Error {
+        if let Some(error) = self
+            .lifetime
+            .ended_for()
+            .and_then(|why| why.error(&self.client_address))
+        {
+            return error;
+        }
         match timeout {
             Ok(Some(timeout)) if error.kind() == io::ErrorKind::WouldBlock => io::Error::new(
                 io::ErrorKind::TimedOut,
@@ -158,28 +173,46 @@ impl Write for Sender<'_> {
 
 impl Live for Link {
     fn drain(&self) {
-        let idle = self.idle.lock();
-        let mut byte = [MaybeUninit::uninit()];
-        let waiting = SockRef::from(self).recv_with_flags(&mut byte, MSG_PEEK | MSG_DONTWAIT);
-        // A request that has arrived is served; the handler is about to wake up for it.
-        if *idle && waiting.is_err() {
-            self.drained.store(true, Ordering::SeqCst);
-            let _ = self.transport.shutdown(Shutdown::Read);
-        }
+        self.lifetime.if_idle(EndedFor::Shutdown, || {
+            let mut byte = [MaybeUninit::uninit()];
+            let waiting = SockRef::from(self).recv_with_flags(&mut byte, MSG_PEEK | MSG_DONTWAIT);
+            // A request that has arrived is served; the handler is about to wake up for it.
+            waiting.is_err() && self.transport.shutdown(Shutdown::Read).is_ok()
+        });
     }
 
     fn cut(&self) {
-        self.drained.store(true, Ordering::SeqCst);
+        self.lifetime.end(EndedFor::Force);
         let _ = self.transport.shutdown(Shutdown::Both);
     }
 }
 
+impl Timed for Link {
+    fn look(&self, now: Instant) -> Option<Instant> {
+        match self.lifetime.look(now) {
+            Look::Again(at) => Some(at),
+            Look::Never => None,
+            Look::End(why) => {
+                self.lifetime.end(why);
+                // An idle client may still be told goodbye.
+                let how = if why == EndedFor::Idle {
+                    Shutdown::Read
+                } else {
+                    Shutdown::Both
+                };
+                let _ = self.transport.shutdown(how);
+                None
+            }
+        }
+    }
+}
+
 /// Held while a handler waits for a request.
-pub(super) struct Idle<'a>(&'a Link);
+pub(super) struct Idle<'a>(&'a Lifetime);
 
 impl Drop for Idle<'_> {
     fn drop(&mut self) {
-        *self.0.idle.lock() = false;
+        self.0.busy();
     }
 }
 
@@ -188,21 +221,33 @@ impl Drop for Idle<'_> {
 pub(super) struct Held {
     link: Arc<Link>,
     server: ServerHandle,
+    alarm: Option<Alarm>,
 }
 
 impl Held {
     pub(super) fn new(link: &Arc<Link>, server: &ServerHandle) -> Self {
         let weak: Weak<Link> = Arc::downgrade(link);
-        server.enter_connection(link.id, weak);
+        server.registry().enter_connection(link.id, weak);
         Held {
             link: Arc::clone(link),
             server: server.clone(),
+            alarm: None,
         }
     }
 
+    /// The handler starts, and with it the time it has.
+    pub(super) fn start(&mut self) -> io::Result<()> {
+        if let Some(at) = self.link.lifetime.start() {
+            let link: Weak<Link> = Arc::downgrade(&self.link);
+            self.alarm = Some(Alarm::set(at, link)?);
+        }
+        Ok(())
+    }
+
     /// Takes the connection off the server's list; it is still hung up when this is dropped.
-    pub(super) fn let_go(&self) {
-        self.server.remove_connection(self.link.id);
+    pub(super) fn let_go(&mut self) {
+        self.alarm = None;
+        self.server.registry().remove_connection(self.link.id);
     }
 }
 

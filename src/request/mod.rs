@@ -13,6 +13,7 @@ mod connection;
 mod context;
 mod datagram;
 mod lifecycle;
+mod lifetime;
 mod link;
 mod reader;
 mod stream;

@@ -3,6 +3,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::lifetime::Limits;
 use super::link::{Held, Link};
 use super::{Connection, Context, Lifecycle, Reader, Request, Transport, Writer};
 use crate::{Address, ServerHandle};
@@ -40,7 +41,16 @@ impl StreamRequest {
         server: &ServerHandle,
     ) -> Self {
         let options = server.stream_options();
-        let link = Link::new(transport.into(), client_address.clone(), server.next_id());
+        let limits = Limits {
+            idle_timeout: options.idle_timeout,
+            deadline: options.deadline,
+        };
+        let link = Link::new(
+            transport.into(),
+            client_address.clone(),
+            server.next_id(),
+            limits,
+        );
         StreamRequest {
             rfile: Reader::new(Arc::clone(&link), options.rbufsize, options.max_line),
             wfile: Writer::new(Arc::clone(&link), options.wbufsize),
@@ -207,7 +217,7 @@ impl StreamRequest {
     /// and cannot be written to.
     #[must_use = "the connection is closed when the returned request is dropped"]
     pub fn detach(&mut self) -> StreamRequest {
-        if let Some(held) = &self.held {
+        if let Some(held) = &mut self.held {
             held.let_go();
         }
         StreamRequest {
@@ -244,7 +254,7 @@ impl Lifecycle for StreamRequest {
         if options.disable_nagle_algorithm {
             self.set_nodelay(true)?;
         }
-        Ok(())
+        self.held.as_mut().map_or(Ok(()), Held::start)
     }
 
     fn end(&mut self) -> io::Result<()> {

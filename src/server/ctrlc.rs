@@ -48,8 +48,8 @@ fn shut_all_down() {
     for server in servers {
         let address = server.server_address();
         if server.is_shutting_down() {
-            let cut = server.cut_connections();
-            log::warn!(target: "socketserver::server", "told again to end {address}: cut {cut} connections");
+            log::warn!(target: "socketserver::server", "told again to end: forcing {address}");
+            server.force();
         } else {
             log::info!(target: "socketserver::server", "told to end: shutting down {address}");
             server.shutdown();

@@ -172,7 +172,13 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
         self.handle.shutdown();
         drop(self.listener.take());
         if self.block_on_close {
-            self.dispatch.join();
+            match self.handle.wait_for_requests() {
+                0 => self.dispatch.join(),
+                left => log::error!(
+                    target: "socketserver::server",
+                    "closing {} over {left} requests that do not end", self.server_address()
+                ),
+            }
         }
         shielded("server_close", || {
             self.service.hooks.server_close(&self.handle)
