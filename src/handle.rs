@@ -1,15 +1,17 @@
-use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
 use crate::Address;
 use crate::options::StreamOptions;
+use crate::registry::Registry;
 use crate::sys::Doorbell;
+use crate::timer::{Alarm, Timed};
 
 /// A server's remote control: cheap to clone, `Send` and `Sync`, and reachable from every handler
 /// as `request.server`.
@@ -36,19 +38,24 @@ struct Shared {
     bell: Doorbell,
     shutting_down: AtomicBool,
     next_id: AtomicU64,
-    connections: Mutex<HashMap<u64, Weak<dyn Live>>>,
+    registry: Registry,
+    shutdown_timeout: Option<Duration>,
+    end: Mutex<End>,
     state: Mutex<State>,
     stopped: Condvar,
 }
 
-/// A connection that a server may have to end.
-pub(crate) trait Live: Send + Sync {
-    /// Ends it if it waits for a request.
-    fn drain(&self);
-
-    /// Ends it now.
-    fn cut(&self);
+/// How far a shutdown has gone.
+#[derive(Default)]
+struct End {
+    /// When running requests are to be forced.
+    alarm: Option<Alarm>,
+    /// When they were, and how many there were.
+    forced: Option<(Instant, usize)>,
 }
+
+/// How long requests that were forced to end are waited for.
+const GRACE: Duration = Duration::from_millis(500);
 
 #[derive(Default)]
 struct State {
@@ -57,7 +64,11 @@ struct State {
 }
 
 impl ServerHandle {
-    pub(crate) fn new(requested: Address, stream_options: StreamOptions) -> io::Result<Self> {
+    pub(crate) fn new(
+        requested: Address,
+        stream_options: StreamOptions,
+        shutdown_timeout: Option<Duration>,
+    ) -> io::Result<Self> {
         Ok(ServerHandle(Arc::new(Shared {
             requested,
             bound: OnceLock::new(),
@@ -65,7 +76,9 @@ impl ServerHandle {
             bell: Doorbell::new()?,
             shutting_down: AtomicBool::new(false),
             next_id: AtomicU64::new(1),
-            connections: Mutex::default(),
+            registry: Registry::default(),
+            shutdown_timeout,
+            end: Mutex::default(),
             state: Mutex::default(),
             stopped: Condvar::new(),
         })))
@@ -80,21 +93,84 @@ impl ServerHandle {
     /// Tells the server to stop. Returns at once, whether or not the server has:
     /// [`wait`](Self::wait) waits for that.
     ///
+    /// Requests that are running go on to their end, at most for the
+    /// [`shutdown_timeout`](crate::Builder::shutdown_timeout); connections that [wait for a
+    /// request](crate::StreamRequest::wait_idle) end now.
+    ///
     /// A shutdown is for good. Called before [`serve_forever`](crate::Server::serve_forever), it
     /// makes that return as soon as it is called; a second call changes nothing. It never blocks,
-    /// so handlers, hooks and signal handling threads may call it. Requests that are running go on
-    /// to their end.
+    /// so handlers, hooks and signal handling threads may call it.
     ///
     /// Python's `BaseServer.shutdown` waits for the loop to end, and so deadlocks where this does
     /// not.
     pub fn shutdown(&self) {
-        self.0.shutting_down.store(true, Ordering::SeqCst);
+        if !self.0.shutting_down.swap(true, Ordering::SeqCst) {
+            self.force_after(self.0.shutdown_timeout);
+        }
         // Taken and let go, so that a thread between its look at the flag and its sleep in `wait`
         // is not missed.
         drop(self.0.state.lock());
         self.0.stopped.notify_all();
         self.0.bell.ring();
-        self.each_connection(|connection| connection.drain());
+        self.0
+            .registry
+            .each_connection(|connection| connection.drain());
+    }
+
+    /// Shuts the server down and waits for the requests that run, at most for `within`. Then it
+    /// ends the connections of those that are left, so that blocked reads and writes end, waits up
+    /// to half a second more, and says how it went.
+    ///
+    /// A request of the calling thread's own is not waited for. What is left behind is not waited
+    /// for when the server is closed either; such a thread ends with the process.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use socketserver::prelude::*;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let server = ThreadingTcpServer::bind_fn("127.0.0.1:0", |_| Ok(()))?.serve_in_background()?;
+    /// let report = server.shutdown_within(Duration::from_secs(5));
+    /// assert_eq!(report.left_behind, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn shutdown_within(&self, within: Duration) -> DrainReport {
+        let running = self.0.registry.active_elsewhere();
+        self.0.shutting_down.store(true, Ordering::SeqCst);
+        self.force_after(Some(within));
+        self.shutdown();
+        let left_behind = self.wait_for_requests();
+        let late = self.0.end.lock().forced.map_or(0, |(_, late)| late);
+        DrainReport {
+            drained: running.saturating_sub(late),
+            forced: late.saturating_sub(left_behind),
+            left_behind,
+        }
+    }
+
+    /// Ends every connection, whatever it is doing.
+    pub(crate) fn force(&self) {
+        self.0.force();
+    }
+
+    /// Waits for every request but the calling thread's own, until some time after they were
+    /// forced. Returns how many are left behind.
+    pub(crate) fn wait_for_requests(&self) -> usize {
+        let forced = || self.0.end.lock().forced.map(|(at, _)| at + GRACE);
+        self.0.registry.wait(forced)
+    }
+
+    fn force_after(&self, within: Option<Duration>) {
+        let Some(at) = within.and_then(|within| Instant::now().checked_add(within)) else {
+            return;
+        };
+        let shared: Weak<Shared> = Arc::downgrade(&self.0);
+        match Alarm::set(at, shared) {
+            Ok(alarm) => self.0.end.lock().alarm = Some(alarm),
+            Err(e) => log::error!(target: "socketserver::server", "no timer for the shutdown: {e}"),
+        }
     }
 
     /// Whether [`shutdown`](Self::shutdown) was called or the server was closed. A handler of
@@ -120,29 +196,8 @@ impl ServerHandle {
         }
     }
 
-    /// Ends every connection, whatever it is doing.
-    pub(crate) fn cut_connections(&self) {
-        self.each_connection(|connection| connection.cut());
-    }
-
-    fn each_connection(&self, mut visit: impl FnMut(&dyn Live)) {
-        // Collected first: the last reference to a connection may be ours, and closing it takes the lock.
-        let all: Vec<_> = self
-            .0
-            .connections
-            .lock()
-            .values()
-            .filter_map(Weak::upgrade)
-            .collect();
-        all.iter().for_each(|connection| visit(&**connection));
-    }
-
-    pub(crate) fn enter_connection(&self, id: u64, connection: Weak<dyn Live>) {
-        self.0.connections.lock().insert(id, connection);
-    }
-
-    pub(crate) fn remove_connection(&self, id: u64) {
-        self.0.connections.lock().remove(&id);
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.0.registry
     }
 
     pub(crate) fn is(&self, other: &ServerHandle) -> bool {
@@ -159,6 +214,10 @@ impl ServerHandle {
 
     pub(crate) fn next_id(&self) -> u64 {
         self.0.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_bound(&self) -> bool {
+        self.0.bound.get().is_some()
     }
 
     pub(crate) fn set_bound(&self, address: Address) {
@@ -198,6 +257,41 @@ impl fmt::Debug for ServerHandle {
     }
 }
 
+impl Shared {
+    fn force(&self) {
+        let late = self.registry.active_elsewhere();
+        self.end.lock().forced.get_or_insert((Instant::now(), late));
+        if late > 0 {
+            log::warn!(
+                target: "socketserver::server",
+                "ending the connections of {late} requests that have not ended by themselves"
+            );
+        }
+        self.registry.each_connection(|connection| connection.cut());
+        self.registry.nudge();
+    }
+}
+
+/// The time that a shutdown gives running requests is over.
+impl Timed for Shared {
+    fn look(&self, _: Instant) -> Option<Instant> {
+        self.force();
+        None
+    }
+}
+
+/// How the requests ended that ran when a server was shut down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DrainReport {
+    /// They ended by themselves.
+    pub drained: usize,
+    /// They ended when their connections were ended.
+    pub forced: usize,
+    /// They have not ended: their handlers loop, or wait for something that is no connection.
+    pub left_behind: usize,
+}
+
 /// Held by the thread that serves.
 pub(crate) struct Serving<'a>(&'a ServerHandle);
 
@@ -216,6 +310,11 @@ pub struct Waker(ServerHandle);
 impl Waker {
     pub(crate) fn new(server: &ServerHandle) -> Self {
         Waker(server.clone())
+    }
+
+    /// Whether both wake the same server.
+    pub fn will_wake(&self, other: &Waker) -> bool {
+        self.0.is(&other.0)
     }
 
     /// Makes the server ask again. Never blocks; a call too many does no harm.

@@ -22,9 +22,9 @@
 //! }
 //! ```
 //!
-//! **Who should not use it:** programs with tens of thousands of busy connections, for each one that
-//! is served has a thread here; programs that are async already; and whoever wants HTTP rather than
-//! bytes, lines and datagrams.
+//! **Who should not use it:** programs with tens of thousands of busy connections, for each one
+//! that is served has a thread here; programs that are async already; and whoever wants HTTP rather
+//! than bytes, lines and datagrams.
 //!
 //! # Servers
 //!
@@ -36,15 +36,14 @@
 //! | Unix datagram | [`UnixDatagramServer`] | [`ThreadingUnixDatagramServer`] |
 //!
 //! All are [`Server`]s. What a server is to know before it exists, it is told by its [`Builder`]:
-//! [`Server::builder`]. A closure will do for a small handler: [`Server::bind_fn`]. Another thread, a
-//! signal or a handler stops it through its [`ServerHandle`]; [`Server::serve_in_background`] returns
-//! a guard that does so when dropped.
+//! [`Server::builder`]. A closure will do for a small handler: [`Server::bind_fn`]. Another thread,
+//! a signal or a handler stops it through its [`ServerHandle`]; [`Server::serve_in_background`]
+//! returns a guard that does so when dropped.
 //!
 //! # A request's way
 //!
-//! accept → [`verify_request`](Hooks::verify_request) → dispatch →
-//! [`setup`](RequestHandler::setup) → [`handle`](RequestHandler::handle) →
-//! [`finish`](RequestHandler::finish) → shutdown → close
+//! accept → [`verify_request`](Hooks::verify_request) → dispatch → [`setup`](RequestHandler::setup)
+//! → [`handle`](RequestHandler::handle) → [`finish`](RequestHandler::finish) → shutdown → close
 //!
 //! Each is a room of its own, and one value, the request, moves from one to the next:
 //!
@@ -74,14 +73,16 @@ mod handle;
 mod handler;
 pub mod listener;
 mod options;
+mod registry;
 pub mod request;
 pub mod server;
 mod sys;
+mod timer;
 
 pub use crate::address::Address;
 pub use crate::dispatch::Dispatch;
 pub use crate::error::{HandlerError, HandlerResult, Panicked, RequestError, Stage};
-pub use crate::handle::ServerHandle;
+pub use crate::handle::{DrainReport, ServerHandle};
 pub use crate::handler::RequestHandler;
 pub use crate::listener::Listener;
 pub use crate::request::{DatagramRequest, StreamRequest};

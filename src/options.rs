@@ -35,6 +35,8 @@ impl Default for SocketOptions {
 pub(crate) struct StreamOptions {
     pub(crate) read_timeout: Option<Duration>,
     pub(crate) write_timeout: Option<Duration>,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) deadline: Option<Duration>,
     pub(crate) disable_nagle_algorithm: bool,
     pub(crate) rbufsize: usize,
     pub(crate) wbufsize: usize,
@@ -46,6 +48,8 @@ impl Default for StreamOptions {
         StreamOptions {
             read_timeout: None,
             write_timeout: None,
+            idle_timeout: None,
+            deadline: None,
             disable_nagle_algorithm: false,
             rbufsize: 8192,
             wbufsize: 0,

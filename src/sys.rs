@@ -35,12 +35,12 @@ impl Doorbell {
         let _ = self.0.notify();
     }
 
-    /// Sleeps until `door` is readable (if it is to be watched at all), the bell rings or `deadline`
-    /// has passed.
+    /// Sleeps until `door` is readable (if it is to be watched at all), the bell rings or
+    /// `deadline` has passed.
     ///
     /// The descriptor is in the poller only while somebody sleeps on it: a busy server does not pay
-    /// for being told of every client, and nothing is left behind. Level-triggered, so that no client
-    /// is missed.
+    /// for being told of every client, and nothing is left behind. Level-triggered, so that no
+    /// client is missed.
     pub(crate) fn sleep(
         &self,
         door: Option<BorrowedFd<'_>>,

@@ -69,7 +69,6 @@ fn a_detached_connection_outlives_its_server() -> io::Result<()> {
 }
 
 #[test]
-#[ignore = "BUG: a closure that names only fields of the request captures only those, and the rest hangs up"]
 fn a_detached_connection_moves_whole_into_a_closure_that_names_its_fields() -> io::Result<()> {
     let (go_on, may_go_on) = bounded::<()>(1);
     let (detached, is_detached) = bounded(1);
@@ -94,7 +93,6 @@ fn a_detached_connection_moves_whole_into_a_closure_that_names_its_fields() -> i
 }
 
 #[test]
-#[ignore = "BUG: wait_idle asks the server about a connection that is no longer its own"]
 fn a_detached_connection_waits_for_its_next_request_after_its_server_is_gone() -> io::Result<()> {
     let (server, requests) = detaching(0)?;
     let mut client = connect(server.server_address());

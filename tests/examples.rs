@@ -160,11 +160,9 @@ fn upper_answers_in_upper_case_closes_and_prints_who_wrote_what() {
         client.write_all(message.as_bytes()).expect("it is read");
         assert_eq!(read_all(client), answer, "to {message:?}");
 
-        let mut lines = String::new();
-        for _ in 0..2 {
-            example.stdout.read_line(&mut lines).expect("it is text");
-        }
-        assert_eq!(lines, format!("127.0.0.1:{port} wrote:\n{printed}\n"));
+        let mut line = String::new();
+        example.stdout.read_line(&mut line).expect("it is text");
+        assert_eq!(line, format!("127.0.0.1:{port} wrote: {printed}\n"));
     }
 }
 

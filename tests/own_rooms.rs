@@ -260,7 +260,6 @@ impl Dispatch for Shared {
 }
 
 #[test]
-#[ignore = "BUG: a pool keeps the waker of one server only, and the others sleep on"]
 fn servers_that_share_a_pool_are_all_woken_when_there_is_room() -> io::Result<()> {
     let (asleep, sleeper) = unbounded();
     let pool = Arc::new(ThreadPool::new().max_threads(1));

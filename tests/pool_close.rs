@@ -135,7 +135,6 @@ fn a_handler_may_drop_its_own_server() -> io::Result<()> {
 }
 
 #[test]
-#[ignore = "BUG: dropping the guard in a handler on a pool's thread deadlocks"]
 fn a_handler_may_drop_the_guard_of_its_own_server() -> io::Result<()> {
     let place = Arc::new(Mutex::new(None::<BackgroundServer>));
     let (here, (dropped, is_dropped)) = (place.clone(), unbounded());

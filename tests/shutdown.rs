@@ -256,7 +256,6 @@ impl AsFd for Unlucky {
 }
 
 #[test]
-#[ignore = "BUG: a connection accepted while the shutdown goes through the list is not drained"]
 fn a_silent_client_accepted_in_the_moment_of_the_shutdown_does_not_hold_it_up() -> io::Result<()> {
     let socket = std::net::TcpListener::bind(ANY)?;
     let (ended, has_ended) = bounded(1);

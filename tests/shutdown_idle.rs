@@ -181,7 +181,6 @@ fn meet() -> io::Result<()> {
 }
 
 #[test]
-#[ignore = "BUG: bytes that arrive in the moment of the drain are taken for a request, which is then cut"]
 fn a_request_that_begins_in_the_moment_of_the_shutdown_is_whole_or_not_there() -> io::Result<()> {
     (0..2000).try_for_each(|_| meet())
 }

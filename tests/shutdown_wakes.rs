@@ -236,7 +236,6 @@ impl AsFd for AtTheLastMoment {
 }
 
 #[test]
-#[ignore = "BUG: a connection that enters the list after a shutdown went through it is not drained"]
 fn shutdown_ends_a_connection_that_is_being_accepted_meanwhile() {
     let socket = std::net::TcpListener::bind(ANY).expect("a port is free");
     let builder = Server::<AtTheLastMoment, Inline>::builder();

@@ -215,7 +215,6 @@ fn a_datagram_server_that_is_bound_twice_keeps_its_path() {
 }
 
 #[test]
-#[ignore = "BUG: a socket that is bound and does not listen yet is taken for one left behind"]
 fn a_stream_server_that_is_bound_twice_keeps_its_path() {
     binding_a_second_time_fails_and_leaves_the_path::<UnixStream>();
 }

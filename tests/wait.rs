@@ -148,7 +148,6 @@ fn wait_on_the_serving_thread_returns_at_once() {
 }
 
 #[test]
-#[ignore = "BUG: handle_request forgets that its thread serves before it runs the handler"]
 fn wait_in_a_handler_that_handle_request_runs_returns_at_once() {
     let (tell, waited) = channel();
     let server = TcpServer::bind_fn(ANY, move |request| {

@@ -139,7 +139,9 @@ impl Dispatch for ThreadPool {
         if state.unfinished < most {
             return true;
         }
-        state.waiting = Some(waker.clone());
+        if !state.waiting.iter().any(|waiting| waiting.will_wake(waker)) {
+            state.waiting.push(waker.clone());
+        }
         if !state.said_full {
             state.said_full = true;
             log::warn!(

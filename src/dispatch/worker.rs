@@ -22,8 +22,8 @@ pub(super) struct State {
     pub(super) unfinished: usize,
     pub(super) threads: HashMap<u64, JoinHandle<()>>,
     pub(super) next_worker: u64,
-    /// A server that waits for room.
-    pub(super) waiting: Option<Waker>,
+    /// The servers that wait for room; several may share a pool.
+    pub(super) waiting: Vec<Waker>,
     pub(super) said_full: bool,
     closed: bool,
 }
@@ -53,7 +53,7 @@ impl Roster {
     fn finished_one(&self, worker: &Worker) -> Next {
         let mut state = self.0.lock();
         state.unfinished -= 1;
-        let waker = state.waiting.take();
+        let wakers = std::mem::take(&mut state.waiting);
         let next = match state.queue.pop_front() {
             Some(job) => Next::Run(job),
             None if state.closed => Next::End,
@@ -66,9 +66,7 @@ impl Roster {
             }
         };
         drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wakers.iter().for_each(Waker::wake);
         next
     }
 

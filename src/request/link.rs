@@ -2,17 +2,19 @@ use std::io::{self, IoSlice, Write};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use socket2::SockRef;
 
 use super::Transport;
-use crate::handle::Live;
+use super::lifetime::{EndedFor, Lifetime, Limits, Look};
+use crate::Address;
+use crate::registry::Live;
 use crate::sys::{MSG_DONTWAIT, MSG_PEEK};
-use crate::{Address, ServerHandle};
+use crate::timer::Timed;
 
 /// One open connection, shared by a request's `rfile`, its `wfile` and the handles given out for
 /// it.
@@ -25,43 +27,48 @@ pub(super) struct Link {
     writing: Mutex<()>,
     /// The client has closed its side, and everything it sent has been read.
     ended: AtomicBool,
-    /// The handler waits for a request: it says so, or nothing has been received yet.
-    idle: Mutex<bool>,
     /// Something has been received.
     begun: AtomicBool,
-    /// The server has ended the reading side, and what reads as the end of the stream may not be the client's.
-    drained: AtomicBool,
+    lifetime: Lifetime,
 }
 
 impl Link {
-    pub(super) fn new(transport: Transport, client_address: Address, id: u64) -> Arc<Self> {
+    pub(super) fn new(
+        transport: Transport,
+        client_address: Address,
+        id: u64,
+        limits: Limits,
+    ) -> Arc<Self> {
         Arc::new(Link {
             transport,
             client_address,
             id,
             writing: Mutex::new(()),
             ended: AtomicBool::new(false),
-            idle: Mutex::new(true),
             begun: AtomicBool::new(false),
-            drained: AtomicBool::new(false),
+            lifetime: Lifetime::new(limits),
         })
     }
 
     pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.transport.read(buffer) {
-            Ok(0) if !buffer.is_empty() => {
-                self.ended
-                    .store(!self.drained.load(Ordering::SeqCst), Ordering::Relaxed);
-                Ok(0)
-            }
+            Ok(0) if !buffer.is_empty() => self.at_end().map(|()| 0),
             Ok(n) => {
-                if !self.begun.swap(true, Ordering::Relaxed) {
-                    *self.idle.lock() = false;
-                }
-                Ok(n)
+                // What came just as the server ended the connection was not received.
+                let first = !self.begun.swap(true, Ordering::Relaxed);
+                Ok(if first && !self.lifetime.busy() { 0 } else { n })
             }
             Err(e) => Err(self.explain(e, "nothing received from", self.transport.read_timeout())),
         }
+    }
+
+    /// The stream has ended: the client's doing, or the server's.
+    fn at_end(&self) -> io::Result<()> {
+        match self.lifetime.ended_for() {
+            None => self.ended.store(true, Ordering::Relaxed),
+            Some(why) => why.error(&self.client_address).map_or(Ok(()), Err)?,
+        }
+        Ok(())
     }
 
     pub(super) fn send(&self, data: &[u8]) -> io::Result<usize> {
@@ -112,10 +119,20 @@ impl Link {
         peeked.is_ok()
     }
 
+    /// The handler starts. Returns when the connection is to be looked at first, if ever.
+    pub(super) fn start(&self) -> Option<Instant> {
+        self.lifetime.start()
+    }
+
+    /// Whether the server has ended the connection, for whatever reason.
+    pub(super) fn was_ended(&self) -> bool {
+        self.lifetime.ended_for().is_some()
+    }
+
     /// Marks the connection as waiting for a request, until the guard is dropped.
     pub(super) fn idle(&self) -> Idle<'_> {
-        *self.idle.lock() = true;
-        Idle(self)
+        self.lifetime.idle();
+        Idle(&self.lifetime)
     }
 
     fn explain_send(&self, error: io::Error) -> io::Error {
@@ -134,6 +151,13 @@ impl Link {
         what: &str,
         timeout: io::Result<Option<Duration>>,
     ) -> io::Error {
+        if let Some(error) = self
+            .lifetime
+            .ended_for()
+            .and_then(|why| why.error(&self.client_address))
+        {
+            return error;
+        }
         match timeout {
             Ok(Some(timeout)) if error.kind() == io::ErrorKind::WouldBlock => io::Error::new(
                 io::ErrorKind::TimedOut,
@@ -165,59 +189,50 @@ impl Write for Sender<'_> {
 
 impl Live for Link {
     fn drain(&self) {
-        let idle = self.idle.lock();
-        // A request that has arrived is served; the handler is about to wake up for it.
-        if *idle && !self.something_arrived() {
-            self.drained.store(true, Ordering::SeqCst);
-            let _ = self.transport.shutdown(Shutdown::Read);
-        }
+        self.lifetime.if_idle(EndedFor::Shutdown, || {
+            // A request that has arrived is served; the handler is about to wake up for it.
+            !self.something_arrived() && self.transport.shutdown(Shutdown::Read).is_ok()
+        });
     }
 
     fn cut(&self) {
-        self.drained.store(true, Ordering::SeqCst);
+        self.lifetime.end(EndedFor::Force);
         let _ = self.transport.shutdown(Shutdown::Both);
     }
 }
 
+impl Timed for Link {
+    fn look(&self, now: Instant) -> Option<Instant> {
+        match self.lifetime.look(now) {
+            Look::Again(at) => Some(at),
+            Look::Never => None,
+            Look::End(why) => {
+                self.lifetime.end(why);
+                // An idle client may still be told goodbye.
+                let how = if why == EndedFor::Idle {
+                    Shutdown::Read
+                } else {
+                    Shutdown::Both
+                };
+                let _ = self.transport.shutdown(how);
+                None
+            }
+        }
+    }
+}
+
 /// Held while a handler waits for a request.
-pub(super) struct Idle<'a>(&'a Link);
+pub(super) struct Idle<'a>(&'a Lifetime);
+
+impl Idle<'_> {
+    /// The wait is over; false if the server has ended the connection meanwhile.
+    pub(super) fn leave(self) -> bool {
+        self.0.busy()
+    }
+}
 
 impl Drop for Idle<'_> {
     fn drop(&mut self) {
-        *self.0.idle.lock() = false;
-    }
-}
-
-/// The server's hold on a connection: entered in its list, and hung up when the request that owns it is dropped.
-#[derive(Debug)]
-pub(super) struct Held {
-    link: Arc<Link>,
-    server: ServerHandle,
-}
-
-impl Held {
-    pub(super) fn new(link: &Arc<Link>, server: &ServerHandle) -> Self {
-        let weak: Weak<Link> = Arc::downgrade(link);
-        server.enter_connection(link.id, weak);
-        // Accepted while the server was shutting down: the others were drained before it was here.
-        if server.is_shutting_down() {
-            link.drain();
-        }
-        Held {
-            link: Arc::clone(link),
-            server: server.clone(),
-        }
-    }
-
-    /// Takes the connection off the server's list; it is still hung up when this is dropped.
-    pub(super) fn let_go(&self) {
-        self.server.remove_connection(self.link.id);
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.let_go();
-        self.link.hang_up();
+        self.0.busy();
     }
 }

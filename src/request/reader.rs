@@ -4,6 +4,7 @@ use std::str;
 use std::sync::Arc;
 
 use super::link::Link;
+use super::owner::Owned;
 
 /// A request's `rfile`: a buffered reader of the connection.
 ///
@@ -39,29 +40,43 @@ pub struct Reader {
     end: usize,
     capacity: usize,
     max_line: usize,
-    detached: bool,
+    /// `None` once the connection is detached.
+    owned: Option<Arc<Owned>>,
 }
 
 impl Reader {
-    pub(super) fn new(link: Arc<Link>, capacity: usize, max_line: usize) -> Self {
+    pub(super) fn new(
+        link: &Arc<Link>,
+        owned: &Arc<Owned>,
+        capacity: usize,
+        max_line: usize,
+    ) -> Self {
         Reader {
-            link,
+            link: Arc::clone(link),
+            owned: Some(Arc::clone(owned)),
             buffer: Vec::new(),
             start: 0,
             end: 0,
             capacity,
             max_line,
-            detached: false,
         }
     }
 
     /// Moves the reader out, with all that it has buffered. What stays behind is at its end.
     pub(super) fn detach(&mut self) -> Self {
-        let left_behind = Reader {
-            detached: true,
-            ..Reader::new(Arc::clone(&self.link), 0, 0)
-        };
-        mem::replace(self, left_behind)
+        let (start, end) = (mem::take(&mut self.start), mem::take(&mut self.end));
+        Reader {
+            link: Arc::clone(&self.link),
+            owned: self.owned.take(),
+            buffer: mem::take(&mut self.buffer),
+            start,
+            end,
+            ..*self
+        }
+    }
+
+    pub(super) fn is_detached(&self) -> bool {
+        self.owned.is_none()
     }
 
     /// What has been received and not yet read.
@@ -124,7 +139,7 @@ impl Reader {
 
     /// Receives once, behind what is buffered. Returns 0 at the end of the stream.
     fn fill(&mut self) -> io::Result<usize> {
-        if self.detached {
+        if self.is_detached() {
             return Ok(0);
         }
         if self.start > 0 {
@@ -143,7 +158,7 @@ impl Reader {
         } else {
             self.buffer.len()
         };
-        let received = receive(&self.link, &mut self.buffer[self.end..most])?;
+        let received = self.link.receive(&mut self.buffer[self.end..most])?;
         self.end += received;
         Ok(received)
     }
@@ -155,8 +170,8 @@ impl Reader {
     }
 }
 
-/// Python's `for line in self.rfile` is `for line in &mut request.rfile`. It borrows `rfile` alone, so
-/// the loop can write to `wfile`. See [`Lines`].
+/// Python's `for line in self.rfile` is `for line in &mut request.rfile`. It borrows `rfile` alone,
+/// so the loop can write to `wfile`. See [`Lines`].
 impl<'a> IntoIterator for &'a mut Reader {
     type Item = io::Result<String>;
     type IntoIter = Lines<'a>;
@@ -168,8 +183,8 @@ impl<'a> IntoIterator for &'a mut Reader {
 
 /// The lines up to the end of the stream, without their ends (`\n` or `\r\n`).
 ///
-/// Each may be an error instead, one of [`read_line`](BufRead::read_line)'s, and is the last one then:
-/// a loop that passes over errors ends too.
+/// Each may be an error instead, one of [`read_line`](BufRead::read_line)'s, and is the last one
+/// then: a loop that passes over errors ends too.
 #[derive(Debug)]
 pub struct Lines<'a> {
     reader: Option<&'a mut Reader>,
@@ -191,7 +206,7 @@ impl Iterator for Lines<'_> {
 /// buffer.
 impl Read for Reader {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if self.start == self.end && out.len() >= self.capacity && !self.detached {
+        if self.start == self.end && out.len() >= self.capacity && !self.is_detached() {
             return self.link.receive(out);
         }
         let n = self.fill_buf()?.read(out)?;
@@ -232,15 +247,5 @@ impl BufRead for Reader {
         }
         self.consume(length);
         Ok(length)
-    }
-}
-
-/// A line read goes on after a signal, as [`BufRead::read_until`] promises.
-fn receive(link: &Link, buffer: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match link.receive(buffer) {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            other => return other,
-        }
     }
 }

@@ -3,7 +3,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::link::{Held, Link};
+use super::lifetime::Limits;
+use super::link::Link;
+use super::owner::{Listed, Owned};
 use super::{Connection, Context, Lifecycle, Reader, Request, Transport, Writer};
 use crate::{Address, ServerHandle};
 
@@ -28,7 +30,8 @@ pub struct StreamRequest {
     /// Values put in by a listener, `verify_request` or the handler itself.
     pub context: Context,
     link: Arc<Link>,
-    held: Option<Held>,
+    /// `None` once the connection is detached, on both sides.
+    listed: Option<Listed>,
 }
 
 impl StreamRequest {
@@ -40,14 +43,24 @@ impl StreamRequest {
         server: &ServerHandle,
     ) -> Self {
         let options = server.stream_options();
-        let link = Link::new(transport.into(), client_address.clone(), server.next_id());
+        let limits = Limits {
+            idle_timeout: options.idle_timeout,
+            deadline: options.deadline,
+        };
+        let link = Link::new(
+            transport.into(),
+            client_address.clone(),
+            server.next_id(),
+            limits,
+        );
+        let owned = Owned::new(&link);
         StreamRequest {
-            rfile: Reader::new(Arc::clone(&link), options.rbufsize, options.max_line),
-            wfile: Writer::new(Arc::clone(&link), options.wbufsize),
+            rfile: Reader::new(&link, &owned, options.rbufsize, options.max_line),
+            wfile: Writer::new(&link, &owned, options.wbufsize),
             client_address,
             server: server.clone(),
             context: Context::default(),
-            held: Some(Held::new(&link, server)),
+            listed: Some(Listed::new(&link, server)),
             link,
         }
     }
@@ -141,14 +154,19 @@ impl StreamRequest {
     /// What the socket reports; `TimedOut` after the read timeout.
     pub fn wait_idle(&mut self) -> io::Result<bool> {
         if !self.rfile.buffer().is_empty() {
-            return Ok(true);
+            return Ok(!self.link.was_ended());
         }
-        let _idle = self.link.idle();
+        let idle = self.link.idle();
         // Asked after the mark is made: a shutdown sees the mark, or is seen here.
-        if self.server.is_shutting_down() && !self.link.something_arrived() {
+        if self.is_to_end() && !self.link.something_arrived() {
             return Ok(false);
         }
-        Ok(!self.rfile.fill_buf()?.is_empty())
+        let more = !self.rfile.fill_buf()?.is_empty();
+        Ok(idle.leave() && more)
+    }
+
+    fn is_to_end(&self) -> bool {
+        self.listed.is_some() && self.server.is_shutting_down()
     }
 
     /// A handle to this connection for other threads: to send to it or to end it. See
@@ -158,16 +176,16 @@ impl StreamRequest {
     ///
     /// `NotConnected` if the connection was detached.
     pub fn connection(&self) -> io::Result<Connection> {
-        match self.held {
-            Some(_) => Ok(Connection::new(&self.link)),
-            None => Err(io::Error::new(
+        if self.rfile.is_detached() {
+            return Err(io::Error::new(
                 io::ErrorKind::NotConnected,
                 format!(
                     "the connection from {} was detached from its request",
                     self.client_address
                 ),
-            )),
+            ));
         }
+        Ok(Connection::new(&self.link))
     }
 
     /// Both directions at once, for two threads: a relay reads from one in a thread of its own
@@ -207,9 +225,7 @@ impl StreamRequest {
     /// and cannot be written to.
     #[must_use = "the connection is closed when the returned request is dropped"]
     pub fn detach(&mut self) -> StreamRequest {
-        if let Some(held) = &self.held {
-            held.let_go();
-        }
+        self.listed = None;
         StreamRequest {
             rfile: self.rfile.detach(),
             wfile: self.wfile.detach(),
@@ -217,7 +233,7 @@ impl StreamRequest {
             server: self.server.clone(),
             context: std::mem::take(&mut self.context),
             link: Arc::clone(&self.link),
-            held: self.held.take(),
+            listed: None,
         }
     }
 }
@@ -244,7 +260,10 @@ impl Lifecycle for StreamRequest {
         if options.disable_nagle_algorithm {
             self.set_nodelay(true)?;
         }
-        Ok(())
+        match &mut self.listed {
+            Some(listed) => listed.start(&self.link),
+            None => Ok(()),
+        }
     }
 
     fn end(&mut self) -> io::Result<()> {

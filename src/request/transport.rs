@@ -29,15 +29,15 @@ macro_rules! on_socket {
 
 impl Transport {
     pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        on_socket!(self, socket => (&*socket).read(buffer))
+        on_socket!(self, socket => uninterrupted(|| (&*socket).read(buffer)))
     }
 
     pub(super) fn write(&self, data: &[u8]) -> io::Result<usize> {
-        on_socket!(self, socket => (&*socket).write(data))
+        on_socket!(self, socket => uninterrupted(|| (&*socket).write(data)))
     }
 
     pub(super) fn write_vectored(&self, data: &[IoSlice<'_>]) -> io::Result<usize> {
-        on_socket!(self, socket => (&*socket).write_vectored(data))
+        on_socket!(self, socket => uninterrupted(|| (&*socket).write_vectored(data)))
     }
 
     pub(super) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
@@ -91,5 +91,16 @@ impl From<TcpStream> for Transport {
 impl From<UnixStream> for Transport {
     fn from(socket: UnixStream) -> Self {
         Transport(Kind::Unix(socket))
+    }
+}
+
+/// Goes on after a signal: with a timeout set, a blocked call is broken off by one even where
+/// signal handlers restart system calls. Python does so since PEP 475.
+fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use super::link::Link;
+use super::owner::Owned;
 
 /// A request's `wfile`: writes to the connection.
 ///
@@ -22,25 +23,29 @@ pub struct Writer {
     link: Arc<Link>,
     buffer: Vec<u8>,
     capacity: usize,
-    detached: bool,
+    /// `None` once the connection is detached.
+    owned: Option<Arc<Owned>>,
 }
 
 impl Writer {
-    pub(super) fn new(link: Arc<Link>, capacity: usize) -> Self {
+    pub(super) fn new(link: &Arc<Link>, owned: &Arc<Owned>, capacity: usize) -> Self {
         Writer {
-            link,
+            link: Arc::clone(link),
+            owned: Some(Arc::clone(owned)),
             buffer: Vec::new(),
             capacity,
-            detached: false,
         }
     }
 
     /// Moves the writer out, with all that it has buffered. Through what stays behind nothing can
     /// be written.
     pub(super) fn detach(&mut self) -> Self {
-        let mut left_behind = Writer::new(Arc::clone(&self.link), 0);
-        left_behind.detached = true;
-        mem::replace(self, left_behind)
+        Writer {
+            link: Arc::clone(&self.link),
+            owned: self.owned.take(),
+            buffer: mem::take(&mut self.buffer),
+            capacity: mem::take(&mut self.capacity),
+        }
     }
 
     /// Flushes and ends the sending side: the client sees the end of the stream, and can go on
@@ -56,7 +61,7 @@ impl Writer {
     }
 
     fn link(&self) -> io::Result<&Link> {
-        if self.detached {
+        if self.owned.is_none() {
             return Err(io::Error::new(
                 io::ErrorKind::NotConnected,
                 format!(

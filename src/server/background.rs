@@ -87,8 +87,9 @@ impl BackgroundServer {
         let Some(thread) = self.thread.take() else {
             return Ok(());
         };
-        // A guard that a handler of its own server drops cannot be waited for.
-        if thread.thread().id() == thread::current().id() {
+        // The thread waits for a handler that drops the guard of its own server; not the other way
+        // round too.
+        if self.handle.registry().runs_here() || thread.thread().id() == thread::current().id() {
             return Ok(());
         }
         thread

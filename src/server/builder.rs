@@ -45,6 +45,7 @@ pub struct Builder<L: Listener, D> {
     pub(super) hooks: Option<Box<dyn Hooks<L::Request>>>,
     pub(super) timeout: Option<Duration>,
     pub(super) poll_interval: Duration,
+    pub(super) shutdown_timeout: Option<Duration>,
     pub(super) block_on_close: bool,
     pub(super) daemon_threads: bool,
 }
@@ -58,6 +59,7 @@ impl<L: Listener, D> Builder<L, D> {
             hooks: None,
             timeout: None,
             poll_interval: Duration::from_millis(500),
+            shutdown_timeout: Some(Duration::from_secs(30)),
             block_on_close: true,
             daemon_threads: false,
         }
@@ -184,7 +186,11 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
         active: bool,
         finish_request: Box<FinishRequest<L::Request>>,
     ) -> io::Result<Server<L, D>> {
-        let handle = ServerHandle::new(listener.local_address()?, self.streams)?;
+        let address = listener.local_address()?;
+        let handle = ServerHandle::new(address.clone(), self.streams, self.shutdown_timeout)?;
+        if active {
+            handle.set_bound(address);
+        }
         Ok(Server {
             listener: Some(listener),
             active,

@@ -16,7 +16,8 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
     /// SIGHUP. Running requests go on to their end, and [`serve_forever`](Self::serve_forever)
     /// returns.
     ///
-    /// Several servers of one process may ask for it. Once all of them are closed, a signal ends the process.
+    /// Several servers of one process may ask for it. Once all of them are closed, a signal ends
+    /// the process.
     ///
     /// # Errors
     ///
@@ -42,15 +43,16 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
 fn shut_all_down() {
     let servers = ON_SIGNAL.lock().clone().unwrap_or_default();
     if servers.is_empty() {
-        // What would have happened without us, so that a program that serves no more can still be ended.
+        // What would have happened without us, so that a program that serves no more can still be
+        // ended.
         std::process::exit(130);
     }
     for server in servers {
         let address = server.server_address();
         if server.is_shutting_down() {
             // Before it is done, for the process may end with it.
-            log::warn!(target: "socketserver::server", "told again to end: ending all connections of {address}");
-            server.cut_connections();
+            log::warn!(target: "socketserver::server", "told again to end: forcing {address}");
+            server.force();
         } else {
             log::info!(target: "socketserver::server", "told to end: shutting down {address}");
             server.shutdown();

@@ -135,12 +135,20 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
     ///
     /// # Errors
     ///
-    /// Those of [`Builder::bind`], and of the hook [`server_bind`](Hooks::server_bind).
+    /// `InvalidInput` if it is bound; those of [`Builder::bind`], and of the hook
+    /// [`server_bind`](Hooks::server_bind).
     pub fn server_bind(&mut self) -> io::Result<()> {
         let listener = self
             .listener
             .as_mut()
             .expect("the listener is there until the server is closed");
+        if self.handle.is_bound() {
+            let message = format!(
+                "the server on {} is bound already",
+                self.handle.server_address()
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
         bind(listener, &*self.service.hooks)?;
         self.handle.set_bound(listener.local_address()?);
         Ok(())
@@ -172,7 +180,13 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
         self.handle.shutdown();
         drop(self.listener.take());
         if self.block_on_close {
-            self.dispatch.join();
+            match self.handle.wait_for_requests() {
+                0 => self.dispatch.join(),
+                left => log::error!(
+                    target: "socketserver::server",
+                    "closing {} over {left} requests that do not end", self.server_address()
+                ),
+            }
         }
         shielded("server_close", || {
             self.service.hooks.server_close(&self.handle)

@@ -55,8 +55,9 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
     /// Those of [`serve_forever`](Self::serve_forever); `service_actions` is not called.
     pub fn handle_request(&self) -> io::Result<()> {
         let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
-        let request = Entrance::enter(self)?.get_request(deadline)?;
-        match request {
+        // Held until the handler is done too, where that runs here.
+        let mut entrance = Entrance::enter(self)?;
+        match entrance.get_request(deadline)? {
             Some(request) => self.process_request(request),
             None if self.handle.is_shutting_down() => {}
             None => shielded("handle_timeout", || {

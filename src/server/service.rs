@@ -3,6 +3,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::Hooks;
+use crate::ServerHandle;
 use crate::dispatch::Task;
 use crate::error::{HandlerResult, Panicked, RequestError, Stage};
 use crate::handler::{RequestHandler, finish_request};
@@ -61,17 +62,45 @@ impl<R: Request> Service<R> {
 pub(super) struct Work<R> {
     request: R,
     service: Arc<Service<R>>,
+    // Last, for the request is active until it is closed.
+    active: Active,
 }
 
 impl<R: Request> Work<R> {
     pub(super) fn new(request: R, service: Arc<Service<R>>) -> Self {
-        Work { request, service }
+        let active = Active::new(request.server());
+        Work {
+            request,
+            service,
+            active,
+        }
+    }
+}
+
+/// Counts a request as active, from accept to close.
+struct Active(ServerHandle);
+
+impl Active {
+    fn new(server: &ServerHandle) -> Self {
+        server.registry().enter();
+        Active(server.clone())
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.registry().leave();
     }
 }
 
 impl<R: Request> Task for Work<R> {
     fn run(mut self: Box<Self>) {
-        let Work { request, service } = &mut *self;
+        let Work {
+            request,
+            service,
+            active,
+        } = &mut *self;
+        let _here = active.0.registry().run_here();
         (service.finish_request)(request, &|request, error| {
             service.handle_error(request, error)
         });
@@ -79,7 +108,11 @@ impl<R: Request> Task for Work<R> {
     }
 
     fn refuse(self: Box<Self>, error: io::Error) {
-        let Work { request, service } = *self;
+        let Work {
+            request,
+            service,
+            active: _active,
+        } = *self;
         service.refuse(request, Some(RequestError::new(Stage::Dispatch, error)));
     }
 }

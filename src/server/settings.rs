@@ -1,4 +1,5 @@
-//! The builder's setters: every default is stated here, and set in [`Builder::new`] and in `options.rs`.
+//! The builder's setters: every default is stated here, and set in [`Builder::new`] and in
+//! `options.rs`.
 
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ impl<L: Listener, D> Builder<L, D> {
             hooks: self.hooks,
             timeout: self.timeout,
             poll_interval: self.poll_interval,
+            shutdown_timeout: self.shutdown_timeout,
             block_on_close: self.block_on_close,
             daemon_threads: self.daemon_threads,
         }
@@ -50,7 +52,8 @@ impl<L: Listener, D> Builder<L, D> {
         self
     }
 
-    /// How long [`handle_request`](super::Server::handle_request) waits for a request. Default: for ever.
+    /// How long [`handle_request`](super::Server::handle_request) waits for a request. Default: for
+    /// ever.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -61,6 +64,13 @@ impl<L: Listener, D> Builder<L, D> {
     /// waits for this.
     pub fn poll_interval(mut self, interval: Duration) -> Self {
         self.poll_interval = interval;
+        self
+    }
+
+    /// How long a shutdown lets running requests go on before their connections are ended. Default
+    /// 30 s; `None` waits for as long as they take.
+    pub fn shutdown_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.shutdown_timeout = timeout.into();
         self
     }
 
@@ -92,6 +102,23 @@ impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
     /// How long each write may block before it fails with `TimedOut`. Default: for ever.
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
         self.streams.write_timeout = Some(timeout);
+        self
+    }
+
+    /// How long a connection may be idle: wait for a request in
+    /// [`wait_idle`](StreamRequest::wait_idle), or for its first byte. Its handler then sees the
+    /// end of the stream. Default: for ever.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.streams.idle_timeout = Some(timeout);
+        self
+    }
+
+    /// How long a connection may take in all, from the start of its handler. Its connection is
+    /// ended then, whatever it does, and its reads and writes fail with `TimedOut`: a client that
+    /// sends a byte now and then cannot put it off, as it can a read timeout. A handler that does
+    /// neither goes on. Default: for ever.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.streams.deadline = Some(deadline);
         self
     }
 

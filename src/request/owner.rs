@@ -1,0 +1,72 @@
+use std::io;
+use std::ops::Deref;
+use std::sync::{Arc, Weak};
+
+use super::link::Link;
+use crate::ServerHandle;
+use crate::registry::Live;
+use crate::timer::Alarm;
+
+/// A connection that has an owner: hung up when the last of them is gone. A request's `rfile` and
+/// `wfile` are its owners, so that either of them keeps it open.
+#[derive(Debug)]
+pub(super) struct Owned(Arc<Link>);
+
+impl Owned {
+    pub(super) fn new(link: &Arc<Link>) -> Arc<Self> {
+        Arc::new(Owned(Arc::clone(link)))
+    }
+}
+
+impl Deref for Owned {
+    type Target = Link;
+
+    fn deref(&self) -> &Link {
+        &self.0
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        self.0.hang_up();
+    }
+}
+
+/// A connection's entry in its server's list, for as long as it is the server's to end.
+#[derive(Debug)]
+pub(super) struct Listed {
+    id: u64,
+    server: ServerHandle,
+    alarm: Option<Alarm>,
+}
+
+impl Listed {
+    pub(super) fn new(link: &Arc<Link>, server: &ServerHandle) -> Self {
+        let weak: Weak<Link> = Arc::downgrade(link);
+        server.registry().enter_connection(link.id, weak);
+        // Accepted while the server was shutting down: the others were drained before it was here.
+        if server.is_shutting_down() {
+            link.drain();
+        }
+        Listed {
+            id: link.id,
+            server: server.clone(),
+            alarm: None,
+        }
+    }
+
+    /// The handler starts, and with it the time it has.
+    pub(super) fn start(&mut self, link: &Arc<Link>) -> io::Result<()> {
+        if let Some(at) = link.start() {
+            let link: Weak<Link> = Arc::downgrade(link);
+            self.alarm = Some(Alarm::set(at, link)?);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.server.registry().remove_connection(self.id);
+    }
+}
