@@ -24,7 +24,8 @@ use socket2::SockAddr;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Address {
-    /// An IPv4 or IPv6 address with its port.
+    /// An IPv4 or IPv6 address with its port. An IPv4 client of a dual-stack server has a mapped
+    /// IPv6 address here (`[::ffff:192.0.2.1]:80`); [`ip`](Self::ip) undoes that.
     Ip(SocketAddr),
     /// A Unix socket's path.
     Path(PathBuf),

@@ -60,7 +60,6 @@ const GRACE: Duration = Duration::from_millis(500);
 #[derive(Default)]
 struct State {
     serving: Option<ThreadId>,
-    closed: bool,
 }
 
 impl ServerHandle {
@@ -179,16 +178,15 @@ impl ServerHandle {
         self.0.shutting_down.load(Ordering::SeqCst)
     }
 
-    /// Blocks until the server has been told to stop and no thread is serving any more, or until it
-    /// is closed.
+    /// Blocks until the server has been told to stop and no thread is serving any more.
     ///
     /// `handle.shutdown(); handle.wait();` is Python's `server.shutdown()`. Requests on other
-    /// threads may still run: closing the server waits for those. On the serving thread itself (a
-    /// handler of a server without threads, a hook), where the wait could never end, it returns at
-    /// once.
+    /// threads may still run: closing the server waits for those, and so does
+    /// [`shutdown_within`](Self::shutdown_within). On the serving thread itself (a handler of a
+    /// server without threads, a hook), where the wait could never end, it returns at once.
     pub fn wait(&self) {
         let mut state = self.0.state.lock();
-        while !state.closed && state.serving != Some(thread::current().id()) {
+        while state.serving != Some(thread::current().id()) {
             if self.is_shutting_down() && state.serving.is_none() {
                 return;
             }
@@ -240,11 +238,6 @@ impl ServerHandle {
         }
         state.serving = Some(thread::current().id());
         Ok(Serving(self))
-    }
-
-    pub(crate) fn mark_closed(&self) {
-        self.0.state.lock().closed = true;
-        self.0.stopped.notify_all();
     }
 }
 
@@ -315,6 +308,10 @@ impl Waker {
     /// Whether both wake the same server.
     pub fn will_wake(&self, other: &Waker) -> bool {
         self.0.is(&other.0)
+    }
+
+    pub(crate) fn server_address(&self) -> &Address {
+        self.0.server_address()
     }
 
     /// Makes the server ask again. Never blocks; a call too many does no harm.

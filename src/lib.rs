@@ -8,8 +8,8 @@
 //!
 //! impl RequestHandler for Upper {
 //!     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
-//!         for line in &mut request.rfile {
-//!             writeln!(request.wfile, "{}", line?.to_uppercase())?;
+//!         while let Some(line) = request.next_line()? {
+//!             writeln!(request.wfile, "{}", line.to_uppercase())?;
 //!         }
 //!         Ok(())
 //!     }
@@ -97,9 +97,11 @@ pub use crate::server::{
 pub mod prelude {
     pub use std::io::{BufRead, Read, Write};
 
-    pub use crate::error::HandlerResult;
+    pub use crate::address::Address;
+    pub use crate::error::{HandlerError, HandlerResult, RequestError};
+    pub use crate::handle::ServerHandle;
     pub use crate::handler::RequestHandler;
-    pub use crate::request::{DatagramRequest, StreamRequest};
+    pub use crate::request::{DatagramRequest, Request, StreamRequest};
     pub use crate::server::{
         Hooks, TcpServer, ThreadingTcpServer, ThreadingUdpServer, ThreadingUnixDatagramServer,
         ThreadingUnixStreamServer, UdpServer, UnixDatagramServer, UnixStreamServer,

@@ -1,3 +1,4 @@
+use std::io;
 use std::time::Duration;
 
 /// What the builder was told about sockets: handed to [`Bind::open`](crate::listener::Bind::open).
@@ -30,6 +31,20 @@ impl Default for SocketOptions {
     }
 }
 
+impl SocketOptions {
+    /// Longer than any datagram of any kind.
+    const LONGEST_PACKET: usize = 1 << 24;
+
+    pub(crate) fn check(&self) -> io::Result<()> {
+        if self.max_packet_size <= Self::LONGEST_PACKET {
+            return Ok(());
+        }
+        let (size, most) = (self.max_packet_size, Self::LONGEST_PACKET);
+        let message = format!("a max_packet_size of {size} bytes is too much: {most} at most");
+        Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+    }
+}
+
 /// How each accepted stream is set up. Python keeps these on `StreamRequestHandler`.
 #[derive(Clone, Debug)]
 pub(crate) struct StreamOptions {
@@ -54,6 +69,28 @@ impl Default for StreamOptions {
             rbufsize: 8192,
             wbufsize: 0,
             max_line: 65_536,
+        }
+    }
+}
+
+impl StreamOptions {
+    /// The system takes a timeout of zero for none at all.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        let timeouts = [
+            ("read_timeout", self.read_timeout),
+            ("write_timeout", self.write_timeout),
+            ("idle_timeout", self.idle_timeout),
+            ("deadline", self.deadline),
+        ];
+        match timeouts
+            .iter()
+            .find(|(_, timeout)| *timeout == Some(Duration::ZERO))
+        {
+            None => Ok(()),
+            Some((name, _)) => {
+                let message = format!("a {name} of zero leaves no time for anything");
+                Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+            }
         }
     }
 }

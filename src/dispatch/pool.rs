@@ -146,7 +146,8 @@ impl Dispatch for ThreadPool {
             state.said_full = true;
             log::warn!(
                 target: "socketserver::dispatch",
-                "all {most} threads are busy: new clients wait until one is free (max_threads sets the bound)"
+                "{}: all threads are busy, {most} of them; new clients wait until one is free (max_threads sets the bound)",
+                waker.server_address()
             );
         }
         false

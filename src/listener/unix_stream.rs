@@ -51,6 +51,9 @@ impl Listener for UnixStream {
 
     fn accept(&self, server: &ServerHandle) -> io::Result<StreamRequest> {
         let (stream, client_address) = self.socket.accept()?;
+        // Elsewhere it is born with the listener's mode.
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        stream.set_nonblocking(false)?;
         Ok(StreamRequest::new(stream, client_address.into(), server))
     }
 

@@ -15,20 +15,26 @@ use crate::Address;
 ///
 /// ```
 /// use std::sync::{Arc, Mutex};
+/// use std::time::Duration;
 ///
 /// use socketserver::prelude::*;
 /// use socketserver::request::Connection;
 ///
 /// # fn main() -> std::io::Result<()> {
 /// let everybody = Arc::new(Mutex::new(Vec::<Connection>::new()));
-/// let server = ThreadingTcpServer::bind_fn("127.0.0.1:0", move |request| {
+/// let builder = ThreadingTcpServer::builder().write_timeout(Duration::from_secs(1));
+/// let server = builder.bind_fn("127.0.0.1:0", move |request| {
 ///     let me = request.connection()?;
 ///     everybody.lock().unwrap().push(me.clone());
-///     for line in &mut request.rfile {
-///         let line = line? + "\n";
-///         everybody.lock().unwrap().retain(|other| *other == me || other.send_all(line.as_bytes()).is_ok());
+///     while let Some(line) = request.next_line()? {
+///         // A copy of the list, so that a slow client does not hold the lock.
+///         let others = everybody.lock().unwrap().clone();
+///         for other in others.iter().filter(|other| **other != me) {
+///             if other.send_all(format!("{line}\n").as_bytes()).is_err() {
+///                 everybody.lock().unwrap().retain(|one| one != other);
+///             }
+///         }
 ///     }
-///     everybody.lock().unwrap().retain(|other| *other != me);
 ///     Ok(())
 /// })?;
 /// # drop(server);

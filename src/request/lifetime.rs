@@ -83,7 +83,7 @@ impl Lifetime {
             }
         }
         if let (Some(since), Some(timeout)) = (phase.idle_since, self.limits.idle_timeout) {
-            if since + timeout <= now {
+            if now.saturating_duration_since(since) >= timeout {
                 return Look::End(EndedFor::Idle);
             }
         }
@@ -93,7 +93,10 @@ impl Lifetime {
     /// A busy connection may become idle at any time, so it is looked at after one idle time too.
     fn next_look(&self, phase: &Phase) -> Option<Instant> {
         let idle_since = phase.idle_since.unwrap_or_else(Instant::now);
-        let idle = self.limits.idle_timeout.map(|timeout| idle_since + timeout);
+        let idle = self
+            .limits
+            .idle_timeout
+            .and_then(|timeout| idle_since.checked_add(timeout));
         phase.deadline.into_iter().chain(idle).min()
     }
 

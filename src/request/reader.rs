@@ -16,7 +16,8 @@ use super::owner::Owned;
 /// line is longer than [`max_line`](crate::Builder::max_line), 64 KiB unless told otherwise.
 ///
 /// **A line read that fails takes nothing.** After a line that is too long or not UTF-8, a timeout
-/// or a reset, all that had arrived is still there to be read again in another way.
+/// or a reset, all that had arrived is still there to be read again in another way; a line
+/// that is too long is passed over with [`skip_until`](BufRead::skip_until).
 ///
 /// ```
 /// use socketserver::prelude::*;

@@ -165,6 +165,39 @@ impl StreamRequest {
         Ok(idle.leave() && more)
     }
 
+    /// The client's next line without its end (`\n` or `\r\n`), for protocols in which each line is
+    /// a request: [`wait_idle`](Self::wait_idle), then a bounded line read. `None` at the end of
+    /// the stream, and when the server is shutting down.
+    ///
+    /// # Errors
+    ///
+    /// Those of `wait_idle`; `InvalidData` for a line that is not UTF-8, or longer than
+    /// [`max_line`](crate::Builder::max_line).
+    pub fn next_line(&mut self) -> io::Result<Option<String>> {
+        if !self.wait_idle()? {
+            return Ok(None);
+        }
+        (&mut self.rfile).into_iter().next().transpose()
+    }
+
+    /// How long one read may block; `None` is for ever.
+    ///
+    /// # Errors
+    ///
+    /// What the socket reports.
+    pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
+        self.link.transport.read_timeout()
+    }
+
+    /// How long one write may block; `None` is for ever.
+    ///
+    /// # Errors
+    ///
+    /// What the socket reports.
+    pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
+        self.link.transport.write_timeout()
+    }
+
     fn is_to_end(&self) -> bool {
         self.listed.is_some() && self.server.is_shutting_down()
     }

@@ -2,6 +2,8 @@ use std::io;
 use std::mem;
 use std::time::{Duration, Instant};
 
+use crate::Address;
+
 /// What the server does after an error from [`Listener::accept`](crate::Listener::accept).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -75,13 +77,13 @@ impl Backoff {
     }
 
     /// The next pause.
-    pub(super) fn next(&mut self, error: &io::Error) -> Duration {
+    pub(super) fn next(&mut self, error: &io::Error, server: &Address) -> Duration {
         if self.warned.is_none_or(|at| at.elapsed() >= Self::LONGEST) {
             self.warned = Some(Instant::now());
             self.short = true;
             log::warn!(
                 target: "socketserver::server",
-                "cannot accept: {error}; trying again at least every {:?}", Self::LONGEST
+                "cannot accept on {server}: {error}; trying again at least every {:?}", Self::LONGEST
             );
         }
         let pause = self.last.map_or(Self::FIRST, |last| last * 2);
@@ -94,10 +96,10 @@ impl Backoff {
     }
 
     /// All clients were.
-    pub(super) fn nobody_waits(&mut self) {
+    pub(super) fn nobody_waits(&mut self, server: &Address) {
         self.accepted();
         if mem::take(&mut self.short) {
-            log::info!(target: "socketserver::server", "accepting again");
+            log::info!(target: "socketserver::server", "accepting again on {server}");
         }
     }
 }

@@ -112,9 +112,20 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
         F: Fn() -> H + Send + Sync + 'static,
         H: RequestHandler<L::Request>,
     {
-        let first = L::open(address, &self.sockets)?.into_iter().next();
-        let none = || io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
-        self.build(first.ok_or_else(none)?, false, from_factory(handler))
+        self.unbound_service(address, from_factory(handler))
+    }
+
+    /// [`unbound`](Self::unbound) with a closure for a handler.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`unbound`](Self::unbound).
+    pub fn unbound_fn<A, F>(self, address: A, handle: F) -> io::Result<Server<L, D>>
+    where
+        L: Bind<A>,
+        F: Fn(&mut L::Request) -> HandlerResult + Send + Sync + 'static,
+    {
+        self.unbound_service(address, from_closure(handle))
     }
 
     /// Makes a server of a socket that exists already, one inherited or passed on by a service
@@ -146,11 +157,26 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
         self.adopt_service(socket.into(), from_closure(handle))
     }
 
+    fn unbound_service<A>(
+        self,
+        address: A,
+        handle: Box<FinishRequest<L::Request>>,
+    ) -> io::Result<Server<L, D>>
+    where
+        L: Bind<A>,
+    {
+        self.check()?;
+        let first = L::open(address, &self.sockets)?.into_iter().next();
+        let none = || io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
+        self.build(first.ok_or_else(none)?, false, handle)
+    }
+
     fn adopt_service(
         self,
         mut listener: L,
         handle: Box<FinishRequest<L::Request>>,
     ) -> io::Result<Server<L, D>> {
+        self.check()?;
         listener.server_activate()?;
         self.build(listener, true, handle)
     }
@@ -163,6 +189,7 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
     where
         L: Bind<A>,
     {
+        self.check()?;
         let mut failed = None;
         for mut listener in L::open(address, &self.sockets)? {
             match self.bind_and_activate(&mut listener) {
@@ -172,6 +199,11 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
         }
         let none = || io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
         Err(failed.unwrap_or_else(none))
+    }
+
+    fn check(&self) -> io::Result<()> {
+        self.sockets.check()?;
+        self.streams.check()
     }
 
     fn bind_and_activate(&self, listener: &mut L) -> io::Result<()> {

@@ -9,12 +9,19 @@ use crate::listener::Listener;
 
 /// The servers that end on a signal; `None` until the first asks, for a process has one handler for
 /// its signals.
-static ON_SIGNAL: Mutex<Option<Vec<ServerHandle>>> = Mutex::new(None);
+static ON_SIGNAL: Mutex<Option<Vec<Told>>> = Mutex::new(None);
+
+#[derive(Clone)]
+struct Told {
+    server: ServerHandle,
+    before: bool,
+}
 
 impl<L: Listener, D: Dispatch> Server<L, D> {
     /// Shuts the server down when the process is told to end: by Ctrl-C (SIGINT), SIGTERM or
-    /// SIGHUP. Running requests go on to their end, and [`serve_forever`](Self::serve_forever)
-    /// returns.
+    /// SIGHUP. Idle connections end, running requests go on to their end, and
+    /// [`serve_forever`](Self::serve_forever) returns. A second signal forces what is left: it ends
+    /// all connections.
     ///
     /// Several servers of one process may ask for it. Once all of them are closed, a signal ends
     /// the process.
@@ -34,24 +41,30 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
                 other => io::Error::other(other),
             })?;
         }
-        servers.get_or_insert_default().push(self.handle());
+        let servers = servers.get_or_insert_default();
+        if !servers.iter().any(|told| told.server.is(&self.handle)) {
+            servers.push(Told {
+                server: self.handle(),
+                before: false,
+            });
+        }
         Ok(())
     }
 }
 
 /// Runs on the thread that the crate `ctrlc` keeps for it, not in the signal handler.
 fn shut_all_down() {
-    let servers = ON_SIGNAL.lock().clone().unwrap_or_default();
-    if servers.is_empty() {
+    let told = tell(ON_SIGNAL.lock().as_mut());
+    if told.is_empty() {
         // What would have happened without us, so that a program that serves no more can still be
         // ended.
         std::process::exit(130);
     }
-    for server in servers {
+    for Told { server, before } in told {
+        // Logged before it is done, for the process may end with it.
         let address = server.server_address();
-        if server.is_shutting_down() {
-            // Before it is done, for the process may end with it.
-            log::warn!(target: "socketserver::server", "told again to end: forcing {address}");
+        if before {
+            log::warn!(target: "socketserver::server", "told again to end: ending all connections of {address}");
             server.force();
         } else {
             log::info!(target: "socketserver::server", "told to end: shutting down {address}");
@@ -60,9 +73,17 @@ fn shut_all_down() {
     }
 }
 
+/// Marks all servers as told, and returns them as they were.
+fn tell(servers: Option<&mut Vec<Told>>) -> Vec<Told> {
+    let servers = servers.map(Vec::as_mut_slice).unwrap_or_default();
+    let before = servers.to_vec();
+    servers.iter_mut().for_each(|told| told.before = true);
+    before
+}
+
 /// Takes a closed server off the list.
 pub(super) fn forget(server: &ServerHandle) {
     if let Some(servers) = &mut *ON_SIGNAL.lock() {
-        servers.retain(|other| !other.is(server));
+        servers.retain(|told| !told.server.is(server));
     }
 }

@@ -81,7 +81,7 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
     fn recover(&mut self, error: io::Error, deadline: Option<Instant>) -> io::Result<()> {
         match on_accept_error(&error) {
             AfterError::Wait => {
-                self.backoff.nobody_waits();
+                self.backoff.nobody_waits(self.handle.server_address());
                 self.sleep(true, deadline)
             }
             AfterError::Retry if self.backoff.may_retry() => {
@@ -89,7 +89,8 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
                 Ok(())
             }
             AfterError::Retry | AfterError::BackOff => {
-                let pause = Instant::now() + self.backoff.next(&error);
+                let pause =
+                    Instant::now() + self.backoff.next(&error, self.handle.server_address());
                 self.pause(deadline.map_or(pause, |deadline| deadline.min(pause)))
             }
             AfterError::Stop => Err(error),

@@ -12,10 +12,10 @@ use crate::{Address, ServerHandle};
 /// goes behind a lock or an atomic. `R` is what the listener gives out; write `impl
 /// Hooks<DatagramRequest>` for datagrams.
 ///
-/// A hook that panics costs its own request only, never the server.
+/// A hook that panics while the server serves costs its own request only.
 ///
 /// ```
-/// use socketserver::{HandlerError, RequestError, prelude::*};
+/// use socketserver::prelude::*;
 ///
 /// struct Careful;
 ///
@@ -90,7 +90,8 @@ pub trait Hooks<R: Request = StreamRequest>: Send + Sync + 'static {
         Ok(())
     }
 
-    /// No request came within [`timeout`](super::Builder::timeout) of `handle_request`.
+    /// No request came within [`timeout`](super::Builder::timeout) of `handle_request`. Not called
+    /// when a shutdown ended the wait.
     fn handle_timeout(&self, server: &ServerHandle) {
         let _ = server;
     }

@@ -180,6 +180,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
         self.handle.shutdown();
         drop(self.listener.take());
         if self.block_on_close {
+            self.say_what_is_waited_for();
             match self.handle.wait_for_requests() {
                 0 => self.dispatch.join(),
                 left => log::error!(
@@ -192,7 +193,18 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
             self.service.hooks.server_close(&self.handle)
         });
         ctrlc::forget(&self.handle);
-        self.handle.mark_closed();
+    }
+}
+
+impl<L: Listener, D: Dispatch> Server<L, D> {
+    fn say_what_is_waited_for(&self) {
+        let running = self.handle.registry().active_elsewhere();
+        if running > 0 {
+            log::info!(
+                target: "socketserver::server",
+                "waiting for {running} running requests"
+            );
+        }
     }
 }
 
