@@ -58,6 +58,9 @@ fn closing_waits_for_handlers() -> io::Result<()> {
         diary,
     } = busy(ThreadingTcpServer::builder())?;
     let (address, notes) = (server.server_address().clone(), diary.clone());
+    // From here on nobody is accepted, so the looks at the port below are no clients.
+    server.shutdown();
+    server.wait();
     let closing = thread::spawn(move || {
         let stopped = server.stop();
         notes.lock().unwrap().push("the server closed");

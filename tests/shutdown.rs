@@ -141,6 +141,9 @@ fn the_port_is_closed_while_a_running_request_goes_on_to_its_end() -> io::Result
     let mut client = connect(&address);
     client.write_all(b"five\n")?;
     has_started.recv_timeout(LONG).expect("the handler starts");
+    // From here on nobody is accepted, so the looks at the port below are no clients.
+    server.shutdown();
+    server.wait();
     let stopping = thread::spawn(move || server.stop());
     eventually("the port is closed", || {
         TcpStream::connect(&address).is_err()
