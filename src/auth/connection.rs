@@ -21,7 +21,7 @@ use super::{AuthError, Duplex};
 /// ```
 pub struct Connection<D> {
     stream: D,
-    max_length: usize,
+    max_len: usize,
 }
 
 impl<D: Duplex> Connection<D> {
@@ -29,14 +29,15 @@ impl<D: Duplex> Connection<D> {
     pub fn new(stream: D) -> Self {
         Connection {
             stream,
-            max_length: 16 << 20,
+            max_len: 16 << 20,
         }
     }
 
-    /// The longest message that is received, in bytes. Default 16 MiB. (Python: no limit.)
+    /// The longest message that is received, in bytes. Default 16 MiB, more than `framing` takes, for pickles
+    /// of arrays are long. (Python: no limit.)
     #[doc(alias = "maxlength")]
-    pub fn max_length(mut self, bytes: usize) -> Self {
-        self.max_length = bytes;
+    pub fn max_len(mut self, bytes: usize) -> Self {
+        self.max_len = bytes;
         self
     }
 
@@ -59,7 +60,7 @@ impl<D: Duplex> Connection<D> {
             0 => return Ok(None),
             n => complete(n, first.len())?,
         }
-        let length = Header::read(first, self.max_length, |more| {
+        let length = Header::read(first, self.max_len, |more| {
             let n = fill(reader, more)?;
             complete(n, more.len())
         })?;
@@ -101,7 +102,7 @@ impl<D: Duplex> Connection<D> {
 impl<D> fmt::Debug for Connection<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
-            .field("max_length", &self.max_length)
+            .field("max_len", &self.max_len)
             .finish_non_exhaustive()
     }
 }

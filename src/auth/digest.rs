@@ -31,7 +31,7 @@ pub enum Digest {
 
 impl Digest {
     /// The length of an answer, in bytes.
-    pub fn length(self) -> usize {
+    pub fn output_len(self) -> usize {
         match self {
             Digest::Sha256 => 32,
             #[cfg(feature = "auth-sha1")]
@@ -94,18 +94,19 @@ impl FromStr for Digest {
             "sha1" => Ok(Digest::Sha1),
             #[cfg(feature = "auth-md5")]
             "md5" => Ok(Digest::Md5),
-            other => Err(AuthError::UnsupportedDigest(known_name(other))),
+            other => Err(unsupported(other.as_bytes())),
         }
     }
 }
 
-/// The name from a list of our own, so that no error repeats what a peer has sent.
-fn known_name(name: &str) -> &'static str {
+/// The error for the digest of this name, taken from a list of our own, so that no error repeats what
+/// a peer has sent.
+pub(super) fn unsupported(name: &[u8]) -> AuthError {
     const KNOWN: [&str; 8] = [
         "md5", "sha1", "sha224", "sha384", "sha512", "sha3_256", "sha3_384", "sha3_512",
     ];
-    let known = KNOWN.into_iter().find(|known| *known == name);
-    known.unwrap_or("of an unknown name")
+    let known = KNOWN.into_iter().find(|known| known.as_bytes() == name);
+    AuthError::UnsupportedDigest(known.unwrap_or("asked for"))
 }
 
 fn answer<M: Mac + KeyInit>(key: &Key, message: &[u8]) -> Vec<u8> {

@@ -16,16 +16,17 @@ pub enum AuthError {
     Refused,
     /// The handshake was not done within this time (`TimedOut`).
     TimedOut(Duration),
-    /// The digest with this name is not supported, or its feature is off (`Unsupported`).
+    /// The digest of this name is not supported, or its feature is off (`Unsupported`). A name that is
+    /// not well known is not repeated.
     UnsupportedDigest(&'static str),
     /// The peer sent something else than this, which the protocol asks for (`InvalidData`).
     Expected(&'static str),
     /// A message is announced to be longer than it may be (`InvalidData`).
     TooLong {
         /// The length announced, in bytes.
-        length: u64,
+        len: u64,
         /// The most bytes there may be.
-        limit: usize,
+        max: usize,
     },
     /// A message is announced with a length below zero (`InvalidData`).
     NegativeLength(i32),
@@ -51,23 +52,20 @@ impl fmt::Display for AuthError {
                 write!(f, "the handshake was not done within {limit:?}")
             }
             AuthError::UnsupportedDigest("md5") => f.write_str(
-                "HMAC-MD5, all that Python before 3.12 speaks, is off: see the feature `auth-md5`",
+                "the digest md5, all that Python before 3.12 speaks, is off: see the feature `auth-md5`",
             ),
-            AuthError::UnsupportedDigest("sha1") => {
-                f.write_str("the digest sha1 is off: see the feature `auth-sha1`")
-            }
             AuthError::UnsupportedDigest(name) => {
-                write!(f, "the digest {name} is not supported")
+                write!(f, "the digest {name} is not supported, or its feature is off")
             }
             AuthError::Expected(what) => write!(f, "the peer sent something else than {what}"),
-            AuthError::TooLong { length, limit } => {
+            AuthError::TooLong { len, max } => {
                 write!(
                     f,
-                    "a message of {length} bytes is over the limit of {limit}"
+                    "a message of {len} bytes was announced: {max} are the most"
                 )
             }
-            AuthError::NegativeLength(length) => {
-                write!(f, "a message is announced with a length of {length}")
+            AuthError::NegativeLength(len) => {
+                write!(f, "a message of negative length was announced: {len}")
             }
             AuthError::Truncated { missing } => write!(
                 f,

@@ -10,13 +10,13 @@ const EXTENDED: i32 = -1;
 /// unsigned 64-bit one; both big-endian.
 pub(super) struct Header {
     bytes: [u8; 12],
-    length: usize,
+    len: usize,
 }
 
 impl Header {
     pub(super) fn new(message: usize) -> Self {
         let mut bytes = [0; 12];
-        let length = if message > LONGEST_SHORT {
+        let len = if message > LONGEST_SHORT {
             bytes[..4].copy_from_slice(&EXTENDED.to_be_bytes());
             bytes[4..].copy_from_slice(&(message as u64).to_be_bytes());
             12
@@ -24,28 +24,28 @@ impl Header {
             bytes[..4].copy_from_slice(&(message as u32).to_be_bytes());
             4
         };
-        Header { bytes, length }
+        Header { bytes, len }
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.length]
+        &self.bytes[..self.len]
     }
 
     /// Reads a header whose first four bytes are there already, with `more` for the other eight.
     pub(super) fn read(
         first: [u8; 4],
-        limit: usize,
+        max: usize,
         more: impl FnOnce(&mut [u8; 8]) -> Result<(), AuthError>,
     ) -> Result<usize, AuthError> {
-        let length = match i32::from_be_bytes(first) {
+        let len = match i32::from_be_bytes(first) {
             EXTENDED => {
                 let mut bytes = [0; 8];
                 more(&mut bytes)?;
                 u64::from_be_bytes(bytes)
             }
-            length => u64::try_from(length).map_err(|_| AuthError::NegativeLength(length))?,
+            len => u64::try_from(len).map_err(|_| AuthError::NegativeLength(len))?,
         };
-        let fits = usize::try_from(length).ok().filter(|n| *n <= limit);
-        fits.ok_or(AuthError::TooLong { length, limit })
+        let fits = usize::try_from(len).ok().filter(|n| *n <= max);
+        fits.ok_or(AuthError::TooLong { len, max })
     }
 }

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::deadline::{Timed, within};
+use super::digest::unsupported;
 use super::header::Header;
 use super::{AuthError, Connection, DEADLINE, Digest, Duplex, Key, fill_random};
 
@@ -190,10 +191,7 @@ impl Multiprocessing {
         match name {
             b"sha256" => Ok(Digest::Sha256),
             b"md5" => self.md5(),
-            b"sha384" => Err(AuthError::UnsupportedDigest("sha384")),
-            b"sha3_256" => Err(AuthError::UnsupportedDigest("sha3_256")),
-            b"sha3_384" => Err(AuthError::UnsupportedDigest("sha3_384")),
-            _ => Err(AuthError::UnsupportedDigest("of an unknown name")),
+            other => Err(unsupported(other)),
         }
     }
 

@@ -43,7 +43,7 @@ use super::{AuthError, DEADLINE, Digest, Duplex, Key, fill_random};
 pub struct Plain {
     key: Key,
     digest: Digest,
-    challenge_length: u16,
+    challenge_len: u16,
     deadline: Duration,
 }
 
@@ -53,7 +53,7 @@ impl Plain {
         Plain {
             key: key.into(),
             digest: Digest::Sha256,
-            challenge_length: 32,
+            challenge_len: 32,
             deadline: DEADLINE,
         }
     }
@@ -66,8 +66,8 @@ impl Plain {
 
     /// How many random bytes the server sends. Default 32. With less than 16, a client's answers can
     /// be collected and played back.
-    pub fn challenge_length(mut self, bytes: u16) -> Self {
-        self.challenge_length = bytes;
+    pub fn challenge_len(mut self, bytes: u16) -> Self {
+        self.challenge_len = bytes;
         self
     }
 
@@ -89,7 +89,7 @@ impl Plain {
     pub fn challenge<D: Duplex + ?Sized>(&self, stream: &mut D) -> Result<(), AuthError> {
         let mut challenge = self.new_challenge()?;
         fill_random(&mut challenge)?;
-        let mut answer = vec![0; self.digest.length()];
+        let mut answer = vec![0; self.digest.output_len()];
         within(stream, self.deadline, |stream| {
             stream.write_all(&challenge)?;
             stream.read_exact(&mut answer)
@@ -114,10 +114,10 @@ impl Plain {
     }
 
     fn new_challenge(&self) -> io::Result<Vec<u8>> {
-        if self.challenge_length == 0 {
+        if self.challenge_len == 0 {
             let message = "a challenge of 0 bytes has always the same answer";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        Ok(vec![0; self.challenge_length.into()])
+        Ok(vec![0; self.challenge_len.into()])
     }
 }
