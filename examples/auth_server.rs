@@ -1,7 +1,8 @@
 //! Lets in who knows the key, and sends back in upper case whatever comes then.
 //!
 //! A client gets 32 random bytes and answers with their HMAC under the key: in Python
-//! `hmac.new(key, challenge, "sha256").digest()`. A wrong answer is closed without a word and logged.
+//! `hmac.new(key, challenge, "sha256").digest()`. A wrong answer is closed without a word and
+//! logged.
 //!
 //! ```text
 //! cargo run --release --features auth-md5,auth-sha1 --example auth_server -- --key sesame

@@ -54,12 +54,14 @@ fn a_silent_peer() {
     assert!(is_late(both.connect(&mut ours)));
 }
 
+type Handshake<'a> = &'a dyn Fn(&mut TcpStream) -> bool;
+
 #[test]
 fn a_dripping_peer_gains_nothing() {
     let plain = Plain::new("sesame").challenge_len(1000).deadline(SOON);
     let both = Multiprocessing::new("sesame").deadline(SOON);
     // 1,000 bytes would take it 20 s; a message of 200 bytes 4 s.
-    let handshakes: [(&[u8], &dyn Fn(&mut TcpStream) -> bool); 3] = [
+    let handshakes: [(&[u8], Handshake); 3] = [
         (b"\0", &|stream| is_late(plain.answer(stream))),
         (b"\0\0\0\xc8", &|stream| is_late(both.accept(stream))),
         (b"\0\0\0\xc8", &|stream| is_late(both.connect(stream))),

@@ -201,7 +201,10 @@ proptest! {
 
     /// Whole messages come out; then the end, or an error that says how much was missing.
     #[test]
-    fn a_stream_cut_anywhere(messages in vec(vec(any::<u8>(), 0..50), 1..6), cut in any::<prop::sample::Index>()) {
+    fn a_stream_cut_anywhere(
+        messages in vec(vec(any::<u8>(), 0..50), 1..6),
+        cut in any::<prop::sample::Index>(),
+    ) {
         let data = sent(&messages);
         let cut = cut.index(data.len() + 1);
         let (again, error) = received(&data[..cut], 50);

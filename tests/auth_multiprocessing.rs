@@ -1,5 +1,5 @@
-//! The handshake of Python's `multiprocessing.connection`: with peers of the old form and of the new
-//! one, in both roles, and with peers that do not keep to it.
+//! The handshake of Python's `multiprocessing.connection`: with peers of the old form and of the
+//! new one, in both roles, and with peers that do not keep to it.
 #![cfg(feature = "auth-md5")]
 
 #[path = "support/choppy.rs"]
@@ -16,7 +16,7 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 
 use choppy::Choppy;
-use mp_peer::{Form, receive, send};
+use mp_peer::{Form, Verdicts, receive, send};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use socketserver::auth::{AuthError, Multiprocessing};
@@ -26,8 +26,11 @@ type Outcome = Result<(), AuthError>;
 /// A side of the library: `accept` or `connect`.
 type Side = fn(&Multiprocessing, Choppy<UnixStream>) -> Outcome;
 
+/// What a peer does on its side: `Form::client` or `Form::listener`.
+type Peer = fn(Form, &UnixStream, &[u8]) -> Verdicts;
+
 /// Both, each with the side that a peer takes then.
-const SIDES: [(Side, fn(Form, &UnixStream, &[u8]) -> mp_peer::Verdicts); 2] = [
+const SIDES: [(Side, Peer); 2] = [
     (|auth, stream| auth.accept(stream).map(drop), Form::client),
     (
         |auth, stream| auth.connect(stream).map(drop),

@@ -33,8 +33,8 @@ impl<D: Duplex> Connection<D> {
         }
     }
 
-    /// The longest message that is received, in bytes. Default 16 MiB, more than `framing` takes, for pickles
-    /// of arrays are long. (Python: no limit.)
+    /// The longest message that is received, in bytes. Default 16 MiB, more than `framing` takes,
+    /// for pickles of arrays are long. (Python: no limit.)
     #[doc(alias = "maxlength")]
     pub fn max_len(mut self, bytes: usize) -> Self {
         self.max_len = bytes;
@@ -43,14 +43,15 @@ impl<D: Duplex> Connection<D> {
 
     /// Receives one message; `None` at the end of the stream.
     ///
-    /// Blocks until the whole message is there, at most for the stream's read timeout at a time. Memory is taken as
-    /// bytes arrive, not as they are announced.
+    /// Blocks until the whole message is there, at most for the stream's read timeout at a time.
+    /// Memory is taken as bytes arrive, not as they are announced.
     ///
     /// # Errors
     ///
     /// [`TooLong`](AuthError::TooLong) before anything of the message is read,
     /// [`NegativeLength`](AuthError::NegativeLength), [`Truncated`](AuthError::Truncated), and what
-    /// the stream reports. After any of them, a timeout too, the place in the stream is lost: close it.
+    /// the stream reports. After any of them, a timeout too, the place in the stream is lost: close
+    /// it.
     pub fn recv_bytes(&mut self) -> Result<Option<Vec<u8>>, AuthError> {
         /// The most that is taken on the word of a header.
         const AT_FIRST: usize = 64 << 10;
@@ -87,8 +88,8 @@ impl<D: Duplex> Connection<D> {
         &self.stream
     }
 
-    /// The stream under it, for what a connection does not do: a handler waits for the next message with
-    /// `connection.get_mut().wait_idle()?`.
+    /// The stream under it, for what a connection does not do: a handler waits for the next message
+    /// with `connection.get_mut().wait_idle()?`.
     pub fn get_mut(&mut self) -> &mut D {
         &mut self.stream
     }

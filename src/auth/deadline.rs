@@ -3,8 +3,8 @@ use std::time::{Duration, Instant};
 
 use super::{AuthError, Duplex};
 
-/// Runs a handshake that must be done within `limit`. Afterwards the stream has the timeouts that it
-/// had before.
+/// Runs a handshake that must be done within `limit`. Afterwards the stream has the timeouts that
+/// it had before.
 pub(super) fn within<D: Duplex + ?Sized, T>(
     stream: &mut D,
     limit: Duration,
@@ -24,8 +24,8 @@ pub(super) fn within<D: Duplex + ?Sized, T>(
     Ok(value)
 }
 
-/// A stream inside a handshake. Before each read and write it is told how much time is left, so that
-/// a peer that keeps sending single bytes gains nothing.
+/// A stream inside a handshake. Before each read and write it is told how much time is left, so
+/// that a peer that keeps sending single bytes gains nothing.
 pub(super) struct Timed<'a, D: ?Sized> {
     stream: &'a mut D,
     limit: Duration,

@@ -99,8 +99,8 @@ impl FromStr for Digest {
     }
 }
 
-/// The error for the digest of this name, taken from a list of our own, so that no error repeats what
-/// a peer has sent.
+/// The error for the digest of this name, taken from a list of our own, so that no error repeats
+/// what a peer has sent.
 pub(super) fn unsupported(name: &[u8]) -> AuthError {
     const KNOWN: [&str; 8] = [
         "md5", "sha1", "sha224", "sha384", "sha512", "sha3_256", "sha3_384", "sha3_512",

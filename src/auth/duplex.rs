@@ -112,8 +112,8 @@ impl<D: Duplex + ?Sized> Duplex for &mut D {
     timeouts_of!(self => (**self));
 }
 
-/// Any reader and writer as a [`Duplex`] **that cannot be told how long to block**: a handshake looks
-/// at the clock between its reads, but does not end one that blocks.
+/// Any reader and writer as a [`Duplex`] **that cannot be told how long to block**: a handshake
+/// looks at the clock between its reads, but does not end one that blocks.
 ///
 /// For pipes and tests, and for streams whose timeouts are set already.
 ///

@@ -9,15 +9,15 @@ use std::time::Duration;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AuthError {
-    /// The peer's answer to our challenge is wrong: it does not know the key, or uses another digest
-    /// (`PermissionDenied`).
+    /// The peer's answer to our challenge is wrong: it does not know the key, or uses another
+    /// digest (`PermissionDenied`).
     WrongAnswer,
     /// The peer says that our answer is wrong (`PermissionDenied`).
     Refused,
     /// The handshake was not done within this time (`TimedOut`).
     TimedOut(Duration),
-    /// The digest of this name is not supported, or its feature is off (`Unsupported`). A name that is
-    /// not well known is not repeated.
+    /// The digest of this name is not supported, or its feature is off (`Unsupported`). A name that
+    /// is not well known is not repeated.
     UnsupportedDigest(&'static str),
     /// The peer sent something else than this, which the protocol asks for (`InvalidData`).
     Expected(&'static str),

@@ -6,8 +6,8 @@ const LONGEST_SHORT: usize = 0x7fff_ffff;
 /// What stands where the length would, when the length follows in eight bytes.
 const EXTENDED: i32 = -1;
 
-/// A message's header: its length as a signed 32-bit number, or from 2 GiB on -1 and the length as an
-/// unsigned 64-bit one; both big-endian.
+/// A message's header: its length as a signed 32-bit number, or from 2 GiB on -1 and the length as
+/// an unsigned 64-bit one; both big-endian.
 pub(super) struct Header {
     bytes: [u8; 12],
     len: usize,

@@ -21,8 +21,8 @@
 //! then does not extend it. No [`Key`] and no digest is ever logged, printed by `Debug`, or part of
 //! an [`AuthError`].
 //!
-//! **What it is not:** encryption. Who can change what goes over the wire can wait for the handshake
-//! and then take the connection over. And it is as good as the key: use random ones.
+//! **What it is not:** encryption. Who can change what goes over the wire can wait for the
+//! handshake and then take the connection over. And it is as good as the key: use random ones.
 //!
 //! ```
 //! use socketserver::auth::Plain;

@@ -73,8 +73,8 @@ impl Multiprocessing {
         }
     }
 
-    /// Whether peers may use MD5. Default: whether the feature `auth-md5` is on. With false they get
-    /// the same [`UnsupportedDigest`](AuthError::UnsupportedDigest) as without it.
+    /// Whether peers may use MD5. Default: whether the feature `auth-md5` is on. With false they
+    /// get the same [`UnsupportedDigest`](AuthError::UnsupportedDigest) as without it.
     pub fn allow_md5(mut self, allow: bool) -> Self {
         self.legacy = allow;
         self
@@ -158,8 +158,8 @@ impl Multiprocessing {
         }
     }
 
-    /// The HMAC is over the whole challenge, with the digest's name in it, so that nobody on the way
-    /// can exchange the name.
+    /// The HMAC is over the whole challenge, with the digest's name in it, so that nobody on the
+    /// way can exchange the name.
     fn verify(&self, challenge: &[u8], answer: &[u8]) -> Result<(), AuthError> {
         let (digest, given) = if answer.len() == LEGACY_ANSWER {
             (self.md5()?, answer)
@@ -170,8 +170,8 @@ impl Multiprocessing {
         digest.verify(&self.key, challenge, given)
     }
 
-    /// A challenge without the name of a digest is from Python before 3.12. Of that length it is one even if chance
-    /// has put a name in it.
+    /// A challenge without the name of a digest is from Python before 3.12. Of that length it is
+    /// one even if chance has put a name in it.
     fn answer(&self, challenge: &[u8]) -> Result<Vec<u8>, AuthError> {
         if challenge.len() < LEGACY_CHALLENGE {
             return Err(AuthError::Expected("a challenge of at least 20 bytes"));

@@ -64,8 +64,8 @@ impl Plain {
         self
     }
 
-    /// How many random bytes the server sends. Default 32. With less than 16, a client's answers can
-    /// be collected and played back.
+    /// How many random bytes the server sends. Default 32. With less than 16, a client's answers
+    /// can be collected and played back.
     pub fn challenge_len(mut self, bytes: u16) -> Self {
         self.challenge_len = bytes;
         self
@@ -79,13 +79,14 @@ impl Plain {
 
     /// The server's side: sends a challenge, and succeeds if the client's answer is right.
     ///
-    /// Blocks until the answer is there, at most for the [deadline](Self::deadline). It takes exactly the answer
-    /// off the stream.
+    /// Blocks until the answer is there, at most for the [deadline](Self::deadline). It takes
+    /// exactly the answer off the stream.
     ///
     /// # Errors
     ///
     /// [`WrongAnswer`](AuthError::WrongAnswer): close the connection, there is nothing to say.
-    /// [`TimedOut`](AuthError::TimedOut), [`Truncated`](AuthError::Truncated), and what the stream reports.
+    /// [`TimedOut`](AuthError::TimedOut), [`Truncated`](AuthError::Truncated), and what the stream
+    /// reports.
     pub fn challenge<D: Duplex + ?Sized>(&self, stream: &mut D) -> Result<(), AuthError> {
         let mut challenge = self.new_challenge()?;
         fill_random(&mut challenge)?;
@@ -99,12 +100,14 @@ impl Plain {
 
     /// The client's side: waits for the challenge and answers it.
     ///
-    /// Blocks until the challenge is there, at most for the [deadline](Self::deadline). A success means that the
-    /// answer was sent; one that is wrong shows when the server closes the connection.
+    /// Blocks until the challenge is there, at most for the [deadline](Self::deadline). A success
+    /// means that the answer was sent; one that is wrong shows when the server closes the
+    /// connection.
     ///
     /// # Errors
     ///
-    /// [`TimedOut`](AuthError::TimedOut), [`Truncated`](AuthError::Truncated), and what the stream reports.
+    /// [`TimedOut`](AuthError::TimedOut), [`Truncated`](AuthError::Truncated), and what the stream
+    /// reports.
     pub fn answer<D: Duplex + ?Sized>(&self, stream: &mut D) -> Result<(), AuthError> {
         let mut challenge = self.new_challenge()?;
         within(stream, self.deadline, |stream| {
