@@ -99,6 +99,7 @@ fn without_md5_old_peers_get_a_clear_error() {
         assert!(matches!(error, AuthError::UnsupportedDigest("md5")));
         assert!(error.to_string().contains("Python before 3.12"), "{error}");
         assert!(!said.ours);
+        assert_ne!(said.theirs, b"#WELCOME#");
         let (outcome, _) = meet(&auth, side, vec![64], |stream| {
             peer(Form::New, stream, b"sesame")
         });
