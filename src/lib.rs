@@ -67,6 +67,8 @@
 compile_error!("socketserver runs on Unix systems only, so far");
 
 mod address;
+#[cfg(feature = "auth")]
+pub mod auth;
 pub mod dispatch;
 mod error;
 mod handle;

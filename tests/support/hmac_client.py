@@ -1,0 +1,32 @@
+"""A client of the plain form: HOST PORT KEY DIGEST TEXT...
+
+Answers the 32 random bytes with their HMAC, sends each text and prints each reply on a line; prints
+`closed` when the server has hung up.
+"""
+
+import hmac
+import socket
+import sys
+
+host, port, key, digest, *texts = sys.argv[1:]
+
+
+def receive(sock, length):
+    data = b""
+    while len(data) < length:
+        chunk = sock.recv(length - len(data))
+        if not chunk:
+            break
+        data += chunk
+    return data
+
+
+with socket.create_connection((host, int(port)), timeout=20) as sock:
+    challenge = receive(sock, 32)
+    sock.sendall(hmac.new(key.encode(), challenge, digest).digest())
+    try:
+        for text in texts:
+            sock.sendall(text.encode())
+            print(receive(sock, len(text.encode())).decode() or "closed")
+    except ConnectionError:
+        print("closed")

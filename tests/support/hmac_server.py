@@ -1,0 +1,28 @@
+"""A server of the plain form for one client: KEY DIGEST.
+
+Prints its port, sends 32 random bytes, and sends back in upper case whatever comes after the right
+answer. Prints `wrong` after any other.
+"""
+
+import hmac
+import os
+import socket
+import sys
+
+key, digest = sys.argv[1:]
+
+with socket.create_server(("127.0.0.1", 0)) as listener:
+    listener.settimeout(20)
+    print(listener.getsockname()[1], flush=True)
+    client, _ = listener.accept()
+    with client:
+        client.settimeout(20)
+        challenge = os.urandom(32)
+        client.sendall(challenge)
+        right = hmac.new(key.encode(), challenge, digest).digest()
+        answer = client.recv(len(right), socket.MSG_WAITALL)
+        if hmac.compare_digest(answer, right):
+            while data := client.recv(1024):
+                client.sendall(data.upper())
+        else:
+            print("wrong")

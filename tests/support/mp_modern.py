@@ -1,0 +1,69 @@
+"""The form of multiprocessing.connection that Python 3.12 and later speaks, for any Python.
+
+client HOST PORT KEY TEXT...: sends each text and prints the replies.
+listener KEY: prints its port, and sends each message of one client back in upper case.
+Both print `refused` if the other side does not know the key.
+"""
+
+import hmac
+import os
+import socket
+import struct
+import sys
+
+
+def send(sock, message):
+    sock.sendall(struct.pack("!i", len(message)) + message)
+
+
+def receive(sock):
+    """The next message; None at the end."""
+    header = sock.recv(4, socket.MSG_WAITALL)
+    if not header:
+        return None
+    (length,) = struct.unpack("!i", header)
+    return sock.recv(length, socket.MSG_WAITALL) if length else b""
+
+
+def proof(key, challenge):
+    return b"{sha256}" + hmac.new(key, challenge, "sha256").digest()
+
+
+def challenge_peer(sock, key):
+    challenge = b"{sha256}" + os.urandom(40)
+    send(sock, b"#CHALLENGE#" + challenge)
+    known = hmac.compare_digest(receive(sock), proof(key, challenge))
+    send(sock, b"#WELCOME#" if known else b"#FAILURE#")
+    return known
+
+
+def answer_peer(sock, key):
+    prefix, _, challenge = receive(sock).partition(b"#CHALLENGE#")
+    assert prefix == b"" and challenge.startswith(b"{sha256}") and len(challenge) == 48
+    send(sock, proof(key, challenge))
+    return receive(sock) == b"#WELCOME#"
+
+
+def client(host, port, key, *texts):
+    with socket.create_connection((host, int(port)), timeout=20) as sock:
+        if not (answer_peer(sock, key.encode()) and challenge_peer(sock, key.encode())):
+            return print("refused")
+        for text in texts:
+            send(sock, text.encode())
+            print(receive(sock).decode())
+
+
+def listener(key):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(20)
+        print(server.getsockname()[1], flush=True)
+        sock, _ = server.accept()
+        with sock:
+            sock.settimeout(20)
+            if not (challenge_peer(sock, key.encode()) and answer_peer(sock, key.encode())):
+                return print("refused")
+            while (message := receive(sock)) is not None:
+                send(sock, message.upper())
+
+
+{"client": client, "listener": listener}[sys.argv[1]](*sys.argv[2:])
