@@ -67,12 +67,21 @@ impl<'a, R: BufRead> Chunks<'a, R> {
         let left = left - received as u64;
         self.state = State::Data(left);
         if left == 0 {
-            if self.read_line(2)? != b"\r\n" {
-                return Err(self.malformed("a chunk is longer than its size"));
-            }
+            self.read_end()?;
             self.state = State::Size;
         }
         Ok(received)
+    }
+
+    /// The line end behind a chunk.
+    fn read_end(&mut self) -> io::Result<()> {
+        let mut end = Vec::new();
+        or_end((&mut self.source).take(2).read_to_end(&mut end))?;
+        match &*end {
+            b"\r\n" => Ok(()),
+            b"" | b"\r" => Err(self.cut()),
+            _ => Err(self.malformed("a chunk is longer than its size")),
+        }
     }
 
     /// A line with its end, of at most so many bytes.

@@ -37,6 +37,7 @@ use crate::output::Output;
 
 /// Fetches a URL over http or https and saves what comes
 #[derive(Parser)]
+#[command(name = "http_get")]
 struct Options {
     /// What to fetch
     #[arg(value_parser = request::parse_url)]
