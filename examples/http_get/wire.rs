@@ -74,17 +74,27 @@ impl Wire {
 
 impl Read for Wire {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.receive(buffer).map_err(|e| self.explain(e))
+        uninterrupted(|| self.receive(buffer)).map_err(|e| self.explain(e))
     }
 }
 
 impl Write for Wire {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.socket.write(data).map_err(|e| self.explain(e))
+        uninterrupted(|| self.socket.write(data)).map_err(|e| self.explain(e))
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// A signal interrupts a call that has a timeout, even if its handler asks for a restart (signal(7)).
+fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
     }
 }
 
