@@ -82,6 +82,20 @@ fn a_stranger_is_not_trusted() {
 }
 
 #[test]
+fn a_certificate_of_an_authority_is_no_servers() {
+    let Some(authority) = Authority::new("localhost") else {
+        return;
+    };
+    let Some(mut python) = python::script("tls_server.py") else {
+        return;
+    };
+    python.arg(authority.pem()).arg(authority.key());
+    let peer = Peer::start(python);
+    let url = format!("https://localhost:{}/polite", peer.port);
+    fetch_trusting(&url, &authority).failed(&["localhost", "CA:FALSE"]);
+}
+
+#[test]
 fn the_end_of_an_answer_is_its_length_or_close_notify() {
     let Some(authority) = Authority::new("Authority") else {
         return;

@@ -10,6 +10,9 @@ const MAX_LINE: u64 = 8_192;
 const MAX_TRAILER: u64 = 65_536;
 
 /// A chunked body: RFC 9112, section 7.1. Extensions and trailers are read over.
+///
+/// The crate `httparse` reads the sizes. Not `chunked_transfer` 1.5, which takes a body that ends
+/// inside a chunk for a whole one, refuses trailers, and keeps a size line however long it is.
 pub struct Chunks<'a, R> {
     source: R,
     state: State,

@@ -10,7 +10,8 @@
 //! The answer is saved whatever its status, as it came (a `Content-Encoding` is not undone), and
 //! redirects are not followed. The file appears once the body is whole: a body that was cut short
 //! is an error and leaves nothing behind, and an older file as it was. Over TLS that includes a body
-//! without a length whose end no `close_notify` confirms (RFC 9112, 9.8).
+//! without a length whose end no `close_notify` confirms (RFC 9112, 9.8). A header of more than 64 KiB
+//! or 256 fields is refused; the body goes to the file piece by piece, however long it is.
 
 mod body;
 mod chunks;
@@ -57,8 +58,8 @@ struct Options {
     /// Send a cookie; may be repeated
     #[arg(long = "cookie", value_name = "K=V", value_parser = request::parse_cookie)]
     cookies: Vec<Cookie<'static>>,
-    /// How long to wait for a connection to each of the host's addresses, then for TLS and the whole header,
-    /// and then for each piece of the body
+    /// How long to wait for a connection to each of the host's addresses, then for TLS and the
+    /// whole header, and then for each piece of the body
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = parse_seconds)]
     timeout: Duration,
 }

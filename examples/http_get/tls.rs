@@ -49,10 +49,8 @@ pub fn handshake(
 fn explain(error: io::Error, peer: &str) -> io::Error {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     let message = match inner {
-        Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => format!(
-            "the certificate of {peer} is not to be trusted: no authority known here has signed it (--cafile names others)"
-        ),
         Some(rustls::Error::InvalidCertificate(reason)) => {
+            let reason = distrust(reason);
             format!("the certificate of {peer} is not to be trusted: {reason}")
         }
         Some(rustls::Error::InvalidMessage(reason)) => {
@@ -66,6 +64,19 @@ fn explain(error: io::Error, peer: &str) -> io::Error {
         None => return error,
     };
     io::Error::new(error.kind(), message)
+}
+
+fn distrust(reason: &CertificateError) -> String {
+    match reason {
+        CertificateError::UnknownIssuer => {
+            "no authority known here has signed it (--cafile names others)".to_owned()
+        }
+        // What comes of `openssl req -x509` and no more.
+        CertificateError::Other(other) if other.to_string() == "CaUsedAsEndEntity" => {
+            "it is an authority's, and a server needs one that is not (CA:FALSE)".to_owned()
+        }
+        other => other.to_string(),
+    }
 }
 
 fn from_file(path: &Path) -> Result<RootCertStore, Box<dyn std::error::Error + Send + Sync>> {

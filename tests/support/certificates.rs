@@ -33,6 +33,11 @@ impl Authority {
         self.0.path().join("ca.pem")
     }
 
+    /// The key to that.
+    pub fn key(&self) -> PathBuf {
+        self.0.path().join("ca.key")
+    }
+
     /// A certificate for these names (`DNS:localhost,IP:127.0.0.1`), and its key.
     pub fn certify(&self, names: &str) -> (PathBuf, PathBuf) {
         let folder = self.0.path();
