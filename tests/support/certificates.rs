@@ -1,0 +1,74 @@
+//! Certificates for one test, made with the command `openssl`.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+/// A certificate authority in a folder of its own, gone with the value.
+pub struct Authority(TempDir);
+
+impl Authority {
+    /// `None`, with a word on stderr, where there is no `openssl`. In CI that is a failure.
+    pub fn new(name: &str) -> Option<Self> {
+        let version = Command::new("openssl")
+            .arg("version")
+            .stdout(Stdio::null())
+            .status();
+        if !version.is_ok_and(|status| status.success()) {
+            assert!(env::var_os("CI").is_none(), "CI needs openssl");
+            eprintln!("SKIPPED: openssl is not there to make certificates");
+            return None;
+        }
+        let authority = Authority(tempfile::tempdir().expect("the temporary folder is writable"));
+        authority.openssl(&format!(
+            "req -x509 {NEW_KEY} -keyout ca.key -out ca.pem -subj /CN={name} -days 2"
+        ));
+        Some(authority)
+    }
+
+    /// The authority's own certificate: what its clients are to trust.
+    pub fn pem(&self) -> PathBuf {
+        self.0.path().join("ca.pem")
+    }
+
+    /// The key to that.
+    pub fn key(&self) -> PathBuf {
+        self.0.path().join("ca.key")
+    }
+
+    /// A certificate for these names (`DNS:localhost,IP:127.0.0.1`), and its key.
+    pub fn certify(&self, names: &str) -> (PathBuf, PathBuf) {
+        let folder = self.0.path();
+        std::fs::write(folder.join("names"), format!("subjectAltName={names}\n"))
+            .expect("the folder is ours");
+        self.openssl(&format!(
+            "req {NEW_KEY} -keyout server.key -out server.csr -subj /CN=Server"
+        ));
+        self.openssl(
+            "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 \
+             -extfile names -out server.pem",
+        );
+        (folder.join("server.pem"), folder.join("server.key"))
+    }
+
+    fn openssl(&self, arguments: &str) {
+        run(self.0.path(), arguments);
+    }
+}
+
+const NEW_KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+
+fn run(folder: &Path, arguments: &str) {
+    let output = Command::new("openssl")
+        .args(arguments.split_whitespace())
+        .current_dir(folder)
+        .output()
+        .expect("it is there");
+    assert!(
+        output.status.success(),
+        "openssl {arguments}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
