@@ -6,8 +6,9 @@
 //! ```
 //!
 //! `/nick NAME` changes your name, `/who` tells who is there, `/quit` leaves. What the server itself
-//! says begins with `*`. Nobody is waited for: each client has an outbox and a thread that empties it,
-//! and a client that stops reading is dropped when its outbox is full.
+//! says begins with `*`. A line has at most 4,096 bytes. Nobody is waited for: each client has an
+//! outbox and a thread that empties it, and one that stops reading is dropped when its outbox is full
+//! or nothing could be sent to it for 5 s.
 
 mod outbox;
 mod room;
