@@ -134,12 +134,12 @@ fn hostile_pickles_are_refused_and_the_connection_goes_on() {
 #[test]
 fn what_is_within_bounds_is_unpacked() {
     let nested = [b"]".repeat(128), b"a".repeat(126)].concat();
-    let copies = b"(]q\0(K\x01eh\0h\0h\0h\0t".to_vec();
+    let copies = [&b"(]q\0(K\x01e"[..], &b"h\0".repeat(16), b"t"].concat();
     let mut receiver = start();
     let mut stream = connect(&receiver);
     for (arguments, printed) in [
         (&nested[1..], ["[".repeat(127), "]".repeat(127)].concat()),
-        (&copies, "([1], [1], [1], [1], [1])".to_owned()),
+        (&copies, format!("({})", ["[1]"; 17].join(", "))),
     ] {
         let pickle = [b"}(U\x03msgU\x04goodU\x04args", arguments, b"u."].concat();
         send(&mut stream, &pickle);

@@ -1,8 +1,8 @@
 //! Unpickles what a stranger has sent.
 //!
-//! The crate `serde-pickle` runs nothing, but it does what it is told: a few hundred bytes can tell it
-//! to copy a list into itself until the memory is full, or to nest lists until the stack is. So a
-//! pickle is read through first, and refused if it does what no log record does.
+//! The crate `serde-pickle` runs nothing, but it does what it is told: a hundred bytes can tell it to
+//! copy a list into itself until the memory is full, and 20,000 to nest lists until the stack is. So
+//! a pickle is read through first, and refused if it does what no log record does.
 
 use std::collections::{BTreeMap, HashMap};
 use std::str;
@@ -15,10 +15,10 @@ pub type Attributes = BTreeMap<HashableValue, Value>;
 const MAX_INSTRUCTIONS: usize = 10_000;
 /// Each container could be inside the one before; unpacking them recurses.
 const MAX_CONTAINERS: usize = 256;
-/// What is used again becomes a copy. A text is copied as it is: the bytes of all copies.
+/// What is used again becomes a copy: the bytes of all copies of texts.
 const MAX_COPIED: usize = 1 << 20;
-/// A container is copied with what it has copies of, so each time may double everything.
-const MAX_CONTAINERS_COPIED: usize = 4;
+/// A container is copied with all that is in it, which may be nearly the whole record.
+const MAX_CONTAINERS_COPIED: usize = 16;
 /// The digits of a number: converting them takes time that grows with their square.
 const MAX_DIGITS: usize = 1000;
 
