@@ -12,11 +12,11 @@
 
 mod outbox;
 mod room;
+mod writer;
 
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use clap::Parser;
@@ -25,6 +25,7 @@ use socketserver::prelude::*;
 
 use self::outbox::Outbox;
 use self::room::Room;
+use self::writer::Writer;
 
 /// A room to chat in: each line goes to everybody else
 #[derive(Parser)]
@@ -36,16 +37,14 @@ struct Options {
 
 struct Member {
     room: Arc<Room>,
-    writer: Option<JoinHandle<()>>,
+    writer: Option<Writer>,
 }
 
 impl RequestHandler for Member {
     fn setup(&mut self, request: &mut StreamRequest) -> HandlerResult {
         let connection = request.connection()?;
         let outbox = Arc::new(Outbox::default());
-        let (sender, letters) = (connection.clone(), Arc::clone(&outbox));
-        let writer = thread::Builder::new().name(format!("writer-{}", request.id()));
-        self.writer = Some(writer.spawn(move || letters.send_through(&sender))?);
+        self.writer = Some(Writer::start(connection.clone(), Arc::clone(&outbox))?);
         self.room.enter(connection, outbox);
         Ok(())
     }
@@ -67,8 +66,10 @@ impl RequestHandler for Member {
 
     fn finish(&mut self, request: &mut StreamRequest) -> HandlerResult {
         self.room.leave(request.id());
-        let ended = self.writer.take().map(JoinHandle::join);
-        ended.map_or(Ok(()), |end| end.map_err(|_| "the writer panicked".into()))
+        if let Some(writer) = self.writer.take() {
+            writer.end();
+        }
+        Ok(())
     }
 }
 

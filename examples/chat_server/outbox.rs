@@ -1,7 +1,7 @@
-//! What waits to be sent to one client: text put in by anybody, sent by the client's own thread.
+//! What waits to be sent to one client: text put in by anybody, taken out by the client's own
+//! thread.
 
 use parking_lot::{Condvar, Mutex};
-use socketserver::request::Connection;
 
 /// How much may wait for a client that reads slowly, in bytes, beside what its socket holds.
 const MOST: usize = 1 << 20;
@@ -45,22 +45,9 @@ impl Outbox {
         self.changed.notify_one();
     }
 
-    /// Sends what is put in until the outbox is closed, or the client is gone or does not read for
-    /// as long as the write timeout; then it ends the connection.
-    pub fn send_through(&self, connection: &Connection) {
-        while let Some(text) = self.take() {
-            if let Err(error) = connection.send_all(text.as_bytes()) {
-                log::info!("{}: {error}", connection.client_address());
-                self.close();
-                // Fails when the connection has ended already.
-                let _ = connection.shutdown();
-                return;
-            }
-        }
-    }
-
-    /// Waits for text, and takes all there is: many short lines are one write.
-    fn take(&self) -> Option<String> {
+    /// Waits for text, and takes all there is: many short lines are one write. `None` when the outbox
+    /// is closed and empty.
+    pub fn take(&self) -> Option<String> {
         let mut waiting = self.waiting.lock();
         while waiting.text.is_empty() && !waiting.closed {
             self.changed.wait(&mut waiting);
