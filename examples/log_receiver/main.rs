@@ -1,0 +1,90 @@
+//! Prints the log records that Python programs send with `logging.handlers.SocketHandler`.
+//!
+//! ```text
+//! cargo run --release --example log_receiver
+//! python3 -c "import logging.handlers as h; \
+//!     h.logging.root.addHandler(h.SocketHandler('127.0.0.1', 9020)); \
+//!     h.logging.warning('the %s is %d °C warm', 'soup', 71)"
+//! ```
+//!
+//! Each record is a length of 4 bytes and a pickle. Unpickling in Python can run anything; here nothing
+//! in a pickle is ever run, and what would unpack to far more than it is, is refused.
+
+mod percent;
+mod pickle;
+mod record;
+mod repr;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser;
+use simplelog::{Config, LevelFilter, WriteLogger};
+use socketserver::prelude::*;
+use socketserver::request::Reader;
+
+use self::record::Record;
+
+/// The longest record that is taken, in bytes.
+const MAX_RECORD: u32 = 1 << 20;
+
+/// Prints the log records of Python programs
+#[derive(Parser)]
+struct Options {
+    /// Where to listen
+    #[arg(default_value = "127.0.0.1:9020")]
+    address: String,
+}
+
+fn receive(request: &mut StreamRequest) -> HandlerResult {
+    while request.wait_idle()? {
+        let data = read_message(&mut request.rfile)?;
+        match pickle::load(&data) {
+            Ok(attributes) => print(&Record(attributes))?,
+            Err(error) => log::warn!("a record from {}: {error}", request.client_address),
+        }
+    }
+    Ok(())
+}
+
+fn print(record: &Record) -> io::Result<()> {
+    let printed = writeln!(io::stdout(), "{record}");
+    printed.map_err(|e| io::Error::other(format!("cannot print: {e}")))
+}
+
+/// Memory is given to what has arrived, not to what was announced.
+fn read_message(rfile: &mut Reader) -> io::Result<Vec<u8>> {
+    let mut length = [0; 4];
+    rfile.read_exact(&mut length)?;
+    let length = u32::from_be_bytes(length);
+    if length > MAX_RECORD {
+        let message = format!("a record of {length} bytes; at most {MAX_RECORD} are taken");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+    }
+    let mut data = Vec::new();
+    let read = rfile.take(length.into()).read_to_end(&mut data)?;
+    let missing = length as usize - read;
+    if missing > 0 {
+        let message = format!("the stream ended {missing} bytes short of a record of {length}");
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
+    }
+    Ok(data)
+}
+
+fn serve(options: Options) -> io::Result<()> {
+    let builder = ThreadingTcpServer::builder().allow_reuse_address(true);
+    let server = builder.bind_fn(options.address, receive)?;
+    server.shutdown_on_ctrlc()?;
+    println!("listening on {}", server.server_address());
+    server.serve_forever()
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let _ = WriteLogger::init(LevelFilter::Info, Config::default(), io::stderr());
+    if let Err(error) = serve(options) {
+        eprintln!("log_receiver: {error}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
