@@ -70,7 +70,8 @@ impl Connection {
     /// Sends all of `data`, never in the middle of what another thread sends. It goes past the
     /// `wfile` of the handler: what is buffered there is sent later.
     ///
-    /// Blocks while the client does not read, at most for the write timeout if one is set.
+    /// Blocks while the client does not read; with a write timeout, until it has taken nothing for
+    /// that long.
     ///
     /// # Errors
     ///
