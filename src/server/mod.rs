@@ -172,7 +172,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
         self.handle.shutdown();
         drop(self.listener.take());
         if self.block_on_close {
-            match self.handle.wait_for_requests() {
+            match self.handle.wait_for_requests().0 {
                 0 => self.dispatch.join(),
                 left => log::error!(
                     target: "socketserver::server",
