@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use socket2::SockRef;
 
 use super::Transport;
-use super::lifetime::{EndedFor, Lifetime, Limits, Look};
+use super::lifetime::{EndedFor, Lifetime, Limits};
 use crate::registry::Live;
 use crate::sys::{MSG_DONTWAIT, MSG_PEEK};
 use crate::timer::{Alarm, Timed};
@@ -27,8 +27,6 @@ pub(super) struct Link {
     writing: Mutex<()>,
     /// The client has closed its side, and everything it sent has been read.
     ended: AtomicBool,
-    /// Something has been received.
-    begun: AtomicBool,
     lifetime: Lifetime,
 }
 
@@ -45,31 +43,46 @@ impl Link {
             id,
             writing: Mutex::new(()),
             ended: AtomicBool::new(false),
-            begun: AtomicBool::new(false),
             lifetime: Lifetime::new(limits),
         })
     }
 
     pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.transport.read(buffer) {
-            Ok(0) if !buffer.is_empty() => self.at_end().map(|()| 0),
-            Ok(n) => {
-                if !self.begun.swap(true, Ordering::Relaxed) {
-                    self.lifetime.busy();
-                }
-                Ok(n)
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        if self.lifetime.is_idle() {
+            // Waited for before it is taken: whoever ends idle connections must find the request
+            // either in the socket or begun, and not on its way from one to the other.
+            if self.peek(0).map_err(|e| self.explain_receive(e))? == 0 {
+                return self.at_end();
             }
-            Err(e) => Err(self.explain(e, "nothing received from", self.transport.read_timeout())),
+            self.lifetime.busy();
+        }
+        // What a client goes on sending does not put off the end.
+        if self.lifetime.ended_for().is_some() {
+            return self.at_end();
+        }
+        match self.transport.read(buffer) {
+            Ok(0) => self.at_end(),
+            Ok(n) => Ok(n),
+            Err(e) => Err(self.explain_receive(e)),
         }
     }
 
+    /// Looks for the next byte and leaves it there; 0 at the end of the stream.
+    fn peek(&self, flags: i32) -> io::Result<usize> {
+        let mut byte = [MaybeUninit::uninit()];
+        SockRef::from(self).recv_with_flags(&mut byte, MSG_PEEK | flags)
+    }
+
     /// The stream has ended: the client's doing, or the server's.
-    fn at_end(&self) -> io::Result<()> {
+    fn at_end(&self) -> io::Result<usize> {
         match self.lifetime.ended_for() {
             None => self.ended.store(true, Ordering::Relaxed),
             Some(why) => why.error(&self.client_address).map_or(Ok(()), Err)?,
         }
-        Ok(())
+        Ok(0)
     }
 
     pub(super) fn send(&self, data: &[u8]) -> io::Result<usize> {
@@ -117,6 +130,24 @@ impl Link {
     pub(super) fn idle(&self) -> Idle<'_> {
         self.lifetime.idle();
         Idle(&self.lifetime)
+    }
+
+    /// Ends the socket; false if it stays open, for a request has arrived.
+    fn stop(&self, why: EndedFor) -> bool {
+        if why.is_gentle() {
+            let nothing_there = self.peek(MSG_DONTWAIT).is_err();
+            return nothing_there && self.transport.shutdown(Shutdown::Read).is_ok();
+        }
+        let _ = self.transport.shutdown(Shutdown::Both);
+        true
+    }
+
+    fn explain_receive(&self, error: io::Error) -> io::Error {
+        self.explain(
+            error,
+            "nothing received from",
+            self.transport.read_timeout(),
+        )
     }
 
     fn explain_send(&self, error: io::Error) -> io::Error {
@@ -173,37 +204,17 @@ impl Write for Sender<'_> {
 
 impl Live for Link {
     fn drain(&self) {
-        self.lifetime.if_idle(EndedFor::Shutdown, || {
-            let mut byte = [MaybeUninit::uninit()];
-            let waiting = SockRef::from(self).recv_with_flags(&mut byte, MSG_PEEK | MSG_DONTWAIT);
-            // A request that has arrived is served; the handler is about to wake up for it.
-            waiting.is_err() && self.transport.shutdown(Shutdown::Read).is_ok()
-        });
+        self.lifetime.end(EndedFor::Shutdown, |why| self.stop(why));
     }
 
     fn cut(&self) {
-        self.lifetime.end(EndedFor::Force);
-        let _ = self.transport.shutdown(Shutdown::Both);
+        self.lifetime.end(EndedFor::Force, |why| self.stop(why));
     }
 }
 
 impl Timed for Link {
     fn look(&self, now: Instant) -> Option<Instant> {
-        match self.lifetime.look(now) {
-            Look::Again(at) => Some(at),
-            Look::Never => None,
-            Look::End(why) => {
-                self.lifetime.end(why);
-                // An idle client may still be told goodbye.
-                let how = if why == EndedFor::Idle {
-                    Shutdown::Read
-                } else {
-                    Shutdown::Both
-                };
-                let _ = self.transport.shutdown(how);
-                None
-            }
-        }
+        self.lifetime.look(now, |why| self.stop(why))
     }
 }
 
@@ -227,7 +238,7 @@ pub(super) struct Held {
 impl Held {
     pub(super) fn new(link: &Arc<Link>, server: &ServerHandle) -> Self {
         let weak: Weak<Link> = Arc::downgrade(link);
-        server.registry().enter_connection(link.id, weak);
+        server.enter_connection(link.id, weak);
         Held {
             link: Arc::clone(link),
             server: server.clone(),
@@ -246,6 +257,7 @@ impl Held {
 
     /// Takes the connection off the server's list; it is still hung up when this is dropped.
     pub(super) fn let_go(&mut self) {
+        self.link.lifetime.release();
         self.alarm = None;
         self.server.registry().remove_connection(self.link.id);
     }
