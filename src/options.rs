@@ -1,3 +1,4 @@
+use std::io;
 use std::time::Duration;
 
 /// What the builder was told about sockets: handed to [`Bind::open`](crate::listener::Bind::open).
@@ -41,6 +42,22 @@ pub(crate) struct StreamOptions {
     pub(crate) rbufsize: usize,
     pub(crate) wbufsize: usize,
     pub(crate) max_line: usize,
+}
+
+impl StreamOptions {
+    /// What each accepted socket would refuse.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        for (name, timeout) in [
+            ("read_timeout", self.read_timeout),
+            ("write_timeout", self.write_timeout),
+        ] {
+            if timeout.is_some_and(|timeout| timeout.is_zero()) {
+                let message = format!("a {name} of zero leaves no time for anything");
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Default for StreamOptions {

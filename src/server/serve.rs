@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Server;
 use super::entrance::Entrance;
@@ -32,11 +32,11 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
         let mut entrance = Entrance::enter(self)?;
         log::info!(target: "socketserver::server", "serving on {}", self.server_address());
         while !self.handle.is_shutting_down() {
-            let tick = self.poll_interval.map(|interval| Instant::now() + interval);
+            let tick = self.poll_interval.and_then(after);
             if let Some(request) = entrance.get_request(tick)? {
                 self.process_request(request);
             }
-            if tick.is_some() {
+            if self.poll_interval.is_some() {
                 self.service_actions()?;
             }
         }
@@ -54,7 +54,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
     ///
     /// Those of [`serve_forever`](Self::serve_forever); `service_actions` is not called.
     pub fn handle_request(&self) -> io::Result<()> {
-        let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
+        let deadline = self.timeout.and_then(after);
         let request = Entrance::enter(self)?.get_request(deadline)?;
         match request {
             Some(request) => self.process_request(request),
@@ -87,4 +87,9 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
         })
         .unwrap_or(Ok(()))
     }
+}
+
+/// `None` for a time so far away that it never comes.
+fn after(wait: Duration) -> Option<Instant> {
+    Instant::now().checked_add(wait)
 }
