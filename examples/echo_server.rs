@@ -8,6 +8,7 @@
 use std::io;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use simplelog::{Config, LevelFilter, WriteLogger};
@@ -27,9 +28,33 @@ struct Options {
     /// The most clients at once, for the threading kinds [default: 4096]
     #[arg(long, value_name = "N")]
     max_threads: Option<NonZeroUsize>,
+    /// How long each read may wait for its client [default: for ever]
+    #[arg(long, value_name = "SECONDS", value_parser = some_seconds)]
+    read_timeout: Option<Duration>,
+    /// How long a client may stay without sending anything [default: for ever]
+    #[arg(long, value_name = "SECONDS", value_parser = some_seconds)]
+    idle_timeout: Option<Duration>,
+    /// How long a client may stay in all [default: for ever]
+    #[arg(long, value_name = "SECONDS", value_parser = some_seconds)]
+    deadline: Option<Duration>,
+    /// How long Ctrl-C or SIGTERM lets clients finish
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
+    drain: Duration,
 }
 
-#[derive(Clone, ValueEnum)]
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds")?;
+    Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string())
+}
+
+fn some_seconds(text: &str) -> Result<Duration, String> {
+    let some = seconds(text)?;
+    (!some.is_zero())
+        .then_some(some)
+        .ok_or("must be more than 0".into())
+}
+
+#[derive(Clone, Copy, ValueEnum)]
 enum Kind {
     Tcp,
     ThreadingTcp,
@@ -47,15 +72,19 @@ fn echo(request: &mut StreamRequest) -> HandlerResult {
     Ok(())
 }
 
-fn serve<L, D>(builder: Builder<L, D>, address: String) -> io::Result<()>
+fn serve<L, D>(builder: Builder<L, D>, options: Options) -> io::Result<()>
 where
     L: Bind<String, Request = StreamRequest>,
     D: Dispatch,
 {
     let builder = builder
         .allow_reuse_address(true)
-        .disable_nagle_algorithm(true);
-    let server = builder.bind_fn(address, echo)?;
+        .disable_nagle_algorithm(true)
+        .read_timeout(options.read_timeout)
+        .idle_timeout(options.idle_timeout)
+        .deadline(options.deadline)
+        .shutdown_timeout(options.drain);
+    let server = builder.bind_fn(options.address, echo)?;
     server.shutdown_on_ctrlc()?;
     println!("listening on {}", server.server_address());
     server.serve_forever()
@@ -64,15 +93,15 @@ where
 fn run(options: Options) -> io::Result<()> {
     let max_threads = options.max_threads.map_or(4096, NonZeroUsize::get);
     match options.server {
-        Kind::Tcp => serve(TcpServer::builder(), options.address),
+        Kind::Tcp => serve(TcpServer::builder(), options),
         Kind::ThreadingTcp => serve(
             ThreadingTcpServer::builder().max_threads(max_threads),
-            options.address,
+            options,
         ),
-        Kind::UnixStream => serve(UnixStreamServer::builder(), options.address),
+        Kind::UnixStream => serve(UnixStreamServer::builder(), options),
         Kind::ThreadingUnixStream => serve(
             ThreadingUnixStreamServer::builder().max_threads(max_threads),
-            options.address,
+            options,
         ),
     }
 }

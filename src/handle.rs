@@ -9,7 +9,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::Address;
 use crate::options::StreamOptions;
-use crate::registry::Registry;
+use crate::registry::{Live, Registry};
 use crate::sys::Doorbell;
 use crate::timer::{Alarm, Timed};
 
@@ -48,10 +48,19 @@ struct Shared {
 /// How far a shutdown has gone.
 #[derive(Default)]
 struct End {
-    /// When running requests are to be forced.
+    /// When running requests are to be forced, and what does it then.
+    at: Option<Instant>,
     alarm: Option<Alarm>,
-    /// When they were, and how many there were.
-    forced: Option<(Instant, usize)>,
+    /// When they were, and how many had ended by themselves.
+    forced: Option<(Instant, u64)>,
+}
+
+impl End {
+    /// When what still runs is left behind.
+    fn give_up(&self) -> Option<Instant> {
+        let forced = self.forced.map(|(at, _)| at);
+        forced.or(self.at)?.checked_add(GRACE)
+    }
 }
 
 /// How long requests that were forced to end are waited for.
@@ -120,8 +129,13 @@ impl ServerHandle {
     /// ends the connections of those that are left, so that blocked reads and writes end, waits up
     /// to half a second more, and says how it went.
     ///
-    /// A request of the calling thread's own is not waited for. What is left behind is not waited
-    /// for when the server is closed either; such a thread ends with the process.
+    /// A request of the calling thread's own is neither waited for nor counted, but its connection is
+    /// ended with the others. What is left behind is not waited for when the server is closed either;
+    /// such a thread ends with the process.
+    ///
+    /// May be called from any thread and more than once. Of several bounds, that of
+    /// [`shutdown_timeout`](crate::Builder::shutdown_timeout) included once a plain
+    /// [`shutdown`](Self::shutdown) was called, the one that ends first holds.
     ///
     /// ```
     /// use std::time::Duration;
@@ -136,15 +150,18 @@ impl ServerHandle {
     /// # }
     /// ```
     pub fn shutdown_within(&self, within: Duration) -> DrainReport {
-        let running = self.0.registry.active_elsewhere();
+        let before = self.0.registry.ended();
         self.0.shutting_down.store(true, Ordering::SeqCst);
         self.force_after(Some(within));
         self.shutdown();
-        let left_behind = self.wait_for_requests();
-        let late = self.0.end.lock().forced.map_or(0, |(_, late)| late);
+        // A request may be on its way from accept to its handler.
+        self.wait_until_stopped();
+        let (left_behind, ended) = self.wait_for_requests();
+        let forced = self.0.end.lock().forced;
+        let drained = forced.map_or(ended, |(_, ended)| ended).max(before);
         DrainReport {
-            drained: running.saturating_sub(late),
-            forced: late.saturating_sub(left_behind),
+            drained: count(before, drained),
+            forced: count(drained, ended),
             left_behind,
         }
     }
@@ -154,21 +171,35 @@ impl ServerHandle {
         self.0.force();
     }
 
-    /// Waits for every request but the calling thread's own, until some time after they were
-    /// forced. Returns how many are left behind.
-    pub(crate) fn wait_for_requests(&self) -> usize {
-        let forced = || self.0.end.lock().forced.map(|(at, _)| at + GRACE);
-        self.0.registry.wait(forced)
+    /// Waits for every request but the calling thread's own, until some time after they were forced.
+    /// Returns how many are left behind, and how many have ended.
+    pub(crate) fn wait_for_requests(&self) -> (usize, u64) {
+        let (left, ended) = self.0.registry.wait(|| self.0.end.lock().give_up());
+        if left > 0 {
+            // Done long ago, unless the timer could not be started.
+            self.force();
+        }
+        (left, ended)
     }
 
+    /// Has running requests forced after this time, or sooner if that is what somebody else has
+    /// asked for.
     fn force_after(&self, within: Option<Duration>) {
         let Some(at) = within.and_then(|within| Instant::now().checked_add(within)) else {
             return;
         };
         let shared: Weak<Shared> = Arc::downgrade(&self.0);
-        match Alarm::set(at, shared) {
-            Ok(alarm) => self.0.end.lock().alarm = Some(alarm),
-            Err(e) => log::error!(target: "socketserver::server", "no timer for the shutdown: {e}"),
+        let mut end = self.0.end.lock();
+        if end.at.is_some_and(|earlier| earlier <= at) {
+            return;
+        }
+        end.at = Some(at);
+        let set = Alarm::set(at, shared).map(|alarm| end.alarm = Some(alarm));
+        drop(end);
+        // Those who wait may have to give up sooner now.
+        self.0.nudge();
+        if let Err(e) = set {
+            log::error!(target: "socketserver::server", "no timer for the shutdown: {e}");
         }
     }
 
@@ -185,12 +216,47 @@ impl ServerHandle {
     /// [`shutdown_within`](Self::shutdown_within). On the serving thread itself (a handler of a
     /// server without threads, a hook), where the wait could never end, it returns at once.
     pub fn wait(&self) {
+        self.wait_stopped(|| None);
+    }
+
+    /// The same, until some time after requests were forced: one may run on the serving thread.
+    pub(crate) fn wait_until_stopped(&self) -> bool {
+        self.wait_stopped(|| self.0.end.lock().give_up())
+    }
+
+    fn wait_stopped(&self, give_up: impl Fn() -> Option<Instant>) -> bool {
         let mut state = self.0.state.lock();
-        while state.serving != Some(thread::current().id()) {
-            if self.is_shutting_down() && state.serving.is_none() {
-                return;
+        while !self.has_stopped(&state) {
+            match give_up() {
+                None => self.0.stopped.wait(&mut state),
+                Some(at) if Instant::now() >= at => return false,
+                Some(at) => drop(self.0.stopped.wait_until(&mut state, at)),
             }
-            self.0.stopped.wait(&mut state);
+        }
+        true
+    }
+
+    fn has_stopped(&self, state: &State) -> bool {
+        match state.serving {
+            None => self.is_shutting_down(),
+            Some(thread) => thread == thread::current().id(),
+        }
+    }
+
+    /// Enters a connection in the list of those that a shutdown ends. One that comes while it does
+    /// so is not missed: it is seen there, or the shutdown is seen here.
+    pub(crate) fn enter_connection(&self, id: u64, connection: Weak<dyn Live>) {
+        self.0
+            .registry
+            .enter_connection(id, Weak::clone(&connection));
+        let Some(connection) = connection.upgrade() else {
+            return;
+        };
+        if self.is_shutting_down() {
+            connection.drain();
+        }
+        if self.0.end.lock().forced.is_some() {
+            connection.cut();
         }
     }
 
@@ -252,17 +318,33 @@ impl fmt::Debug for ServerHandle {
 
 impl Shared {
     fn force(&self) {
-        let late = self.registry.active_elsewhere();
-        self.end.lock().forced.get_or_insert((Instant::now(), late));
+        let (late, ended) = (self.registry.active(), self.registry.ended());
+        let mut end = self.end.lock();
+        if end.forced.is_some() {
+            return;
+        }
+        end.forced = Some((Instant::now(), ended));
+        drop(end);
+        self.registry.each_connection(|connection| connection.cut());
+        self.nudge();
         if late > 0 {
             log::warn!(
                 target: "socketserver::server",
-                "ending the connections of {late} requests that have not ended by themselves"
+                "ended the connections of {late} requests that had not ended by themselves"
             );
         }
-        self.registry.each_connection(|connection| connection.cut());
-        self.registry.nudge();
     }
+
+    /// Makes those who wait ask again for how long.
+    fn nudge(&self) {
+        self.registry.nudge();
+        drop(self.state.lock());
+        self.stopped.notify_all();
+    }
+}
+
+fn count(from: u64, to: u64) -> usize {
+    usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX)
 }
 
 /// The time that a shutdown gives running requests is over.

@@ -58,6 +58,22 @@ pub(crate) struct StreamOptions {
     pub(crate) max_line: usize,
 }
 
+impl StreamOptions {
+    /// What each accepted socket would refuse.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        for (name, timeout) in [
+            ("read_timeout", self.read_timeout),
+            ("write_timeout", self.write_timeout),
+        ] {
+            if timeout.is_some_and(|timeout| timeout.is_zero()) {
+                let message = format!("a {name} of zero leaves no time for anything");
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Default for StreamOptions {
     fn default() -> Self {
         StreamOptions {
@@ -69,28 +85,6 @@ impl Default for StreamOptions {
             rbufsize: 8192,
             wbufsize: 0,
             max_line: 65_536,
-        }
-    }
-}
-
-impl StreamOptions {
-    /// The system takes a timeout of zero for none at all.
-    pub(crate) fn check(&self) -> io::Result<()> {
-        let timeouts = [
-            ("read_timeout", self.read_timeout),
-            ("write_timeout", self.write_timeout),
-            ("idle_timeout", self.idle_timeout),
-            ("deadline", self.deadline),
-        ];
-        match timeouts
-            .iter()
-            .find(|(_, timeout)| *timeout == Some(Duration::ZERO))
-        {
-            None => Ok(()),
-            Some((name, _)) => {
-                let message = format!("a {name} of zero leaves no time for anything");
-                Err(io::Error::new(io::ErrorKind::InvalidInput, message))
-            }
         }
     }
 }

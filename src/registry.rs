@@ -1,4 +1,4 @@
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Weak;
 use std::time::Instant;
@@ -15,6 +15,7 @@ pub(crate) struct Registry {
 #[derive(Default)]
 struct Requests {
     active: usize,
+    ended: u64,
     connections: HashMap<u64, Weak<dyn Live>>,
 }
 
@@ -28,8 +29,9 @@ pub(crate) trait Live: Send + Sync {
 }
 
 thread_local! {
-    /// The registry whose request this thread runs, by its address.
-    static RUNNING: Cell<usize> = const { Cell::new(0) };
+    /// The registries whose requests this thread runs, by their addresses. Requests nest where a
+    /// handler serves another server on its own thread.
+    static RUNNING: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Registry {
@@ -38,7 +40,10 @@ impl Registry {
     }
 
     pub(crate) fn leave(&self) {
-        self.requests.lock().active -= 1;
+        let mut requests = self.requests.lock();
+        requests.active -= 1;
+        requests.ended += 1;
+        drop(requests);
         self.fewer.notify_all();
     }
 
@@ -51,28 +56,40 @@ impl Registry {
     }
 
     pub(crate) fn each_connection(&self, visit: impl FnMut(&dyn Live)) {
-        // Collected first: the last reference to a connection may be ours, and closing it takes the
-        // lock.
-        let connections = &self.requests.lock().connections;
-        let all: Vec<_> = connections.values().filter_map(Weak::upgrade).collect();
+        // Collected first: a visit makes system calls, and requests come and go meanwhile.
+        let all: Vec<_> = {
+            let requests = self.requests.lock();
+            let connections = requests.connections.values();
+            connections.filter_map(Weak::upgrade).collect()
+        };
         all.iter().map(|connection| &**connection).for_each(visit);
     }
 
     /// Marks this thread as running a request, until the guard is dropped.
     pub(crate) fn run_here(&self) -> RunningHere {
-        RunningHere {
-            before: RUNNING.replace(self.place()),
-        }
+        let _ = RUNNING.try_with(|running| running.borrow_mut().push(self.place()));
+        RunningHere
     }
 
-    /// How many requests run or wait to, but for the calling thread's own.
-    pub(crate) fn active_elsewhere(&self) -> usize {
-        self.requests.lock().active - self.own()
+    /// Whether the calling thread runs a request.
+    pub(crate) fn runs_here(&self) -> bool {
+        self.own() > 0
     }
 
-    /// Waits until none does, or `give_up` names a time that has come; it is asked again whenever
-    /// somebody [nudges](Self::nudge). Returns how many are left.
-    pub(crate) fn wait(&self, give_up: impl Fn() -> Option<Instant>) -> usize {
+    /// How many requests run or wait to.
+    pub(crate) fn active(&self) -> usize {
+        self.requests.lock().active
+    }
+
+    /// How many requests have ended so far.
+    pub(crate) fn ended(&self) -> u64 {
+        self.requests.lock().ended
+    }
+
+    /// Waits until no request runs or waits to but the calling thread's own, or `give_up` names a
+    /// time that has come; it is asked again whenever somebody [nudges](Self::nudge). Returns how
+    /// many are left, and how many have ended.
+    pub(crate) fn wait(&self, give_up: impl Fn() -> Option<Instant>) -> (usize, u64) {
         let own = self.own();
         let mut requests = self.requests.lock();
         while requests.active > own {
@@ -82,7 +99,7 @@ impl Registry {
                 Some(at) => drop(self.fewer.wait_until(&mut requests, at)),
             }
         }
-        requests.active - own
+        (requests.active - own, requests.ended)
     }
 
     pub(crate) fn nudge(&self) {
@@ -90,13 +107,14 @@ impl Registry {
         self.fewer.notify_all();
     }
 
-    /// Whether the calling thread runs one of these requests.
-    pub(crate) fn runs_here(&self) -> bool {
-        RUNNING.get() == self.place()
-    }
-
     fn own(&self) -> usize {
-        usize::from(self.runs_here())
+        let place = self.place();
+        let count = |running: &RefCell<Vec<usize>>| {
+            let running = running.borrow();
+            running.iter().filter(|other| **other == place).count()
+        };
+        // Not there any more: the thread is ending, and runs none.
+        RUNNING.try_with(count).unwrap_or(0)
     }
 
     fn place(&self) -> usize {
@@ -104,13 +122,10 @@ impl Registry {
     }
 }
 
-/// Requests nest where a handler serves another server on its own thread.
-pub(crate) struct RunningHere {
-    before: usize,
-}
+pub(crate) struct RunningHere;
 
 impl Drop for RunningHere {
     fn drop(&mut self) {
-        RUNNING.set(self.before);
+        let _ = RUNNING.try_with(|running| running.borrow_mut().pop());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{OnceLock, Weak};
 use std::thread;
 use std::time::Instant;
@@ -102,12 +103,14 @@ impl Timer {
     }
 
     /// Unlocked while it looks: what it looks at may be dropped there, and takes locks of its own.
+    /// And what it looks at may log, through a logger that panics.
     fn look_at_first(alarms: &mut MutexGuard<'_, Alarms>) {
         let Some(((_, number), timed)) = alarms.due.pop_first() else {
             return;
         };
         let next = MutexGuard::unlocked(alarms, || {
-            timed.upgrade().and_then(|timed| timed.look(Instant::now()))
+            let look = || timed.upgrade()?.look(Instant::now());
+            catch_unwind(AssertUnwindSafe(look)).unwrap_or(None)
         });
         match next {
             // Unless it was forgotten in the meantime.

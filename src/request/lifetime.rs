@@ -1,5 +1,6 @@
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -9,6 +10,9 @@ use parking_lot::Mutex;
 pub(super) struct Lifetime {
     limits: Limits,
     phase: Mutex<Phase>,
+    /// What the phase says, to be asked before and after each read.
+    idle: AtomicBool,
+    over: AtomicBool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,10 +29,12 @@ struct Phase {
     idle_since: Option<Instant>,
     deadline: Option<Instant>,
     ended_for: Option<EndedFor>,
+    /// The handler has taken the connection away from the server, which ends it no more.
+    released: bool,
 }
 
 /// Why the server ended a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum EndedFor {
     /// It was idle when the server shut down.
     Shutdown,
@@ -46,85 +52,117 @@ impl Lifetime {
             idle_since: Some(Instant::now()),
             deadline: None,
             ended_for: None,
+            released: false,
         };
         Lifetime {
             limits,
             phase: Mutex::new(phase),
+            idle: AtomicBool::new(true),
+            over: AtomicBool::new(false),
         }
     }
 
     /// The handler starts. Returns when the connection is to be looked at first, if ever.
     pub(super) fn start(&self) -> Option<Instant> {
+        let now = Instant::now();
         let mut phase = self.phase.lock();
         phase.deadline = self
             .limits
             .deadline
-            .and_then(|after| Instant::now().checked_add(after));
-        self.next_look(&phase)
+            .and_then(|after| now.checked_add(after));
+        self.next_look(&phase, now)
     }
 
     pub(super) fn idle(&self) {
-        self.phase.lock().idle_since = Some(Instant::now());
+        let mut phase = self.phase.lock();
+        phase.idle_since = Some(Instant::now());
+        self.idle.store(true, Ordering::Relaxed);
     }
 
     /// A request has begun; false if the server has ended the connection before that.
     pub(super) fn busy(&self) -> bool {
         let mut phase = self.phase.lock();
         phase.idle_since = None;
+        self.idle.store(false, Ordering::Relaxed);
         phase.ended_for.is_none()
     }
 
-    /// What is to be done about the connection now: end it, or look again later.
-    pub(super) fn look(&self, now: Instant) -> Look {
-        let phase = self.phase.lock();
-        if let (Some(at), Some(after)) = (phase.deadline, self.limits.deadline) {
-            if at <= now {
-                return Look::End(EndedFor::Deadline(after));
-            }
-        }
-        if let (Some(since), Some(timeout)) = (phase.idle_since, self.limits.idle_timeout) {
-            if now.saturating_duration_since(since) >= timeout {
-                return Look::End(EndedFor::Idle);
-            }
-        }
-        self.next_look(&phase).map_or(Look::Never, Look::Again)
+    /// Only the thread that reads makes a connection idle or busy, and only it may ask.
+    pub(super) fn is_idle(&self) -> bool {
+        self.idle.load(Ordering::Relaxed)
     }
 
-    /// A busy connection may become idle at any time, so it is looked at after one idle time too.
-    fn next_look(&self, phase: &Phase) -> Option<Instant> {
-        let idle_since = phase.idle_since.unwrap_or_else(Instant::now);
-        let idle = self
-            .limits
-            .idle_timeout
-            .and_then(|timeout| idle_since.checked_add(timeout));
-        phase.deadline.into_iter().chain(idle).min()
-    }
-
-    /// Ends an idle connection: `end` runs only if it is idle, and it stays so meanwhile.
-    pub(super) fn if_idle(&self, why: EndedFor, end: impl FnOnce() -> bool) {
-        let mut phase = self.phase.lock();
-        if phase.idle_since.is_some() && end() {
-            phase.ended_for.get_or_insert(why);
-        }
-    }
-
-    /// The server ends the connection. The first reason counts.
-    pub(super) fn end(&self, why: EndedFor) {
-        self.phase.lock().ended_for.get_or_insert(why);
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
     }
 
     pub(super) fn ended_for(&self) -> Option<EndedFor> {
         self.phase.lock().ended_for
     }
-}
 
-pub(super) enum Look {
-    End(EndedFor),
-    Again(Instant),
-    Never,
+    pub(super) fn release(&self) {
+        self.phase.lock().released = true;
+    }
+
+    /// Ends the connection through `stop`, which says whether it did, if there is reason to. No
+    /// request begins meanwhile.
+    pub(super) fn end(&self, why: EndedFor, stop: impl FnOnce(EndedFor) -> bool) {
+        self.end_in(&mut self.phase.lock(), why, stop);
+    }
+
+    /// Ends it if its time is over. Returns when to look again.
+    pub(super) fn look(
+        &self,
+        now: Instant,
+        stop: impl FnOnce(EndedFor) -> bool,
+    ) -> Option<Instant> {
+        let mut phase = self.phase.lock();
+        if let (Some(at), Some(after)) = (phase.deadline, self.limits.deadline) {
+            if at <= now {
+                self.end_in(&mut phase, EndedFor::Deadline(after), stop);
+                return None;
+            }
+        }
+        if self.idle_until(&phase).is_some_and(|at| at <= now) {
+            self.end_in(&mut phase, EndedFor::Idle, stop);
+        }
+        self.next_look(&phase, now)
+    }
+
+    /// A busy connection may become idle at any time, so it is looked at after one idle time too.
+    fn next_look(&self, phase: &Phase, now: Instant) -> Option<Instant> {
+        let idle = match phase.ended_for {
+            Some(_) => None,
+            None => self
+                .idle_until(phase)
+                .filter(|at| *at > now)
+                .or_else(|| now.checked_add(self.limits.idle_timeout?)),
+        };
+        phase.deadline.into_iter().chain(idle).min()
+    }
+
+    fn idle_until(&self, phase: &Phase) -> Option<Instant> {
+        phase.idle_since?.checked_add(self.limits.idle_timeout?)
+    }
+
+    fn end_in(&self, phase: &mut Phase, why: EndedFor, stop: impl FnOnce(EndedFor) -> bool) {
+        let stands = match phase.ended_for {
+            None => !why.is_gentle() || phase.idle_since.is_some(),
+            Some(before) => before.is_gentle() && !why.is_gentle(),
+        };
+        if stands && !phase.released && stop(why) {
+            phase.ended_for = Some(why);
+            self.over.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 impl EndedFor {
+    /// Whether it ends only what waits for a request, and leaves the handler free to say goodbye.
+    pub(super) fn is_gentle(self) -> bool {
+        matches!(self, EndedFor::Shutdown | EndedFor::Idle)
+    }
+
     /// What a read or write of the handler then sees: `None` for the end of the stream, which is
     /// what one who waits for a request is to see.
     pub(super) fn error(self, who: &dyn fmt::Display) -> Option<io::Error> {

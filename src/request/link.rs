@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use socket2::SockRef;
 
 use super::Transport;
-use super::lifetime::{EndedFor, Lifetime, Limits, Look};
+use super::lifetime::{EndedFor, Lifetime, Limits};
 use crate::Address;
 use crate::registry::Live;
 use crate::sys::{MSG_DONTWAIT, MSG_PEEK};
@@ -27,8 +27,6 @@ pub(super) struct Link {
     writing: Mutex<()>,
     /// The client has closed its side, and everything it sent has been read.
     ended: AtomicBool,
-    /// Something has been received.
-    begun: AtomicBool,
     lifetime: Lifetime,
 }
 
@@ -45,30 +43,41 @@ impl Link {
             id,
             writing: Mutex::new(()),
             ended: AtomicBool::new(false),
-            begun: AtomicBool::new(false),
             lifetime: Lifetime::new(limits),
         })
     }
 
     pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        // What a client goes on sending does not put off the end.
+        if self.lifetime.is_over() {
+            return self.at_end();
+        }
         match self.transport.read(buffer) {
-            Ok(0) if !buffer.is_empty() => self.at_end().map(|()| 0),
-            Ok(n) => {
-                // What came just as the server ended the connection was not received.
-                let first = !self.begun.swap(true, Ordering::Relaxed);
-                Ok(if first && !self.lifetime.busy() { 0 } else { n })
-            }
-            Err(e) => Err(self.explain(e, "nothing received from", self.transport.read_timeout())),
+            Ok(0) => self.at_end(),
+            // What came just as the server ended the idle connection was not received: the rest of
+            // it may never come.
+            Ok(_) if self.lifetime.is_idle() && !self.lifetime.busy() => self.at_end(),
+            Ok(n) => Ok(n),
+            Err(e) => Err(self.explain_receive(e)),
         }
     }
 
+    /// Looks for the next byte and leaves it there; 0 at the end of the stream.
+    fn peek(&self, flags: i32) -> io::Result<usize> {
+        let mut byte = [MaybeUninit::uninit()];
+        SockRef::from(self).recv_with_flags(&mut byte, MSG_PEEK | flags)
+    }
+
     /// The stream has ended: the client's doing, or the server's.
-    fn at_end(&self) -> io::Result<()> {
+    fn at_end(&self) -> io::Result<usize> {
         match self.lifetime.ended_for() {
             None => self.ended.store(true, Ordering::Relaxed),
             Some(why) => why.error(&self.client_address).map_or(Ok(()), Err)?,
         }
-        Ok(())
+        Ok(0)
     }
 
     pub(super) fn send(&self, data: &[u8]) -> io::Result<usize> {
@@ -114,9 +123,7 @@ impl Link {
 
     /// Whether the client has sent something that was not read, or ended the stream.
     pub(super) fn something_arrived(&self) -> bool {
-        let mut byte = [MaybeUninit::uninit()];
-        let peeked = SockRef::from(self).recv_with_flags(&mut byte, MSG_PEEK | MSG_DONTWAIT);
-        peeked.is_ok()
+        self.peek(MSG_DONTWAIT).is_ok()
     }
 
     /// The handler starts. Returns when the connection is to be looked at first, if ever.
@@ -126,13 +133,35 @@ impl Link {
 
     /// Whether the server has ended the connection, for whatever reason.
     pub(super) fn was_ended(&self) -> bool {
-        self.lifetime.ended_for().is_some()
+        self.lifetime.is_over()
+    }
+
+    /// The server has the connection no more, and does not end it.
+    pub(super) fn release(&self) {
+        self.lifetime.release();
     }
 
     /// Marks the connection as waiting for a request, until the guard is dropped.
     pub(super) fn idle(&self) -> Idle<'_> {
         self.lifetime.idle();
         Idle(&self.lifetime)
+    }
+
+    /// Ends the socket; false if it stays open, for a request has arrived.
+    fn stop(&self, why: EndedFor) -> bool {
+        if why.is_gentle() {
+            return !self.something_arrived() && self.transport.shutdown(Shutdown::Read).is_ok();
+        }
+        let _ = self.transport.shutdown(Shutdown::Both);
+        true
+    }
+
+    fn explain_receive(&self, error: io::Error) -> io::Error {
+        self.explain(
+            error,
+            "nothing received from",
+            self.transport.read_timeout(),
+        )
     }
 
     fn explain_send(&self, error: io::Error) -> io::Error {
@@ -189,47 +218,22 @@ impl Write for Sender<'_> {
 
 impl Live for Link {
     fn drain(&self) {
-        self.lifetime.if_idle(EndedFor::Shutdown, || {
-            // A request that has arrived is served; the handler is about to wake up for it.
-            !self.something_arrived() && self.transport.shutdown(Shutdown::Read).is_ok()
-        });
+        self.lifetime.end(EndedFor::Shutdown, |why| self.stop(why));
     }
 
     fn cut(&self) {
-        self.lifetime.end(EndedFor::Force);
-        let _ = self.transport.shutdown(Shutdown::Both);
+        self.lifetime.end(EndedFor::Force, |why| self.stop(why));
     }
 }
 
 impl Timed for Link {
     fn look(&self, now: Instant) -> Option<Instant> {
-        match self.lifetime.look(now) {
-            Look::Again(at) => Some(at),
-            Look::Never => None,
-            Look::End(why) => {
-                self.lifetime.end(why);
-                // An idle client may still be told goodbye.
-                let how = if why == EndedFor::Idle {
-                    Shutdown::Read
-                } else {
-                    Shutdown::Both
-                };
-                let _ = self.transport.shutdown(how);
-                None
-            }
-        }
+        self.lifetime.look(now, |why| self.stop(why))
     }
 }
 
 /// Held while a handler waits for a request.
 pub(super) struct Idle<'a>(&'a Lifetime);
-
-impl Idle<'_> {
-    /// The wait is over; false if the server has ended the connection meanwhile.
-    pub(super) fn leave(self) -> bool {
-        self.0.busy()
-    }
-}
 
 impl Drop for Idle<'_> {
     fn drop(&mut self) {

@@ -4,7 +4,6 @@ use std::sync::{Arc, Weak};
 
 use super::link::Link;
 use crate::ServerHandle;
-use crate::registry::Live;
 use crate::timer::Alarm;
 
 /// A connection that has an owner: hung up when the last of them is gone. A request's `rfile` and
@@ -35,7 +34,7 @@ impl Drop for Owned {
 /// A connection's entry in its server's list, for as long as it is the server's to end.
 #[derive(Debug)]
 pub(super) struct Listed {
-    id: u64,
+    link: Arc<Link>,
     server: ServerHandle,
     alarm: Option<Alarm>,
 }
@@ -43,22 +42,18 @@ pub(super) struct Listed {
 impl Listed {
     pub(super) fn new(link: &Arc<Link>, server: &ServerHandle) -> Self {
         let weak: Weak<Link> = Arc::downgrade(link);
-        server.registry().enter_connection(link.id, weak);
-        // Accepted while the server was shutting down: the others were drained before it was here.
-        if server.is_shutting_down() {
-            link.drain();
-        }
+        server.enter_connection(link.id, weak);
         Listed {
-            id: link.id,
+            link: Arc::clone(link),
             server: server.clone(),
             alarm: None,
         }
     }
 
     /// The handler starts, and with it the time it has.
-    pub(super) fn start(&mut self, link: &Arc<Link>) -> io::Result<()> {
-        if let Some(at) = link.start() {
-            let link: Weak<Link> = Arc::downgrade(link);
+    pub(super) fn start(&mut self) -> io::Result<()> {
+        if let Some(at) = self.link.start() {
+            let link: Weak<Link> = Arc::downgrade(&self.link);
             self.alarm = Some(Alarm::set(at, link)?);
         }
         Ok(())
@@ -67,6 +62,7 @@ impl Listed {
 
 impl Drop for Listed {
     fn drop(&mut self) {
-        self.server.registry().remove_connection(self.id);
+        self.link.release();
+        self.server.registry().remove_connection(self.link.id);
     }
 }

@@ -156,13 +156,12 @@ impl StreamRequest {
         if !self.rfile.buffer().is_empty() {
             return Ok(!self.link.was_ended());
         }
-        let idle = self.link.idle();
+        let _idle = self.link.idle();
         // Asked after the mark is made: a shutdown sees the mark, or is seen here.
         if self.is_to_end() && !self.link.something_arrived() {
             return Ok(false);
         }
-        let more = !self.rfile.fill_buf()?.is_empty();
-        Ok(idle.leave() && more)
+        Ok(!self.rfile.fill_buf()?.is_empty())
     }
 
     /// The client's next line without its end (`\n` or `\r\n`), for protocols in which each line is
@@ -294,7 +293,7 @@ impl Lifecycle for StreamRequest {
             self.set_nodelay(true)?;
         }
         match &mut self.listed {
-            Some(listed) => listed.start(&self.link),
+            Some(listed) => listed.start(),
             None => Ok(()),
         }
     }

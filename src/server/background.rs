@@ -68,7 +68,9 @@ impl BackgroundServer {
     ///
     /// # Errors
     ///
-    /// What ended [`serve_forever`](Server::serve_forever) if it was not the shutdown.
+    /// What ended [`serve_forever`](Server::serve_forever) if it was not the shutdown; `TimedOut` if
+    /// the serving thread itself is in a handler that does not end, though it was
+    /// [forced](super::Builder::shutdown_timeout) to.
     pub fn stop(self) -> io::Result<()> {
         self.handle.shutdown();
         self.join()
@@ -78,7 +80,8 @@ impl BackgroundServer {
     ///
     /// # Errors
     ///
-    /// What [`serve_forever`](Server::serve_forever) returned.
+    /// What [`serve_forever`](Server::serve_forever) returned; `TimedOut` as for
+    /// [`stop`](Self::stop).
     pub fn join(mut self) -> io::Result<()> {
         self.join_thread()
     }
@@ -87,10 +90,16 @@ impl BackgroundServer {
         let Some(thread) = self.thread.take() else {
             return Ok(());
         };
-        // The thread waits for a handler that drops the guard of its own server; not the other way
-        // round too.
-        if self.handle.registry().runs_here() || thread.thread().id() == thread::current().id() {
+        // A guard that a handler of its own server drops cannot be waited for.
+        let serves_here = thread.thread().id() == thread::current().id();
+        if serves_here || self.handle.registry().runs_here() {
             return Ok(());
+        }
+        if !self.handle.wait_until_stopped() {
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the serving thread is in a handler or hook that does not end, and is left behind",
+            ));
         }
         thread
             .join()

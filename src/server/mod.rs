@@ -181,7 +181,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
         drop(self.listener.take());
         if self.block_on_close {
             self.say_what_is_waited_for();
-            match self.handle.wait_for_requests() {
+            match self.handle.wait_for_requests().0 {
                 0 => self.dispatch.join(),
                 left => log::error!(
                     target: "socketserver::server",
@@ -198,7 +198,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
 
 impl<L: Listener, D: Dispatch> Server<L, D> {
     fn say_what_is_waited_for(&self) {
-        let running = self.handle.registry().active_elsewhere();
+        let running = self.handle.registry().active();
         if running > 0 {
             log::info!(
                 target: "socketserver::server",

@@ -100,19 +100,21 @@ impl<R: Request> Task for Work<R> {
             service,
             active,
         } = &mut *self;
-        let _here = active.0.registry().run_here();
+        let here = active.0.registry().run_here();
         (service.finish_request)(request, &|request, error| {
             service.handle_error(request, error)
         });
         close(self);
+        drop(here);
     }
 
     fn refuse(self: Box<Self>, error: io::Error) {
         let Work {
             request,
             service,
-            active: _active,
+            active,
         } = *self;
+        let _here = active.0.registry().run_here();
         service.refuse(request, Some(RequestError::new(Stage::Dispatch, error)));
     }
 }

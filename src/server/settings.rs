@@ -69,6 +69,9 @@ impl<L: Listener, D> Builder<L, D> {
 
     /// How long a shutdown lets running requests go on before their connections are ended. Default
     /// 30 s; `None` waits for as long as they take.
+    ///
+    /// What does not end then either, within half a second, is left behind: see
+    /// [`ServerHandle::shutdown_within`](crate::ServerHandle::shutdown_within).
     pub fn shutdown_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.shutdown_timeout = timeout.into();
         self
@@ -92,33 +95,34 @@ impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
     }
 
     /// How long each read may block before it fails with `TimedOut`; for one request,
-    /// [`StreamRequest::set_read_timeout`]. Default: for ever. With
+    /// [`StreamRequest::set_read_timeout`]. Default, and `None`: for ever. With
     /// [`write_timeout`](Self::write_timeout) it is Python's `StreamRequestHandler.timeout`.
-    pub fn read_timeout(mut self, timeout: Duration) -> Self {
-        self.streams.read_timeout = Some(timeout);
+    pub fn read_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.streams.read_timeout = timeout.into();
         self
     }
 
-    /// How long each write may block before it fails with `TimedOut`. Default: for ever.
-    pub fn write_timeout(mut self, timeout: Duration) -> Self {
-        self.streams.write_timeout = Some(timeout);
+    /// How long each write may block before it fails with `TimedOut`. Default, and `None`: for ever.
+    pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.streams.write_timeout = timeout.into();
         self
     }
 
     /// How long a connection may be idle: wait for a request in
-    /// [`wait_idle`](StreamRequest::wait_idle), or for its first byte. Its handler then sees the
-    /// end of the stream. Default: for ever.
-    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.streams.idle_timeout = Some(timeout);
+    /// [`wait_idle`](StreamRequest::wait_idle), or for its first byte. Its handler then sees the end
+    /// of the stream. Default, and `None`: for ever.
+    pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.streams.idle_timeout = timeout.into();
         self
     }
 
-    /// How long a connection may take in all, from the start of its handler. Its connection is
-    /// ended then, whatever it does, and its reads and writes fail with `TimedOut`: a client that
-    /// sends a byte now and then cannot put it off, as it can a read timeout. A handler that does
-    /// neither goes on. Default: for ever.
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.streams.deadline = Some(deadline);
+    /// How long a connection may take in all, from the start of its handler. Its connection is ended
+    /// then, whatever it does, and its reads and writes fail with `TimedOut`: a client that sends a
+    /// byte now and then cannot put it off, as it can a read timeout. A handler that does neither
+    /// goes on. A [detached](StreamRequest::detach) connection has no deadline any more. Default, and
+    /// `None`: for ever.
+    pub fn deadline(mut self, deadline: impl Into<Option<Duration>>) -> Self {
+        self.streams.deadline = deadline.into();
         self
     }
 
