@@ -150,7 +150,8 @@ fn while_descriptors_are_short_the_server_pauses_and_then_goes_on() -> io::Resul
     *faults.lasting.lock() = Some(Errno::EMFILE);
     let begin = Instant::now();
     let server = flaky_server(&faults)?.serve_in_background()?;
-    let client = connect(server.server_address());
+    let address = server.server_address().clone();
+    let client = connect(&address);
     eventually("it tries six times", || faults.calls() >= 6);
     // Five pauses: 5, 10, 20, 40 and 80 ms. On a machine that is busy they take longer.
     let took = begin.elapsed();
@@ -159,10 +160,10 @@ fn while_descriptors_are_short_the_server_pauses_and_then_goes_on() -> io::Resul
     assert_eq!(read_all(client), "hello");
     server.stop()?;
     // The only test here with this error.
-    let warnings = logs::with("cannot accept: Too many open files");
+    let warnings = logs::with(": Too many open files");
     assert_eq!(warnings[0].0, log::Level::Warn);
     assert!(warnings.len() < faults.calls(), "{warnings:?}");
-    assert_eq!(logs::with("accepting again").len(), 1);
+    assert_eq!(logs::with(&format!("accepting again on {address}")).len(), 1);
     Ok(())
 }
 

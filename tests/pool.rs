@@ -142,7 +142,7 @@ fn a_bound_of_one_serves_everybody_in_turn() -> io::Result<()> {
 #[test]
 fn the_log_says_once_that_the_bound_was_reached() -> io::Result<()> {
     logs::catch();
-    let said = || logs::with("all 7 threads are busy");
+    let said = || logs::with("all threads are busy, 7 of them");
     let gate = Gate::new();
     // A number that no other test here uses.
     let builder = ThreadingTcpServer::builder().max_threads(7);
