@@ -143,7 +143,7 @@ fn a_handle_stays_good_when_its_connection_is_detached() -> io::Result<()> {
 
 #[test]
 fn a_broadcast_never_lands_in_the_middle_of_a_big_reply() -> io::Result<()> {
-    const REPLY: usize = 8_000_000;
+    const REPLY: usize = 1_000_000;
     const NEWS: usize = 200;
     let (register, connections) = unbounded();
     let (told, told_all) = bounded::<()>(1);
