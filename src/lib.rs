@@ -70,6 +70,7 @@ compile_error!("socketserver runs on Unix systems only, so far");
 mod address;
 pub mod dispatch;
 mod error;
+pub mod framing;
 mod handle;
 mod handler;
 pub mod listener;
