@@ -121,12 +121,13 @@ impl Prefix {
         }
     }
 
-    /// The opposite: the bytes behind the first `width` are zero.
+    /// The opposite, of `width` bytes.
     #[inline]
-    pub(super) const fn decode(self, bytes: [u8; Self::MAX_WIDTH]) -> Result<u64, FramingError> {
+    pub(super) fn decode(self, bytes: &[u8]) -> Result<u64, FramingError> {
+        let append = |len, byte: &u8| (len << 8) | u64::from(*byte);
         let len = match self.order {
-            Order::Big => u64::from_be_bytes(bytes) >> self.unused_bits(),
-            Order::Little => u64::from_le_bytes(bytes),
+            Order::Big => bytes.iter().fold(0, append),
+            Order::Little => bytes.iter().rev().fold(0, append),
         };
         if self.signed && len > self.max() {
             let sign_at_the_top = (len << self.unused_bits()) as i64;
