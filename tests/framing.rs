@@ -23,6 +23,12 @@ fn any_messages() -> impl Strategy<Value = Vec<Vec<u8>>> {
     vec(vec(any::<u8>(), 0..=127), 0..12)
 }
 
+/// A wide prefix and messages that are too long to be joined to it.
+fn any_long_messages() -> impl Strategy<Value = (Prefix, Vec<Vec<u8>>)> {
+    let wide = any_prefix().prop_filter("one byte is too short", |prefix| prefix.width() > 1);
+    (wide, vec(vec(any::<u8>(), 480..1500), 1..5))
+}
+
 proptest! {
     #[test]
     fn any_split_of_the_stream_gives_the_same_messages(
@@ -51,6 +57,22 @@ proptest! {
         }
         let expected = encode(framing, &messages);
         prop_assert_eq!(writer.inner, expected);
+    }
+
+    #[test]
+    fn long_messages_survive_short_writes_and_reads(
+        (prefix, messages) in any_long_messages(),
+        cuts in vec(0..600_usize, 0..20),
+    ) {
+        let framing = Framing::new(prefix);
+        let mut stream = Choppy::new(Vec::new(), cuts.clone());
+        for message in &messages {
+            framing.write(&mut stream, message).expect("it is short");
+        }
+        let mut reader = Choppy::new(&stream.inner[..], cuts);
+        let (read, error) = decode(framing, &mut reader);
+        prop_assert!(error.is_none());
+        prop_assert_eq!(read, messages);
     }
 
     #[test]
@@ -146,11 +168,14 @@ impl Write for Addresses {
 
 #[test]
 fn a_message_is_written_in_one_call_and_not_copied() {
-    let mut calls = Choppy::new(io::sink(), vec![usize::MAX]);
-    Framing::new(Prefix::U32)
-        .write(&mut calls, b"hello")
-        .expect("a sink takes all");
-    assert_eq!(calls.calls, 1);
+    for len in [0, 5, 504, 505, 100_000] {
+        let mut writer = Choppy::new(io::sink(), vec![usize::MAX]);
+        let framing = Framing::new(Prefix::U32);
+        framing
+            .write(&mut writer, &vec![0; len])
+            .expect("a sink takes all");
+        assert_eq!(writer.calls, 1, "{len}");
+    }
 
     let payload = vec![1; 100_000];
     let mut writer = Addresses::default();

@@ -1,6 +1,5 @@
 use std::ffi::{c_int, c_long, c_longlong, c_short};
 use std::fmt;
-use std::mem::size_of;
 use std::str::FromStr;
 
 use super::FramingError;
