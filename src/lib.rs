@@ -71,6 +71,7 @@ mod address;
 pub mod auth;
 pub mod dispatch;
 mod error;
+pub mod framing;
 mod handle;
 mod handler;
 pub mod listener;

@@ -85,11 +85,21 @@ impl Link {
         self.transport.write(data).map_err(|e| self.explain_send(e))
     }
 
+    /// Sends all of it, so that nobody else's message lands in the middle of one that went out in two
+    /// turns.
     pub(super) fn send_vectored(&self, data: &[IoSlice<'_>]) -> io::Result<usize> {
         let _turn = self.writing.lock();
-        self.transport
-            .write_vectored(data)
-            .map_err(|e| self.explain_send(e))
+        let send = || {
+            let mut sent = self.transport.write_vectored(data)?;
+            let total = data.iter().map(|slice| slice.len()).sum();
+            for slice in data {
+                let (done, rest) = slice.split_at(sent.min(slice.len()));
+                sent -= done.len();
+                Sender(self).write_all(rest)?;
+            }
+            Ok(total)
+        };
+        send().map_err(|e| self.explain_send(e))
     }
 
     pub(super) fn send_all(&self, data: &[u8]) -> io::Result<()> {

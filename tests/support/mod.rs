@@ -1,7 +1,9 @@
 //! What the tests share. Each test binary uses its own part of it.
 #![allow(dead_code)]
 
+pub mod choppy;
 pub mod example;
+pub mod frames;
 pub mod logs;
 pub mod process;
 pub mod python;

@@ -1,0 +1,12 @@
+"""Prints lengths as struct packs them: a line `FORMAT LENGTH HEX` for each."""
+
+import itertools
+import struct
+
+orders, kinds = ["", "@", "=", "<", ">", "!"], "bBhHiIlLqQnN"
+for order, kind, length in itertools.product(orders, kinds, [0, 1, 127, 255, 32767, 65535]):
+    try:
+        packed = struct.pack(order + kind, length)
+    except struct.error:
+        continue  # n and N are native only; or the length is too long
+    print(order + kind, length, packed.hex())
