@@ -54,6 +54,11 @@
 //! - [`request`]: what a handler is given, [`StreamRequest`] or [`DatagramRequest`], and how it is
 //!   closed.
 //!
+//! Beside the house, and without knowing it, stand codecs that clients use too:
+//!
+//! - [`framing`]: messages behind their length.
+//! - `auth`: HMAC challenge and response, and Python's `multiprocessing.connection`. Feature `auth`.
+//!
 //! # Errors
 //!
 //! What goes wrong in one request, a panic included, goes to [`Hooks::handle_error`] and ends that

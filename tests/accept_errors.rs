@@ -163,7 +163,10 @@ fn while_descriptors_are_short_the_server_pauses_and_then_goes_on() -> io::Resul
     let warnings = logs::with(": Too many open files");
     assert_eq!(warnings[0].0, log::Level::Warn);
     assert!(warnings.len() < faults.calls(), "{warnings:?}");
-    assert_eq!(logs::with(&format!("accepting again on {address}")).len(), 1);
+    assert_eq!(
+        logs::with(&format!("accepting again on {address}")).len(),
+        1
+    );
     Ok(())
 }
 

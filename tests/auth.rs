@@ -1,7 +1,7 @@
 //! The plain form of `auth`: its bytes, who gets in, and what is never shown.
 #![cfg(feature = "auth")]
 
-#[path = "support/choppy.rs"]
+#[path = "support/choppy_duplex.rs"]
 mod choppy;
 #[path = "support/digests.rs"]
 #[allow(dead_code)]

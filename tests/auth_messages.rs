@@ -1,7 +1,7 @@
 //! Messages after the handshake: Python's framing, both headers, any fragmentation, and the bound.
 #![cfg(feature = "auth")]
 
-#[path = "support/choppy.rs"]
+#[path = "support/choppy_duplex.rs"]
 mod choppy;
 
 use std::io::{self, IoSlice, Read, Write};

@@ -2,7 +2,7 @@
 //! new one, in both roles, and with peers that do not keep to it.
 #![cfg(feature = "auth-md5")]
 
-#[path = "support/choppy.rs"]
+#[path = "support/choppy_duplex.rs"]
 mod choppy;
 #[path = "support/digests.rs"]
 #[allow(dead_code)]

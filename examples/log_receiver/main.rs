@@ -20,13 +20,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use simplelog::{Config, LevelFilter, WriteLogger};
+use socketserver::framing::{Framing, Prefix};
 use socketserver::prelude::*;
-use socketserver::request::Reader;
 
 use self::record::Record;
 
-/// The longest record that is taken, in bytes.
-const MAX_RECORD: u32 = 1 << 20;
+/// A length of 4 bytes, and records of up to 1 MiB.
+const RECORDS: Framing = Framing::new(Prefix::U32).max_len(1 << 20);
 
 /// Prints the log records of Python programs
 #[derive(Parser)]
@@ -37,8 +37,8 @@ struct Options {
 }
 
 fn receive(request: &mut StreamRequest) -> HandlerResult {
-    while request.wait_idle()? {
-        let data = read_message(&mut request.rfile)?;
+    let mut data = Vec::new();
+    while request.wait_idle()? && RECORDS.read_into(&mut request.rfile, &mut data)? {
         match pickle::load(&data) {
             Ok(attributes) => print(&Record(attributes))?,
             Err(error) => log::warn!("a record from {}: {error}", request.client_address),
@@ -50,25 +50,6 @@ fn receive(request: &mut StreamRequest) -> HandlerResult {
 fn print(record: &Record) -> io::Result<()> {
     let printed = writeln!(io::stdout(), "{record}");
     printed.map_err(|e| io::Error::other(format!("cannot print: {e}")))
-}
-
-/// Memory is given to what has arrived, not to what was announced.
-fn read_message(rfile: &mut Reader) -> io::Result<Vec<u8>> {
-    let mut length = [0; 4];
-    rfile.read_exact(&mut length)?;
-    let length = u32::from_be_bytes(length);
-    if length > MAX_RECORD {
-        let message = format!("a record of {length} bytes; at most {MAX_RECORD} are taken");
-        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
-    }
-    let mut data = Vec::new();
-    let read = rfile.take(length.into()).read_to_end(&mut data)?;
-    let missing = length as usize - read;
-    if missing > 0 {
-        let message = format!("the stream ended {missing} bytes short of a record of {length}");
-        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
-    }
-    Ok(data)
 }
 
 fn serve(options: Options) -> io::Result<()> {
