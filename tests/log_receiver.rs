@@ -172,8 +172,11 @@ fn a_record_that_is_too_long_or_cut_off_ends_its_connection_and_no_other() {
     receiver.signal(Signal::SIGTERM);
     let (status, _, log) = receiver.finish();
     assert!(status.success());
-    assert!(log.contains("4294967295 bytes; at most 1048576"), "{log}");
-    assert!(log.contains("6 bytes short of a record of 9"), "{log}");
+    assert!(
+        log.contains("4294967295 bytes was announced: 1048576 are the most"),
+        "{log}"
+    );
+    assert!(log.contains("6 of 9 bytes are missing"), "{log}");
 }
 
 /// Records arrive as the network cuts them, and whole.

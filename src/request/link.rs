@@ -4,6 +4,7 @@ use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -27,6 +28,8 @@ pub(super) struct Link {
     writing: Mutex<()>,
     /// The client has closed its side, and everything it sent has been read.
     ended: AtomicBool,
+    /// A request came while the server ended the connection.
+    late: AtomicBool,
     lifetime: Lifetime,
 }
 
@@ -43,6 +46,7 @@ impl Link {
             id,
             writing: Mutex::new(()),
             ended: AtomicBool::new(false),
+            late: AtomicBool::new(false),
             lifetime: Lifetime::new(limits),
         })
     }
@@ -52,17 +56,44 @@ impl Link {
             return Ok(0);
         }
         // What a client goes on sending does not put off the end.
-        if self.lifetime.is_over() {
+        if self.was_ended() {
             return self.at_end();
         }
+        // A Unix socket whose reading side is shut down takes no rest of a late request. So its first
+        // byte is waited for and left there, for whoever ends idle connections to see.
+        if self.transport.is_unix() && self.lifetime.is_idle() {
+            if self.peek(0).map_err(|e| self.explain_receive(e))? == 0 {
+                return self.at_end();
+            }
+            self.lifetime.busy();
+        }
         match self.transport.read(buffer) {
+            Ok(0) if self.late.load(Ordering::Relaxed) => self.receive_rest(buffer),
             Ok(0) => self.at_end(),
-            // What came just as the server ended the idle connection was not received: the rest of
-            // it may never come.
-            Ok(_) if self.lifetime.is_idle() && !self.lifetime.busy() => self.at_end(),
-            Ok(n) => Ok(n),
+            Ok(n) => {
+                if self.lifetime.is_idle() && !self.lifetime.busy() {
+                    self.late.store(true, Ordering::Relaxed);
+                }
+                Ok(n)
+            }
             Err(e) => Err(self.explain_receive(e)),
         }
+    }
+
+    /// A late request, whose first bytes were on their way here while the server ended the connection
+    /// as idle, is served like any other. TCP delivers what goes on arriving after the reading side was
+    /// shut down, but no longer waits for it, so this does.
+    fn receive_rest(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        const LONG_ENOUGH: Duration = Duration::from_secs(1);
+        let begin = Instant::now();
+        while begin.elapsed() < LONG_ENOUGH && !self.was_ended() {
+            thread::sleep(Duration::from_millis(1));
+            match self.transport.read(buffer)? {
+                0 => {}
+                n => return Ok(n),
+            }
+        }
+        self.at_end()
     }
 
     /// Looks for the next byte and leaves it there; 0 at the end of the stream.
@@ -117,6 +148,15 @@ impl Link {
     /// reset, and a reset can destroy the reply on its way (RFC 1122, 4.2.2.13).
     pub(super) fn hang_up(&self) {
         const MOST: usize = 65_536;
+        if self
+            .lifetime
+            .ended_for()
+            .is_some_and(|why| !why.is_gentle())
+        {
+            // A reset: a client that floods would hold on to kernel memory for minutes otherwise.
+            let _ = SockRef::from(self).set_linger(Some(Duration::ZERO));
+            return;
+        }
         // Fails with ENOTCONN when the client has reset the connection.
         if self.transport.shutdown(Shutdown::Write).is_err() || self.ended.load(Ordering::Relaxed) {
             return;
@@ -141,9 +181,14 @@ impl Link {
         self.lifetime.start()
     }
 
-    /// Whether the server has ended the connection, for whatever reason.
+    /// Whether the server has ended the connection, and no late request keeps it going.
     pub(super) fn was_ended(&self) -> bool {
-        self.lifetime.is_over()
+        self.lifetime.is_over() && !self.is_late()
+    }
+
+    fn is_late(&self) -> bool {
+        let ended_gently = || self.lifetime.ended_for().is_none_or(EndedFor::is_gentle);
+        self.late.load(Ordering::Relaxed) && ended_gently()
     }
 
     /// The server has the connection no more, and does not end it.
@@ -153,6 +198,7 @@ impl Link {
 
     /// Marks the connection as waiting for a request, until the guard is dropped.
     pub(super) fn idle(&self) -> Idle<'_> {
+        self.late.store(false, Ordering::Relaxed);
         self.lifetime.idle();
         Idle(&self.lifetime)
     }

@@ -28,6 +28,10 @@ macro_rules! on_socket {
 }
 
 impl Transport {
+    pub(super) fn is_unix(&self) -> bool {
+        matches!(self.0, Kind::Unix(_))
+    }
+
     pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         on_socket!(self, socket => uninterrupted(|| (&*socket).read(buffer)))
     }
