@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use socket2::SockRef;
 
-use super::Transport;
 use super::lifetime::{EndedFor, Lifetime, Limits};
+use super::transport::{Transport, uninterrupted};
 use crate::Address;
 use crate::registry::Live;
 use crate::sys::{MSG_DONTWAIT, MSG_PEEK};
@@ -99,7 +99,7 @@ impl Link {
     /// Looks for the next byte and leaves it there; 0 at the end of the stream.
     fn peek(&self, flags: i32) -> io::Result<usize> {
         let mut byte = [MaybeUninit::uninit()];
-        SockRef::from(self).recv_with_flags(&mut byte, MSG_PEEK | flags)
+        uninterrupted(|| SockRef::from(self).recv_with_flags(&mut byte, MSG_PEEK | flags))
     }
 
     /// The stream has ended: the client's doing, or the server's.

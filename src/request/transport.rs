@@ -100,7 +100,7 @@ impl From<UnixStream> for Transport {
 
 /// Goes on after a signal: with a timeout set, a blocked call is broken off by one even where
 /// signal handlers restart system calls. Python does so since PEP 475.
-fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+pub(super) fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
         match call() {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
