@@ -16,7 +16,7 @@ use stuck::{Seen, Watch, begin, obey};
 use support::{ANY, LONG, connect, connect_unix, exchange, read_all, socket_path};
 
 /// Short, for what is going to end.
-const SHORT: Duration = Duration::from_millis(200);
+const SHORT: Duration = Duration::from_millis(400);
 
 /// Serves `obey` with what is set, and tells what goes wrong.
 fn watched<D: Dispatch>(builder: Builder<listener::Tcp, D>) -> (BackgroundServer, Receiver<Seen>) {
@@ -172,7 +172,7 @@ fn a_client_that_drips_or_floods_does_not_put_off_a_deadline() {
             thread::sleep(Duration::from_millis(pause));
         }
         assert!(started.elapsed() >= 2 * SHORT);
-        expect_timeout(&seen, "was not done within 400ms");
+        expect_timeout(&seen, "was not done within 800ms");
         // One after the other: the thread is free again.
         begin(server.server_address(), "nothing");
     }
@@ -182,7 +182,7 @@ fn a_client_that_drips_or_floods_does_not_put_off_a_deadline() {
 fn a_deadline_ends_a_write_that_blocks() {
     let (server, seen) = watched(TcpServer::builder().deadline(SHORT));
     let _stuck = begin(server.server_address(), "write");
-    expect_timeout(&seen, "was not done within 200ms");
+    expect_timeout(&seen, "was not done within 400ms");
     begin(server.server_address(), "nothing");
 }
 
@@ -199,7 +199,7 @@ fn a_deadline_holds_on_unix_sockets_too() {
     for order in ["read\n", "write\n"] {
         let client = connect_unix(server.server_address());
         assert_eq!(exchange(&client, order), "begun\n");
-        expect_timeout(&seen, "was not done within 200ms");
+        expect_timeout(&seen, "was not done within 400ms");
     }
 }
 
@@ -219,7 +219,7 @@ fn a_deadline_holds_for_what_follows_an_idle_end() {
     let server = server.expect("loopback").serve_in_background();
     let server = server.expect("a thread starts");
     let _stuck = connect(server.server_address());
-    expect_timeout(&seen, "was not done within 600ms");
+    expect_timeout(&seen, "was not done within 1.2s");
 }
 
 #[test]
