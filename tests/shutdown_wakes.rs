@@ -7,15 +7,12 @@ mod support;
 mod waiting;
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use socketserver::dispatch::Inline;
-use socketserver::listener::{Listener, Tcp};
 use socketserver::prelude::*;
-use socketserver::{Address, HandlerError, RequestError, Server, ServerHandle};
+use socketserver::{HandlerError, RequestError, ServerHandle};
 
 use journal::Journal;
 use support::{ANY, LONG, connect, exchange, read_all};
@@ -207,43 +204,4 @@ fn a_guard_that_its_own_handler_drops_does_not_wait_for_itself() {
     assert_eq!(read_all(client), "dropped");
     let waiting = thread::spawn(move || handle.wait());
     join_soon(waiting);
-}
-
-/// A listener whose next client comes just when the server is being shut down.
-struct AtTheLastMoment(Tcp);
-
-impl Listener for AtTheLastMoment {
-    type Request = StreamRequest;
-
-    fn server_activate(&mut self) -> io::Result<()> {
-        self.0.server_activate()
-    }
-
-    fn accept(&self, server: &ServerHandle) -> io::Result<StreamRequest> {
-        server.shutdown();
-        self.0.accept(server)
-    }
-
-    fn local_address(&self) -> io::Result<Address> {
-        self.0.local_address()
-    }
-}
-
-impl AsFd for AtTheLastMoment {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-#[test]
-fn shutdown_ends_a_connection_that_is_being_accepted_meanwhile() {
-    let socket = std::net::TcpListener::bind(ANY).expect("a port is free");
-    let builder = Server::<AtTheLastMoment, Inline>::builder();
-    let server = builder
-        .adopt(AtTheLastMoment(socket.into()), || echo)
-        .expect("it is a stream socket");
-    let silent = connect(server.server_address());
-    let serving = thread::spawn(move || server.serve_forever());
-    join_soon(serving).expect("a shutdown is no error");
-    assert_eq!(read_all(silent), "");
 }
