@@ -14,7 +14,7 @@ use clap::{Parser, ValueEnum};
 use simplelog::{Config, LevelFilter, WriteLogger};
 use socketserver::listener::Bind;
 use socketserver::prelude::*;
-use socketserver::{Builder, Dispatch};
+use socketserver::{Builder, Dispatch, Overload, Rejection};
 
 /// Sends back whatever it receives
 #[derive(Parser)]
@@ -28,6 +28,18 @@ struct Options {
     /// The most clients at once, for the threading kinds [default: 4096]
     #[arg(long, value_name = "N")]
     max_threads: Option<NonZeroUsize>,
+    /// The most clients at once, of any kind [default: no bound but that of the threads]
+    #[arg(long, value_name = "N")]
+    max_connections: Option<NonZeroUsize>,
+    /// What becomes of more clients than that
+    #[arg(long, value_name = "POLICY", default_value = "wait")]
+    overload: Policy,
+    /// The most clients of one IP address at once; more are rejected [default: no bound]
+    #[arg(long, value_name = "N")]
+    per_source: Option<NonZeroUsize>,
+    /// Panic on reading TEXT, to show that nobody else notices
+    #[arg(long, value_name = "TEXT")]
+    panic_on: Option<String>,
     /// How long each read may wait for its client [default: for ever]
     #[arg(long, value_name = "SECONDS", value_parser = some_seconds)]
     read_timeout: Option<Duration>,
@@ -55,6 +67,14 @@ fn some_seconds(text: &str) -> Result<Duration, String> {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
+enum Policy {
+    /// They wait in the system's queue
+    Wait,
+    /// They read "server busy"
+    Reject,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
 enum Kind {
     Tcp,
     ThreadingTcp,
@@ -62,14 +82,30 @@ enum Kind {
     ThreadingUnixStream,
 }
 
-fn echo(request: &mut StreamRequest) -> HandlerResult {
+struct Busy;
+
+impl Hooks for Busy {
+    fn reject_request(&self, request: &mut StreamRequest, _: Rejection) -> HandlerResult {
+        Ok(request.wfile.write_all(b"server busy\n")?)
+    }
+}
+
+fn echo(request: &mut StreamRequest, panic_on: Option<&str>) -> HandlerResult {
     while request.wait_idle()? {
         let data = request.rfile.fill_buf()?;
+        if let Some(text) = panic_on.filter(|text| contains(data, text)) {
+            panic!("{} sent {text:?}", request.client_address);
+        }
         request.wfile.write_all(data)?;
         let echoed = data.len();
         request.rfile.consume(echoed);
     }
     Ok(())
+}
+
+fn contains(data: &[u8], text: &str) -> bool {
+    data.windows(text.len().max(1))
+        .any(|part| part == text.as_bytes())
 }
 
 fn serve<L, D>(builder: Builder<L, D>, options: Options) -> io::Result<()>
@@ -80,11 +116,21 @@ where
     let builder = builder
         .allow_reuse_address(true)
         .disable_nagle_algorithm(true)
+        .hooks(Busy)
+        .max_connections(options.max_connections.map(NonZeroUsize::get))
+        .max_per_source(options.per_source.map(NonZeroUsize::get))
+        .overload(match options.overload {
+            Policy::Wait => Overload::Wait,
+            Policy::Reject => Overload::Reject,
+        })
         .read_timeout(options.read_timeout)
         .idle_timeout(options.idle_timeout)
         .deadline(options.deadline)
         .shutdown_timeout(options.drain);
-    let server = builder.bind_fn(options.address, echo)?;
+    let panic_on = options.panic_on;
+    let server = builder.bind_fn(options.address, move |request| {
+        echo(request, panic_on.as_deref())
+    })?;
     server.shutdown_on_ctrlc()?;
     println!("listening on {}", server.server_address());
     server.serve_forever()

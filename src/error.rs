@@ -2,8 +2,6 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use crate::Address;
-
 /// Any error a handler or hook may return: `?` turns every error into it, as well as
 /// `"text".into()`.
 pub type HandlerError = Box<dyn Error + Send + Sync>;
@@ -24,6 +22,8 @@ pub enum Stage {
     Setup,
     /// [`RequestHandler::handle`](crate::RequestHandler::handle).
     Handle,
+    /// [`Hooks::reject_request`](crate::Hooks::reject_request), on a thread for such requests.
+    Reject,
     /// [`RequestHandler::finish`](crate::RequestHandler::finish) and sending what the handler left
     /// in `wfile`.
     Finish,
@@ -34,6 +34,7 @@ impl fmt::Display for Stage {
         f.write_str(match self {
             Stage::Verify => "verify_request",
             Stage::Dispatch => "dispatch",
+            Stage::Reject => "reject_request",
             Stage::Setup => "setup",
             Stage::Handle => "handle",
             Stage::Finish => "finish",
@@ -91,17 +92,6 @@ impl RequestError {
     /// Whether the handler or hook panicked.
     pub fn is_panic(&self) -> bool {
         self.error.is::<Panicked>()
-    }
-
-    /// Writes the error to the log, as the default `handle_error` does: a client that went away at
-    /// debug level, the rest at error level.
-    pub fn log(&self, client_address: &Address) {
-        let level = if self.is_disconnect() {
-            log::Level::Debug
-        } else {
-            log::Level::Error
-        };
-        log::log!(target: "socketserver::handler", level, "request from {client_address}: {self}");
     }
 }
 

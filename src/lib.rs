@@ -77,14 +77,18 @@ pub mod auth;
 pub mod dispatch;
 mod error;
 pub mod framing;
+mod gauge;
 mod handle;
 mod handler;
+mod limits;
 pub mod listener;
 mod options;
 mod registry;
 pub mod request;
 pub mod server;
+mod statistics;
 mod sys;
+mod throttle;
 mod timer;
 
 pub use crate::address::Address;
@@ -92,6 +96,7 @@ pub use crate::dispatch::Dispatch;
 pub use crate::error::{HandlerError, HandlerResult, Panicked, RequestError, Stage};
 pub use crate::handle::{DrainReport, ServerHandle};
 pub use crate::handler::RequestHandler;
+pub use crate::limits::{Overload, Rejection};
 pub use crate::listener::Listener;
 pub use crate::request::{DatagramRequest, StreamRequest};
 pub use crate::server::{
@@ -99,6 +104,7 @@ pub use crate::server::{
     ThreadingUnixDatagramServer, ThreadingUnixStreamServer, UdpServer, UnixDatagramServer,
     UnixStreamServer,
 };
+pub use crate::statistics::{Rejected, Statistics};
 
 /// What most programs need: `use socketserver::prelude::*;`. The traits of `std::io` that `rfile`
 /// and `wfile` are used through come along.

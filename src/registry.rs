@@ -1,22 +1,38 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::mem;
+use std::net::IpAddr;
 use std::sync::Weak;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
-/// The requests of one server between accept and close, and who waits for them to end.
+use crate::limits::Rejection;
+use crate::statistics::{Cause, Outcome, Statistics};
+
+/// The requests of one server between accept and close, what became of those before, and who waits
+/// for them to end.
 #[derive(Default)]
 pub(crate) struct Registry {
     requests: Mutex<Requests>,
     fewer: Condvar,
+    /// Of closed connections, and of datagrams.
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
 }
 
 #[derive(Default)]
 struct Requests {
-    active: usize,
+    /// Accepted and not closed.
+    present: usize,
+    /// Handled and closed.
     ended: u64,
+    counts: Statistics,
+    sources: HashMap<IpAddr, usize>,
     connections: HashMap<u64, Weak<dyn Live>>,
+    /// The serving thread waits for a request to leave.
+    waited_for: bool,
 }
 
 /// A connection that a server may have to end.
@@ -26,6 +42,25 @@ pub(crate) trait Live: Send + Sync {
 
     /// Ends it now.
     fn cut(&self);
+
+    /// Bytes received and sent so far.
+    fn traffic(&self) -> (u64, u64);
+}
+
+/// Where a request is between accept and close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Queued,
+    /// It holds a permit.
+    Active,
+    /// On its way out without having been handled.
+    Rejected(Cause),
+}
+
+impl Place {
+    pub(crate) fn rejected(why: Rejection) -> Self {
+        Place::Rejected(Cause::Rejection(why))
+    }
 }
 
 thread_local! {
@@ -34,25 +69,117 @@ thread_local! {
     static RUNNING: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }
 
+/// A request's way through its server.
 impl Registry {
-    pub(crate) fn enter(&self) {
-        self.requests.lock().active += 1;
+    /// One more was accepted.
+    pub(crate) fn arrive(&self, at: Place) {
+        let mut requests = self.requests.lock();
+        requests.present += 1;
+        requests.counts.accepted += 1;
+        requests.counts.enter(at);
     }
 
-    pub(crate) fn leave(&self) {
+    /// Counts a request with its source; false if that has `most` already.
+    pub(crate) fn enter_source(&self, source: IpAddr, most: usize) -> bool {
         let mut requests = self.requests.lock();
-        requests.active -= 1;
-        requests.ended += 1;
+        let count = requests.sources.entry(source).or_default();
+        let admitted = *count < most;
+        *count += usize::from(admitted);
+        admitted
+    }
+
+    pub(crate) fn leave_source(&self, source: IpAddr) {
+        let mut requests = self.requests.lock();
+        if let Some(count) = requests.sources.get_mut(&source) {
+            *count -= 1;
+            if *count == 0 {
+                requests.sources.remove(&source);
+            }
+        }
+    }
+
+    /// Whether fewer than `most` requests are active. If not, the next that leaves says so.
+    pub(crate) fn has_permit(&self, most: usize) -> bool {
+        let mut requests = self.requests.lock();
+        let has = requests.counts.active < most;
+        requests.waited_for |= !has;
+        has
+    }
+
+    /// Whether somebody waits for the permit that it gives back.
+    pub(crate) fn go(&self, from: Place, to: Place) -> bool {
+        let mut requests = self.requests.lock();
+        requests.counts.leave(from);
+        requests.counts.enter(to);
+        requests.is_waited_for(from)
+    }
+
+    /// A request is closed. Whether somebody waits for the permit that it gives back.
+    pub(crate) fn leave(&self, from: Place, outcome: Option<Outcome>) -> bool {
+        let mut requests = self.requests.lock();
+        requests.counts.leave(from);
+        requests.present -= 1;
+        match (from, outcome) {
+            (_, Some(outcome)) => {
+                requests.ended += 1;
+                requests.counts.count(outcome);
+            }
+            (Place::Rejected(_), None) => {}
+            (_, None) => requests.counts.count_rejected(Cause::Dispatch),
+        }
+        let waited_for = requests.is_waited_for(from);
         drop(requests);
         self.fewer.notify_all();
+        waited_for
+    }
+}
+
+impl Requests {
+    fn is_waited_for(&mut self, left: Place) -> bool {
+        left == Place::Active && mem::take(&mut self.waited_for)
+    }
+}
+
+impl Statistics {
+    fn enter(&mut self, place: Place) {
+        match place {
+            Place::Queued => {
+                self.queued += 1;
+                self.most_queued = self.most_queued.max(self.queued);
+            }
+            Place::Active => {
+                self.active += 1;
+                self.most_active = self.most_active.max(self.active);
+            }
+            Place::Rejected(cause) => self.count_rejected(cause),
+        }
     }
 
+    fn leave(&mut self, place: Place) {
+        match place {
+            Place::Queued => self.queued -= 1,
+            Place::Active => self.active -= 1,
+            Place::Rejected(_) => {}
+        }
+    }
+}
+
+/// Connections, to be ended, and their bytes.
+impl Registry {
     pub(crate) fn enter_connection(&self, id: u64, connection: Weak<dyn Live>) {
         self.requests.lock().connections.insert(id, connection);
     }
 
-    pub(crate) fn remove_connection(&self, id: u64) {
-        self.requests.lock().connections.remove(&id);
+    /// Its bytes so far count for the server from now on.
+    pub(crate) fn remove_connection(&self, id: u64, (bytes_in, bytes_out): (u64, u64)) {
+        let mut requests = self.requests.lock();
+        requests.connections.remove(&id);
+        self.count_bytes(bytes_in, bytes_out);
+    }
+
+    pub(crate) fn count_bytes(&self, bytes_in: u64, bytes_out: u64) {
+        self.bytes_in.fetch_add(bytes_in, Ordering::Relaxed);
+        self.bytes_out.fetch_add(bytes_out, Ordering::Relaxed);
     }
 
     pub(crate) fn each_connection(&self, visit: impl FnMut(&dyn Live)) {
@@ -65,6 +192,23 @@ impl Registry {
         all.iter().map(|connection| &**connection).for_each(visit);
     }
 
+    /// All but the threads, which are not known here.
+    pub(crate) fn statistics(&self) -> Statistics {
+        let requests = self.requests.lock();
+        let mut statistics = requests.counts;
+        statistics.bytes_in = self.bytes_in.load(Ordering::Relaxed);
+        statistics.bytes_out = self.bytes_out.load(Ordering::Relaxed);
+        for connection in requests.connections.values().filter_map(Weak::upgrade) {
+            let (bytes_in, bytes_out) = connection.traffic();
+            statistics.bytes_in += bytes_in;
+            statistics.bytes_out += bytes_out;
+        }
+        statistics
+    }
+}
+
+/// Waiting for requests to end.
+impl Registry {
     /// Marks this thread as running a request, until the guard is dropped.
     pub(crate) fn run_here(&self) -> RunningHere {
         let _ = RUNNING.try_with(|running| running.borrow_mut().push(self.place()));
@@ -76,30 +220,30 @@ impl Registry {
         self.own() > 0
     }
 
-    /// How many requests run or wait to.
-    pub(crate) fn active(&self) -> usize {
-        self.requests.lock().active
+    /// How many requests are not closed yet.
+    pub(crate) fn present(&self) -> usize {
+        self.requests.lock().present
     }
 
-    /// How many requests have ended so far.
+    /// How many requests have been handled so far.
     pub(crate) fn ended(&self) -> u64 {
         self.requests.lock().ended
     }
 
-    /// Waits until no request runs or waits to but the calling thread's own, or `give_up` names a
-    /// time that has come; it is asked again whenever somebody [nudges](Self::nudge). Returns how
-    /// many are left, and how many have ended.
+    /// Waits until no request is there but the calling thread's own, or `give_up` names a time that
+    /// has come; it is asked again whenever somebody [nudges](Self::nudge). Returns how many are
+    /// left, and how many have ended.
     pub(crate) fn wait(&self, give_up: impl Fn() -> Option<Instant>) -> (usize, u64) {
         let own = self.own();
         let mut requests = self.requests.lock();
-        while requests.active > own {
+        while requests.present > own {
             match give_up() {
                 None => self.fewer.wait(&mut requests),
                 Some(at) if Instant::now() >= at => break,
                 Some(at) => drop(self.fewer.wait_until(&mut requests, at)),
             }
         }
-        (requests.active - own, requests.ended)
+        (requests.present - own, requests.ended)
     }
 
     pub(crate) fn nudge(&self) {

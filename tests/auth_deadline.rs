@@ -126,7 +126,7 @@ fn a_handler_lets_a_dripping_client_go() {
     assert_eq!(rest, b"");
     dripping.join().expect("writing does not panic");
     eventually("the log names the client", || {
-        let lines = logs::with(&format!("request from {address}:"));
+        let lines = logs::with(&format!("from {address}:"));
         lines
             .iter()
             .any(|(_, line)| line.ends_with("the handshake was not done within 200ms"))

@@ -38,7 +38,7 @@ fn logged(
     let serving = thread::spawn(move || server.handle_request());
     leave(client);
     join_soon(serving).expect("a client that leaves is not the server's end");
-    said_of(&format!("request from {address}: "))
+    said_of(&format!("from {address}: "))
 }
 
 /// Closing sends a reset.
@@ -169,7 +169,7 @@ struct Filter;
 impl Hooks for Filter {
     fn handle_error(&self, request: &mut StreamRequest, error: &RequestError) {
         if error.io_kind() != Some(io::ErrorKind::NotFound) {
-            error.log(&request.client_address);
+            error.log(request);
         }
     }
 }
@@ -193,7 +193,7 @@ fn handle_error_can_filter_by_kind_and_leave_the_rest_to_the_default() {
             .expect("the connection is queued");
         server.handle_request().expect("there is one");
         let address = client.local_addr().expect("it is connected");
-        lines.push(said_of(&format!("request from {address}: ")).len());
+        lines.push(said_of(&format!("from {address}: ")).len());
     }
     assert_eq!(lines, [0, 1]);
 }

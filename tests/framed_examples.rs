@@ -215,7 +215,7 @@ fn a_wrong_message_costs_its_sender_only() {
 
     let log = end(server);
     for (address, complaint) in logged {
-        let address = format!("request from {address}:");
+        let address = format!("from {address}:");
         let line = log.lines().find(|line| line.contains(&address));
         assert!(line.expect(&log).contains(complaint), "{log}");
     }

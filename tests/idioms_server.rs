@@ -106,7 +106,7 @@ impl Hooks for NoTimeouts {
     fn handle_error(&self, request: &mut StreamRequest, error: &RequestError) {
         match error.io_kind() {
             Some(ErrorKind::TimedOut) => drop(self.0.fetch_add(1, Ordering::SeqCst)),
-            _ => error.log(&request.client_address),
+            _ => error.log(request),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! | Python | no mix-in | `ThreadingMixIn` |
 //! | servers | `TcpServer`, `UdpServer`, … | `ThreadingTcpServer`, `ThreadingUdpServer`, … |
 //! | runs requests | one after the other, on the serving thread | side by side, each on a thread of its own |
-//! | at its bound | the next waits in the kernel's queue | the next waits in the kernel's queue |
+//! | at its bound | the next waits in the kernel's queue | as [`Overload`](crate::Overload) says |
 //! | a handler that blocks | holds up everybody | holds up nobody while there are threads |
 //!
 //! A dispatcher of your own implements [`Dispatch`]: Python's "override `process_request`".
@@ -19,6 +19,7 @@ use std::io;
 
 pub use self::inline::Inline;
 pub use self::pool::ThreadPool;
+pub use crate::gauge::ThreadGauge;
 pub use crate::handle::Waker;
 
 /// Decides where and when a request runs. Python's `process_request`.
@@ -60,14 +61,20 @@ pub trait Dispatch: Send + Sync + 'static {
     /// request in silence.
     fn dispatch(&self, job: Job);
 
-    /// Whether a job dispatched now would be run at once. While it says no, the server accepts
-    /// nothing, and new clients wait in the kernel's queue. Keep the waker then, and wake it when
+    /// Whether a job dispatched now would be run at once. While it says no, nothing is dispatched, and
+    /// what becomes of new clients is for [`Overload`](crate::Overload) to say. Keep the waker then, and wake it when
     /// there is room: the server asks again.
     ///
     /// Always yes by default.
     fn has_room(&self, waker: &Waker) -> bool {
         let _ = waker;
         true
+    }
+
+    /// The gauge of its threads, for the server's statistics. `None`, the default, for one without
+    /// threads of its own. Asked once, when the server is made.
+    fn threads(&self) -> Option<ThreadGauge> {
+        None
     }
 
     /// Waits until every job has ended. Called once, after the listening socket is closed, if the

@@ -4,13 +4,13 @@ use std::thread;
 use std::time::Duration;
 
 use super::worker::{Roster, State, Worker, hand};
-use super::{Dispatch, Job, Waker};
+use super::{Dispatch, Job, ThreadGauge, Waker};
 
 /// Runs requests side by side on threads that are started on demand, used again, and let go when
 /// idle.
 ///
-/// Python's `ThreadingMixIn`, with a bound. At the bound nothing more is accepted until a thread is
-/// free; the log says so once. The thread that became idle last is used first, so the pool shrinks
+/// Python's `ThreadingMixIn`, with a bound. At the bound new clients wait in the kernel's queue until
+/// a thread is free, unless the server has another [`Overload`](crate::Overload) policy. The thread that became idle last is used first, so the pool shrinks
 /// to what the load needs.
 ///
 /// Servers set it up through their builder; for a server of your own kind:
@@ -34,7 +34,6 @@ pub struct ThreadPool {
 
 #[derive(Clone, Debug)]
 struct Settings {
-    max_threads: usize,
     idle_time: Duration,
     stack_size: Option<usize>,
     thread_name: String,
@@ -47,21 +46,20 @@ impl ThreadPool {
     /// A pool with the default settings and no threads yet.
     pub fn new() -> Self {
         let settings = Settings {
-            max_threads: Self::DEFAULT_MAX_THREADS,
             idle_time: Duration::from_secs(10),
             stack_size: None,
             thread_name: "handler".to_owned(),
         };
         ThreadPool {
             settings,
-            roster: Arc::default(),
+            roster: Arc::new(Roster::new(Self::DEFAULT_MAX_THREADS)),
         }
     }
 
     /// The most threads at once, and so the most requests; 0 counts as 1. Default
     /// [`DEFAULT_MAX_THREADS`](Self::DEFAULT_MAX_THREADS).
-    pub fn max_threads(mut self, threads: usize) -> Self {
-        self.settings.max_threads = threads.max(1);
+    pub fn max_threads(self, threads: usize) -> Self {
+        self.roster.gauge.set_bound(threads);
         self
     }
 
@@ -86,7 +84,19 @@ impl ThreadPool {
 
     /// How many threads there are now, busy or idle.
     pub fn threads(&self) -> usize {
-        self.roster.lock().threads.len()
+        self.roster.gauge.threads()
+    }
+
+    /// Whether fewer than `most` jobs run or wait to. If not, the next that ends wakes the server.
+    pub(crate) fn has_fewer_than(&self, most: usize, waker: &Waker) -> bool {
+        let mut state = self.roster.lock();
+        if state.unfinished < most {
+            return true;
+        }
+        if !state.waiting.iter().any(|waiting| waiting.will_wake(waker)) {
+            state.waiting.push(waker.clone());
+        }
+        false
     }
 
     /// Starts a thread with its first job in its letter box; gives the job back if it cannot. The
@@ -104,6 +114,7 @@ impl ThreadPool {
         match builder.spawn(move || worker.work(&roster)) {
             Ok(thread) => {
                 state.threads.insert(state.next_worker, thread);
+                self.roster.gauge.set_threads(state.threads.len());
                 state.next_worker += 1;
                 hand(&mailbox, Some(job));
                 Ok(())
@@ -121,7 +132,7 @@ impl Dispatch for ThreadPool {
             drop(state);
             return hand(&idle.mailbox, Some(job));
         }
-        if state.threads.len() >= self.settings.max_threads {
+        if state.threads.len() >= self.roster.gauge.bound() {
             return state.queue.push_back(job);
         }
         if let Err((job, error)) = self.start_worker(&mut state, job) {
@@ -134,23 +145,11 @@ impl Dispatch for ThreadPool {
     }
 
     fn has_room(&self, waker: &Waker) -> bool {
-        let most = self.settings.max_threads;
-        let mut state = self.roster.lock();
-        if state.unfinished < most {
-            return true;
-        }
-        if !state.waiting.iter().any(|waiting| waiting.will_wake(waker)) {
-            state.waiting.push(waker.clone());
-        }
-        if !state.said_full {
-            state.said_full = true;
-            log::warn!(
-                target: "socketserver::dispatch",
-                "{}: all threads are busy, {most} of them; new clients wait until one is free (max_threads sets the bound)",
-                waker.server_address()
-            );
-        }
-        false
+        self.has_fewer_than(self.roster.gauge.bound(), waker)
+    }
+
+    fn threads(&self) -> Option<ThreadGauge> {
+        Some(self.roster.gauge.clone())
     }
 
     /// Lets idle threads go, and waits for the others to finish their requests and end.

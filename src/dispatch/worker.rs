@@ -6,11 +6,13 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use parking_lot::{Mutex, MutexGuard};
 
-use super::{Job, Waker};
+use super::{Job, ThreadGauge, Waker};
 
 /// The threads of one pool, idle and busy, and the jobs between them.
-#[derive(Default)]
-pub(super) struct Roster(Mutex<State>);
+pub(super) struct Roster {
+    state: Mutex<State>,
+    pub(super) gauge: ThreadGauge,
+}
 
 #[derive(Default)]
 pub(super) struct State {
@@ -24,7 +26,6 @@ pub(super) struct State {
     pub(super) next_worker: u64,
     /// The servers that wait for room; several may share a pool.
     pub(super) waiting: Vec<Waker>,
-    pub(super) said_full: bool,
     closed: bool,
 }
 
@@ -36,27 +37,40 @@ enum Next {
 }
 
 impl Roster {
+    pub(super) fn new(bound: usize) -> Self {
+        Roster {
+            state: Mutex::default(),
+            gauge: ThreadGauge::new(bound),
+        }
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock()
+        self.state.lock()
     }
 
     /// Sends idle threads home, and returns all that are there.
     pub(super) fn close(&self) -> HashMap<u64, JoinHandle<()>> {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         state.closed = true;
         for idle in state.idle.drain(..) {
             hand(&idle.mailbox, None);
         }
+        self.gauge.set_threads(0);
         std::mem::take(&mut state.threads)
     }
 
     fn finished_one(&self, worker: &Worker) -> Next {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         state.unfinished -= 1;
         let wakers = std::mem::take(&mut state.waiting);
+        let too_many = state.threads.len() > self.gauge.bound();
         let next = match state.queue.pop_front() {
             Some(job) => Next::Run(job),
             None if state.closed => Next::End,
+            None if too_many => {
+                self.dismiss(&mut state, worker.id);
+                Next::End
+            }
             None => {
                 state.idle.push(Idle {
                     id: worker.id,
@@ -70,21 +84,26 @@ impl Roster {
         next
     }
 
+    fn dismiss(&self, state: &mut State, id: u64) {
+        state.threads.remove(&id);
+        self.gauge.set_threads(state.threads.len());
+    }
+
     /// Takes a worker that has waited long enough off the list; false if a job is on its way to it.
     fn retire(&self, id: u64) -> bool {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         let Some(at) = state.idle.iter().position(|idle| idle.id == id) else {
             return false;
         };
         state.idle.remove(at);
-        state.threads.remove(&id);
+        self.dismiss(&mut state, id);
         true
     }
 }
 
 impl fmt::Debug for Roster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.0.lock();
+        let state = self.state.lock();
         f.debug_struct("Roster")
             .field("threads", &state.threads.len())
             .field("idle", &state.idle.len())

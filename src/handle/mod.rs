@@ -1,3 +1,4 @@
+mod control;
 mod serving;
 mod shutdown;
 mod waker;
@@ -10,15 +11,20 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use self::control::Control;
+pub(crate) use self::control::Door;
 pub(crate) use self::serving::Serving;
 use self::serving::State;
 pub use self::shutdown::DrainReport;
 use self::shutdown::End;
 pub use self::waker::Waker;
 use crate::Address;
+use crate::gauge::ThreadGauge;
+use crate::limits::Limits;
 use crate::options::StreamOptions;
 use crate::registry::{Live, Registry};
 use crate::sys::Doorbell;
+use crate::throttle::Throttle;
 
 /// A server's remote control: cheap to clone, `Send` and `Sync`, and reachable from every handler
 /// as `request.server`.
@@ -42,6 +48,9 @@ struct Shared {
     requested: Address,
     bound: OnceLock<Address>,
     stream_options: StreamOptions,
+    control: Mutex<Control>,
+    threads: Option<ThreadGauge>,
+    throttle: Throttle,
     bell: Doorbell,
     shutting_down: AtomicBool,
     next_id: AtomicU64,
@@ -52,21 +61,28 @@ struct Shared {
     stopped: Condvar,
 }
 
+/// What the builder knows and a handle has to.
+pub(crate) struct Terms {
+    pub(crate) streams: StreamOptions,
+    pub(crate) limits: Limits,
+    pub(crate) shutdown_timeout: Option<Duration>,
+    pub(crate) threads: Option<ThreadGauge>,
+}
+
 impl ServerHandle {
-    pub(crate) fn new(
-        requested: Address,
-        stream_options: StreamOptions,
-        shutdown_timeout: Option<Duration>,
-    ) -> io::Result<Self> {
+    pub(crate) fn new(requested: Address, terms: Terms) -> io::Result<Self> {
         Ok(ServerHandle(Arc::new(Shared {
             requested,
             bound: OnceLock::new(),
-            stream_options,
+            stream_options: terms.streams,
+            control: Mutex::new(Control::new(terms.limits)),
+            threads: terms.threads,
+            throttle: Throttle::default(),
             bell: Doorbell::new()?,
             shutting_down: AtomicBool::new(false),
             next_id: AtomicU64::new(1),
             registry: Registry::default(),
-            shutdown_timeout,
+            shutdown_timeout: terms.shutdown_timeout,
             end: Mutex::default(),
             state: Mutex::default(),
             stopped: Condvar::new(),
@@ -106,6 +122,15 @@ impl ServerHandle {
 
     pub(crate) fn bell(&self) -> &Doorbell {
         &self.0.bell
+    }
+
+    pub(crate) fn threads(&self) -> Option<&ThreadGauge> {
+        self.0.threads.as_ref()
+    }
+
+    /// Asked before a line is logged that clients can cause.
+    pub(crate) fn throttle(&self) -> &Throttle {
+        &self.0.throttle
     }
 
     pub(crate) fn stream_options(&self) -> &StreamOptions {

@@ -120,7 +120,7 @@ impl ServerHandle {
 
 impl Shared {
     fn force(&self) {
-        let (late, ended) = (self.registry.active(), self.registry.ended());
+        let (late, ended) = (self.registry.present(), self.registry.ended());
         let mut end = self.end.lock();
         if end.forced.is_some() {
             return;

@@ -1,5 +1,4 @@
 use super::ServerHandle;
-use crate::Address;
 
 /// Wakes a server that waits for its dispatcher to have room: see
 /// [`Dispatch::has_room`](crate::dispatch::Dispatch::has_room).
@@ -14,10 +13,6 @@ impl Waker {
     /// Whether both wake the same server.
     pub fn will_wake(&self, other: &Waker) -> bool {
         self.0.is(&other.0)
-    }
-
-    pub(crate) fn server_address(&self) -> &Address {
-        self.0.server_address()
     }
 
     /// Makes the server ask again. Never blocks; a call too many does no harm.

@@ -112,6 +112,25 @@ pub trait Listener: AsFd + Send + Sync + 'static {
         Ok(())
     }
 
+    /// Has new clients refused until [`server_reactivate`](Self::server_reactivate): see
+    /// [`ServerHandle::suspend_and_refuse`].
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` by default; the server then lets new clients wait.
+    fn server_deactivate(&self) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Undoes [`server_deactivate`](Self::server_deactivate). Called again until it succeeds.
+    ///
+    /// # Errors
+    ///
+    /// What the socket reports.
+    fn server_reactivate(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// The next request. Python's `get_request`.
     ///
     /// It must not block: with nobody there it returns `WouldBlock`, and the server sleeps until

@@ -1,6 +1,6 @@
 use std::fmt::Debug;
 use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{Shutdown, SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use socket2::{SockRef, Type};
@@ -29,14 +29,20 @@ impl Listener for Tcp {
     }
 
     fn server_activate(&mut self) -> io::Result<()> {
-        let socket = SockRef::from(&self.socket);
-        check_kind(&socket, Type::STREAM, false)?;
-        let backlog = self.wanted.map_or(i32::MAX, |(_, backlog)| backlog);
-        let address = self.local_address()?;
-        socket
-            .listen(backlog)
-            .map_err(|e| cannot_listen(e, &address))?;
+        check_kind(&SockRef::from(&self.socket), Type::STREAM, false)?;
+        self.listen()?;
         self.socket.set_nonblocking(true)
+    }
+
+    /// Linux lets go of a shut down listening socket's queue and of nothing else: the port stays
+    /// bound.
+    #[cfg(target_os = "linux")]
+    fn server_deactivate(&self) -> io::Result<()> {
+        SockRef::from(&self.socket).shutdown(Shutdown::Read)
+    }
+
+    fn server_reactivate(&self) -> io::Result<()> {
+        self.listen()
     }
 
     fn accept(&self, server: &ServerHandle) -> io::Result<StreamRequest> {
@@ -53,6 +59,15 @@ impl Listener for Tcp {
             (local, Some((wanted, _))) if local.port() == 0 => Ok(wanted.into()),
             (local, _) => Ok(local.into()),
         }
+    }
+}
+
+impl Tcp {
+    fn listen(&self) -> io::Result<()> {
+        let backlog = self.wanted.map_or(i32::MAX, |(_, backlog)| backlog);
+        let address = self.local_address()?;
+        let listening = SockRef::from(&self.socket).listen(backlog);
+        listening.map_err(|e| cannot_listen(e, &address))
     }
 }
 

@@ -3,9 +3,11 @@ use std::mem;
 use std::net::{IpAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixDatagram;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use socket2::Socket;
+use socket2::{SockAddr, Socket};
 
 use super::{Context, Lifecycle, Request};
 use crate::{Address, ServerHandle};
@@ -47,6 +49,9 @@ pub struct DatagramRequest {
     pub server: ServerHandle,
     /// Values put in by a listener, `verify_request` or the handler itself.
     pub context: Context,
+    id: u64,
+    /// Bytes sent in reply.
+    sent: AtomicU64,
 }
 
 impl DatagramRequest {
@@ -58,6 +63,8 @@ impl DatagramRequest {
         client_address: Address,
         server: &ServerHandle,
     ) -> Self {
+        server.registry().count_bytes(packet.len() as u64, 0);
+        socket.0.server.get_or_init(|| server.clone());
         let packet: Arc<[u8]> = packet.into();
         DatagramRequest {
             truncated: false,
@@ -68,7 +75,15 @@ impl DatagramRequest {
             client_address,
             server: server.clone(),
             context: Context::default(),
+            id: server.next_id(),
+            sent: AtomicU64::new(0),
         }
+    }
+
+    /// The datagram's number: unique within its server, counted from 1 in the order of arrival. The
+    /// log names it.
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     /// Sends one datagram to the client now, an empty one too, and leaves `wfile` alone.
@@ -77,11 +92,17 @@ impl DatagramRequest {
     ///
     /// Those of [`DatagramSocket::send_to`].
     pub fn reply(&self, data: &[u8]) -> io::Result<()> {
-        self.socket.send_to(data, &self.client_address)
+        self.socket.send_to(data, &self.client_address)?;
+        self.sent.fetch_add(data.len() as u64, Ordering::Relaxed);
+        Ok(())
     }
 }
 
 impl Request for DatagramRequest {
+    fn id(&self) -> u64 {
+        self.id()
+    }
+
     fn client_address(&self) -> &Address {
         &self.client_address
     }
@@ -96,6 +117,10 @@ impl Lifecycle for DatagramRequest {
         Ok(())
     }
 
+    fn begin_rejection(&mut self, _: Duration) -> io::Result<()> {
+        Ok(())
+    }
+
     fn end(&mut self) -> io::Result<()> {
         let reply = mem::take(&mut self.wfile);
         if reply.is_empty() {
@@ -104,21 +129,35 @@ impl Lifecycle for DatagramRequest {
             self.reply(&reply)
         }
     }
+
+    fn traffic(&self) -> (u64, u64) {
+        (self.packet.len() as u64, self.sent.load(Ordering::Relaxed))
+    }
 }
 
 /// The socket a datagram server receives on: cloneable, for sending from anywhere at any time.
 ///
 /// The port stays bound until the last clone is dropped, so give them up when the server is closed.
 #[derive(Clone, Debug)]
-pub struct DatagramSocket(Arc<Socket>);
+pub struct DatagramSocket(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    socket: Socket,
+    /// The one that receives on it, and counts what it sends.
+    server: OnceLock<ServerHandle>,
+}
 
 impl DatagramSocket {
     pub(crate) fn new(socket: Socket) -> Self {
-        DatagramSocket(Arc::new(socket))
+        DatagramSocket(Arc::new(Shared {
+            socket,
+            server: OnceLock::new(),
+        }))
     }
 
     pub(crate) fn socket(&self) -> &Socket {
-        &self.0
+        &self.0.socket
     }
 
     /// Sends one datagram. Blocks while the send buffer is full, or the receiving Unix socket's
@@ -131,19 +170,22 @@ impl DatagramSocket {
     /// the address.
     #[doc(alias = "sendto")]
     pub fn send_to(&self, data: &[u8], address: &Address) -> io::Result<()> {
+        let send = |to: &SockAddr| self.socket().send_to(data, to);
         let sent = match address {
-            Address::Ip(address) => self.0.send_to(data, &(*address).into()),
-            other => other
-                .to_sock_addr()
-                .and_then(|to| self.0.send_to(data, &to)),
+            Address::Ip(address) => send(&(*address).into()),
+            other => other.to_sock_addr().and_then(|to| send(&to)),
         };
-        sent.map(drop).map_err(|e| explain(e, data.len(), address))
+        let sent = sent.map_err(|e| explain(e, data.len(), address))?;
+        if let Some(server) = self.0.server.get() {
+            server.registry().count_bytes(0, sent as u64);
+        }
+        Ok(())
     }
 }
 
 impl AsFd for DatagramSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket().as_fd()
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) struct Lifetime {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Limits {
     pub(super) idle_timeout: Option<Duration>,
-    /// Set when the handler starts.
+    /// From the start of the handler.
     pub(super) deadline: Option<Duration>,
 }
 
@@ -27,7 +27,8 @@ struct Phase {
     /// Since when the handler waits for a request, if it does: it says so, or nothing has been
     /// received yet.
     idle_since: Option<Instant>,
-    deadline: Option<Instant>,
+    /// When it comes, and how long it was.
+    deadline: Option<(Instant, Duration)>,
     ended_for: Option<EndedFor>,
     /// The handler has taken the connection away from the server, which ends it no more.
     released: bool,
@@ -64,12 +65,14 @@ impl Lifetime {
 
     /// The handler starts. Returns when the connection is to be looked at first, if ever.
     pub(super) fn start(&self) -> Option<Instant> {
+        self.start_within(self.limits.deadline)
+    }
+
+    /// The same with another deadline.
+    pub(super) fn start_within(&self, deadline: Option<Duration>) -> Option<Instant> {
         let now = Instant::now();
         let mut phase = self.phase.lock();
-        phase.deadline = self
-            .limits
-            .deadline
-            .and_then(|after| now.checked_add(after));
+        phase.deadline = deadline.and_then(|after| Some((now.checked_add(after)?, after)));
         self.next_look(&phase, now)
     }
 
@@ -117,7 +120,7 @@ impl Lifetime {
         stop: impl FnOnce(EndedFor) -> bool,
     ) -> Option<Instant> {
         let mut phase = self.phase.lock();
-        if let (Some(at), Some(after)) = (phase.deadline, self.limits.deadline) {
+        if let Some((at, after)) = phase.deadline {
             if at <= now {
                 self.end_in(&mut phase, EndedFor::Deadline(after), stop);
                 return None;
@@ -138,7 +141,8 @@ impl Lifetime {
                 .filter(|at| *at > now)
                 .or_else(|| now.checked_add(self.limits.idle_timeout?)),
         };
-        phase.deadline.into_iter().chain(idle).min()
+        let deadline = phase.deadline.map(|(at, _)| at);
+        deadline.into_iter().chain(idle).min()
     }
 
     fn idle_until(&self, phase: &Phase) -> Option<Instant> {

@@ -3,7 +3,7 @@ use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,22 @@ pub(super) struct Link {
     /// A request came while the server ended the connection.
     late: AtomicBool,
     lifetime: Lifetime,
+    traffic: Traffic,
+}
+
+/// Bytes received and sent. Each is written by one thread at a time: there is one reader, and
+/// writers take turns.
+#[derive(Debug, Default)]
+struct Traffic {
+    received: AtomicU64,
+    sent: AtomicU64,
+}
+
+fn add(counter: &AtomicU64, bytes: usize) {
+    counter.store(
+        counter.load(Ordering::Relaxed) + bytes as u64,
+        Ordering::Relaxed,
+    );
 }
 
 impl Link {
@@ -48,6 +64,7 @@ impl Link {
             ended: AtomicBool::new(false),
             late: AtomicBool::new(false),
             lifetime: Lifetime::new(limits),
+            traffic: Traffic::default(),
         })
     }
 
@@ -74,6 +91,7 @@ impl Link {
                 if self.lifetime.is_idle() && !self.lifetime.busy() {
                     self.late.store(true, Ordering::Relaxed);
                 }
+                add(&self.traffic.received, n);
                 Ok(n)
             }
             Err(e) => Err(self.explain_receive(e)),
@@ -90,7 +108,10 @@ impl Link {
             thread::sleep(Duration::from_millis(1));
             match self.transport.read(buffer)? {
                 0 => {}
-                n => return Ok(n),
+                n => {
+                    add(&self.traffic.received, n);
+                    return Ok(n);
+                }
             }
         }
         self.at_end()
@@ -113,7 +134,8 @@ impl Link {
 
     pub(super) fn send(&self, data: &[u8]) -> io::Result<usize> {
         let _turn = self.writing.lock();
-        self.transport.write(data).map_err(|e| self.explain_send(e))
+        let sent = Sender(self).write(data);
+        sent.map_err(|e| self.explain_send(e))
     }
 
     /// Sends all of it, so that nobody else's message lands in the middle of one that went out in two
@@ -122,6 +144,7 @@ impl Link {
         let _turn = self.writing.lock();
         let send = || {
             let mut sent = self.transport.write_vectored(data)?;
+            add(&self.traffic.sent, sent);
             let total = data.iter().map(|slice| slice.len()).sum();
             for slice in data {
                 let (done, rest) = slice.split_at(sent.min(slice.len()));
@@ -179,6 +202,11 @@ impl Link {
     /// The handler starts. Returns when the connection is to be looked at first, if ever.
     pub(super) fn start(&self) -> Option<Instant> {
         self.lifetime.start()
+    }
+
+    /// It is rejected, and has this much time for it.
+    pub(super) fn start_within(&self, deadline: Duration) -> Option<Instant> {
+        self.lifetime.start_within(Some(deadline))
     }
 
     /// Whether the server has ended the connection, and no late request keeps it going.
@@ -259,12 +287,15 @@ impl AsFd for Link {
     }
 }
 
-/// `write_all` over the transport: goes on after a signal and after a short write.
+/// Writes to the transport and counts it; its `write_all` goes on after a short write. Made by who
+/// has the turn.
 struct Sender<'a>(&'a Link);
 
 impl Write for Sender<'_> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.0.transport.write(data)
+        let sent = self.0.transport.write(data)?;
+        add(&self.0.traffic.sent, sent);
+        Ok(sent)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -279,6 +310,14 @@ impl Live for Link {
 
     fn cut(&self) {
         self.lifetime.end(EndedFor::Force, |why| self.stop(why));
+    }
+
+    fn traffic(&self) -> (u64, u64) {
+        let Traffic { received, sent } = &self.traffic;
+        (
+            received.load(Ordering::Relaxed),
+            sent.load(Ordering::Relaxed),
+        )
     }
 }
 

@@ -33,6 +33,10 @@ use crate::{Address, ServerHandle};
 
 /// What [`StreamRequest`] and [`DatagramRequest`] have in common; no other type implements it.
 pub trait Request: Lifecycle + Send + 'static {
+    /// Its number: unique within its server, counted from 1 in the order of accepting. The log names
+    /// it.
+    fn id(&self) -> u64;
+
     /// Who sent it.
     fn client_address(&self) -> &Address;
 

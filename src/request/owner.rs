@@ -1,9 +1,11 @@
 use std::io;
 use std::ops::Deref;
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use super::link::Link;
 use crate::ServerHandle;
+use crate::registry::Live;
 use crate::timer::Alarm;
 
 /// A connection that has an owner: hung up when the last of them is gone. A request's `rfile` and
@@ -52,7 +54,16 @@ impl Listed {
 
     /// The handler starts, and with it the time it has.
     pub(super) fn start(&mut self) -> io::Result<()> {
-        if let Some(at) = self.link.start() {
+        self.look_at(self.link.start())
+    }
+
+    /// It is rejected, and has this much time for it.
+    pub(super) fn start_within(&mut self, deadline: Duration) -> io::Result<()> {
+        self.look_at(self.link.start_within(deadline))
+    }
+
+    fn look_at(&mut self, at: Option<Instant>) -> io::Result<()> {
+        if let Some(at) = at {
             let link: Weak<Link> = Arc::downgrade(&self.link);
             self.alarm = Some(Alarm::set(at, link)?);
         }
@@ -63,6 +74,9 @@ impl Listed {
 impl Drop for Listed {
     fn drop(&mut self) {
         self.link.release();
-        self.server.registry().remove_connection(self.link.id);
+        let traffic = self.link.traffic();
+        self.server
+            .registry()
+            .remove_connection(self.link.id, traffic);
     }
 }

@@ -7,6 +7,7 @@ use super::lifetime::Limits;
 use super::link::Link;
 use super::owner::{Listed, Owned};
 use super::{Connection, Context, Lifecycle, Reader, Request, Transport, Writer};
+use crate::registry::Live;
 use crate::{Address, ServerHandle};
 
 /// One connection, as a handler sees it: the same over TCP and Unix sockets. Python's
@@ -66,6 +67,7 @@ impl StreamRequest {
     }
 
     /// The connection's number: unique within its server, counted from 1 in the order of accepting.
+    /// The log names it.
     pub fn id(&self) -> u64 {
         self.link.id
     }
@@ -271,6 +273,10 @@ impl StreamRequest {
 }
 
 impl Request for StreamRequest {
+    fn id(&self) -> u64 {
+        self.id()
+    }
+
     fn client_address(&self) -> &Address {
         &self.client_address
     }
@@ -298,8 +304,19 @@ impl Lifecycle for StreamRequest {
         }
     }
 
+    fn begin_rejection(&mut self, within: Duration) -> io::Result<()> {
+        match &mut self.listed {
+            Some(listed) => listed.start_within(within),
+            None => Ok(()),
+        }
+    }
+
     fn end(&mut self) -> io::Result<()> {
         self.wfile.flush()
+    }
+
+    fn traffic(&self) -> (u64, u64) {
+        self.link.traffic()
     }
 }
 

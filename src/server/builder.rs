@@ -2,13 +2,19 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use super::hooks::NoHooks;
+use super::lobby::Lobby;
+use super::rejections::Rejections;
 use super::service::{FinishRequest, Service, from_closure, from_factory};
 use super::{Hooks, Server};
 use crate::ServerHandle;
 use crate::dispatch::Dispatch;
 use crate::error::HandlerResult;
+use crate::handle::Terms;
 use crate::handler::RequestHandler;
+use crate::limits::Limits;
 use crate::listener::{Bind, Listener};
 use crate::options::{SocketOptions, StreamOptions};
 
@@ -41,6 +47,7 @@ use crate::options::{SocketOptions, StreamOptions};
 pub struct Builder<L: Listener, D> {
     pub(super) sockets: SocketOptions,
     pub(super) streams: StreamOptions,
+    pub(super) limits: Limits,
     pub(super) dispatch: D,
     pub(super) hooks: Option<Box<dyn Hooks<L::Request>>>,
     pub(super) timeout: Option<Duration>,
@@ -55,6 +62,7 @@ impl<L: Listener, D> Builder<L, D> {
         Builder {
             sockets: SocketOptions::default(),
             streams: StreamOptions::default(),
+            limits: Limits::default(),
             dispatch,
             hooks: None,
             timeout: None,
@@ -219,7 +227,13 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
         finish_request: Box<FinishRequest<L::Request>>,
     ) -> io::Result<Server<L, D>> {
         let address = listener.local_address()?;
-        let handle = ServerHandle::new(address.clone(), self.streams, self.shutdown_timeout)?;
+        let terms = Terms {
+            streams: self.streams,
+            limits: self.limits,
+            shutdown_timeout: self.shutdown_timeout,
+            threads: self.dispatch.threads(),
+        };
+        let handle = ServerHandle::new(address.clone(), terms)?;
         if active {
             handle.set_bound(address);
         }
@@ -235,6 +249,8 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
                 hooks: self.hooks.unwrap_or_else(|| Box::new(NoHooks)),
                 finish_request,
             }),
+            lobby: Mutex::new(Lobby::new()),
+            rejections: Rejections::new(),
             block_on_close: self.block_on_close && !self.daemon_threads,
         })
     }

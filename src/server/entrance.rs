@@ -2,23 +2,34 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::time::Instant;
 
+use parking_lot::MutexGuard;
+
 use super::Server;
 use super::accept_error::{AfterError, Backoff, on_accept_error};
+use super::arrival::Arrival;
+use super::journal::{Bound, Pressure};
+use super::lobby::Lobby;
 use super::service::shielded;
 use crate::ServerHandle;
 use crate::dispatch::{Dispatch, Waker};
-use crate::handle::Serving;
+use crate::handle::{Door, Serving};
+use crate::limits::{Limits, Overload, Rejection};
 use crate::listener::Listener;
+use crate::registry::Place;
+use crate::request::Request;
 use crate::sys::Events;
 
 /// Where the serving thread waits for clients, for room to serve them, and for better times.
-pub(super) struct Entrance<'a, L: Listener, D> {
-    listener: &'a L,
-    dispatch: &'a D,
+pub(super) struct Entrance<'a, L: Listener, D: Dispatch> {
+    server: &'a Server<L, D>,
     handle: &'a ServerHandle,
+    lobby: MutexGuard<'a, Lobby<L::Request>>,
     events: Events,
     waker: Waker,
     backoff: Backoff,
+    pressure: Pressure,
+    /// Until when nothing is accepted, after an error.
+    pause: Option<Instant>,
     _serving: Serving<'a>,
 }
 
@@ -35,33 +46,44 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
             ));
         }
         let handle = &server.handle;
-        let listener = server.listener();
+        let serving = handle.start_serving()?;
         Ok(Entrance {
-            listener,
-            dispatch: &server.dispatch,
+            server,
             handle,
+            lobby: server.lobby.lock(),
             events: Events::with_capacity(NonZeroUsize::MIN),
             waker: Waker::new(handle),
             backoff: Backoff::default(),
-            _serving: handle.start_serving()?,
+            pressure: Pressure::default(),
+            pause: None,
+            _serving: serving,
         })
     }
 
-    /// The next request; `None` when the deadline has come or the server is shutting down.
+    /// The next request there is room for; `None` when the deadline has come or the server is
+    /// shutting down.
     ///
     /// Accepts first and sleeps only when nobody is there: a busy server never asks the poller.
     pub(super) fn get_request(
         &mut self,
         deadline: Option<Instant>,
-    ) -> io::Result<Option<L::Request>> {
+    ) -> io::Result<Option<Arrival<L::Request>>> {
         while !self.handle.is_shutting_down() {
-            if !self.dispatch.has_room(&self.waker) {
+            let limits = self.handle.limits();
+            self.reject_expired();
+            let room = self.has_room(&limits);
+            if room && self.lobby.len() > 0 {
+                return Ok(self.lobby.admit());
+            }
+            if !self.accepts(room, &limits) {
                 self.sleep(false, deadline)?;
             } else {
                 match self.accept() {
                     Ok(request) => {
                         self.backoff.accepted();
-                        return Ok(Some(request));
+                        if let Some(arrival) = self.let_in(request, room, &limits) {
+                            return Ok(Some(arrival));
+                        }
                     }
                     Err(error) => self.recover(error, deadline)?,
                 }
@@ -73,41 +95,154 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
         Ok(None)
     }
 
+    /// Whether one more request may be handled now. If not, the bell rings when that changes.
+    fn has_room(&mut self, limits: &Limits) -> bool {
+        let registry = self.handle.registry();
+        let full = match limits.max_connections {
+            Some(most) if !registry.has_permit(most.max(1)) => Bound::Connections(most.max(1)),
+            _ if !self.server.dispatch.has_room(&self.waker) => Bound::Dispatch,
+            _ => return true,
+        };
+        self.pressure.say(self.handle, full, limits.overload);
+        false
+    }
+
+    /// Whether to accept another client, be it to reject it.
+    fn accepts(&mut self, room: bool, limits: &Limits) -> bool {
+        let paused = self.pause.is_some_and(|until| Instant::now() < until);
+        self.heed_door() && !paused && (room || self.takes_more(limits.overload))
+    }
+
+    fn takes_more(&self, policy: Overload) -> bool {
+        match policy {
+            Overload::Wait => false,
+            Overload::Queue { length, .. } => self.lobby.len() < length,
+            Overload::Reject => self.server.rejections.has_room(&self.waker),
+        }
+    }
+
     fn accept(&self) -> io::Result<L::Request> {
         let panicked = || Err(io::Error::other("the listener panicked"));
-        shielded("accept", || self.listener.accept(self.handle)).unwrap_or_else(panicked)
+        shielded("accept", || self.server.listener().accept(self.handle)).unwrap_or_else(panicked)
+    }
+
+    /// Finds a place for a request; returns it if that is with its handler.
+    fn let_in(
+        &mut self,
+        request: L::Request,
+        room: bool,
+        limits: &Limits,
+    ) -> Option<Arrival<L::Request>> {
+        let source = limits.source(request.client_address());
+        if let Some((address, most)) = source {
+            if !self.handle.registry().enter_source(address, most) {
+                self.reject_for_source(request, most);
+                return None;
+            }
+        }
+        let source = source.map(|(address, _)| address);
+        if room {
+            return Some(Arrival::new(request, Place::Active, source));
+        }
+        match limits.overload {
+            Overload::Queue { timeout, .. } => {
+                let arrival = Arrival::new(request, Place::Queued, source);
+                self.lobby.push(arrival, timeout);
+            }
+            _ => {
+                let why = Rejection::Overload;
+                self.server
+                    .reject(Arrival::new(request, Place::rejected(why), source), why);
+            }
+        }
+        None
+    }
+
+    /// In silence where too many wait for a word already: others are to be accepted.
+    fn reject_for_source(&mut self, request: L::Request, most: usize) {
+        let why = Rejection::PerSource;
+        let arrival = Arrival::new(request, Place::rejected(why), None);
+        arrival.log_too_many(most);
+        if self.server.rejections.has_room(&self.waker) {
+            self.server.reject(arrival, why);
+        } else {
+            self.server.service.close_rejected(arrival, why);
+        }
+    }
+
+    fn reject_expired(&mut self) {
+        while let Some(mut arrival) = self.lobby.pop_expired() {
+            let why = Rejection::QueueTimeout;
+            arrival.ticket.go(Place::rejected(why));
+            self.server.reject(arrival, why);
+        }
+    }
+
+    /// Does what the handle says about new clients, and says whether they are let in.
+    fn heed_door(&mut self) -> bool {
+        let wanted = self.handle.door();
+        if wanted == self.lobby.door {
+            return wanted == Door::Open;
+        }
+        let listener = self.server.listener();
+        let address = self.handle.server_address();
+        let heeded = match (self.lobby.door, wanted) {
+            (_, Door::Refusing) => listener.server_deactivate(),
+            (Door::Refusing, _) => listener.server_reactivate(),
+            _ => Ok(()),
+        };
+        match heeded {
+            Ok(()) => {
+                log::info!(target: "socketserver::server", "{address}: {}", wanted.describe());
+                self.lobby.door = wanted;
+            }
+            Err(error) if wanted == Door::Refusing => {
+                log::warn!(target: "socketserver::server", "{address}: new clients wait, for they cannot be refused: {error}");
+                self.handle.suspend();
+            }
+            Err(error) => self.back_off(&error),
+        }
+        self.lobby.door == Door::Open
     }
 
     fn recover(&mut self, error: io::Error, deadline: Option<Instant>) -> io::Result<()> {
         match on_accept_error(&error) {
             AfterError::Wait => {
                 self.backoff.nobody_waits(self.handle.server_address());
-                self.sleep(true, deadline)
+                return self.sleep(true, deadline);
             }
             AfterError::Retry if self.backoff.may_retry() => {
                 log::debug!(target: "socketserver::server", "lost a client before it was accepted: {error}");
-                Ok(())
             }
-            AfterError::Retry | AfterError::BackOff => {
-                let pause =
-                    Instant::now() + self.backoff.next(&error, self.handle.server_address());
-                self.pause(deadline.map_or(pause, |deadline| deadline.min(pause)))
-            }
-            AfterError::Stop => Err(error),
-        }
-    }
-
-    /// Sleeps without a look at the listener, which would say again and again that somebody is
-    /// waiting.
-    fn pause(&mut self, until: Instant) -> io::Result<()> {
-        while !self.handle.is_shutting_down() && Instant::now() < until {
-            self.sleep(false, Some(until))?;
+            AfterError::Retry | AfterError::BackOff => self.back_off(&error),
+            AfterError::Stop => return Err(error),
         }
         Ok(())
     }
 
+    /// Accepts nothing for a while: a look at the listener would say again and again that somebody is
+    /// waiting.
+    fn back_off(&mut self, error: &io::Error) {
+        let pause = self.backoff.next(error, self.handle.server_address());
+        self.pause = Some(Instant::now() + pause);
+    }
+
+    /// Until the bell rings, a client comes if the door is watched, or something is due.
     fn sleep(&mut self, watch: bool, deadline: Option<Instant>) -> io::Result<()> {
-        let door = watch.then(|| self.listener.as_fd());
-        self.handle.bell().sleep(door, deadline, &mut self.events)
+        let now = Instant::now();
+        let pause = self.pause.filter(|until| *until > now);
+        let due = [deadline, pause, self.lobby.next_expiry()];
+        let due = due.into_iter().flatten().min();
+        let door = watch.then(|| self.server.listener().as_fd());
+        self.handle.bell().sleep(door, due, &mut self.events)
+    }
+}
+
+/// Nobody is kept waiting for a server that will not come back.
+impl<L: Listener, D: Dispatch> Drop for Entrance<'_, L, D> {
+    fn drop(&mut self) {
+        if self.handle.is_shutting_down() {
+            self.server.clear(&mut self.lobby);
+        }
     }
 }

@@ -1,7 +1,8 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use crate::error::{HandlerError, RequestError};
+use crate::error::{HandlerError, HandlerResult, RequestError};
+use crate::limits::Rejection;
 use crate::request::{Request, StreamRequest};
 use crate::{Address, ServerHandle};
 
@@ -26,7 +27,7 @@ use crate::{Address, ServerHandle};
 ///
 ///     fn handle_error(&self, request: &mut StreamRequest, error: &RequestError) {
 ///         if error.io_kind() != Some(std::io::ErrorKind::TimedOut) {
-///             error.log(&request.client_address);
+///             error.log(request);
 ///         }
 ///     }
 /// }
@@ -73,10 +74,29 @@ pub trait Hooks<R: Request = StreamRequest>: Send + Sync + 'static {
         Ok(true)
     }
 
+    /// There is no room for this request: tell the client so, with a `503` or a line, before it is
+    /// closed. `why` says what was full; what fills up, and what happens then, is set with
+    /// [`overload`](super::Builder::overload) and [`max_per_source`](super::Builder::max_per_source).
+    /// By default nothing is said.
+    ///
+    /// Runs on one of a few threads kept for this, and never holds up accepting. The connection is
+    /// ended after a second, so a client that does not read, or is waited for, costs no more than
+    /// that. If more than 1,024 rejections wait for their turn, those of `max_per_source` are closed
+    /// without a word, and those of [`Overload::Reject`](crate::Overload::Reject) wait in the
+    /// kernel's queue.
+    ///
+    /// # Errors
+    ///
+    /// Go to `handle_error`.
+    fn reject_request(&self, request: &mut R, why: Rejection) -> HandlerResult {
+        let _ = (request, why);
+        Ok(())
+    }
+
     /// An error or panic in one request, on the thread that ran it, with the connection still open.
     /// By default it is [logged](RequestError::log).
     fn handle_error(&self, request: &mut R, error: &RequestError) {
-        error.log(request.client_address());
+        error.log(request);
     }
 
     /// Runs on every turn of `serve_forever`: after each request, and at least every

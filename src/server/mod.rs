@@ -8,11 +8,15 @@
 //! | [`UnixDatagram`] | [`UnixDatagramServer`] | [`ThreadingUnixDatagramServer`] |
 
 mod accept_error;
+mod arrival;
 mod background;
 mod builder;
 mod ctrlc;
 mod entrance;
 mod hooks;
+mod journal;
+mod lobby;
+mod rejections;
 mod serve;
 mod service;
 mod settings;
@@ -23,15 +27,22 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 pub use self::accept_error::{AfterError, on_accept_error};
+use self::arrival::Arrival;
 pub use self::background::BackgroundServer;
 pub use self::builder::Builder;
 pub use self::hooks::Hooks;
+use self::lobby::Lobby;
+use self::rejections::Rejections;
 use self::service::{Service, shielded};
 use crate::dispatch::{Dispatch, Inline, ThreadPool};
 use crate::error::HandlerResult;
 use crate::handler::RequestHandler;
+use crate::limits::Rejection;
 use crate::listener::{Bind, Listener, Tcp, Udp, UnixDatagram, UnixStream};
+use crate::registry::Place;
 use crate::{Address, ServerHandle};
 
 /// TCP, one connection after the other. Python's `TCPServer`.
@@ -69,6 +80,8 @@ pub struct Server<L: Listener, D: Dispatch> {
     dispatch: D,
     handle: ServerHandle,
     service: Arc<Service<L::Request>>,
+    lobby: Mutex<Lobby<L::Request>>,
+    rejections: Rejections,
     timeout: Option<Duration>,
     poll_interval: Option<Duration>,
     block_on_close: bool,
@@ -179,10 +192,14 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
     fn close(&mut self) {
         self.handle.shutdown();
         drop(self.listener.take());
+        self.clear(&mut self.lobby.lock());
         if self.block_on_close {
             self.say_what_is_waited_for();
             match self.handle.wait_for_requests().0 {
-                0 => self.dispatch.join(),
+                0 => {
+                    self.dispatch.join();
+                    self.rejections.join();
+                }
                 left => log::error!(
                     target: "socketserver::server",
                     "closing {} over {left} requests that do not end", self.server_address()
@@ -197,8 +214,21 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
 }
 
 impl<L: Listener, D: Dispatch> Server<L, D> {
+    fn reject(&self, arrival: Arrival<L::Request>, why: Rejection) {
+        self.rejections.reject(arrival, why, &self.service);
+    }
+
+    /// Rejects all that wait for room, for there will be none.
+    fn clear(&self, lobby: &mut Lobby<L::Request>) {
+        while let Some(mut arrival) = lobby.pop() {
+            let why = Rejection::Shutdown;
+            arrival.ticket.go(Place::rejected(why));
+            self.reject(arrival, why);
+        }
+    }
+
     fn say_what_is_waited_for(&self) {
-        let running = self.handle.registry().active();
+        let running = self.handle.registry().present();
         if running > 0 {
             log::info!(
                 target: "socketserver::server",

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Server;
+use super::arrival::Arrival;
 use super::entrance::Entrance;
 use super::service::{Work, shielded};
 use crate::dispatch::{Dispatch, Job};
 use crate::error::Stage;
 use crate::handler::guard;
 use crate::listener::Listener;
-use crate::request::Request;
+use crate::statistics::Cause;
 
 impl<L: Listener, D: Dispatch> Server<L, D> {
     /// Serves requests until [`shutdown`](crate::ServerHandle::shutdown). Python's `serve_forever`.
@@ -33,8 +34,8 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
         log::info!(target: "socketserver::server", "serving on {}", self.server_address());
         while !self.handle.is_shutting_down() {
             let tick = self.poll_interval.and_then(after);
-            if let Some(request) = entrance.get_request(tick)? {
-                self.process_request(request);
+            if let Some(arrival) = entrance.get_request(tick)? {
+                self.process_request(arrival);
             }
             if self.poll_interval.is_some() {
                 self.service_actions()?;
@@ -58,7 +59,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
         // Held until the handler is done too, where that runs here.
         let mut entrance = Entrance::enter(self)?;
         match entrance.get_request(deadline)? {
-            Some(request) => self.process_request(request),
+            Some(arrival) => self.process_request(arrival),
             None if self.handle.is_shutting_down() => {}
             None => shielded("handle_timeout", || {
                 self.service.hooks.handle_timeout(&self.handle)
@@ -68,17 +69,17 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
         Ok(())
     }
 
-    fn process_request(&self, mut request: L::Request) {
-        log::debug!(target: "socketserver::server", "request from {}", request.client_address());
-        match guard(Stage::Verify, || {
-            self.service.hooks.verify_request(&mut request)
-        }) {
+    fn process_request(&self, mut arrival: Arrival<L::Request>) {
+        arrival.log_beginning();
+        let request = &mut arrival.request;
+        let service = Arc::clone(&self.service);
+        match guard(Stage::Verify, || service.hooks.verify_request(request)) {
             Ok(true) => {
-                let job = Job::new(Work::new(request, Arc::clone(&self.service)));
+                let job = Job::new(Work { arrival, service });
                 shielded("dispatch", || self.dispatch.dispatch(job)).unwrap_or(());
             }
-            Ok(false) => self.service.refuse(request, None),
-            Err(error) => self.service.refuse(request, Some(error)),
+            Ok(false) => service.refuse(arrival, None, Cause::Refused),
+            Err(error) => service.refuse(arrival, Some(error), Cause::Refused),
         }
     }
 

@@ -1,13 +1,18 @@
+use std::cell::RefCell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Hooks;
-use crate::ServerHandle;
+use super::arrival::Arrival;
 use crate::dispatch::Task;
 use crate::error::{HandlerResult, Panicked, RequestError, Stage};
-use crate::handler::{RequestHandler, finish_request};
+use crate::handler::{RequestHandler, finish_request, guard};
+use crate::limits::Rejection;
+use crate::registry::Place;
 use crate::request::Request;
+use crate::statistics::{Cause, Outcome};
 
 /// What becomes of an accepted request: the handlers and the hooks of one server.
 pub(super) struct Service<R> {
@@ -42,15 +47,60 @@ where
 }
 
 impl<R: Request> Service<R> {
+    /// Handles a request and closes it.
+    fn handle(&self, mut arrival: Arrival<R>) {
+        let Arrival { request, ticket } = &mut arrival;
+        ticket.begin();
+        let ticket = RefCell::new(ticket);
+        (self.finish_request)(request, &|request, error| {
+            ticket.borrow_mut().note(outcome(&error));
+            self.handle_error(request, error);
+        });
+        let outcome = arrival.ticket.outcome().unwrap_or(Outcome::Finished);
+        arrival.log_end(&outcome);
+        close(arrival);
+    }
+
     /// Shuts a request down that is not to be handled, after sending what a hook wrote to it.
-    pub(super) fn refuse(&self, mut request: R, error: Option<RequestError>) {
+    pub(super) fn refuse(
+        &self,
+        mut arrival: Arrival<R>,
+        error: Option<RequestError>,
+        cause: Cause,
+    ) {
         if let Some(error) = error {
-            self.handle_error(&mut request, error);
+            self.handle_error(&mut arrival.request, error);
         }
-        if let Err(error) = request.end() {
-            self.handle_error(&mut request, RequestError::new(Stage::Verify, error));
+        if let Err(error) = arrival.request.end() {
+            let error = RequestError::new(Stage::Verify, error);
+            self.handle_error(&mut arrival.request, error);
         }
+        arrival.log_end(&"refused");
+        let Arrival {
+            request,
+            mut ticket,
+        } = arrival;
         close(request);
+        ticket.go(Place::Rejected(cause));
+    }
+
+    /// Tells a request that there is no room for it, and closes it.
+    pub(super) fn reject(&self, mut arrival: Arrival<R>, why: Rejection, within: Duration) {
+        let request = &mut arrival.request;
+        let told = guard(Stage::Reject, || {
+            request.begin_rejection(within)?;
+            self.hooks.reject_request(request, why)?;
+            Ok(request.end()?)
+        });
+        if let Err(error) = told {
+            self.handle_error(request, error);
+        }
+        self.close_rejected(arrival, why);
+    }
+
+    pub(super) fn close_rejected(&self, arrival: Arrival<R>, why: Rejection) {
+        arrival.log_end(&format_args!("rejected ({why})"));
+        close(arrival);
     }
 
     fn handle_error(&self, request: &mut R, error: RequestError) {
@@ -58,64 +108,38 @@ impl<R: Request> Service<R> {
     }
 }
 
+fn outcome(error: &RequestError) -> Outcome {
+    if error.is_panic() {
+        Outcome::Panicked
+    } else if error.io_kind() == Some(io::ErrorKind::TimedOut) {
+        Outcome::TimedOut
+    } else if error.is_disconnect() {
+        Outcome::Disconnected
+    } else {
+        Outcome::Failed
+    }
+}
+
 /// One request on its way to its handler.
 pub(super) struct Work<R> {
-    request: R,
-    service: Arc<Service<R>>,
-    // Last, for the request is active until it is closed.
-    active: Active,
-}
-
-impl<R: Request> Work<R> {
-    pub(super) fn new(request: R, service: Arc<Service<R>>) -> Self {
-        let active = Active::new(request.server());
-        Work {
-            request,
-            service,
-            active,
-        }
-    }
-}
-
-/// Counts a request as active, from accept to close.
-struct Active(ServerHandle);
-
-impl Active {
-    fn new(server: &ServerHandle) -> Self {
-        server.registry().enter();
-        Active(server.clone())
-    }
-}
-
-impl Drop for Active {
-    fn drop(&mut self) {
-        self.0.registry().leave();
-    }
+    pub(super) arrival: Arrival<R>,
+    pub(super) service: Arc<Service<R>>,
 }
 
 impl<R: Request> Task for Work<R> {
-    fn run(mut self: Box<Self>) {
-        let Work {
-            request,
-            service,
-            active,
-        } = &mut *self;
-        let here = active.0.registry().run_here();
-        (service.finish_request)(request, &|request, error| {
-            service.handle_error(request, error)
-        });
-        close(self);
-        drop(here);
+    fn run(self: Box<Self>) {
+        let Work { arrival, service } = *self;
+        let server = arrival.ticket.server().clone();
+        let _here = server.registry().run_here();
+        service.handle(arrival);
     }
 
     fn refuse(self: Box<Self>, error: io::Error) {
-        let Work {
-            request,
-            service,
-            active,
-        } = *self;
-        let _here = active.0.registry().run_here();
-        service.refuse(request, Some(RequestError::new(Stage::Dispatch, error)));
+        let Work { arrival, service } = *self;
+        let server = arrival.ticket.server().clone();
+        let _here = server.registry().run_here();
+        let error = RequestError::new(Stage::Dispatch, error);
+        service.refuse(arrival, Some(error), Cause::Dispatch);
     }
 }
 

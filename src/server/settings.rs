@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Builder, Hooks};
 use crate::dispatch::{Dispatch, ThreadPool};
+use crate::limits::Overload;
 use crate::listener::Listener;
 use crate::request::{DatagramRequest, StreamRequest};
 
@@ -21,6 +22,7 @@ impl<L: Listener, D> Builder<L, D> {
         Builder {
             sockets: self.sockets,
             streams: self.streams,
+            limits: self.limits,
             dispatch,
             hooks: self.hooks,
             timeout: self.timeout,
@@ -74,6 +76,39 @@ impl<L: Listener, D> Builder<L, D> {
     /// [`ServerHandle::shutdown_within`](crate::ServerHandle::shutdown_within).
     pub fn shutdown_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.shutdown_timeout = timeout.into();
+        self
+    }
+
+    /// The most requests at once, from accept to close: a bound for all the memory, descriptors and
+    /// threads that clients can take. Nothing more is accepted at the bound, unless
+    /// [`overload`](Self::overload) says otherwise. 0 counts as 1. Default, and `None`: the bound of
+    /// the [threads](Self::max_threads) alone.
+    pub fn max_connections(mut self, connections: impl Into<Option<usize>>) -> Self {
+        self.limits.max_connections = connections.into();
+        self
+    }
+
+    /// The most requests of one source at once, be they handled or queued. What comes beyond that is
+    /// [rejected](Hooks::reject_request). A source is an IPv4 address, or a network of IPv6 addresses
+    /// (see [`ipv6_prefix`](Self::ipv6_prefix)); clients on Unix sockets have none, and are not
+    /// counted. Default, and `None`: no such bound.
+    pub fn max_per_source(mut self, requests: impl Into<Option<usize>>) -> Self {
+        self.limits.max_per_source = requests.into();
+        self
+    }
+
+    /// How many bits of IPv6 addresses make one source for
+    /// [`max_per_source`](Self::max_per_source). Default 64, a network of one subscriber; 128 tells
+    /// every address apart.
+    pub fn ipv6_prefix(mut self, bits: u8) -> Self {
+        self.limits.ipv6_prefix = bits;
+        self
+    }
+
+    /// What becomes of new clients while there is no room. Default
+    /// [`Overload::Wait`](crate::Overload::Wait).
+    pub fn overload(mut self, policy: Overload) -> Self {
+        self.limits.overload = policy;
         self
     }
 
@@ -168,8 +203,8 @@ impl<L: Listener<Request = DatagramRequest>, D> Builder<L, D> {
 
 /// Settings of servers with threads.
 impl<L: Listener> Builder<L, ThreadPool> {
-    /// The most requests at once. At the bound nothing more is accepted until one has ended.
-    /// Default [`ThreadPool::DEFAULT_MAX_THREADS`].
+    /// The most threads at once. At the bound there is no room for new clients:
+    /// [`overload`](Self::overload) says what becomes of them. Default [`ThreadPool::DEFAULT_MAX_THREADS`].
     pub fn max_threads(mut self, threads: usize) -> Self {
         self.dispatch = self.dispatch.max_threads(threads);
         self

@@ -1,0 +1,134 @@
+use super::ServerHandle;
+use crate::limits::{Limits, Overload};
+use crate::statistics::Statistics;
+
+/// What can be changed and asked while a server serves.
+impl ServerHandle {
+    /// What the server has done so far and is doing now. Cheap, but for one look at each open
+    /// connection.
+    ///
+    /// ```
+    /// use socketserver::prelude::*;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let server = ThreadingTcpServer::bind_fn("127.0.0.1:0", |_| Ok(()))?;
+    /// assert_eq!(server.handle().statistics().accepted, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn statistics(&self) -> Statistics {
+        let mut statistics = self.0.registry.statistics();
+        if let Some(gauge) = &self.0.threads {
+            statistics.threads = gauge.threads();
+            statistics.most_threads = gauge.most();
+        }
+        statistics
+    }
+
+    /// Changes [`max_connections`](crate::Builder::max_connections) from now on. Those beyond a
+    /// lower bound stay until they end.
+    pub fn set_max_connections(&self, connections: impl Into<Option<usize>>) {
+        let connections = connections.into();
+        self.change(|control| control.limits.max_connections = connections);
+    }
+
+    /// Changes [`max_per_source`](crate::Builder::max_per_source) from now on. Requests that came
+    /// in without such a bound are not counted.
+    pub fn set_max_per_source(&self, requests: impl Into<Option<usize>>) {
+        let requests = requests.into();
+        self.change(|control| control.limits.max_per_source = requests);
+    }
+
+    /// Changes [`overload`](crate::Builder::overload) from now on. What is queued stays queued.
+    pub fn set_overload(&self, policy: Overload) {
+        self.change(|control| control.limits.overload = policy);
+    }
+
+    /// Changes [`max_threads`](crate::Builder::max_threads) from now on. Threads beyond a lower
+    /// bound end after the request they run. A server without threads has no such bound, and
+    /// nothing is done.
+    pub fn set_max_threads(&self, threads: usize) {
+        if let Some(gauge) = &self.0.threads {
+            gauge.set_bound(threads);
+        }
+        self.0.bell.ring();
+    }
+
+    /// Stops accepting, and keeps the socket: new clients wait in the kernel's queue, datagrams in
+    /// its buffer. Requests that were accepted go on. Lasts until [`resume`](Self::resume).
+    ///
+    /// Never blocks; the serving thread heeds it before it accepts again.
+    pub fn suspend(&self) {
+        self.change(|control| control.door = Door::Suspended);
+    }
+
+    /// Stops accepting, and stops listening too: new clients are refused, and those that waited in
+    /// the kernel's queue are reset, so that they can go elsewhere. A TCP port stays reserved, a
+    /// Unix socket's path is moved aside. Lasts until [`resume`](Self::resume).
+    ///
+    /// Datagrams cannot be refused in this way, nor abstract Unix names; for these it is
+    /// [`suspend`](Self::suspend), and the log says so.
+    pub fn suspend_and_refuse(&self) {
+        self.change(|control| control.door = Door::Refusing);
+    }
+
+    /// Accepts again.
+    pub fn resume(&self) {
+        self.change(|control| control.door = Door::Open);
+    }
+
+    /// Whether the server was told to [suspend](Self::suspend) accepting.
+    pub fn is_suspended(&self) -> bool {
+        self.door() != Door::Open
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        self.0.control.lock().limits
+    }
+
+    pub(crate) fn door(&self) -> Door {
+        self.0.control.lock().door
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Control)) {
+        change(&mut self.0.control.lock());
+        self.0.bell.ring();
+    }
+}
+
+/// What the serving thread asks before it accepts.
+#[derive(Default)]
+pub(super) struct Control {
+    pub(super) limits: Limits,
+    door: Door,
+}
+
+impl Control {
+    pub(super) fn new(limits: Limits) -> Self {
+        Control {
+            limits,
+            door: Door::Open,
+        }
+    }
+}
+
+/// Whether new clients are let in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Door {
+    #[default]
+    Open,
+    /// They wait in the kernel's queue.
+    Suspended,
+    /// The kernel turns them away.
+    Refusing,
+}
+
+impl Door {
+    pub(crate) fn describe(self) -> &'static str {
+        match self {
+            Door::Open => "accepting again",
+            Door::Suspended => "suspended; new clients wait",
+            Door::Refusing => "suspended; new clients are refused",
+        }
+    }
+}

@@ -1,0 +1,95 @@
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+use crate::Address;
+
+/// How much a server takes on at once, and what it does with the rest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) max_connections: Option<usize>,
+    pub(crate) max_per_source: Option<usize>,
+    pub(crate) ipv6_prefix: u8,
+    pub(crate) overload: Overload,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            max_connections: None,
+            max_per_source: None,
+            ipv6_prefix: 64,
+            overload: Overload::Wait,
+        }
+    }
+}
+
+/// What becomes of new clients while a server has no room: all
+/// [`max_connections`](crate::Builder::max_connections) are taken, or all
+/// [threads](crate::Builder::max_threads) busy.
+///
+/// A server without threads runs its handler on the serving thread, which accepts nobody
+/// meanwhile: its clients wait, whatever is said here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Overload {
+    /// Nothing is accepted: they wait in the kernel's queue, and are refused by the kernel once
+    /// that is full. The default.
+    #[default]
+    Wait,
+    /// They are accepted, and wait here for room. What has waited for longer than `timeout` is
+    /// [rejected](crate::Hooks::reject_request). While `length` of them wait, nothing more is
+    /// accepted.
+    Queue {
+        /// How many may wait.
+        length: usize,
+        /// How long each may wait.
+        timeout: Duration,
+    },
+    /// They are accepted and [rejected](crate::Hooks::reject_request) at once.
+    Reject,
+}
+
+/// Why a request is rejected: see [`Hooks::reject_request`](crate::Hooks::reject_request).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// There is no room, and [`Overload::Reject`] says so.
+    Overload,
+    /// It has waited in the queue for as long as [`Overload::Queue`] allows.
+    QueueTimeout,
+    /// Its source has [as many](crate::Builder::max_per_source) already.
+    PerSource,
+    /// It was queued when the server shut down.
+    Shutdown,
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Rejection::Overload => "no room",
+            Rejection::QueueTimeout => "no room in time",
+            Rejection::PerSource => "too many of one source",
+            Rejection::Shutdown => "shutting down",
+        })
+    }
+}
+
+impl Limits {
+    /// Whom a client counts with, its IPv4 address or the network of its IPv6 address, and how many
+    /// those may be. `None` where sources are not counted: Unix sockets have none.
+    pub(crate) fn source(&self, client: &Address) -> Option<(IpAddr, usize)> {
+        let most = self.max_per_source?;
+        let source = match client.ip()? {
+            IpAddr::V6(address) => network(address, self.ipv6_prefix).into(),
+            v4 => v4,
+        };
+        Some((source, most))
+    }
+}
+
+fn network(address: Ipv6Addr, prefix: u8) -> Ipv6Addr {
+    let host_bits = 128 - u32::from(prefix.min(128));
+    let mask = u128::MAX.checked_shl(host_bits).unwrap_or(0);
+    Ipv6Addr::from_bits(address.to_bits() & mask)
+}

@@ -1,0 +1,59 @@
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::arrival::Arrival;
+use crate::handle::Door;
+use crate::registry::Place;
+
+/// What a server keeps between two looks at its listener: accepted requests that wait for room, and
+/// what was last done with the door.
+pub(super) struct Lobby<R> {
+    waiting: VecDeque<(Instant, Arrival<R>)>,
+    pub(super) door: Door,
+}
+
+impl<R> Lobby<R> {
+    pub(super) fn new() -> Self {
+        Lobby {
+            waiting: VecDeque::new(),
+            door: Door::default(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Lets it wait for so long.
+    pub(super) fn push(&mut self, arrival: Arrival<R>, timeout: Duration) {
+        // A time too far away to come: a year will do.
+        const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+        let until = Instant::now() + timeout.min(YEAR);
+        self.waiting.push_back((until, arrival));
+    }
+
+    /// The one that has waited longest; it is active from now on.
+    pub(super) fn admit(&mut self) -> Option<Arrival<R>> {
+        let (_, mut arrival) = self.waiting.pop_front()?;
+        arrival.ticket.go(Place::Active);
+        Some(arrival)
+    }
+
+    /// One that has waited for too long.
+    pub(super) fn pop_expired(&mut self) -> Option<Arrival<R>> {
+        // The timeout may have been changed meanwhile, so the first to come is not always the first
+        // to go.
+        let now = Instant::now();
+        let at = self.waiting.iter().position(|(until, _)| *until <= now)?;
+        self.waiting.remove(at).map(|(_, arrival)| arrival)
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Arrival<R>> {
+        self.waiting.pop_front().map(|(_, arrival)| arrival)
+    }
+
+    /// When the next has waited for too long.
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
+        self.waiting.iter().map(|(until, _)| *until).min()
+    }
+}
