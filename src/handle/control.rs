@@ -79,15 +79,12 @@ impl ServerHandle {
 
     /// Whether the server was told to [suspend](Self::suspend) accepting.
     pub fn is_suspended(&self) -> bool {
-        self.door() != Door::Open
+        self.control().door != Door::Open
     }
 
-    pub(crate) fn limits(&self) -> Limits {
-        self.0.control.lock().limits
-    }
-
-    pub(crate) fn door(&self) -> Door {
-        self.0.control.lock().door
+    /// What was last said, as one.
+    pub(crate) fn control(&self) -> Control {
+        *self.0.control.lock()
     }
 
     fn change(&self, change: impl FnOnce(&mut Control)) {
@@ -97,10 +94,10 @@ impl ServerHandle {
 }
 
 /// What the serving thread asks before it accepts.
-#[derive(Default)]
-pub(super) struct Control {
-    pub(super) limits: Limits,
-    door: Door,
+#[derive(Clone, Copy)]
+pub(crate) struct Control {
+    pub(crate) limits: Limits,
+    pub(crate) door: Door,
 }
 
 impl Control {

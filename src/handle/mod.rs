@@ -11,8 +11,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use self::control::Control;
-pub(crate) use self::control::Door;
+pub(crate) use self::control::{Control, Door};
 pub(crate) use self::serving::Serving;
 use self::serving::State;
 pub use self::shutdown::DrainReport;

@@ -12,7 +12,7 @@ use super::lobby::Lobby;
 use super::service::shielded;
 use crate::ServerHandle;
 use crate::dispatch::{Dispatch, Waker};
-use crate::handle::{Door, Serving};
+use crate::handle::{Control, Door, Serving};
 use crate::limits::{Limits, Overload, Rejection};
 use crate::listener::Listener;
 use crate::registry::Place;
@@ -69,13 +69,13 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
         deadline: Option<Instant>,
     ) -> io::Result<Option<Arrival<L::Request>>> {
         while !self.handle.is_shutting_down() {
-            let limits = self.handle.limits();
+            let Control { limits, door } = self.handle.control();
             self.reject_expired();
             let room = self.has_room(&limits);
             if room && self.lobby.len() > 0 {
                 return Ok(self.lobby.admit());
             }
-            if !self.accepts(room, &limits) {
+            if !self.accepts(room, &limits, door) {
                 self.sleep(false, deadline)?;
             } else {
                 match self.accept() {
@@ -108,9 +108,9 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
     }
 
     /// Whether to accept another client, be it to reject it.
-    fn accepts(&mut self, room: bool, limits: &Limits) -> bool {
+    fn accepts(&mut self, room: bool, limits: &Limits, door: Door) -> bool {
         let paused = self.pause.is_some_and(|until| Instant::now() < until);
-        self.heed_door() && !paused && (room || self.takes_more(limits.overload))
+        self.heed(door) && !paused && (room || self.takes_more(limits.overload))
     }
 
     fn takes_more(&self, policy: Overload) -> bool {
@@ -178,9 +178,8 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
         }
     }
 
-    /// Does what the handle says about new clients, and says whether they are let in.
-    fn heed_door(&mut self) -> bool {
-        let wanted = self.handle.door();
+    /// Does what was said about new clients, and says whether they are let in.
+    fn heed(&mut self, wanted: Door) -> bool {
         if wanted == self.lobby.door {
             return wanted == Door::Open;
         }
@@ -197,8 +196,8 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
                 self.lobby.door = wanted;
             }
             Err(error) if wanted == Door::Refusing => {
-                log::warn!(target: "socketserver::server", "{address}: new clients wait, for they cannot be refused: {error}");
-                self.handle.suspend();
+                log::warn!(target: "socketserver::server", "{address}: suspended; new clients wait, for they cannot be refused: {error}");
+                self.lobby.door = wanted;
             }
             Err(error) => self.back_off(&error),
         }

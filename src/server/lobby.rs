@@ -39,21 +39,21 @@ impl<R> Lobby<R> {
         Some(arrival)
     }
 
-    /// One that has waited for too long.
+    /// The one that has waited longest, if that is too long.
     pub(super) fn pop_expired(&mut self) -> Option<Arrival<R>> {
-        // The timeout may have been changed meanwhile, so the first to come is not always the first
-        // to go.
-        let now = Instant::now();
-        let at = self.waiting.iter().position(|(until, _)| *until <= now)?;
-        self.waiting.remove(at).map(|(_, arrival)| arrival)
+        let until = self.next_expiry()?;
+        if until > Instant::now() {
+            return None;
+        }
+        self.pop()
     }
 
     pub(super) fn pop(&mut self) -> Option<Arrival<R>> {
         self.waiting.pop_front().map(|(_, arrival)| arrival)
     }
 
-    /// When the next has waited for too long.
+    /// When the one that has waited longest has waited for too long. Nobody leaves before it.
     pub(super) fn next_expiry(&self) -> Option<Instant> {
-        self.waiting.iter().map(|(until, _)| *until).min()
+        self.waiting.front().map(|(until, _)| *until)
     }
 }
