@@ -1,7 +1,7 @@
 //! The locks, channels and threads of the pool, the permits and the serving thread.
 //!
-//! In a test build with `--cfg shuttle` they are a model's, which runs the code that is written with
-//! them in one order after another: see [`model`]. Everybody else uses the real ones directly.
+//! In a test build with `--cfg shuttle` they are those of `model`, which runs what is written with
+//! them in one order after another. What is not modelled uses the real ones directly.
 
 #[cfg(all(test, shuttle))]
 pub(crate) mod model;

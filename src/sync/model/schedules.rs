@@ -7,7 +7,7 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler, Schedule, Scheduler, Tas
 use shuttle::{Config, Runner};
 
 /// How often each scheduler runs each test, unless the variable `SCHEDULES` says otherwise.
-const SCHEDULES: usize = 1000;
+const SCHEDULES: usize = 500;
 
 /// How many times, at places it chooses, the PCT scheduler takes the turn from a thread that could
 /// go on.
