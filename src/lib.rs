@@ -87,6 +87,7 @@ mod registry;
 pub mod request;
 pub mod server;
 mod statistics;
+mod sync;
 mod sys;
 mod throttle;
 mod timer;

@@ -11,6 +11,8 @@
 //! A dispatcher of your own implements [`Dispatch`]: Python's "override `process_request`".
 
 mod inline;
+#[cfg(all(test, shuttle))]
+mod model;
 mod pool;
 mod worker;
 

@@ -2,8 +2,6 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::time::Instant;
 
-use parking_lot::MutexGuard;
-
 use super::Server;
 use super::accept_error::{AfterError, Backoff, on_accept_error};
 use super::arrival::Arrival;
@@ -17,6 +15,7 @@ use crate::limits::{Limits, Overload, Rejection};
 use crate::listener::Listener;
 use crate::registry::Place;
 use crate::request::Request;
+use crate::sync::MutexGuard;
 use crate::sys::Events;
 
 /// Where the serving thread waits for clients, for room to serve them, and for better times.
