@@ -122,8 +122,7 @@ fn another_key_is_closed_without_a_word_and_logged() {
     let (status, _, log) = server.finish();
     assert!(status.success());
     let peer = stream.local_addr().expect("it was connected");
-    let line =
-        format!("from {peer}: handle failed: the peer's answer to the challenge is wrong");
+    let line = format!("from {peer}: handle failed: the peer's answer to the challenge is wrong");
     assert!(log.contains(&line), "{log}");
     assert!(!log.contains("sesame") && !log.contains("simsim"), "{log}");
 }
