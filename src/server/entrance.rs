@@ -198,7 +198,7 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
             }
             Err(error) if wanted == Door::Refusing => {
                 log::warn!(target: "socketserver::server", "{address}: new clients wait, for they cannot be refused: {error}");
-                self.handle.suspend();
+                self.handle.suspend_instead();
             }
             Err(error) => self.back_off(&error),
         }
