@@ -33,8 +33,8 @@ impl<L: Listener, D> Builder<L, D> {
         }
     }
 
-    /// `SO_REUSEADDR`: lets a restarted server bind while old connections are in `TIME_WAIT`, if
-    /// the server before it was told so too. Not for Unix sockets. Default false, as in Python.
+    /// `SO_REUSEADDR`: lets a restarted server bind while old connections are in `TIME_WAIT`, on
+    /// systems other than Linux if the server before it was told so too. Not for Unix sockets. Default false, as in Python.
     pub fn allow_reuse_address(mut self, allow: bool) -> Self {
         self.sockets.allow_reuse_address = allow;
         self
