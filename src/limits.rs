@@ -79,7 +79,7 @@ impl Limits {
     /// Whom a client counts with, its IPv4 address or the network of its IPv6 address, and how many
     /// those may be. `None` where sources are not counted: Unix sockets have none.
     pub(crate) fn source(&self, client: &Address) -> Option<(IpAddr, usize)> {
-        let most = self.max_per_source?;
+        let most = self.max_per_source?.max(1);
         let source = match client.ip()? {
             IpAddr::V6(address) => network(address, self.ipv6_prefix).into(),
             v4 => v4,
@@ -92,4 +92,51 @@ fn network(address: Ipv6Addr, prefix: u8) -> Ipv6Addr {
     let host_bits = 128 - u32::from(prefix.min(128));
     let mask = u128::MAX.checked_shl(host_bits).unwrap_or(0);
     Ipv6Addr::from_bits(address.to_bits() & mask)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(client: &str, ipv6_prefix: u8) -> IpAddr {
+        let limits = Limits {
+            max_per_source: Some(1),
+            ipv6_prefix,
+            ..Limits::default()
+        };
+        let client = client.parse::<IpAddr>().expect("an address");
+        let source = limits.source(&Address::from((client, 80)));
+        source.expect("it is counted").0
+    }
+
+    fn is(source: IpAddr, expected: &str) {
+        assert_eq!(source, expected.parse::<IpAddr>().expect("an address"));
+    }
+
+    #[test]
+    fn an_ipv6_source_is_a_network() {
+        let client = "2001:db8:1:2:3:4:5:ffff";
+        is(source(client, 64), "2001:db8:1:2::");
+        is(source(client, 48), "2001:db8:1::");
+        is(source(client, 127), "2001:db8:1:2:3:4:5:fffe");
+        is(source(client, 128), client);
+        is(source(client, 255), client);
+        is(source(client, 0), "::");
+    }
+
+    #[test]
+    fn an_ipv4_source_is_an_address_mapped_or_not() {
+        is(source("192.0.2.1", 0), "192.0.2.1");
+        is(source("::ffff:192.0.2.1", 64), "192.0.2.1");
+    }
+
+    #[test]
+    fn unix_clients_have_no_source() {
+        let limits = Limits {
+            max_per_source: Some(1),
+            ..Limits::default()
+        };
+        assert_eq!(limits.source(&Address::Unnamed), None);
+        assert_eq!(limits.source(&Address::Path("socket".into())), None);
+    }
 }

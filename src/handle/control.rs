@@ -63,11 +63,13 @@ impl ServerHandle {
     }
 
     /// Stops accepting, and stops listening too: new clients are refused, and those that waited in
-    /// the kernel's queue are reset, so that they can go elsewhere. A TCP port stays reserved, a
-    /// Unix socket's path is moved aside. Lasts until [`resume`](Self::resume).
+    /// the kernel's queue are let go, so that they can go elsewhere. A TCP port stays reserved; a Unix
+    /// socket's path is moved aside, to one that ends in `.suspended`, and anybody may take it. Lasts
+    /// until [`resume`](Self::resume), which waits for the path if somebody has it: the log says so.
     ///
-    /// Datagrams cannot be refused in this way, nor abstract Unix names; for these it is
-    /// [`suspend`](Self::suspend), and the log says so.
+    /// Datagrams cannot be refused in this way, nor clients of abstract Unix names or of a socket that
+    /// was [adopted](crate::Builder::adopt), nor TCP clients on systems other than Linux; for these it
+    /// is [`suspend`](Self::suspend), and the log says so.
     pub fn suspend_and_refuse(&self) {
         self.change(|control| control.door = Door::Refusing);
     }

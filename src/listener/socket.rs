@@ -129,10 +129,12 @@ impl Receiver {
         let (length, sender) = sys::try_recv_from(self.socket(), &mut buffer)?;
         let most = buffer.len() - 1;
         if length > most {
-            log::warn!(
-                target: "socketserver::listener",
-                "a datagram from {sender} is longer than {most} bytes and was cut (max_packet_size sets the bound)"
-            );
+            if let Some(held_back) = server.throttle().admit() {
+                log::warn!(
+                    target: "socketserver::listener",
+                    "a datagram from {sender} is longer than {most} bytes and was cut (max_packet_size sets the bound){held_back}"
+                );
+            }
         }
         let packet = &buffer[..length.min(most)];
         let mut request = DatagramRequest::new(packet, self.socket.clone(), sender, server);

@@ -5,14 +5,17 @@ use std::path::{Path, PathBuf};
 
 use socket2::{Socket, Type};
 
-use super::socket::cannot_listen;
+use super::socket::{cannot_listen, context};
 use crate::Address;
 
 /// A Unix socket's path while we own it: removed when dropped, if the socket there is still ours.
 #[derive(Debug)]
 pub(super) struct SocketPath {
     path: PathBuf,
+    /// Where the socket is while clients are refused.
+    aside: PathBuf,
     identity: (u64, u64),
+    kind: Type,
 }
 
 impl SocketPath {
@@ -30,23 +33,77 @@ impl SocketPath {
             }
         }
         bound.map_err(|e| cannot_listen(e, address))?;
-        address.path().map(Self::own).transpose()
+        address.path().map(|path| Self::own(path, kind)).transpose()
     }
 
-    fn own(path: &Path) -> io::Result<Self> {
+    fn own(path: &Path, kind: Type) -> io::Result<Self> {
         // Absolute, so that a change of the working directory does not lead us to somebody else's
         // file.
         let path = std::path::absolute(path)?;
-        let identity = identity(&path)?;
-        Ok(SocketPath { path, identity })
+        let mut aside = path.clone().into_os_string();
+        aside.push(".suspended");
+        Ok(SocketPath {
+            identity: identity(&path)?,
+            aside: aside.into(),
+            path,
+            kind,
+        })
+    }
+
+    /// Has clients find no socket, until it is moved back.
+    pub(super) fn move_aside(&self) -> io::Result<()> {
+        self.rename(&self.path, &self.aside)
+    }
+
+    pub(super) fn move_back(&self) -> io::Result<()> {
+        self.rename(&self.aside, &self.path)
+    }
+
+    /// Replaces what [`bind`](Self::bind) would. May be tried again where it failed halfway.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        if !self.is_at(to) {
+            self.link(from, to)?;
+        }
+        self.remove(from)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        if !self.is_at(from) {
+            let message = format!("the socket at {} is not ours any more", from.display());
+            return Err(io::Error::new(io::ErrorKind::NotFound, message));
+        }
+        // Unlike rename(2), a link never takes the place of what is there.
+        let mut linked = fs::hard_link(from, to);
+        if matches!(&linked, Err(error) if error.kind() == io::ErrorKind::AlreadyExists) {
+            remove_stale(to, &Address::Path(to.to_owned()), self.kind)?;
+            linked = fs::hard_link(from, to);
+        }
+        linked.map_err(|e| {
+            context(
+                e,
+                format_args!("cannot link {} to {}", from.display(), to.display()),
+            )
+        })
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        if !self.is_at(path) {
+            return Ok(());
+        }
+        fs::remove_file(path)
+            .map_err(|e| context(e, format_args!("cannot remove {}", path.display())))
+    }
+
+    fn is_at(&self, path: &Path) -> bool {
+        identity(path).is_ok_and(|there| there == self.identity)
     }
 }
 
 impl Drop for SocketPath {
     fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|now| now == self.identity) {
-            if let Err(e) = fs::remove_file(&self.path) {
-                log::warn!(target: "socketserver::listener", "cannot remove {}: {e}", self.path.display());
+        for path in [&self.path, &self.aside] {
+            if let Err(error) = self.remove(path) {
+                log::warn!(target: "socketserver::listener", "{error}");
             }
         }
     }

@@ -3,7 +3,7 @@ use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use socket2::{SockRef, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::socket::{bind_ip, cannot_listen, check_kind, open_each, open_ip};
 use super::{Bind, Listener, SocketOptions};
@@ -23,6 +23,7 @@ impl Listener for Tcp {
 
     fn server_bind(&mut self) -> io::Result<()> {
         match self.wanted {
+            Some((address, _)) if address.port() == 0 => self.bind_free_port(address),
             Some((address, _)) => bind_ip(&SockRef::from(&self.socket), address),
             None => Ok(()),
         }
@@ -35,10 +36,16 @@ impl Listener for Tcp {
     }
 
     /// Linux lets go of a shut down listening socket's queue and of nothing else: the port stays
-    /// bound.
+    /// bound, if it was asked for by its number, and nobody shares it. A socket that was adopted is
+    /// left as it is, for its owner may want to listen on it.
     #[cfg(target_os = "linux")]
     fn server_deactivate(&self) -> io::Result<()> {
-        SockRef::from(&self.socket).shutdown(Shutdown::Read)
+        if self.wanted.is_none() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let socket = SockRef::from(&self.socket);
+        socket.shutdown(Shutdown::Read)?;
+        socket.set_reuse_address(false)
     }
 
     fn server_reactivate(&self) -> io::Result<()> {
@@ -63,12 +70,41 @@ impl Listener for Tcp {
 }
 
 impl Tcp {
+    /// Finds a port before it asks for it: one that it chose itself Linux takes back when the socket
+    /// stops listening.
+    fn bind_free_port(&self, address: SocketAddr) -> io::Result<()> {
+        const MOST_ATTEMPTS: usize = 100;
+        let mut bound = Ok(());
+        for _ in 0..MOST_ATTEMPTS {
+            bound = bind_ip(&SockRef::from(&self.socket), free_port(address)?);
+            // Somebody else was faster.
+            if !matches!(&bound, Err(error) if error.kind() == io::ErrorKind::AddrInUse) {
+                break;
+            }
+        }
+        bound
+    }
+
+    /// Connections inherit `SO_REUSEADDR`; one without it, be it in `TIME_WAIT`, would keep the
+    /// server from listening again after it was suspended. It is set once no other server can be bound
+    /// to the port.
     fn listen(&self) -> io::Result<()> {
         let backlog = self.wanted.map_or(i32::MAX, |(_, backlog)| backlog);
         let address = self.local_address()?;
-        let listening = SockRef::from(&self.socket).listen(backlog);
+        let socket = SockRef::from(&self.socket);
+        if cfg!(target_os = "linux") && self.wanted.is_some() {
+            socket.set_reuse_address(true)?;
+        }
+        let listening = socket.listen(backlog);
         listening.map_err(|e| cannot_listen(e, &address))
     }
+}
+
+fn free_port(address: SocketAddr) -> io::Result<SocketAddr> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    bind_ip(&socket, address)?;
+    let port = TcpListener::from(socket).local_addr()?.port();
+    Ok(SocketAddr::new(address.ip(), port))
 }
 
 impl<A: ToSocketAddrs + Debug> Bind<A> for Tcp {

@@ -49,6 +49,19 @@ impl Listener for UnixStream {
         self.socket.set_nonblocking(true)
     }
 
+    /// Moves the path aside and hangs up on who waits. Shutting the socket down would refuse clients
+    /// too, but cannot be undone.
+    fn server_deactivate(&self) -> io::Result<()> {
+        let path = self.path.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+        path.move_aside()?;
+        while self.socket.accept().is_ok() {}
+        Ok(())
+    }
+
+    fn server_reactivate(&self) -> io::Result<()> {
+        self.path.as_ref().map_or(Ok(()), SocketPath::move_back)
+    }
+
     fn accept(&self, server: &ServerHandle) -> io::Result<StreamRequest> {
         let (stream, client_address) = self.socket.accept()?;
         // Elsewhere it is born with the listener's mode.

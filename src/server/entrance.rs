@@ -3,9 +3,9 @@ use std::num::NonZeroUsize;
 use std::time::Instant;
 
 use super::Server;
-use super::accept_error::{AfterError, Backoff, on_accept_error};
+use super::accept_error::{AfterError, on_accept_error};
 use super::arrival::Arrival;
-use super::journal::{Bound, Pressure};
+use super::journal::Bound;
 use super::lobby::Lobby;
 use super::service::shielded;
 use crate::ServerHandle;
@@ -25,10 +25,6 @@ pub(super) struct Entrance<'a, L: Listener, D: Dispatch> {
     lobby: MutexGuard<'a, Lobby<L::Request>>,
     events: Events,
     waker: Waker,
-    backoff: Backoff,
-    pressure: Pressure,
-    /// Until when nothing is accepted, after an error.
-    pause: Option<Instant>,
     _serving: Serving<'a>,
 }
 
@@ -52,9 +48,6 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
             lobby: server.lobby.lock(),
             events: Events::with_capacity(NonZeroUsize::MIN),
             waker: Waker::new(handle),
-            backoff: Backoff::default(),
-            pressure: Pressure::default(),
-            pause: None,
             _serving: serving,
         })
     }
@@ -79,7 +72,7 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
             } else {
                 match self.accept() {
                     Ok(request) => {
-                        self.backoff.accepted();
+                        self.lobby.backoff.accepted();
                         if let Some(arrival) = self.let_in(request, room, &limits) {
                             return Ok(Some(arrival));
                         }
@@ -102,22 +95,27 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
             _ if !self.server.dispatch.has_room(&self.waker) => Bound::Dispatch,
             _ => return true,
         };
-        self.pressure.say(self.handle, full, limits.overload);
+        self.lobby.pressure.say(self.handle, full, limits.overload);
         false
     }
 
     /// Whether to accept another client, be it to reject it.
     fn accepts(&mut self, room: bool, limits: &Limits, door: Door) -> bool {
-        let paused = self.pause.is_some_and(|until| Instant::now() < until);
+        let paused = self.lobby.pause.is_some_and(|until| Instant::now() < until);
         self.heed(door) && !paused && (room || self.takes_more(limits.overload))
     }
 
     fn takes_more(&self, policy: Overload) -> bool {
         match policy {
             Overload::Wait => false,
-            Overload::Queue { length, .. } => self.lobby.len() < length,
-            Overload::Reject => self.server.rejections.has_room(&self.waker),
+            Overload::Queue { length, .. } => self.lobby.len() < length && self.can_reject(),
+            Overload::Reject => self.can_reject(),
         }
+    }
+
+    /// Those who queue may have to be rejected too.
+    fn can_reject(&self) -> bool {
+        self.server.rejections.has_room(&self.waker)
     }
 
     fn accept(&self) -> io::Result<L::Request> {
@@ -162,7 +160,7 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
         let why = Rejection::PerSource;
         let arrival = Arrival::new(request, Place::rejected(why), None);
         arrival.log_too_many(most);
-        if self.server.rejections.has_room(&self.waker) {
+        if self.can_reject() {
             self.server.reject(arrival, why);
         } else {
             self.server.service.close_rejected(arrival, why);
@@ -206,10 +204,12 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
     fn recover(&mut self, error: io::Error, deadline: Option<Instant>) -> io::Result<()> {
         match on_accept_error(&error) {
             AfterError::Wait => {
-                self.backoff.nobody_waits(self.handle.server_address());
+                self.lobby
+                    .backoff
+                    .nobody_waits(self.handle.server_address());
                 return self.sleep(true, deadline);
             }
-            AfterError::Retry if self.backoff.may_retry() => {
+            AfterError::Retry if self.lobby.backoff.may_retry() => {
                 log::debug!(target: "socketserver::server", "lost a client before it was accepted: {error}");
             }
             AfterError::Retry | AfterError::BackOff => self.back_off(&error),
@@ -221,14 +221,14 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
     /// Accepts nothing for a while: a look at the listener would say again and again that somebody is
     /// waiting.
     fn back_off(&mut self, error: &io::Error) {
-        let pause = self.backoff.next(error, self.handle.server_address());
-        self.pause = Some(Instant::now() + pause);
+        let pause = self.lobby.backoff.next(error, self.handle.server_address());
+        self.lobby.pause = Some(Instant::now() + pause);
     }
 
     /// Until the bell rings, a client comes if the door is watched, or something is due.
     fn sleep(&mut self, watch: bool, deadline: Option<Instant>) -> io::Result<()> {
         let now = Instant::now();
-        let pause = self.pause.filter(|until| *until > now);
+        let pause = self.lobby.pause.filter(|until| *until > now);
         let due = [deadline, pause, self.lobby.next_expiry()];
         let due = due.into_iter().flatten().min();
         let door = watch.then(|| self.server.listener().as_fd());

@@ -82,8 +82,7 @@ pub trait Hooks<R: Request = StreamRequest>: Send + Sync + 'static {
     /// Runs on one of a few threads kept for this, and never holds up accepting. The connection is
     /// ended after a second, so a client that does not read, or is waited for, costs no more than
     /// that. If more than 1,024 rejections wait for their turn, those of `max_per_source` are closed
-    /// without a word, and those of [`Overload::Reject`](crate::Overload::Reject) wait in the
-    /// kernel's queue.
+    /// without a word, and all others wait in the kernel's queue.
     ///
     /// # Errors
     ///

@@ -1,15 +1,21 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::accept_error::Backoff;
 use super::arrival::Arrival;
+use super::journal::Pressure;
 use crate::handle::Door;
 use crate::registry::Place;
 
-/// What a server keeps between two looks at its listener: accepted requests that wait for room, and
-/// what was last done with the door.
+/// What a server keeps between two looks at its listener: accepted requests that wait for room, what
+/// was last done with the door, and what it has said in the log.
 pub(super) struct Lobby<R> {
     waiting: VecDeque<(Instant, Arrival<R>)>,
     pub(super) door: Door,
+    pub(super) backoff: Backoff,
+    pub(super) pressure: Pressure,
+    /// Until when nothing is accepted, after an error.
+    pub(super) pause: Option<Instant>,
 }
 
 impl<R> Lobby<R> {
@@ -17,6 +23,9 @@ impl<R> Lobby<R> {
         Lobby {
             waiting: VecDeque::new(),
             door: Door::default(),
+            backoff: Backoff::default(),
+            pressure: Pressure::default(),
+            pause: None,
         }
     }
 

@@ -65,6 +65,8 @@ impl<R: Request> Task for Farewell<R> {
             why,
             service,
         } = *self;
+        let server = arrival.ticket.server().clone();
+        let _here = server.registry().run_here();
         service.reject(arrival, why, Rejections::WITHIN);
     }
 

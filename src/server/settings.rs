@@ -33,8 +33,8 @@ impl<L: Listener, D> Builder<L, D> {
         }
     }
 
-    /// `SO_REUSEADDR`: lets a restarted server bind while old connections are in `TIME_WAIT`, if
-    /// the server before it was told so too. Not for Unix sockets. Default false, as in Python.
+    /// `SO_REUSEADDR`: lets a restarted server bind while old connections are in `TIME_WAIT`, on
+    /// systems other than Linux if the server before it was told so too. Not for Unix sockets. Default false, as in Python.
     pub fn allow_reuse_address(mut self, allow: bool) -> Self {
         self.sockets.allow_reuse_address = allow;
         self
@@ -91,7 +91,7 @@ impl<L: Listener, D> Builder<L, D> {
     /// The most requests of one source at once, be they handled or queued. What comes beyond that is
     /// [rejected](Hooks::reject_request). A source is an IPv4 address, or a network of IPv6 addresses
     /// (see [`ipv6_prefix`](Self::ipv6_prefix)); clients on Unix sockets have none, and are not
-    /// counted. Default, and `None`: no such bound.
+    /// counted. 0 counts as 1. Default, and `None`: no such bound.
     pub fn max_per_source(mut self, requests: impl Into<Option<usize>>) -> Self {
         self.limits.max_per_source = requests.into();
         self
