@@ -62,6 +62,11 @@
 //! - [`framing`]: messages behind their length.
 //! - `auth`: HMAC challenge and response, and Python's `multiprocessing.connection`. Feature `auth`.
 //!
+//! # Statistics
+//!
+//! [`ServerHandle::statistics`] counts requests by how they ended, bytes and threads. The feature
+//! `metrics` publishes them through the crate of that name: `ServerHandle::publish_metrics`.
+//!
 //! # Errors
 //!
 //! What goes wrong in one request, a panic included, goes to [`Hooks::handle_error`] and ends that
@@ -85,6 +90,8 @@ mod handle;
 mod handler;
 mod limits;
 pub mod listener;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod options;
 pub mod porting;
 mod registry;

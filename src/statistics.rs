@@ -105,6 +105,16 @@ impl fmt::Display for Outcome {
     }
 }
 
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Refused => f.write_str("refused"),
+            Cause::Dispatch => f.write_str("rejected (not dispatched)"),
+            Cause::Rejection(why) => write!(f, "rejected ({why})"),
+        }
+    }
+}
+
 impl Statistics {
     pub(crate) fn count(&mut self, outcome: Outcome) {
         *match outcome {

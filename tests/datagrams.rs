@@ -112,7 +112,7 @@ where
     let mut client = L::connect(server.server_address());
     let local = SockRef::from(&client).local_addr().expect("it is bound");
     let cut = format!(
-        "a datagram from {} is longer than 16 bytes",
+        "from {}: a datagram longer than 16 bytes was cut",
         Address::from(local)
     );
 

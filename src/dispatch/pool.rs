@@ -113,7 +113,7 @@ impl ThreadPool {
         let roster = Arc::clone(&self.roster);
         match builder.spawn(move || worker.work(&roster)) {
             Ok(thread) => {
-                state.threads.insert(state.next_worker, thread);
+                state.threads.insert(state.next_worker, Some(thread));
                 self.roster.gauge.set_threads(state.threads.len());
                 state.next_worker += 1;
                 hand(&mailbox, Some(job));
@@ -154,7 +154,7 @@ impl Dispatch for ThreadPool {
 
     /// Lets idle threads go, and waits for the others to finish their requests and end.
     fn join(&self) {
-        for (_, thread) in self.roster.close() {
+        for thread in self.roster.close() {
             if thread.thread().id() != thread::current().id() {
                 // A worker catches what its jobs throw; there is nothing to learn here.
                 let _ = thread.join();

@@ -21,7 +21,8 @@ pub(super) struct State {
     pub(super) queue: VecDeque<Job>,
     /// Jobs running, queued or handed over.
     pub(super) unfinished: usize,
-    pub(super) threads: HashMap<u64, JoinHandle<()>>,
+    /// All that have not ended; without a handle where somebody else joins them.
+    pub(super) threads: HashMap<u64, Option<JoinHandle<()>>>,
     pub(super) next_worker: u64,
     /// The servers that wait for room; several may share a pool.
     pub(super) waiting: Vec<Waker>,
@@ -47,15 +48,19 @@ impl Roster {
         self.state.lock()
     }
 
-    /// Sends idle threads home, and returns all that are there.
-    pub(super) fn close(&self) -> HashMap<u64, JoinHandle<()>> {
+    /// Sends idle threads home, and returns all that are there, to be joined. The busy ones leave the
+    /// list as they end.
+    pub(super) fn close(&self) -> Vec<JoinHandle<()>> {
         let mut state = self.state.lock();
         state.closed = true;
-        for idle in state.idle.drain(..) {
+        let State { idle, threads, .. } = &mut *state;
+        let mut there: Vec<_> = threads.values_mut().filter_map(Option::take).collect();
+        for idle in idle.drain(..) {
             hand(&idle.mailbox, None);
+            there.extend(threads.remove(&idle.id).flatten());
         }
-        self.gauge.set_threads(0);
-        std::mem::take(&mut state.threads)
+        self.gauge.set_threads(threads.len());
+        there
     }
 
     fn finished_one(&self, worker: &Worker) -> Next {
@@ -65,8 +70,7 @@ impl Roster {
         let too_many = state.threads.len() > self.gauge.bound();
         let next = match state.queue.pop_front() {
             Some(job) => Next::Run(job),
-            None if state.closed => Next::End,
-            None if too_many => {
+            None if state.closed || too_many => {
                 self.dismiss(&mut state, worker.id);
                 Next::End
             }

@@ -51,6 +51,7 @@ struct Shared {
     throttle: Throttle,
     bell: Doorbell,
     shutting_down: AtomicBool,
+    closed: AtomicBool,
     next_id: AtomicU64,
     registry: Registry,
     shutdown_timeout: Option<Duration>,
@@ -78,6 +79,7 @@ impl ServerHandle {
             throttle: Throttle::default(),
             bell: Doorbell::new()?,
             shutting_down: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
             next_id: AtomicU64::new(1),
             registry: Registry::default(),
             shutdown_timeout: terms.shutdown_timeout,
@@ -141,6 +143,16 @@ impl ServerHandle {
 
     pub(crate) fn is_bound(&self) -> bool {
         self.0.bound.get().is_some()
+    }
+
+    pub(crate) fn set_closed(&self) {
+        self.0.closed.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the server is closed and none of its requests is left.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn is_gone(&self) -> bool {
+        self.0.closed.load(Ordering::SeqCst) && self.0.registry.present() == 0
     }
 
     pub(crate) fn set_bound(&self, address: Address) {

@@ -128,17 +128,12 @@ impl Receiver {
         let mut buffer = self.buffer.lock();
         let (length, sender) = sys::try_recv_from(self.socket(), &mut buffer)?;
         let most = buffer.len() - 1;
-        if length > most {
-            if let Some(held_back) = server.throttle().admit() {
-                log::warn!(
-                    target: "socketserver::listener",
-                    "a datagram from {sender} is longer than {most} bytes and was cut (max_packet_size sets the bound){held_back}"
-                );
-            }
-        }
         let packet = &buffer[..length.min(most)];
         let mut request = DatagramRequest::new(packet, self.socket.clone(), sender, server);
         request.truncated = length > most;
+        if request.truncated {
+            log_cut(&request);
+        }
         Ok(request)
     }
 }
@@ -166,4 +161,14 @@ pub(super) fn unix_address(path: &Path) -> io::Result<Address> {
         _ => return Ok(Address::Path(path.to_owned())),
     };
     Err(io::Error::new(io::ErrorKind::InvalidInput, problem))
+}
+
+fn log_cut(request: &DatagramRequest) {
+    if let Some(held_back) = request.server.throttle().admit() {
+        log::warn!(
+            target: "socketserver::listener",
+            "request {} from {}: a datagram longer than {} bytes was cut (max_packet_size sets the bound){held_back}",
+            request.id(), request.client_address, request.packet.len()
+        );
+    }
 }

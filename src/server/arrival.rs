@@ -16,7 +16,9 @@ pub(super) struct Arrival<R> {
 impl<R: Request> Arrival<R> {
     pub(super) fn new(request: R, place: Place, source: Option<IpAddr>) -> Self {
         let ticket = Ticket::new(request.server(), place, source);
-        Arrival { request, ticket }
+        let arrival = Arrival { request, ticket };
+        arrival.log_beginning();
+        arrival
     }
 }
 

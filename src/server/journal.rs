@@ -1,5 +1,6 @@
 //! What the log says of requests.
 
+use std::error::Error;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,13 @@ impl RequestError {
         } else if let Some(held_back) = request.server().throttle().admit() {
             log::error!(target: "socketserver::handler", "{}: {self}{held_back}", Name(request));
         }
+    }
+}
+
+/// Says what a hook threw that nobody can be told of but here.
+pub(super) fn log_panic<R: Request>(request: &R, hook: &str, panic: &dyn Error) {
+    if let Some(held_back) = request.server().throttle().admit() {
+        log::error!(target: "socketserver::server", "{}: {hook} {panic}{held_back}", Name(request));
     }
 }
 

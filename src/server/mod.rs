@@ -211,6 +211,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
             self.service.hooks.server_close(&self.handle)
         });
         ctrlc::forget(&self.handle);
+        self.handle.set_closed();
     }
 }
 

@@ -70,12 +70,11 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
     }
 
     fn process_request(&self, mut arrival: Arrival<L::Request>) {
-        arrival.log_beginning();
         let request = &mut arrival.request;
         let service = Arc::clone(&self.service);
         match guard(Stage::Verify, || service.hooks.verify_request(request)) {
             Ok(true) => {
-                let job = Job::new(Work { arrival, service });
+                let job = Job::new(Work::new(arrival, service));
                 shielded("dispatch", || self.dispatch.dispatch(job)).unwrap_or(());
             }
             Ok(false) => service.refuse(arrival, None, Cause::Refused),

@@ -1,4 +1,5 @@
 use std::cell::RefCell;
+use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -6,6 +7,7 @@ use std::time::Duration;
 
 use super::Hooks;
 use super::arrival::Arrival;
+use super::journal::log_panic;
 use crate::dispatch::Task;
 use crate::error::{HandlerResult, Panicked, RequestError, Stage};
 use crate::handler::{RequestHandler, finish_request, guard};
@@ -58,7 +60,7 @@ impl<R: Request> Service<R> {
         });
         let outcome = arrival.ticket.outcome().unwrap_or(Outcome::Finished);
         arrival.log_end(&outcome);
-        close(arrival);
+        close(arrival.request.id(), arrival);
     }
 
     /// Shuts a request down that is not to be handled, after sending what a hook wrote to it.
@@ -75,12 +77,12 @@ impl<R: Request> Service<R> {
             let error = RequestError::new(Stage::Verify, error);
             self.handle_error(&mut arrival.request, error);
         }
-        arrival.log_end(&"refused");
+        arrival.log_end(&cause);
         let Arrival {
             request,
             mut ticket,
         } = arrival;
-        close(request);
+        close(request.id(), request);
         ticket.go(Place::Rejected(cause));
     }
 
@@ -99,12 +101,18 @@ impl<R: Request> Service<R> {
     }
 
     pub(super) fn close_rejected(&self, arrival: Arrival<R>, why: Rejection) {
-        arrival.log_end(&format_args!("rejected ({why})"));
-        close(arrival);
+        arrival.log_end(&Cause::Rejection(why));
+        close(arrival.request.id(), arrival);
     }
 
     fn handle_error(&self, request: &mut R, error: RequestError) {
-        shielded("handle_error", || self.hooks.handle_error(request, &error));
+        let handled = guard(error.stage(), || {
+            self.hooks.handle_error(request, &error);
+            Ok(())
+        });
+        if let Err(panic) = handled {
+            log_panic(request, "handle_error", panic.error());
+        }
     }
 }
 
@@ -120,22 +128,29 @@ fn outcome(error: &RequestError) -> Outcome {
     }
 }
 
-/// One request on its way to its handler.
-pub(super) struct Work<R> {
-    pub(super) arrival: Arrival<R>,
-    pub(super) service: Arc<Service<R>>,
+/// One request on its way to its handler; empty once it is there.
+pub(super) struct Work<R: Request>(Option<(Arrival<R>, Arc<Service<R>>)>);
+
+impl<R: Request> Work<R> {
+    pub(super) fn new(arrival: Arrival<R>, service: Arc<Service<R>>) -> Self {
+        Work(Some((arrival, service)))
+    }
 }
 
 impl<R: Request> Task for Work<R> {
-    fn run(self: Box<Self>) {
-        let Work { arrival, service } = *self;
+    fn run(mut self: Box<Self>) {
+        let Some((arrival, service)) = self.0.take() else {
+            return;
+        };
         let server = arrival.ticket.server().clone();
         let _here = server.registry().run_here();
         service.handle(arrival);
     }
 
-    fn refuse(self: Box<Self>, error: io::Error) {
-        let Work { arrival, service } = *self;
+    fn refuse(mut self: Box<Self>, error: io::Error) {
+        let Some((arrival, service)) = self.0.take() else {
+            return;
+        };
         let server = arrival.ticket.server().clone();
         let _here = server.registry().run_here();
         let error = RequestError::new(Stage::Dispatch, error);
@@ -143,13 +158,23 @@ impl<R: Request> Task for Work<R> {
     }
 }
 
+/// A dispatcher that drops a job says nothing; the log does.
+impl<R: Request> Drop for Work<R> {
+    fn drop(&mut self) {
+        if let Some((arrival, _)) = self.0.take() {
+            arrival.log_end(&Cause::Dispatch);
+            close(arrival.request.id(), arrival);
+        }
+    }
+}
+
 /// Dropping a request closes it. What a handler left in its context is dropped too, and may panic.
-fn close<T>(request: T) {
-    shielded("closing a request", || drop(request));
+fn close<T>(id: u64, request: T) {
+    shielded(format_args!("closing request {id}"), || drop(request));
 }
 
 /// Runs what must not bring the server down. A panic is logged, and `None` returned.
-pub(super) fn shielded<T>(what: &str, run: impl FnOnce() -> T) -> Option<T> {
+pub(super) fn shielded<T>(what: impl fmt::Display, run: impl FnOnce() -> T) -> Option<T> {
     let result = catch_unwind(AssertUnwindSafe(run));
     let report = |payload: Box<dyn std::any::Any + Send>| {
         log::error!(target: "socketserver::server", "{what} {}", Panicked::new(&*payload));

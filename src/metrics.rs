@@ -1,0 +1,202 @@
+//! Publishes a server's statistics through the crate [`metrics`], to whichever recorder the program
+//! has installed. Feature `metrics`.
+//!
+//! | name | kind | labels beside `server` | of [`Statistics`] |
+//! |---|---|---|---|
+//! | `socketserver_accepted_total` | counter | | `accepted` |
+//! | `socketserver_rejected_total` | counter | `cause`: `refused`, `overload`, `queue_timeout`, `per_source`, `shutdown`, `dispatch` | `rejected` |
+//! | `socketserver_ended_total` | counter | `outcome`: `finished`, `failed`, `panicked`, `timed_out`, `disconnected` | the fields of these names |
+//! | `socketserver_received_bytes_total` | counter | | `bytes_in` |
+//! | `socketserver_sent_bytes_total` | counter | | `bytes_out` |
+//! | `socketserver_active` | gauge | | `active` |
+//! | `socketserver_queued` | gauge | | `queued` |
+//! | `socketserver_threads` | gauge | | `threads` |
+//! | `socketserver_most_active` | gauge | | `most_active` |
+//! | `socketserver_most_queued` | gauge | | `most_queued` |
+//! | `socketserver_most_threads` | gauge | | `most_threads` |
+//!
+//! The label `server` is the server's address. All values of one round are of one moment.
+
+use std::fmt;
+use std::io;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+
+use crate::{Rejected, ServerHandle, Statistics};
+
+impl ServerHandle {
+    /// Publishes the [statistics](Self::statistics) now and then `every` so often, on a thread of its
+    /// own, until the guard that is returned is dropped or the server is closed and its last request
+    /// has ended; then once more. See [`metrics`](crate::metrics) for the names. Feature `metrics`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use socketserver::prelude::*;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let server = ThreadingTcpServer::bind_fn("127.0.0.1:0", |_| Ok(()))?;
+    /// let _publisher = server.handle().publish_metrics(Duration::from_secs(5))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for an interval of zero, and what keeps the thread from being started.
+    pub fn publish_metrics(&self, every: Duration) -> io::Result<MetricsPublisher> {
+        if every.is_zero() {
+            let message = "metrics cannot be published every 0 s";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        let (stop, stopped) = bounded(0);
+        let publisher = Publisher {
+            server: self.clone(),
+            label: self.server_address().to_string(),
+        };
+        let thread = thread::Builder::new()
+            .name("metrics".to_owned())
+            .spawn(move || publisher.run(every, &stopped))?;
+        Ok(MetricsPublisher {
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+}
+
+/// Keeps a server's metrics up to date until it is dropped. Made by
+/// [`ServerHandle::publish_metrics`].
+///
+/// Dropping it publishes once more and waits for that.
+#[must_use = "nothing is published any more when the guard is dropped"]
+pub struct MetricsPublisher {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for MetricsPublisher {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A recorder that panicked has said so on stderr.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for MetricsPublisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MetricsPublisher")
+    }
+}
+
+/// What the thread knows.
+struct Publisher {
+    server: ServerHandle,
+    label: String,
+}
+
+impl Publisher {
+    fn run(&self, every: Duration, stopped: &Receiver<()>) {
+        describe();
+        loop {
+            let gone = self.server.is_gone();
+            self.publish();
+            if gone {
+                return;
+            }
+            if stopped.recv_timeout(every) == Err(RecvTimeoutError::Disconnected) {
+                return self.publish();
+            }
+        }
+    }
+
+    fn publish(&self) {
+        let statistics = self.server.statistics();
+        self.publish_totals(&statistics);
+        self.publish_rejected(&statistics.rejected);
+        self.publish_outcomes(&statistics);
+        self.publish_present(&statistics);
+    }
+
+    fn publish_totals(&self, statistics: &Statistics) {
+        let count = |name: &'static str, total| {
+            counter!(name, "server" => self.label.clone()).absolute(total);
+        };
+        count(ACCEPTED, statistics.accepted);
+        count(RECEIVED, statistics.bytes_in);
+        count(SENT, statistics.bytes_out);
+    }
+
+    fn publish_rejected(&self, rejected: &Rejected) {
+        let count = |cause: &'static str, total| {
+            counter!(REJECTED, "server" => self.label.clone(), "cause" => cause).absolute(total);
+        };
+        count("refused", rejected.refused);
+        count("overload", rejected.overload);
+        count("queue_timeout", rejected.queue_timeout);
+        count("per_source", rejected.per_source);
+        count("shutdown", rejected.shutdown);
+        count("dispatch", rejected.dispatch);
+    }
+
+    fn publish_outcomes(&self, statistics: &Statistics) {
+        let count = |outcome: &'static str, total| {
+            counter!(ENDED, "server" => self.label.clone(), "outcome" => outcome).absolute(total);
+        };
+        count("finished", statistics.finished);
+        count("failed", statistics.failed);
+        count("panicked", statistics.panicked);
+        count("timed_out", statistics.timed_out);
+        count("disconnected", statistics.disconnected);
+    }
+
+    fn publish_present(&self, statistics: &Statistics) {
+        let set = |name: &'static str, number: usize| {
+            gauge!(name, "server" => self.label.clone()).set(number as f64);
+        };
+        set(ACTIVE, statistics.active);
+        set(QUEUED, statistics.queued);
+        set(THREADS, statistics.threads);
+        set(MOST_ACTIVE, statistics.most_active);
+        set(MOST_QUEUED, statistics.most_queued);
+        set(MOST_THREADS, statistics.most_threads);
+    }
+}
+
+const ACCEPTED: &str = "socketserver_accepted_total";
+const REJECTED: &str = "socketserver_rejected_total";
+const ENDED: &str = "socketserver_ended_total";
+const RECEIVED: &str = "socketserver_received_bytes_total";
+const SENT: &str = "socketserver_sent_bytes_total";
+const ACTIVE: &str = "socketserver_active";
+const QUEUED: &str = "socketserver_queued";
+const THREADS: &str = "socketserver_threads";
+const MOST_ACTIVE: &str = "socketserver_most_active";
+const MOST_QUEUED: &str = "socketserver_most_queued";
+const MOST_THREADS: &str = "socketserver_most_threads";
+
+fn describe() {
+    describe_counter!(ACCEPTED, Unit::Count, "Requests taken from the system");
+    describe_counter!(REJECTED, Unit::Count, "Requests never handled, by cause");
+    describe_counter!(ENDED, Unit::Count, "Requests handled, by outcome");
+    describe_counter!(RECEIVED, Unit::Bytes, "Bytes read from clients");
+    describe_counter!(SENT, Unit::Bytes, "Bytes written to clients");
+    describe_gauge!(ACTIVE, Unit::Count, "Requests being handled");
+    describe_gauge!(QUEUED, Unit::Count, "Requests that wait for room");
+    describe_gauge!(THREADS, Unit::Count, "Threads that run requests");
+    describe_gauge!(
+        MOST_ACTIVE,
+        Unit::Count,
+        "The most requests handled at once"
+    );
+    describe_gauge!(
+        MOST_QUEUED,
+        Unit::Count,
+        "The most that waited for room at once"
+    );
+    describe_gauge!(MOST_THREADS, Unit::Count, "The most threads at once");
+}

@@ -1,0 +1,48 @@
+//! What a server counts.
+#![allow(dead_code)]
+
+use socketserver::{ServerHandle, Statistics};
+
+use crate::support::eventually;
+
+/// The sum that `accepted` is promised to be.
+pub fn sum(s: &Statistics) -> u64 {
+    let ended = s.finished + s.failed + s.panicked + s.timed_out + s.disconnected;
+    (s.active + s.queued) as u64 + s.rejected.total() + ended
+}
+
+/// The statistics once this many requests have come and gone, which clients see before they are
+/// counted.
+pub fn settled(server: &ServerHandle, accepted: u64) -> Statistics {
+    let gone = |s: &Statistics| s.accepted == accepted && s.active == 0 && s.queued == 0;
+    eventually("all requests have come and gone", || {
+        gone(&server.statistics())
+    });
+    let statistics = server.statistics();
+    assert_eq!(sum(&statistics), accepted, "{statistics:?}");
+    statistics
+}
+
+/// Finished, failed, panicked, timed out, disconnected.
+pub fn outcomes(s: &Statistics) -> [u64; 5] {
+    [
+        s.finished,
+        s.failed,
+        s.panicked,
+        s.timed_out,
+        s.disconnected,
+    ]
+}
+
+/// Refused, overload, queue timeout, per source, shutdown, dispatch.
+pub fn causes(s: &Statistics) -> [u64; 6] {
+    let rejected = &s.rejected;
+    [
+        rejected.refused,
+        rejected.overload,
+        rejected.queue_timeout,
+        rejected.per_source,
+        rejected.shutdown,
+        rejected.dispatch,
+    ]
+}

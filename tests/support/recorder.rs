@@ -1,0 +1,94 @@
+//! A recorder of metrics, for the whole test binary.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Once};
+
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+
+struct Recorded {
+    described: BTreeSet<String>,
+    counters: BTreeMap<String, Arc<AtomicU64>>,
+    /// The bits of their values.
+    gauges: BTreeMap<String, Arc<AtomicU64>>,
+}
+
+static RECORDED: Mutex<Recorded> = Mutex::new(Recorded {
+    described: BTreeSet::new(),
+    counters: BTreeMap::new(),
+    gauges: BTreeMap::new(),
+});
+
+struct Memory;
+
+/// Starts recording. Call it first.
+pub fn install() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| metrics::set_global_recorder(Memory).expect("the tests install no other"));
+}
+
+/// A value by `name{label=value,…}`; `None` if it was never published.
+pub fn value(name: &str) -> Option<f64> {
+    let recorded = recorded();
+    let counter = recorded.counters.get(name);
+    let counter = counter.map(|count| count.load(Ordering::SeqCst) as f64);
+    let gauge = || recorded.gauges.get(name);
+    counter.or_else(|| gauge().map(|bits| f64::from_bits(bits.load(Ordering::SeqCst))))
+}
+
+/// All names, with their labels, that have this text in them.
+pub fn names_with(text: &str) -> Vec<String> {
+    let recorded = recorded();
+    let names = recorded.counters.keys().chain(recorded.gauges.keys());
+    names.filter(|name| name.contains(text)).cloned().collect()
+}
+
+pub fn is_described(name: &str) -> bool {
+    let name = name.split('{').next().expect("there is a first part");
+    recorded().described.contains(name)
+}
+
+fn recorded() -> MutexGuard<'static, Recorded> {
+    RECORDED.lock().expect("nothing panics in here")
+}
+
+fn full_name(key: &Key) -> String {
+    let labels: Vec<_> = key
+        .labels()
+        .map(|label| format!("{}={}", label.key(), label.value()))
+        .collect();
+    format!("{}{{{}}}", key.name(), labels.join(","))
+}
+
+fn describe(key: &KeyName, description: &SharedString) {
+    assert!(!description.is_empty());
+    recorded().described.insert(key.as_str().to_owned());
+}
+
+impl Recorder for Memory {
+    fn describe_counter(&self, key: KeyName, _: Option<Unit>, description: SharedString) {
+        describe(&key, &description);
+    }
+
+    fn describe_gauge(&self, key: KeyName, _: Option<Unit>, description: SharedString) {
+        describe(&key, &description);
+    }
+
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        let mut recorded = recorded();
+        let counter = recorded.counters.entry(full_name(key)).or_default();
+        Counter::from_arc(Arc::clone(counter))
+    }
+
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        let mut recorded = recorded();
+        let gauge = recorded.gauges.entry(full_name(key)).or_default();
+        Gauge::from_arc(Arc::clone(gauge))
+    }
+
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
+    }
+}
