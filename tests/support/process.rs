@@ -24,6 +24,23 @@ pub fn cpu_ticks(pid: u32) -> u64 {
         .sum()
 }
 
+/// Its memory in KiB: what it has in use now.
+pub fn resident(pid: u32) -> u64 {
+    status(pid, "VmRSS:")
+}
+
+/// Its memory in KiB: the most it has had in use.
+pub fn most_resident(pid: u32) -> u64 {
+    status(pid, "VmHWM:")
+}
+
+fn status(pid: u32, name: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    number.and_then(|n| n.parse().ok()).expect("a number")
+}
+
 fn entries(pid: u32, what: &str) -> usize {
     fs::read_dir(format!("/proc/{pid}/{what}"))
         .expect("the process lives")

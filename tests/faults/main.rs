@@ -1,0 +1,28 @@
+//! Trials under load, with faults and with ill will: one module each. The small ones run with all
+//! other tests; those that are ignored are of full size, and print what they measured:
+//!
+//! ```text
+//! cargo build --release --examples --all-features
+//! cargo test --release --all-features --test faults -- --ignored --nocapture --test-threads 1 NAME
+//! ```
+
+#[path = "../support/child.rs"]
+mod child;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod clients;
+mod figures;
+mod manners;
+mod server;
+
+mod soak;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Trials measure processor time, memory and delays: each has the machine to itself.
+fn alone() -> MutexGuard<'static, ()> {
+    static MACHINE: Mutex<()> = Mutex::new(());
+    // A trial that failed does not keep the others from running.
+    MACHINE.lock().unwrap_or_else(PoisonError::into_inner)
+}
