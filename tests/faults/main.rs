@@ -16,7 +16,10 @@ mod figures;
 mod manners;
 mod server;
 
+mod descriptor_limit;
+mod drippers;
 mod soak;
+mod thread_refused;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

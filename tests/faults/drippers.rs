@@ -1,0 +1,198 @@
+//! Connections that drip a byte a second against an absolute deadline, and a client that behaves.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::alone;
+use crate::clients::{connect_from, expect_echo, source, well_behaved};
+use crate::figures::{Delays, mebibytes};
+use crate::server::Server;
+use crate::support::process::{cpu_ticks, most_resident, threads};
+
+/// How long a dripper may outlive its deadline.
+const GRACE: Duration = Duration::from_millis(500);
+
+#[test]
+#[ignore = "half a minute"]
+fn drippers_that_all_have_a_thread() {
+    let _alone = alone();
+    let delays = beside_a_client(2000, Duration::from_secs(3), "--max-threads 2500", 5);
+    assert!(delays.quantile(0.99) < Duration::from_millis(200));
+}
+
+#[test]
+fn a_few_drippers_that_all_have_a_thread() {
+    let _alone = alone();
+    beside_a_client(200, Duration::from_secs(1), "--max-threads 250", 2);
+}
+
+#[test]
+#[ignore = "two minutes"]
+fn drippers_against_few_threads() {
+    let _alone = alone();
+    in_its_turn(2000, 64, Duration::from_secs(3));
+}
+
+#[test]
+fn a_few_drippers_against_fewer_threads() {
+    let _alone = alone();
+    in_its_turn(60, 16, Duration::from_secs(1));
+}
+
+#[test]
+#[ignore = "half a minute"]
+fn drippers_against_few_threads_with_a_cap_per_source() {
+    let _alone = alone();
+    let options = "--max-threads 64 --per-source 16";
+    let delays = beside_a_client(2000, Duration::from_secs(3), options, 5);
+    assert!(delays.quantile(0.99) < Duration::from_millis(200));
+}
+
+#[test]
+fn a_few_drippers_with_a_cap_per_source() {
+    let _alone = alone();
+    let options = "--max-threads 32 --per-source 16";
+    beside_a_client(200, Duration::from_secs(1), options, 2);
+}
+
+/// A client that connects every 50 ms while drippers come, live to their deadline and come again.
+fn beside_a_client(count: usize, deadline: Duration, options: &str, rounds: u32) -> Delays {
+    let options = format!("{options} --deadline {}", deadline.as_secs());
+    let server = Server::echo(&options);
+    let over = AtomicBool::new(false);
+    let (delays, lives, most_threads) = thread::scope(|scope| {
+        let client = scope.spawn(|| {
+            let go_on = || !over.load(Ordering::Relaxed);
+            well_behaved(source(1), server.address, go_on).expect("it is served")
+        });
+        let mut drippers = Drippers::come(count, server.address);
+        drippers.drip(deadline * rounds, true);
+        let most_threads = threads(server.pid());
+        drippers.drip(deadline * 4, false);
+        over.store(true, Ordering::Relaxed);
+        let delays = client.join().expect("the client is served");
+        (delays, drippers.lives, most_threads)
+    });
+    println!(
+        "client: {}; drippers: {}; {} of memory at most, {most_threads} threads, {} s of processor time",
+        delays.describe(),
+        lives.describe(),
+        mebibytes(most_resident(server.pid())),
+        cpu_ticks(server.pid()) as f64 / 100.0
+    );
+    assert!(lives.quantile(1.0) < deadline + GRACE, "a dripper stayed");
+    assert!(!server.log().contains("panicked"), "{}", server.log());
+    delays
+}
+
+/// A client that comes after all drippers, and waits for its turn.
+fn in_its_turn(count: usize, max_threads: usize, deadline: Duration) {
+    let options = format!("--max-threads {max_threads} --deadline {}", deadline.as_secs());
+    let server = Server::echo(&options);
+    let turns = u32::try_from(count.div_ceil(max_threads)).expect("a few");
+    let patience = (deadline + GRACE) * (turns + 1);
+    let (served_after, lives) = thread::scope(|scope| {
+        let mut drippers = Drippers::come(count, server.address);
+        let client = scope.spawn(|| {
+            let started = Instant::now();
+            let mut client = connect_from(source(1), server.address).expect("the queue has room");
+            client.set_read_timeout(Some(patience)).expect("not zero");
+            expect_echo(&mut client, "hello\n").expect("its turn comes");
+            started.elapsed()
+        });
+        drippers.drip(patience, false);
+        (client.join().expect("it is served"), drippers.lives)
+    });
+    println!(
+        "the client behind {count} drippers was served after {served_after:.1?}; drippers from first to last byte: {}; {} of memory at most",
+        lives.describe(),
+        mebibytes(most_resident(server.pid()))
+    );
+    assert_eq!(lives.count(), count);
+    assert!(lives.quantile(1.0) < deadline + GRACE, "a dripper stayed");
+}
+
+/// Connections that send a byte a second each for as long as they are let.
+struct Drippers {
+    server: SocketAddr,
+    connections: Vec<Option<Dripper>>,
+    /// From the first sign of being served to the end.
+    lives: Delays,
+}
+
+struct Dripper {
+    stream: TcpStream,
+    /// When the server first answered; a server does not know those who still wait in the kernel.
+    served: Option<Instant>,
+}
+
+impl Drippers {
+    /// So often all of them are looked at; each sends its byte in one of these steps of a second.
+    const STEP: Duration = Duration::from_millis(50);
+    const STEPS: usize = 20;
+
+    fn come(count: usize, server: SocketAddr) -> Self {
+        let connections = (0..count).map(|_| Some(Dripper::come(server))).collect();
+        Drippers {
+            server,
+            connections,
+            lives: Delays::default(),
+        }
+    }
+
+    /// Until all have gone, or for so long; those that go come again if they are told to.
+    fn drip(&mut self, duration: Duration, again: bool) {
+        let started = Instant::now();
+        for step in 0.. {
+            let next = started + Self::STEP * step;
+            thread::sleep(next.saturating_duration_since(Instant::now()));
+            let over = self.connections.iter().all(Option::is_none);
+            if over || started.elapsed() > duration {
+                break;
+            }
+            self.look(step as usize % Self::STEPS, again);
+        }
+    }
+
+    fn look(&mut self, step: usize, again: bool) {
+        for (number, place) in self.connections.iter_mut().enumerate() {
+            let Some(dripper) = place else { continue };
+            if number % Self::STEPS == step {
+                // Fails once the server has ended the connection, which reading will show.
+                let _ = dripper.stream.write(b".");
+            }
+            if dripper.has_gone() {
+                if let Some(served) = dripper.served {
+                    self.lives.add(served.elapsed());
+                }
+                *place = again.then(|| Dripper::come(self.server));
+            }
+        }
+    }
+}
+
+impl Dripper {
+    fn come(server: SocketAddr) -> Self {
+        let mut stream = connect_from(Ipv4Addr::LOCALHOST, server).expect("the queue has room");
+        stream.write_all(b".").expect("the kernel keeps it");
+        stream.set_nonblocking(true).expect("it can be set");
+        Dripper {
+            stream,
+            served: None,
+        }
+    }
+
+    fn has_gone(&mut self) -> bool {
+        match self.stream.read(&mut [0; 16]) {
+            Ok(0) => true,
+            Ok(_) => {
+                self.served.get_or_insert_with(Instant::now);
+                false
+            }
+            Err(error) => error.kind() != ErrorKind::WouldBlock,
+        }
+    }
+}
