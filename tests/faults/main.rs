@@ -8,6 +8,8 @@
 
 #[path = "../support/child.rs"]
 mod child;
+#[path = "../support/stuck.rs"]
+mod stuck;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -18,7 +20,11 @@ mod server;
 
 mod descriptor_limit;
 mod drippers;
+mod datagram_flood;
+mod flood;
+mod rude_clients;
 mod soak;
+mod stuck_handlers;
 mod thread_refused;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
