@@ -22,9 +22,12 @@ mod descriptor_limit;
 mod drippers;
 mod datagram_flood;
 mod flood;
+mod random_bytes;
 mod rude_clients;
 mod soak;
 mod stuck_handlers;
+mod targets;
+mod termination;
 mod thread_refused;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

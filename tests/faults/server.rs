@@ -1,7 +1,6 @@
 //! An example server whose log goes to a file, however long it gets.
 
-use std::fs::{self, File};
-use std::io::{Seek, SeekFrom};
+use std::fs;
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus};
 
@@ -9,12 +8,13 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::NamedTempFile;
 
-use crate::support::{ANY, eventually, example, process};
+use crate::support::{ANY, eventually, example};
 
 /// Killed when dropped.
 pub struct Server {
     child: Child,
     pub address: SocketAddr,
+    output: NamedTempFile,
     log: NamedTempFile,
 }
 
@@ -52,11 +52,12 @@ impl Server {
         let mut server = Server {
             child,
             address: SocketAddr::from(([0; 4], 0)),
+            output,
             log,
         };
         eventually("the server listens", || {
             assert!(server.is_running(), "{}", server.log());
-            let said = fs::read_to_string(&output).expect("it prints text");
+            let said = server.output();
             let address = said
                 .strip_prefix("listening on ")
                 .and_then(|rest| rest.split_once('\n'));
@@ -72,6 +73,11 @@ impl Server {
         self.child.id()
     }
 
+    /// All that it has printed.
+    pub fn output(&self) -> String {
+        text(&self.output)
+    }
+
     pub fn is_running(&mut self) -> bool {
         let status = self.child.try_wait().expect("it is our child");
         status.is_none()
@@ -79,24 +85,11 @@ impl Server {
 
     /// All that it has logged.
     pub fn log(&self) -> String {
-        let bytes = fs::read(&self.log).expect("it is a file");
-        String::from_utf8_lossy(&bytes).into_owned()
+        text(&self.log)
     }
 
     pub fn log_size(&self) -> u64 {
-        let mut file = File::open(&self.log).expect("it is a file");
-        file.seek(SeekFrom::End(0)).expect("it has an end")
-    }
-
-    /// Waits until it has no more than these.
-    pub fn wait_for_rest(&self, descriptors: usize, threads: usize) {
-        let pid = self.pid();
-        eventually("all its connections are closed", || {
-            process::descriptors(pid) <= descriptors
-        });
-        eventually("its handlers' threads have ended", || {
-            process::threads(pid) <= threads
-        });
+        fs::metadata(&self.log).expect("it is a file").len()
     }
 
     pub fn terminate(&self) {
@@ -116,4 +109,9 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn text(file: &NamedTempFile) -> String {
+    let bytes = fs::read(file).expect("it is a file");
+    String::from_utf8_lossy(&bytes).into_owned()
 }
