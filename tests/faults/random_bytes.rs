@@ -67,6 +67,8 @@ fn annoy(client: usize, server: &Server, target: &Target, times: usize) {
         }),
         Transport::Udp => {
             let socket = connect_udp(&server.address.into());
+            let patience = Some(Duration::from_millis(20));
+            socket.set_read_timeout(patience).expect("not zero");
             (0..times).for_each(|_| send_datagram(&socket, target.request, &mut rng));
         }
     }
@@ -112,8 +114,10 @@ fn some_lines(rng: &mut Rng) -> Vec<u8> {
     (0..8).flat_map(&mut line).collect()
 }
 
-/// An empty one stands for the reset.
+/// An empty one stands for the reset. Each is answered, unless the kernel drops it: so they do not
+/// come faster than they are read.
 fn send_datagram(socket: &UdpSocket, request: &[u8], rng: &mut Rng) {
     let bytes = nonsense(request, rng).unwrap_or_default();
     socket.send(&bytes).expect("loopback takes it");
+    let _ = socket.recv(&mut [0; 2000]);
 }
