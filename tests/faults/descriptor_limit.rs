@@ -48,7 +48,9 @@ fn shortage(clients: usize, limit: usize, duration: Duration) {
 fn come(server: &Server, number: usize) -> TcpStream {
     let mut client = connect_from(Ipv4Addr::LOCALHOST, server.address).expect("the queue has room");
     let name = format!("client {number:04}");
-    client.write_all(name.as_bytes()).expect("the kernel keeps it");
+    client
+        .write_all(name.as_bytes())
+        .expect("the kernel keeps it");
     client
 }
 
@@ -56,7 +58,9 @@ fn come(server: &Server, number: usize) -> TcpStream {
 fn serve_all(clients: Vec<TcpStream>) -> Duration {
     let started = Instant::now();
     for (number, client) in clients.into_iter().enumerate() {
-        client.shutdown(std::net::Shutdown::Write).expect("it is open");
+        client
+            .shutdown(std::net::Shutdown::Write)
+            .expect("it is open");
         assert_eq!(read_all(client), format!("client {number:04}"));
     }
     started.elapsed()

@@ -1,13 +1,12 @@
 //! Connections that drip a byte a second against an absolute deadline, and a client that behaves.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::alone;
 use crate::clients::{connect_from, expect_echo, source, well_behaved};
+use crate::dripper::Drippers;
 use crate::figures::{Delays, mebibytes};
 use crate::server::Server;
 use crate::support::process::{cpu_ticks, most_resident, threads};
@@ -90,7 +89,10 @@ fn beside_a_client(count: usize, deadline: Duration, options: &str, rounds: u32)
 
 /// A client that comes after all drippers, and waits for its turn.
 fn in_its_turn(count: usize, max_threads: usize, deadline: Duration) {
-    let options = format!("--max-threads {max_threads} --deadline {}", deadline.as_secs());
+    let options = format!(
+        "--max-threads {max_threads} --deadline {}",
+        deadline.as_secs()
+    );
     let server = Server::echo(&options);
     let turns = u32::try_from(count.div_ceil(max_threads)).expect("a few");
     let patience = (deadline + GRACE) * (turns + 1);
@@ -113,86 +115,4 @@ fn in_its_turn(count: usize, max_threads: usize, deadline: Duration) {
     );
     assert_eq!(lives.count(), count);
     assert!(lives.quantile(1.0) < deadline + GRACE, "a dripper stayed");
-}
-
-/// Connections that send a byte a second each for as long as they are let.
-struct Drippers {
-    server: SocketAddr,
-    connections: Vec<Option<Dripper>>,
-    /// From the first sign of being served to the end.
-    lives: Delays,
-}
-
-struct Dripper {
-    stream: TcpStream,
-    /// When the server first answered; a server does not know those who still wait in the kernel.
-    served: Option<Instant>,
-}
-
-impl Drippers {
-    /// So often all of them are looked at; each sends its byte in one of these steps of a second.
-    const STEP: Duration = Duration::from_millis(50);
-    const STEPS: usize = 20;
-
-    fn come(count: usize, server: SocketAddr) -> Self {
-        let connections = (0..count).map(|_| Some(Dripper::come(server))).collect();
-        Drippers {
-            server,
-            connections,
-            lives: Delays::default(),
-        }
-    }
-
-    /// Until all have gone, or for so long; those that go come again if they are told to.
-    fn drip(&mut self, duration: Duration, again: bool) {
-        let started = Instant::now();
-        for step in 0.. {
-            let next = started + Self::STEP * step;
-            thread::sleep(next.saturating_duration_since(Instant::now()));
-            let over = self.connections.iter().all(Option::is_none);
-            if over || started.elapsed() > duration {
-                break;
-            }
-            self.look(step as usize % Self::STEPS, again);
-        }
-    }
-
-    fn look(&mut self, step: usize, again: bool) {
-        for (number, place) in self.connections.iter_mut().enumerate() {
-            let Some(dripper) = place else { continue };
-            if number % Self::STEPS == step {
-                // Fails once the server has ended the connection, which reading will show.
-                let _ = dripper.stream.write(b".");
-            }
-            if dripper.has_gone() {
-                if let Some(served) = dripper.served {
-                    self.lives.add(served.elapsed());
-                }
-                *place = again.then(|| Dripper::come(self.server));
-            }
-        }
-    }
-}
-
-impl Dripper {
-    fn come(server: SocketAddr) -> Self {
-        let mut stream = connect_from(Ipv4Addr::LOCALHOST, server).expect("the queue has room");
-        stream.write_all(b".").expect("the kernel keeps it");
-        stream.set_nonblocking(true).expect("it can be set");
-        Dripper {
-            stream,
-            served: None,
-        }
-    }
-
-    fn has_gone(&mut self) -> bool {
-        match self.stream.read(&mut [0; 16]) {
-            Ok(0) => true,
-            Ok(_) => {
-                self.served.get_or_insert_with(Instant::now);
-                false
-            }
-            Err(error) => error.kind() != ErrorKind::WouldBlock,
-        }
-    }
 }

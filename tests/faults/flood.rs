@@ -75,7 +75,9 @@ fn flood_with(connections: usize, policy: Overload) {
     let started = Instant::now();
     let (served, rejected) = come(connections, address);
     let took = started.elapsed();
-    eventually("all requests are closed", || server.statistics().active == 0);
+    eventually("all requests are closed", || {
+        server.statistics().active == 0
+    });
     let statistics = server.statistics();
     println!(
         "{policy:?}: {connections} connections in {took:.1?}: {served} served, {rejected} rejected with bytes; at most {} active, {} queued, {} threads, {} of memory",
@@ -92,7 +94,11 @@ fn check(statistics: &Statistics, connections: usize, served: usize, rejected: u
     assert_eq!(served + rejected, connections);
     assert_eq!(statistics.accepted, connections as u64, "{statistics:?}");
     assert_eq!(statistics.finished, served as u64, "{statistics:?}");
-    assert_eq!(statistics.rejected.total(), rejected as u64, "{statistics:?}");
+    assert_eq!(
+        statistics.rejected.total(),
+        rejected as u64,
+        "{statistics:?}"
+    );
     assert!(statistics.most_active <= BOUND, "{statistics:?}");
 }
 

@@ -14,19 +14,21 @@ mod stuck;
 mod support;
 
 mod clients;
+mod dripper;
 mod figures;
 mod manners;
 mod server;
+mod targets;
 
+mod datagram_flood;
 mod descriptor_limit;
 mod drippers;
-mod datagram_flood;
 mod flood;
+mod flood_outside;
 mod random_bytes;
 mod rude_clients;
 mod soak;
 mod stuck_handlers;
-mod targets;
 mod termination;
 mod thread_refused;
 

@@ -51,7 +51,11 @@ fn torment(target: &Target, connections: usize) {
         mebibytes(most_resident(server.pid())),
         server.log_size() / 1024
     );
-    assert!(!server.log().contains("panicked"), "{name}: {}", server.log());
+    assert!(
+        !server.log().contains("panicked"),
+        "{name}: {}",
+        server.log()
+    );
     server.terminate();
     assert!(server.ended().success(), "{name}: {}", server.log());
 }

@@ -25,7 +25,10 @@ impl Server {
     }
 
     pub fn example(name: &str, options: &str) -> Self {
-        let arguments: Vec<_> = [ANY].into_iter().chain(options.split_whitespace()).collect();
+        let arguments: Vec<_> = [ANY]
+            .into_iter()
+            .chain(options.split_whitespace())
+            .collect();
         Server::launch(example::command(name, &arguments))
     }
 

@@ -45,15 +45,27 @@ const FRAME: &[u8] = b"\0\0\0\x05hello";
 const RECORD: &[u8] = b"\0\0\0\x10}(U\x03msgU\x05hellou.";
 
 pub const TARGETS: &[Target] = &[
-    tcp("echo_server", b"hello\n", |s| answers(s, b"hello\n", b"hello\n")),
+    tcp("echo_server", b"hello\n", |s| {
+        answers(s, b"hello\n", b"hello\n")
+    }),
     Target {
         options: "--server tcp",
-        ..tcp("echo_server", b"hello\n", |s| answers(s, b"hello\n", b"hello\n"))
+        ..tcp("echo_server", b"hello\n", |s| {
+            answers(s, b"hello\n", b"hello\n")
+        })
     },
-    tcp("upper_server", b"hello\n", |s| answers(s, b"hello\n", b"HELLO")),
-    tcp("hello_server", b"Ada\nexit\n", |s| answers(s, b"Ada\n", b"Welcome!Hello, Ada!\n")),
-    tcp("framed_server", FRAME, |s| answers(s, FRAME, b"\0\0\0\x05HELLO")),
-    tcp("chat_server", b"/nick ada\n/who\nhello\n/quit\n", |s| answers(s, b"/quit\n", b"* welcome")),
+    tcp("upper_server", b"hello\n", |s| {
+        answers(s, b"hello\n", b"HELLO")
+    }),
+    tcp("hello_server", b"Ada\nexit\n", |s| {
+        answers(s, b"Ada\n", b"Welcome!Hello, Ada!\n")
+    }),
+    tcp("framed_server", FRAME, |s| {
+        answers(s, FRAME, b"\0\0\0\x05HELLO")
+    }),
+    tcp("chat_server", b"/nick ada\n/who\nhello\n/quit\n", |s| {
+        answers(s, b"/quit\n", b"* welcome")
+    }),
     tcp("log_receiver", RECORD, |s| {
         answers(s, RECORD, b"");
         eventually("the record is printed", || s.output().contains("hello"));
@@ -72,7 +84,11 @@ pub const TARGETS: &[Target] = &[
     #[cfg(feature = "auth-md5")]
     Target {
         options: "--key sesame",
-        ..tcp("mp_server", b"\0\0\0\x17#CHALLENGE#{sha256}....\0\0\0\x05hello", with_key::answers)
+        ..tcp(
+            "mp_server",
+            b"\0\0\0\x17#CHALLENGE#{sha256}....\0\0\0\x05hello",
+            with_key::answers,
+        )
     },
 ];
 

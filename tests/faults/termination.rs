@@ -82,7 +82,10 @@ fn as_many_requests_are_answered_as_have_begun() {
     let report = server.shutdown_within(LONG);
     let seen = join(clients);
     let begun = begun.load(Ordering::Relaxed);
-    println!("{begun} requests begun, {} answered: {report:?}", seen.answered);
+    println!(
+        "{begun} requests begun, {} answered: {report:?}",
+        seen.answered
+    );
     assert_eq!((seen.answered, seen.cut), (begun, 0));
     assert_eq!((report.forced, report.left_behind), (0, 0));
 }
@@ -94,7 +97,9 @@ fn requests_whose_second_part_comes_after_sigterm() {
     let mut server = Server::example("framed_server", "");
     let mut clients: Vec<_> = (0..CLIENTS).map(|n| half_a_message(n, &server)).collect();
     // Its handlers have read all there is, and wait for the rest.
-    eventually("the first parts are read", || unread_bytes(server.address) == 0);
+    eventually("the first parts are read", || {
+        unread_bytes(server.address) == 0
+    });
     server.terminate();
     eventually("it shuts down", || server.log().contains("stopped serving"));
     thread::sleep(Duration::from_millis(200));
@@ -137,7 +142,9 @@ fn send_back_to_back(server: SocketAddr) -> Vec<JoinHandle<Seen>> {
 }
 
 fn join(clients: Vec<JoinHandle<Seen>>) -> Seen {
-    let seen = clients.into_iter().map(|c| c.join().expect("no client fails"));
+    let seen = clients
+        .into_iter()
+        .map(|c| c.join().expect("no client fails"));
     seen.fold(Seen::default(), Seen::add)
 }
 

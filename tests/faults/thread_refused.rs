@@ -23,7 +23,10 @@ const ALLOWED: usize = 8 * STACK;
 #[test]
 fn threads_refused_to_the_echo_server() {
     let _alone = alone();
-    let server = Server::limited(&format!("-v {}; export RUST_MIN_STACK={STACK}", ALLOWED >> 10), "");
+    let server = Server::limited(
+        &format!("-v {}; export RUST_MIN_STACK={STACK}", ALLOWED >> 10),
+        "",
+    );
     let come = |_| connect_from(Ipv4Addr::LOCALHOST, server.address).expect("it accepts");
     let mut served: Vec<_> = (0..CLIENTS).map(come).filter_map(is_served).collect();
     let there = served.len();
@@ -87,9 +90,14 @@ fn threads_refused_are_reported_and_counted() {
     assert!(!served.is_empty() && refused > 0);
     assert_eq!(statistics.active, served.len());
     assert_eq!(statistics.rejected.dispatch, refused);
-    assert_eq!(*reports.0.lock().expect("nothing panics in here") as u64, refused);
+    assert_eq!(
+        *reports.0.lock().expect("nothing panics in here") as u64,
+        refused
+    );
     for client in served {
-        client.shutdown(std::net::Shutdown::Write).expect("it is open");
+        client
+            .shutdown(std::net::Shutdown::Write)
+            .expect("it is open");
         (&client).read_to_end(&mut Vec::new()).expect("the end");
     }
     eventually("a client is served again", || is_served(come()).is_some());

@@ -24,6 +24,16 @@ pub fn cpu_ticks(pid: u32) -> u64 {
         .sum()
 }
 
+/// Whether all its threads sleep: it has done what there was to do, and waits.
+pub fn is_asleep(pid: u32) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process lives");
+    tasks.flatten().all(|task| {
+        let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        // The state is the first field after the name, which is in brackets.
+        stat.rsplit(") ").next().is_some_and(|s| s.starts_with('S'))
+    })
+}
+
 /// Its memory in KiB: what it has in use now.
 pub fn resident(pid: u32) -> u64 {
     status(pid, "VmRSS:")
