@@ -22,9 +22,9 @@ fn flood_of_the_echo_server() {
     let _alone = alone();
     for policy in ["wait", "reject"] {
         let (server, threads_before) = flood(20_000, policy);
-        // The pool lets its threads go after 10 s without work.
+        // The pool lets its threads go after 10 s without work; the timer's stays, once there is one.
         eventually("no thread is left over", || {
-            threads(server.pid()) == threads_before
+            threads(server.pid()) <= threads_before + 1
         });
     }
 }
