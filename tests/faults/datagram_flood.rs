@@ -22,7 +22,7 @@ const SLOW: Duration = Duration::from_millis(5);
 const MEMORY: u64 = 64 * 1024;
 
 #[test]
-#[ignore = "half a minute"]
+#[ignore = "of full size"]
 fn datagram_flood() {
     let _alone = alone();
     for policy in [Overload::Wait, Overload::Reject] {

@@ -12,7 +12,7 @@ use crate::support::process::{cpu_ticks, descriptors};
 use crate::support::{eventually, read_all};
 
 #[test]
-#[ignore = "half a minute"]
+#[ignore = "of full size"]
 fn out_of_descriptors() {
     let _alone = alone();
     shortage(500, 128, Duration::from_secs(20));

@@ -15,7 +15,7 @@ use crate::support::process::{cpu_ticks, most_resident, threads};
 const GRACE: Duration = Duration::from_millis(500);
 
 #[test]
-#[ignore = "half a minute"]
+#[ignore = "of full size"]
 fn drippers_that_all_have_a_thread() {
     let _alone = alone();
     let delays = beside_a_client(2000, Duration::from_secs(3), "--max-threads 2500", 5);
@@ -29,7 +29,7 @@ fn a_few_drippers_that_all_have_a_thread() {
 }
 
 #[test]
-#[ignore = "two minutes"]
+#[ignore = "of full size: 2 minutes"]
 fn drippers_against_few_threads() {
     let _alone = alone();
     in_its_turn(2000, 64, Duration::from_secs(3));
@@ -42,7 +42,7 @@ fn a_few_drippers_against_fewer_threads() {
 }
 
 #[test]
-#[ignore = "half a minute"]
+#[ignore = "of full size"]
 fn drippers_against_few_threads_with_a_cap_per_source() {
     let _alone = alone();
     let options = "--max-threads 64 --per-source 16";

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo build --release --examples --all-features
-//! cargo test --release --all-features --test faults -- --ignored --nocapture --test-threads 1 NAME
+//! cargo test --release --all-features --test faults -- --include-ignored --nocapture --test-threads 1 NAME
 //! ```
 
 #[path = "../support/child.rs"]
@@ -20,11 +20,12 @@ mod manners;
 mod server;
 mod targets;
 
+mod connection_flood;
 mod datagram_flood;
 mod descriptor_limit;
 mod drippers;
-mod flood;
-mod flood_outside;
+
+mod echo_flood;
 mod random_bytes;
 mod rude_clients;
 mod soak;

@@ -20,7 +20,7 @@ use crate::targets::{TARGETS, Target, Transport};
 const CLIENTS: usize = 16;
 
 #[test]
-#[ignore = "several minutes"]
+#[ignore = "of full size: minutes"]
 fn random_bytes() {
     let _alone = alone();
     TARGETS.iter().for_each(|target| torment(target, 100_000));

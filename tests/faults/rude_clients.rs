@@ -17,7 +17,7 @@ const MANNERS: [Manner; 3] = [Manner::HalfClose, Manner::Reset, Manner::VanishMi
 const CLIENTS: usize = 32;
 
 #[test]
-#[ignore = "a minute"]
+#[ignore = "of full size"]
 fn rude_clients() {
     let _alone = alone();
     rude(10_000);

@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 const STAY: usize = 50;
 
 #[test]
-#[ignore = "10 minutes"]
+#[ignore = "of full size: 10 minutes"]
 fn soak() {
     let _alone = alone();
     let samples = churn(Duration::from_secs(600), Duration::from_secs(10));

@@ -17,7 +17,7 @@ const CLIENTS: usize = 300;
 const STAY: Duration = Duration::from_millis(10);
 
 #[test]
-#[ignore = "half a minute"]
+#[ignore = "of full size"]
 fn flood_of_the_echo_server() {
     let _alone = alone();
     for policy in ["wait", "reject"] {

@@ -29,7 +29,7 @@ const QUEUE: Overload = Overload::Queue {
 };
 
 #[test]
-#[ignore = "half a minute"]
+#[ignore = "of full size"]
 fn flood() {
     let _alone = alone();
     for policy in [Overload::Wait, QUEUE, Overload::Reject] {
