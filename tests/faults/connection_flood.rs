@@ -13,7 +13,7 @@ use socketserver::{Overload, Rejection, Statistics};
 use crate::alone;
 use crate::clients::{connect_from, source};
 use crate::figures::mebibytes;
-use crate::support::process::{descriptors, most_resident, threads};
+use crate::support::process::{descriptors, most_resident, threads_named};
 use crate::support::{ANY, eventually};
 
 /// The most connections that are to be served at once.
@@ -65,13 +65,14 @@ fn flood_with(connections: usize, policy: Overload) {
         .max_connections(BOUND)
         .overload(policy)
         .hooks(Busy)
+        .thread_name("flood")
         .idle_time(Duration::from_millis(500))
         .bind_fn(ANY, work);
     let server = server.expect("loopback").serve_in_background();
     let server = server.expect("a thread starts");
     let address = server.server_address();
     let address = address.socket_addr().expect("an IP address");
-    let before = in_use();
+    let before = descriptors(process::id());
     let started = Instant::now();
     let (served, rejected) = come(connections, address);
     let took = started.elapsed();
@@ -87,7 +88,10 @@ fn flood_with(connections: usize, policy: Overload) {
         mebibytes(most_resident(process::id()))
     );
     check(&statistics, connections, served, rejected);
-    eventually("nothing is left over", || in_use() == before);
+    eventually("no descriptor and no thread is left over", || {
+        let named = |name| threads_named(process::id(), name);
+        descriptors(process::id()) == before && named("flood-") + named("reject-") == 0
+    });
 }
 
 fn check(statistics: &Statistics, connections: usize, served: usize, rejected: usize) {
@@ -100,11 +104,6 @@ fn check(statistics: &Statistics, connections: usize, served: usize, rejected: u
         "{statistics:?}"
     );
     assert!(statistics.most_active <= BOUND, "{statistics:?}");
-}
-
-/// Descriptors and threads of this process, which is server and clients.
-fn in_use() -> (usize, usize) {
-    (descriptors(process::id()), threads(process::id()))
 }
 
 /// How many were served, and how many rejected with the bytes for it.

@@ -24,7 +24,6 @@ mod connection_flood;
 mod datagram_flood;
 mod descriptor_limit;
 mod drippers;
-
 mod echo_flood;
 mod random_bytes;
 mod rude_clients;

@@ -10,7 +10,7 @@ use socketserver::prelude::*;
 use crate::alone;
 use crate::clients::{connect_from, source};
 use crate::manners::Manner;
-use crate::support::process::{descriptors, threads};
+use crate::support::process::{descriptors, threads_named};
 use crate::support::{ANY, eventually};
 
 const MANNERS: [Manner; 3] = [Manner::HalfClose, Manner::Reset, Manner::VanishMidWrite];
@@ -42,12 +42,12 @@ fn echo(request: &mut StreamRequest) -> HandlerResult {
 /// So many of each manner, mixed.
 fn rude(each: usize) {
     let server = ThreadingTcpServer::builder()
+        .thread_name("rude")
         .idle_time(Duration::from_millis(500))
         .bind_fn(ANY, echo);
     let server = server.expect("loopback").serve_in_background();
     let server = server.expect("a thread starts");
-    let in_use = || (descriptors(process::id()), threads(process::id()));
-    let before = in_use();
+    let before = descriptors(process::id());
     let started = Instant::now();
     let connections = each * MANNERS.len();
     come(connections, &server);
@@ -68,7 +68,9 @@ fn rude(each: usize) {
     let ended = statistics.finished + statistics.disconnected;
     assert_eq!(ended, connections as u64, "{statistics:?}");
     assert!(statistics.finished >= each as u64, "{statistics:?}");
-    eventually("nothing is left over", || in_use() == before);
+    eventually("no descriptor and no thread is left over", || {
+        descriptors(process::id()) == before && threads_named(process::id(), "rude-") == 0
+    });
 }
 
 fn come(connections: usize, server: &ServerHandle) {

@@ -7,6 +7,15 @@ pub fn threads(pid: u32) -> usize {
     entries(pid, "task")
 }
 
+/// How many threads whose name begins so.
+pub fn threads_named(pid: u32, name: &str) -> usize {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process lives");
+    let names = tasks
+        .flatten()
+        .filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
+    names.filter(|other| other.starts_with(name)).count()
+}
+
 /// How many descriptors it has open.
 pub fn descriptors(pid: u32) -> usize {
     entries(pid, "fd")
