@@ -42,12 +42,16 @@ impl Drippers {
         for step in 0.. {
             let next = started + Self::STEP * step;
             thread::sleep(next.saturating_duration_since(Instant::now()));
-            let over = self.connections.iter().all(Option::is_none);
-            if over || started.elapsed() > duration {
+            if self.left() == 0 || started.elapsed() > duration {
                 break;
             }
             self.look(step as usize % Self::STEPS, again);
         }
+    }
+
+    /// How many have not gone.
+    pub fn left(&self) -> usize {
+        self.connections.iter().flatten().count()
     }
 
     fn look(&mut self, step: usize, again: bool) {
