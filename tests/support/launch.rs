@@ -1,12 +1,11 @@
 //! Server programs that are started in a way of their own, and the end of those that are told to end.
 #![allow(dead_code)]
 
-use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitStatus, Stdio};
 
-use crate::support::eventually;
 use crate::support::example::Example;
+use crate::support::{eventually, process};
 
 /// Starts any program that prints `listening on ADDRESS`, and waits until it does. It is killed
 /// when the value is dropped.
@@ -41,10 +40,5 @@ pub fn is_running(example: &mut Example) -> bool {
 
 /// Whether all its threads sleep: it has done what there was to do, and waits.
 pub fn is_asleep(example: &Example) -> bool {
-    let tasks = fs::read_dir(format!("/proc/{}/task", example.pid())).expect("it lives");
-    tasks.flatten().all(|task| {
-        let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
-        // The state is the first field after the name, which is in brackets.
-        stat.rsplit(") ").next().is_some_and(|s| s.starts_with('S'))
-    })
+    process::is_asleep(example.pid())
 }

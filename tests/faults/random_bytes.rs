@@ -1,0 +1,127 @@
+//! Unexpected bytes at every example server: none may crash, none may stop serving.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::iter;
+use std::net::{Shutdown, TcpStream, UdpSocket};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use socket2::SockRef;
+
+use crate::alone;
+use crate::clients::{connect_from, source};
+use crate::figures::mebibytes;
+use crate::server::Server;
+use crate::support::connect_udp;
+use crate::support::process::most_resident;
+use crate::targets::{TARGETS, Target, Transport};
+
+const CLIENTS: usize = 16;
+
+#[test]
+#[ignore = "of full size: minutes"]
+fn random_bytes() {
+    let _alone = alone();
+    TARGETS.iter().for_each(|target| torment(target, 100_000));
+}
+
+#[test]
+fn a_few_random_bytes() {
+    let _alone = alone();
+    TARGETS.iter().for_each(|target| torment(target, 400));
+}
+
+fn torment(target: &Target, connections: usize) {
+    let mut server = Server::example(target.example, target.options);
+    (target.check)(&server);
+    let started = Instant::now();
+    thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let server = &server;
+            scope.spawn(move || annoy(client, server, target, connections / CLIENTS));
+        }
+    });
+    let took = started.elapsed();
+    let name = format!("{} {}", target.example, target.options);
+    assert!(server.is_running(), "{name}: {}", server.log());
+    (target.check)(&server);
+    println!(
+        "{name}: {connections} in {took:.1?}, then served; {} of memory at most, log of {} KiB",
+        mebibytes(most_resident(server.pid())),
+        server.log_size() / 1024
+    );
+    assert!(
+        !server.log().contains("panicked"),
+        "{name}: {}",
+        server.log()
+    );
+    server.terminate();
+    assert!(server.ended().success(), "{name}: {}", server.log());
+}
+
+fn annoy(client: usize, server: &Server, target: &Target, times: usize) {
+    // Always the same bytes: what fails once fails again.
+    let mut rng = Rng::with_seed(client as u64);
+    match target.transport {
+        Transport::Tcp => (0..times).for_each(|_| {
+            let stream = connect_from(source(client), server.address).expect("it accepts");
+            let error = converse(stream, target.request, &mut rng).err();
+            assert!(!error.as_ref().is_some_and(is_timeout), "no end: {error:?}");
+        }),
+        Transport::Udp => {
+            let socket = connect_udp(&server.address.into());
+            let patience = Some(Duration::from_millis(20));
+            socket.set_read_timeout(patience).expect("not zero");
+            (0..times).for_each(|_| send_datagram(&socket, target.request, &mut rng));
+        }
+    }
+}
+
+/// A server may reset what it does not like, but is not to leave it hanging.
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+/// A quarter each: random bytes, random lines, a real request cut short, and a reset.
+fn converse(mut stream: TcpStream, request: &[u8], rng: &mut Rng) -> io::Result<()> {
+    match nonsense(request, rng) {
+        Some(bytes) => {
+            stream.write_all(&bytes)?;
+            stream.shutdown(Shutdown::Write)?;
+            io::copy(&mut stream.take(1 << 20), &mut io::sink()).map(|_| ())
+        }
+        None => SockRef::from(&stream).set_linger(Some(Duration::ZERO)),
+    }
+}
+
+fn nonsense(request: &[u8], rng: &mut Rng) -> Option<Vec<u8>> {
+    match rng.u8(..4) {
+        0 => Some(some_bytes(rng, 2000)),
+        1 => Some(some_lines(rng)),
+        2 => Some(request[..rng.usize(..request.len())].to_vec()),
+        _ => None,
+    }
+}
+
+fn some_bytes(rng: &mut Rng, most: usize) -> Vec<u8> {
+    let length = rng.usize(..most);
+    iter::repeat_with(|| rng.u8(..)).take(length).collect()
+}
+
+fn some_lines(rng: &mut Rng) -> Vec<u8> {
+    let mut line = |_| {
+        let length = rng.usize(..100);
+        let printable = iter::repeat_with(|| rng.u8(b' '..=b'~')).take(length);
+        printable.chain([b'\n']).collect::<Vec<_>>()
+    };
+    (0..8).flat_map(&mut line).collect()
+}
+
+/// An empty one stands for the reset. Each is answered, unless the kernel drops it: so they do not
+/// come faster than they are read.
+fn send_datagram(socket: &UdpSocket, request: &[u8], rng: &mut Rng) {
+    let bytes = nonsense(request, rng).unwrap_or_default();
+    socket.send(&bytes).expect("loopback takes it");
+    let _ = socket.recv(&mut [0; 2000]);
+}

@@ -1,0 +1,152 @@
+//! The example servers that random bytes are thrown at: a new one needs a line here.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown};
+
+use crate::clients::connect_from;
+use crate::server::Server;
+use crate::support::{connect_udp, eventually};
+
+pub struct Target {
+    pub example: &'static str,
+    pub options: &'static str,
+    pub transport: Transport,
+    /// A real request, to be truncated.
+    pub request: &'static [u8],
+    /// Fails unless a proper client is served.
+    pub check: fn(&Server),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    Tcp,
+    Udp,
+}
+
+const fn tcp(example: &'static str, request: &'static [u8], check: fn(&Server)) -> Target {
+    Target {
+        example,
+        options: "",
+        transport: Transport::Tcp,
+        request,
+        check,
+    }
+}
+
+const fn udp(example: &'static str, check: fn(&Server)) -> Target {
+    Target {
+        transport: Transport::Udp,
+        ..tcp(example, b"hello", check)
+    }
+}
+
+const FRAME: &[u8] = b"\0\0\0\x05hello";
+/// A pickled dict with a message.
+const RECORD: &[u8] = b"\0\0\0\x10}(U\x03msgU\x05hellou.";
+
+pub const TARGETS: &[Target] = &[
+    tcp("echo_server", b"hello\n", |s| {
+        answers(s, b"hello\n", b"hello\n")
+    }),
+    Target {
+        options: "--server tcp",
+        ..tcp("echo_server", b"hello\n", |s| {
+            answers(s, b"hello\n", b"hello\n")
+        })
+    },
+    tcp("upper_server", b"hello\n", |s| {
+        answers(s, b"hello\n", b"HELLO")
+    }),
+    tcp("hello_server", b"Ada\nexit\n", |s| {
+        answers(s, b"Ada\n", b"Welcome!Hello, Ada!\n")
+    }),
+    tcp("framed_server", FRAME, |s| {
+        answers(s, FRAME, b"\0\0\0\x05HELLO")
+    }),
+    tcp("chat_server", b"/nick ada\n/who\nhello\n/quit\n", |s| {
+        answers(s, b"/quit\n", b"* welcome")
+    }),
+    tcp("log_receiver", RECORD, prints),
+    udp("udp_server", |s| answers_datagram(s, b"received")),
+    udp("udp_echo_server", |s| answers_datagram(s, b"hello")),
+    Target {
+        options: "--threading",
+        ..udp("udp_echo_server", |s| answers_datagram(s, b"hello"))
+    },
+    #[cfg(feature = "auth-md5")]
+    Target {
+        options: "--key sesame",
+        ..tcp("auth_server", &[b'.'; 40], with_key::lets_in)
+    },
+    #[cfg(feature = "auth-md5")]
+    Target {
+        options: "--key sesame",
+        ..tcp(
+            "mp_server",
+            b"\0\0\0\x17#CHALLENGE#{sha256}....\0\0\0\x05hello",
+            with_key::answers,
+        )
+    },
+];
+
+/// All that comes back begins with these bytes.
+fn answers(server: &Server, request: &[u8], expected: &[u8]) {
+    let mut client = connect_from(Ipv4Addr::LOCALHOST, server.address).expect("it accepts");
+    client.write_all(request).expect("it reads");
+    client.shutdown(Shutdown::Write).expect("it is open");
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).expect("it answers");
+    let text = answer.escape_ascii();
+    assert!(answer.starts_with(expected), "an answer of {text}");
+}
+
+/// One record more than before.
+fn prints(server: &Server) {
+    let records = || server.output().matches("hello").count();
+    let before = records();
+    answers(server, RECORD, b"");
+    eventually("the record is printed", || records() > before);
+}
+
+/// Sooner or later: while the socket's buffer is full of what came before, datagrams are dropped.
+fn answers_datagram(server: &Server, expected: &[u8]) {
+    let client = connect_udp(&server.address.into());
+    let patience = std::time::Duration::from_millis(100);
+    client.set_read_timeout(Some(patience)).expect("not zero");
+    eventually("a datagram is answered", || {
+        client.send(b"hello").expect("loopback takes it");
+        let mut answer = [0; 100];
+        let received = client.recv(&mut answer);
+        received.is_ok_and(|length| &answer[..length] == expected)
+    });
+}
+
+#[cfg(feature = "auth-md5")]
+mod with_key {
+    use std::io::{Read, Write};
+    use std::net::Ipv4Addr;
+
+    use socketserver::auth::{Multiprocessing, Plain};
+
+    use crate::clients::connect_from;
+    use crate::server::Server;
+
+    pub fn lets_in(server: &Server) {
+        let mut client = connect_from(Ipv4Addr::LOCALHOST, server.address).expect("it accepts");
+        let plain = Plain::new("sesame");
+        plain.answer(&mut client).expect("the key is right");
+        client.write_all(b"hello").expect("it reads");
+        let mut answer = [0; 5];
+        client.read_exact(&mut answer).expect("it answers");
+        assert_eq!(&answer, b"HELLO");
+    }
+
+    pub fn answers(server: &Server) {
+        let client = connect_from(Ipv4Addr::LOCALHOST, server.address).expect("it accepts");
+        let connection = Multiprocessing::new("sesame").connect(client);
+        let mut connection = connection.expect("the key is right");
+        connection.send_bytes(b"hello").expect("it reads");
+        let answer = connection.recv_bytes().expect("it answers");
+        assert_eq!(answer.as_deref(), Some(&b"HELLO"[..]));
+    }
+}
