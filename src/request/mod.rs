@@ -24,7 +24,7 @@ mod writer;
 pub use self::connection::Connection;
 pub use self::context::Context;
 pub use self::datagram::{DatagramRequest, DatagramSocket};
-use self::lifecycle::Lifecycle;
+pub(crate) use self::lifecycle::Lifecycle;
 pub use self::reader::{Lines, Reader};
 pub use self::stream::StreamRequest;
 pub use self::transport::Transport;

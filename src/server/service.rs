@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::Hooks;
 use super::arrival::Arrival;
+#[cfg(feature = "fork")]
+use super::away::Away;
 use crate::dispatch::Task;
 use crate::error::{HandlerResult, Panicked, RequestError, Stage};
 use crate::handler::{RequestHandler, finish_request, guard};
@@ -13,6 +15,8 @@ use crate::limits::Rejection;
 use crate::registry::Place;
 use crate::request::Request;
 use crate::statistics::{Cause, Outcome};
+#[cfg(feature = "fork")]
+use crate::{dispatch::Remote, signals, sys::process::Pid};
 
 /// What becomes of an accepted request: the handlers and the hooks of one server.
 pub(super) struct Service<R> {
@@ -48,7 +52,7 @@ where
 
 impl<R: Request> Service<R> {
     /// Handles a request and closes it.
-    fn handle(&self, mut arrival: Arrival<R>) {
+    fn handle(&self, mut arrival: Arrival<R>) -> Outcome {
         let Arrival { request, ticket } = &mut arrival;
         ticket.begin();
         let ticket = RefCell::new(ticket);
@@ -59,6 +63,7 @@ impl<R: Request> Service<R> {
         let outcome = arrival.ticket.outcome().unwrap_or(Outcome::Finished);
         arrival.log_end(&outcome);
         close(arrival);
+        outcome
     }
 
     /// Shuts a request down that is not to be handled, after sending what a hook wrote to it.
@@ -85,10 +90,16 @@ impl<R: Request> Service<R> {
     }
 
     /// Tells a request that there is no room for it, and closes it.
-    pub(super) fn reject(&self, mut arrival: Arrival<R>, why: Rejection, within: Duration) {
+    pub(super) fn reject(
+        &self,
+        mut arrival: Arrival<R>,
+        why: Rejection,
+        within: Duration,
+        alone: bool,
+    ) {
         let request = &mut arrival.request;
         let told = guard(Stage::Reject, || {
-            request.begin_rejection(within)?;
+            request.begin_rejection(within, alone)?;
             self.hooks.reject_request(request, why)?;
             Ok(request.end()?)
         });
@@ -140,6 +151,19 @@ impl<R: Request> Task for Work<R> {
         let _here = server.registry().run_here();
         let error = RequestError::new(Stage::Dispatch, error);
         service.refuse(arrival, Some(error), Cause::Dispatch);
+    }
+
+    #[cfg(feature = "fork")]
+    fn run_as_child(self: Box<Self>) -> bool {
+        let Work { arrival, service } = *self;
+        let server = arrival.ticket.server().clone();
+        signals::when_told(move || server.shutdown());
+        service.handle(arrival) == Outcome::Finished
+    }
+
+    #[cfg(feature = "fork")]
+    fn leave_to(self: Box<Self>, child: Pid) -> Box<dyn Remote> {
+        Box::new(Away::new(self.arrival, child))
     }
 }
 
