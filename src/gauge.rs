@@ -1,5 +1,6 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// How many threads a dispatcher has, the most it has had, and the most it may have. Clones are the
 /// same gauge.

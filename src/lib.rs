@@ -26,6 +26,9 @@
 //! that is served has a thread here; programs that are async already; and whoever wants HTTP rather
 //! than bytes, lines and datagrams.
 //!
+//! **From Python:** [`porting`] has every name of Python's module, and what programs do with them, in
+//! Python and in Rust.
+//!
 //! # Servers
 //!
 //! | | one request after the other | side by side, on threads | side by side, in processes (feature `fork`) |
@@ -84,11 +87,13 @@ mod handler;
 mod limits;
 pub mod listener;
 mod options;
+pub mod porting;
 mod registry;
 pub mod request;
 pub mod server;
 mod signals;
 mod statistics;
+mod sync;
 mod sys;
 mod throttle;
 mod timer;

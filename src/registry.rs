@@ -3,13 +3,12 @@ use std::collections::HashMap;
 use std::mem;
 use std::net::IpAddr;
 use std::sync::Weak;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
-
-use parking_lot::{Condvar, Mutex};
 
 use crate::limits::Rejection;
 use crate::statistics::{Cause, Outcome, Statistics};
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Condvar, Mutex, thread_local};
 
 /// The requests of one server between accept and close, what became of those before, and who waits
 /// for them to end.

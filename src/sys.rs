@@ -11,10 +11,11 @@ use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 pub(crate) use polling::Events;
-use polling::{Event, PollMode, Poller};
+use polling::{Event, PollMode};
 use socket2::Socket;
 
 use crate::Address;
+use crate::sync::Poller;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) const MSG_DONTWAIT: i32 = 0x40;

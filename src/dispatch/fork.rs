@@ -7,11 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-
 use super::{Children, Dispatch, Job, Remote, Waker};
 use crate::children::Offspring;
 use crate::signals;
+use crate::sync::Mutex;
 use crate::sys::process::{self, End, Forked, Pid};
 
 /// Runs each request in a process of its own, so that a crash, a leak or an abort in a handler

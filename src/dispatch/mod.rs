@@ -14,6 +14,8 @@
 #[cfg(feature = "fork")]
 mod fork;
 mod inline;
+#[cfg(all(test, shuttle))]
+mod model;
 mod pool;
 mod worker;
 

@@ -1,10 +1,10 @@
 use std::io;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use super::worker::{Roster, State, Worker, hand};
 use super::{Dispatch, Job, ThreadGauge, Waker};
+use crate::sync::thread;
 
 /// Runs requests side by side on threads that are started on demand, used again, and let go when
 /// idle.

@@ -1,12 +1,11 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use parking_lot::{Mutex, MutexGuard};
-
 use super::{Job, ThreadGauge, Waker};
+use crate::sync::channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crate::sync::thread::JoinHandle;
+use crate::sync::{Mutex, MutexGuard};
 
 /// The threads of one pool, idle and busy, and the jobs between them.
 pub(super) struct Roster {

@@ -5,11 +5,8 @@ mod waker;
 
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
-
-use parking_lot::{Condvar, Mutex};
 
 pub(crate) use self::control::{Control, Door};
 pub(crate) use self::serving::Serving;
@@ -23,6 +20,8 @@ use crate::gauge::ThreadGauge;
 use crate::limits::Limits;
 use crate::options::StreamOptions;
 use crate::registry::{Live, Registry};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Condvar, Mutex};
 use crate::sys::Doorbell;
 use crate::throttle::Throttle;
 

@@ -1,8 +1,8 @@
 use std::io;
-use std::thread::{self, ThreadId};
 use std::time::Instant;
 
 use super::ServerHandle;
+use crate::sync::thread::{self, ThreadId};
 
 impl ServerHandle {
     /// Blocks until the server has been told to stop and no thread is serving any more.

@@ -1,8 +1,8 @@
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::{ServerHandle, Shared};
+use crate::sync::atomic::Ordering;
 use crate::timer::{Alarm, Timed};
 
 impl ServerHandle {

@@ -2,8 +2,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
 use super::hooks::NoHooks;
 use super::lobby::Lobby;
 use super::rejections::Rejections;
@@ -17,6 +15,7 @@ use crate::handler::RequestHandler;
 use crate::limits::Limits;
 use crate::listener::{Bind, Listener};
 use crate::options::{SocketOptions, StreamOptions};
+use crate::sync::Mutex;
 
 /// Everything a server is told before it exists, in one place: Python's class attributes and
 /// overridden methods.

@@ -3,8 +3,6 @@ use std::num::NonZeroUsize;
 use std::os::fd::AsRawFd;
 use std::time::Instant;
 
-use parking_lot::MutexGuard;
-
 use super::Server;
 use super::accept_error::{AfterError, Backoff, on_accept_error};
 use super::arrival::Arrival;
@@ -18,6 +16,7 @@ use crate::limits::{Limits, Overload, Rejection};
 use crate::listener::Listener;
 use crate::registry::Place;
 use crate::request::{Lifecycle, Request};
+use crate::sync::MutexGuard;
 use crate::sys::Events;
 
 /// Where the serving thread waits for clients, for room to serve them, and for better times.

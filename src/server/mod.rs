@@ -18,6 +18,8 @@ mod entrance;
 mod hooks;
 mod journal;
 mod lobby;
+#[cfg(all(test, shuttle))]
+mod model;
 mod rejections;
 mod serve;
 mod service;
@@ -28,8 +30,6 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
-
-use parking_lot::Mutex;
 
 pub use self::accept_error::{AfterError, on_accept_error};
 use self::arrival::Arrival;
@@ -47,6 +47,7 @@ use crate::handler::RequestHandler;
 use crate::limits::Rejection;
 use crate::listener::{Bind, Listener, Tcp, Udp, UnixDatagram, UnixStream};
 use crate::registry::Place;
+use crate::sync::Mutex;
 use crate::{Address, ServerHandle};
 
 /// TCP, one connection after the other. Python's `TCPServer`.

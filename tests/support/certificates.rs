@@ -1,4 +1,5 @@
 //! Certificates for one test, made with the command `openssl`.
+#![allow(dead_code)]
 
 use std::env;
 use std::path::{Path, PathBuf};

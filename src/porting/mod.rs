@@ -1,0 +1,113 @@
+//! From Python's `socketserver`, line by line.
+//!
+//! The names are mostly Python's, and so is the order in which things happen:
+//!
+//! | Python | here |
+//! |---|---|
+//! | a handler class | a type that implements [`RequestHandler`], or a closure |
+//! | `self.request`, `self.rfile`, `self.wfile`, … | fields of what `handle` is given, [`StreamRequest`] or [`DatagramRequest`] |
+//! | `self.server.something` | what the closure that makes the handlers captures |
+//! | class attributes of the server and of the handler | setters of the [`Builder`] |
+//! | overridden methods of the server | [`Hooks`] |
+//! | a server class beside a mix-in | [`Server`]: a [`Listener`] beside a [`Dispatch`] |
+//! | overridden `get_request`, `process_request` | a [`Listener`], a [`Dispatch`] of your own |
+//! | an exception | an error that `?` returns |
+//! | `with` | the end of the scope |
+//!
+//! On the pages below:
+//!
+//! - [`names`]: every public name of Python's module, and what became of it.
+//! - [`idioms`]: what programs do with the module, in Python and in Rust.
+//! - [`exceptions`]: what Python raises, and what arrives here.
+//! - [`ownership`]: `with` and `Drop`, shared state, and what outlives its request.
+//!
+//! # A program
+//!
+//! ```python
+//! import socketserver
+//!
+//! class Upper(socketserver.StreamRequestHandler):
+//!     timeout = 60
+//!
+//!     def handle(self):
+//!         for line in self.rfile:
+//!             self.wfile.write(line.upper())
+//!
+//! class Server(socketserver.ThreadingTCPServer):
+//!     allow_reuse_address = True
+//!
+//!     def verify_request(self, request, client_address):
+//!         return client_address[0].startswith("127.")
+//!
+//! with Server(("127.0.0.1", 9999), Upper) as server:
+//!     server.serve_forever()
+//! ```
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use socketserver::prelude::*;
+//!
+//! struct Upper;
+//!
+//! impl RequestHandler for Upper {
+//!     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
+//!         while let Some(line) = request.next_line()? {
+//!             writeln!(request.wfile, "{}", line.to_uppercase())?;
+//!         }
+//!         Ok(())
+//!     }
+//! }
+//!
+//! struct LocalOnly;
+//!
+//! impl Hooks for LocalOnly {
+//!     fn verify_request(&self, request: &mut StreamRequest) -> Result<bool, HandlerError> {
+//!         Ok(request.client_address.ip().is_some_and(|ip| ip.is_loopback()))
+//!     }
+//! }
+//!
+//! fn main() -> std::io::Result<()> {
+//!     let server = ThreadingTcpServer::builder()
+//!         .allow_reuse_address(true)
+//!         .read_timeout(Duration::from_secs(60))
+//!         .write_timeout(Duration::from_secs(60))
+//!         .hooks(LocalOnly)
+//!         .bind("127.0.0.1:9999", || Upper)?;
+//!     server.serve_forever()
+//! }
+//! ```
+
+// What the pages link to.
+#[cfg(doc)]
+use std::os::fd::AsFd;
+
+#[cfg(doc)]
+use crate::dispatch::{Inline, Job, ThreadPool};
+#[cfg(doc)]
+use crate::listener::{Tcp, Udp, UnixDatagram, UnixStream};
+#[cfg(doc)]
+use crate::prelude::*;
+#[cfg(doc)]
+use crate::request::{Connection, Context, DatagramSocket, Reader, Transport, Writer};
+#[cfg(doc)]
+use crate::server::{BackgroundServer, Builder, Server, on_accept_error};
+#[cfg(doc)]
+use crate::{Dispatch, Listener, Overload, Rejection, Stage};
+
+#[doc = include_str!("names.md")]
+pub mod names {}
+
+#[doc = include_str!("idioms/mod.md")]
+#[doc = include_str!("idioms/servers.md")]
+#[doc = include_str!("idioms/handlers.md")]
+#[doc = include_str!("idioms/guards.md")]
+#[doc = include_str!("idioms/life.md")]
+#[doc = include_str!("idioms/connections.md")]
+pub mod idioms {}
+
+#[doc = include_str!("exceptions.md")]
+pub mod exceptions {}
+
+#[doc = include_str!("ownership.md")]
+pub mod ownership {}
