@@ -80,6 +80,10 @@ enum Kind {
     ThreadingTcp,
     UnixStream,
     ThreadingUnixStream,
+    #[cfg(feature = "fork")]
+    ForkingTcp,
+    #[cfg(feature = "fork")]
+    ForkingUnixStream,
 }
 
 struct Busy;
@@ -149,6 +153,10 @@ fn run(options: Options) -> io::Result<()> {
             ThreadingUnixStreamServer::builder().max_threads(max_threads),
             options,
         ),
+        #[cfg(feature = "fork")]
+        Kind::ForkingTcp => serve(ForkingTcpServer::builder(), options),
+        #[cfg(feature = "fork")]
+        Kind::ForkingUnixStream => serve(ForkingUnixStreamServer::builder(), options),
     }
 }
 

@@ -31,12 +31,12 @@
 //!
 //! # Servers
 //!
-//! | | one request after the other | side by side, on threads |
-//! |---|---|---|
-//! | TCP | [`TcpServer`] | [`ThreadingTcpServer`] |
-//! | Unix stream | [`UnixStreamServer`] | [`ThreadingUnixStreamServer`] |
-//! | UDP | [`UdpServer`] | [`ThreadingUdpServer`] |
-//! | Unix datagram | [`UnixDatagramServer`] | [`ThreadingUnixDatagramServer`] |
+//! | | one request after the other | side by side, on threads | side by side, in processes (feature `fork`) |
+//! |---|---|---|---|
+//! | TCP | [`TcpServer`] | [`ThreadingTcpServer`] | `ForkingTcpServer` |
+//! | Unix stream | [`UnixStreamServer`] | [`ThreadingUnixStreamServer`] | `ForkingUnixStreamServer` |
+//! | UDP | [`UdpServer`] | [`ThreadingUdpServer`] | `ForkingUdpServer` |
+//! | Unix datagram | [`UnixDatagramServer`] | [`ThreadingUnixDatagramServer`] | `ForkingUnixDatagramServer` |
 //!
 //! All are [`Server`]s. What a server is to know before it exists, it is told by its [`Builder`]:
 //! [`Server::builder`]. A closure will do for a small handler: [`Server::bind_fn`]. Another thread,
@@ -82,6 +82,7 @@ compile_error!("socketserver runs on Unix systems only, so far");
 mod address;
 #[cfg(feature = "auth")]
 pub mod auth;
+mod children;
 pub mod dispatch;
 mod error;
 pub mod framing;
@@ -97,6 +98,7 @@ pub mod porting;
 mod registry;
 pub mod request;
 pub mod server;
+mod signals;
 mod statistics;
 mod sync;
 mod sys;
@@ -116,6 +118,10 @@ pub use crate::server::{
     ThreadingUnixDatagramServer, ThreadingUnixStreamServer, UdpServer, UnixDatagramServer,
     UnixStreamServer,
 };
+#[cfg(feature = "fork")]
+pub use crate::server::{
+    ForkingTcpServer, ForkingUdpServer, ForkingUnixDatagramServer, ForkingUnixStreamServer,
+};
 pub use crate::statistics::{Rejected, Statistics};
 
 /// What most programs need: `use socketserver::prelude::*;`. The traits of `std::io` that `rfile`
@@ -128,6 +134,10 @@ pub mod prelude {
     pub use crate::handle::ServerHandle;
     pub use crate::handler::RequestHandler;
     pub use crate::request::{DatagramRequest, Request, StreamRequest};
+    #[cfg(feature = "fork")]
+    pub use crate::server::{
+        ForkingTcpServer, ForkingUdpServer, ForkingUnixDatagramServer, ForkingUnixStreamServer,
+    };
     pub use crate::server::{
         Hooks, TcpServer, ThreadingTcpServer, ThreadingUdpServer, ThreadingUnixDatagramServer,
         ThreadingUnixStreamServer, UdpServer, UnixDatagramServer, UnixStreamServer,

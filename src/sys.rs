@@ -1,6 +1,9 @@
-//! The two things safe code cannot do here: put a listener's descriptor into a poller, and receive
-//! without blocking on a socket that blocks when it sends.
+//! What safe code cannot do here: put a listener's descriptor into a poller, receive without blocking
+//! on a socket that blocks when it sends, and fork.
 #![allow(unsafe_code)]
+
+#[cfg(feature = "fork")]
+pub(crate) mod process;
 
 use std::io;
 use std::mem::MaybeUninit;

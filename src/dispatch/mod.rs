@@ -1,15 +1,18 @@
 //! Where a request runs: Python's mix-in classes.
 //!
-//! | | [`Inline`] | [`ThreadPool`] |
-//! |---|---|---|
-//! | Python | no mix-in | `ThreadingMixIn` |
-//! | servers | `TcpServer`, `UdpServer`, … | `ThreadingTcpServer`, `ThreadingUdpServer`, … |
-//! | runs requests | one after the other, on the serving thread | side by side, each on a thread of its own |
-//! | at its bound | the next waits in the kernel's queue | as [`Overload`](crate::Overload) says |
-//! | a handler that blocks | holds up everybody | holds up nobody while there are threads |
+//! | | [`Inline`] | [`ThreadPool`] | `Fork` (feature `fork`) |
+//! |---|---|---|---|
+//! | Python | no mix-in | `ThreadingMixIn` | `ForkingMixIn` |
+//! | servers | `TcpServer`, `UdpServer`, … | `ThreadingTcpServer`, `ThreadingUdpServer`, … | `ForkingTcpServer`, `ForkingUdpServer`, … |
+//! | runs requests | one after the other, on the serving thread | side by side, each on a thread of its own | side by side, each in a process of its own |
+//! | at its bound | the next waits in the kernel's queue | as [`Overload`](crate::Overload) says | the same |
+//! | a handler that blocks | holds up everybody | holds up nobody while there are threads | holds up nobody while there may be children |
+//! | a handler that aborts | ends the program | ends the program | ends its process |
 //!
 //! A dispatcher of your own implements [`Dispatch`]: Python's "override `process_request`".
 
+#[cfg(feature = "fork")]
+mod fork;
 mod inline;
 #[cfg(all(test, shuttle))]
 mod model;
@@ -19,10 +22,15 @@ mod worker;
 use std::fmt;
 use std::io;
 
+#[cfg(feature = "fork")]
+pub use self::fork::Fork;
 pub use self::inline::Inline;
 pub use self::pool::ThreadPool;
+pub use crate::children::Children;
 pub use crate::gauge::ThreadGauge;
 pub use crate::handle::Waker;
+#[cfg(feature = "fork")]
+use crate::sys::process::{End, Pid};
 
 /// Decides where and when a request runs. Python's `process_request`.
 ///
@@ -79,6 +87,18 @@ pub trait Dispatch: Send + Sync + 'static {
         None
     }
 
+    /// Whether the server may start threads of its own, to reject requests. If not, it does that on
+    /// the serving thread, where each read and write of a rejection has a second. Default true.
+    fn may_start_threads(&self) -> bool {
+        true
+    }
+
+    /// The processes it runs requests in. `None`, the default, for one without. Asked once, when the
+    /// server is made.
+    fn children(&self) -> Option<Children> {
+        None
+    }
+
     /// Waits until every job has ended. Called once, after the listening socket is closed, if the
     /// server is to [block on close](crate::Builder::block_on_close). A job on the calling thread
     /// is not waited for.
@@ -96,6 +116,21 @@ pub struct Job(Box<dyn Task>);
 pub(crate) trait Task: Send {
     fn run(self: Box<Self>);
     fn refuse(self: Box<Self>, error: io::Error);
+
+    /// Runs in a process that ends with it; whether all went well.
+    #[cfg(feature = "fork")]
+    fn run_as_child(self: Box<Self>) -> bool;
+
+    /// What is left of it here when a child has taken it over.
+    #[cfg(feature = "fork")]
+    fn leave_to(self: Box<Self>, child: Pid) -> Box<dyn Remote>;
+}
+
+/// A request that a child handles.
+#[cfg(feature = "fork")]
+pub(crate) trait Remote: Send {
+    /// The child has ended.
+    fn ended(self: Box<Self>, end: End);
 }
 
 impl Job {
@@ -113,6 +148,17 @@ impl Job {
     /// and closes the request.
     pub fn refuse(self, error: io::Error) {
         self.0.refuse(error);
+    }
+}
+
+#[cfg(feature = "fork")]
+impl Job {
+    fn run_as_child(self) -> bool {
+        self.0.run_as_child()
+    }
+
+    fn leave_to(self, child: Pid) -> Box<dyn Remote> {
+        self.0.leave_to(child)
     }
 }
 

@@ -56,6 +56,7 @@ impl Asking {
             limits: Limits::default(),
             shutdown_timeout: None,
             threads: Dispatch::threads(pool),
+            children: None,
         };
         let server = ServerHandle::new(Address::Unnamed, terms).expect("no descriptor is needed");
         Asking {

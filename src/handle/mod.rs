@@ -15,6 +15,7 @@ pub use self::shutdown::DrainReport;
 use self::shutdown::End;
 pub use self::waker::Waker;
 use crate::Address;
+use crate::children::{Children, Offspring};
 use crate::gauge::ThreadGauge;
 use crate::limits::Limits;
 use crate::options::StreamOptions;
@@ -48,6 +49,7 @@ struct Shared {
     stream_options: StreamOptions,
     control: Mutex<Control>,
     threads: Option<ThreadGauge>,
+    children: Option<Children>,
     throttle: Throttle,
     bell: Doorbell,
     shutting_down: AtomicBool,
@@ -66,6 +68,7 @@ pub(crate) struct Terms {
     pub(crate) limits: Limits,
     pub(crate) shutdown_timeout: Option<Duration>,
     pub(crate) threads: Option<ThreadGauge>,
+    pub(crate) children: Option<Children>,
 }
 
 impl ServerHandle {
@@ -76,6 +79,7 @@ impl ServerHandle {
             stream_options: terms.streams,
             control: Mutex::new(Control::new(terms.limits)),
             threads: terms.threads,
+            children: terms.children,
             throttle: Throttle::default(),
             bell: Doorbell::new()?,
             shutting_down: AtomicBool::new(false),
@@ -126,6 +130,10 @@ impl ServerHandle {
 
     pub(crate) fn threads(&self) -> Option<&ThreadGauge> {
         self.0.threads.as_ref()
+    }
+
+    pub(crate) fn children(&self) -> Option<&dyn Offspring> {
+        self.0.children.as_ref().map(Children::get)
     }
 
     /// Asked before a line is logged that clients can cause.

@@ -31,6 +31,9 @@ impl ServerHandle {
         self.0
             .registry
             .each_connection(|connection| connection.drain());
+        if let Some(children) = self.children() {
+            children.drain();
+        }
     }
 
     /// Shuts the server down and waits for the requests that run, at most for `within`. Then it
@@ -82,12 +85,31 @@ impl ServerHandle {
     /// Waits for every request but the calling thread's own, until some time after they were forced.
     /// Returns how many are left behind, and how many have ended.
     pub(crate) fn wait_for_requests(&self) -> (usize, u64) {
-        let (left, ended) = self.0.registry.wait(|| self.0.end.lock().give_up());
+        let give_up = || self.0.end.lock().give_up();
+        let (left, ended) = loop {
+            let look = self.look_after_children();
+            let until = || give_up().into_iter().chain(look).min();
+            let (left, ended) = self.0.registry.wait(until);
+            if left == 0 || look.is_none() || give_up().is_some_and(|at| at <= Instant::now()) {
+                break (left, ended);
+            }
+        };
         if left > 0 {
             // Done long ago, unless the timer could not be started.
             self.force();
         }
         (left, ended)
+    }
+
+    /// Takes leave of children that have ended, and tells others of a shutdown. Returns when to look
+    /// again, if any are left.
+    pub(crate) fn look_after_children(&self) -> Option<Instant> {
+        let children = self.children()?;
+        let pause = children.look()?;
+        if self.is_shutting_down() {
+            children.drain();
+        }
+        Some(Instant::now() + pause)
     }
 
     /// Has running requests forced after this time, or sooner if that is what somebody else has
@@ -128,6 +150,9 @@ impl Shared {
         end.forced = Some((Instant::now(), ended));
         drop(end);
         self.registry.each_connection(|connection| connection.cut());
+        if let Some(children) = &self.children {
+            children.get().kill();
+        }
         self.nudge();
         if late > 0 {
             log::warn!(

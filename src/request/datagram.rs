@@ -113,13 +113,17 @@ impl Request for DatagramRequest {
 }
 
 impl Lifecycle for DatagramRequest {
+    const OWNS_SOCKET: bool = false;
+
     fn begin(&mut self) -> io::Result<()> {
         Ok(())
     }
 
-    fn begin_rejection(&mut self, _: Duration) -> io::Result<()> {
+    fn begin_rejection(&mut self, _: Duration, _: bool) -> io::Result<()> {
         Ok(())
     }
+
+    fn abandon(&mut self) {}
 
     fn end(&mut self) -> io::Result<()> {
         let reply = mem::take(&mut self.wfile);

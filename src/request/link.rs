@@ -30,6 +30,8 @@ pub(super) struct Link {
     ended: AtomicBool,
     /// A request came while the server ended the connection.
     late: AtomicBool,
+    /// Another process has the connection now.
+    abandoned: AtomicBool,
     lifetime: Lifetime,
     traffic: Traffic,
 }
@@ -63,6 +65,7 @@ impl Link {
             writing: Mutex::new(()),
             ended: AtomicBool::new(false),
             late: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
             lifetime: Lifetime::new(limits),
             traffic: Traffic::default(),
         })
@@ -171,6 +174,9 @@ impl Link {
     /// reset, and a reset can destroy the reply on its way (RFC 1122, 4.2.2.13).
     pub(super) fn hang_up(&self) {
         const MOST: usize = 65_536;
+        if self.is_abandoned() {
+            return;
+        }
         if self
             .lifetime
             .ended_for()
@@ -192,6 +198,15 @@ impl Link {
                 break;
             }
         }
+    }
+
+    /// Nothing is sent from here on, and the connection is not shut down.
+    pub(super) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Relaxed)
     }
 
     /// Whether the client has sent something that was not read, or ended the stream.

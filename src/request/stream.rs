@@ -287,6 +287,8 @@ impl Request for StreamRequest {
 }
 
 impl Lifecycle for StreamRequest {
+    const OWNS_SOCKET: bool = true;
+
     fn begin(&mut self) -> io::Result<()> {
         let options = self.server.stream_options();
         if options.read_timeout.is_some() {
@@ -304,11 +306,15 @@ impl Lifecycle for StreamRequest {
         }
     }
 
-    fn begin_rejection(&mut self, within: Duration) -> io::Result<()> {
+    fn begin_rejection(&mut self, within: Duration, alone: bool) -> io::Result<()> {
         match &mut self.listed {
-            Some(listed) => listed.start_within(within),
-            None => Ok(()),
+            Some(listed) if !alone => listed.start_within(within),
+            _ => self.set_timeout(Some(within)),
         }
+    }
+
+    fn abandon(&mut self) {
+        self.link.abandon();
     }
 
     fn end(&mut self) -> io::Result<()> {

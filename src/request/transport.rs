@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use crate::Address;
+use crate::signals;
 
 /// The connected socket under a [`StreamRequest`](super::StreamRequest), of whatever family. Made
 /// by `From`.
@@ -103,7 +104,7 @@ impl From<UnixStream> for Transport {
 pub(super) fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
         match call() {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => signals::heed(),
             result => return result,
         }
     }

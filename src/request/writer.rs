@@ -122,7 +122,9 @@ impl Write for Writer {
 /// What a detached request has buffered is sent when it is dropped; the server has done so before.
 impl Drop for Writer {
     fn drop(&mut self) {
-        let _ = self.flush();
+        if !self.link.is_abandoned() {
+            let _ = self.flush();
+        }
     }
 }
 

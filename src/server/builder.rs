@@ -231,11 +231,13 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
             limits: self.limits,
             shutdown_timeout: self.shutdown_timeout,
             threads: self.dispatch.threads(),
+            children: self.dispatch.children(),
         };
         let handle = ServerHandle::new(address.clone(), terms)?;
         if active {
             handle.set_bound(address);
         }
+        let rejections = Rejections::new(self.dispatch.may_start_threads());
         Ok(Server {
             listener: Some(listener),
             active,
@@ -249,7 +251,7 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
                 finish_request,
             }),
             lobby: Mutex::new(Lobby::new()),
-            rejections: Rejections::new(),
+            rejections,
             block_on_close: self.block_on_close && !self.daemon_threads,
         })
     }

@@ -6,6 +6,7 @@ use super::Server;
 use crate::ServerHandle;
 use crate::dispatch::Dispatch;
 use crate::listener::Listener;
+use crate::signals;
 
 /// The servers that end on a signal; `None` until the first asks, for a process has one handler for
 /// its signals.
@@ -33,7 +34,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
     pub fn shutdown_on_ctrlc(&self) -> io::Result<()> {
         let mut servers = ON_SIGNAL.lock();
         if servers.is_none() {
-            ::ctrlc::set_handler(shut_all_down).map_err(|e| match e {
+            signals::handle(shut_all_down).map_err(|e| match e {
                 ::ctrlc::Error::MultipleHandlers => {
                     let message = "this program handles Ctrl-C already; call ServerHandle::shutdown in its handler";
                     io::Error::new(io::ErrorKind::AlreadyExists, message)

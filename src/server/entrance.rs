@@ -1,5 +1,6 @@
 use std::io;
 use std::num::NonZeroUsize;
+use std::os::fd::AsRawFd;
 use std::time::Instant;
 
 use super::Server;
@@ -14,7 +15,7 @@ use crate::handle::{Control, Door, Serving};
 use crate::limits::{Limits, Overload, Rejection};
 use crate::listener::Listener;
 use crate::registry::Place;
-use crate::request::Request;
+use crate::request::{Lifecycle, Request};
 use crate::sync::MutexGuard;
 use crate::sys::Events;
 
@@ -25,6 +26,8 @@ pub(super) struct Entrance<'a, L: Listener, D: Dispatch> {
     lobby: MutexGuard<'a, Lobby<L::Request>>,
     events: Events,
     waker: Waker,
+    /// When to look after children again.
+    look: Option<Instant>,
     _serving: Serving<'a>,
 }
 
@@ -42,12 +45,16 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
         }
         let handle = &server.handle;
         let serving = handle.start_serving()?;
+        if let Some(children) = handle.children().filter(|_| L::Request::OWNS_SOCKET) {
+            children.set_door(server.listener().as_fd().as_raw_fd());
+        }
         Ok(Entrance {
             server,
             handle,
             lobby: server.lobby.lock(),
             events: Events::with_capacity(NonZeroUsize::MIN),
             waker: Waker::new(handle),
+            look: None,
             _serving: serving,
         })
     }
@@ -64,6 +71,7 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
             let Control { limits, door } = self.handle.control();
             self.reject_expired();
             let room = self.has_room(&limits);
+            self.look = self.handle.look_after_children();
             if room && self.lobby.len() > 0 {
                 return Ok(self.lobby.admit());
             }
@@ -229,7 +237,7 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
     fn sleep(&mut self, watch: bool, deadline: Option<Instant>) -> io::Result<()> {
         let now = Instant::now();
         let pause = self.lobby.pause.filter(|until| *until > now);
-        let due = [deadline, pause, self.lobby.next_expiry()];
+        let due = [deadline, pause, self.look, self.lobby.next_expiry()];
         let due = due.into_iter().flatten().min();
         let door = watch.then(|| self.server.listener().as_fd());
         self.handle.bell().sleep(door, due, &mut self.events)

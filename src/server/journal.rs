@@ -108,6 +108,10 @@ impl Pressure {
                 let taken = format!("all threads are busy, {} of them", threads.bound());
                 (taken, " (max_threads sets the bound)")
             }
+            (Bound::Dispatch, None) if server.children().is_some() => {
+                let taken = "there are as many children as there may be".to_owned();
+                (taken, " (max_children sets the bound)")
+            }
             (Bound::Dispatch, None) => ("the dispatcher has no room".to_owned(), ""),
         };
         log::warn!(

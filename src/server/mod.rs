@@ -9,6 +9,8 @@
 
 mod accept_error;
 mod arrival;
+#[cfg(feature = "fork")]
+mod away;
 mod background;
 mod builder;
 mod ctrlc;
@@ -37,6 +39,8 @@ pub use self::hooks::Hooks;
 use self::lobby::Lobby;
 use self::rejections::Rejections;
 use self::service::{Service, shielded};
+#[cfg(feature = "fork")]
+use crate::dispatch::Fork;
 use crate::dispatch::{Dispatch, Inline, ThreadPool};
 use crate::error::HandlerResult;
 use crate::handler::RequestHandler;
@@ -66,6 +70,23 @@ pub type ThreadingUnixStreamServer = Server<UnixStream, ThreadPool>;
 pub type UnixDatagramServer = Server<UnixDatagram, Inline>;
 /// Unix datagram sockets, each datagram on a thread. Python's class of that name.
 pub type ThreadingUnixDatagramServer = Server<UnixDatagram, ThreadPool>;
+
+/// TCP, each connection in a process of its own. Python's `ForkingTCPServer`. Feature `fork`.
+#[cfg(feature = "fork")]
+#[doc(alias = "ForkingTCPServer")]
+pub type ForkingTcpServer = Server<Tcp, Fork>;
+/// UDP, each datagram in a process of its own. Python's `ForkingUDPServer`. Feature `fork`.
+#[cfg(feature = "fork")]
+#[doc(alias = "ForkingUDPServer")]
+pub type ForkingUdpServer = Server<Udp, Fork>;
+/// Unix stream sockets, each connection in a process of its own. Python's class of that name. Feature
+/// `fork`.
+#[cfg(feature = "fork")]
+pub type ForkingUnixStreamServer = Server<UnixStream, Fork>;
+/// Unix datagram sockets, each datagram in a process of its own. Python's class of that name. Feature
+/// `fork`.
+#[cfg(feature = "fork")]
+pub type ForkingUnixDatagramServer = Server<UnixDatagram, Fork>;
 
 /// A server: a [`Listener`] that requests come from, and a [`Dispatch`] that runs them. Python's
 /// `BaseServer`.

@@ -3,14 +3,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::arrival::Arrival;
+#[cfg(feature = "fork")]
+use super::away::Away;
 use super::service::Service;
 use crate::dispatch::{Dispatch, Job, Task, ThreadPool, Waker};
 use crate::limits::Rejection;
 use crate::request::Request;
+#[cfg(feature = "fork")]
+use crate::{dispatch::Remote, sys::process::Pid};
 
 /// Where rejected requests are told so: on a few threads of their own, so that nobody else waits for
 /// it.
-pub(super) struct Rejections(ThreadPool);
+///
+/// Where there may be no other threads, on the serving thread.
+pub(super) struct Rejections(Option<ThreadPool>);
 
 impl Rejections {
     /// More than this are not kept waiting for their turn.
@@ -20,16 +26,19 @@ impl Rejections {
     /// How long each may take.
     const WITHIN: Duration = Duration::from_secs(1);
 
-    pub(super) fn new() -> Self {
-        let threads = ThreadPool::new()
-            .max_threads(Self::THREADS)
-            .idle_time(Self::IDLE_TIME)
-            .thread_name("reject");
-        Rejections(threads)
+    pub(super) fn new(may_start_threads: bool) -> Self {
+        let threads = || {
+            ThreadPool::new()
+                .max_threads(Self::THREADS)
+                .idle_time(Self::IDLE_TIME)
+                .thread_name("reject")
+        };
+        Rejections(may_start_threads.then(threads))
     }
 
     pub(super) fn has_room(&self, waker: &Waker) -> bool {
-        self.0.has_fewer_than(Self::MOST, waker)
+        let has_room = |threads: &ThreadPool| threads.has_fewer_than(Self::MOST, waker);
+        self.0.as_ref().is_none_or(has_room)
     }
 
     pub(super) fn reject<R: Request>(
@@ -38,8 +47,11 @@ impl Rejections {
         why: Rejection,
         service: &Arc<Service<R>>,
     ) {
+        let Some(threads) = &self.0 else {
+            return service.reject(arrival, why, Self::WITHIN, true);
+        };
         let service = Arc::clone(service);
-        self.0.dispatch(Job::new(Farewell {
+        threads.dispatch(Job::new(Farewell {
             arrival,
             why,
             service,
@@ -47,7 +59,9 @@ impl Rejections {
     }
 
     pub(super) fn join(&self) {
-        self.0.join();
+        if let Some(threads) = &self.0 {
+            threads.join();
+        }
     }
 }
 
@@ -67,7 +81,7 @@ impl<R: Request> Task for Farewell<R> {
         } = *self;
         let server = arrival.ticket.server().clone();
         let _here = server.registry().run_here();
-        service.reject(arrival, why, Rejections::WITHIN);
+        service.reject(arrival, why, Rejections::WITHIN, false);
     }
 
     /// No thread could be had to say it.
@@ -78,5 +92,16 @@ impl<R: Request> Task for Farewell<R> {
             service,
         } = *self;
         service.close_rejected(arrival, why);
+    }
+
+    #[cfg(feature = "fork")]
+    fn run_as_child(self: Box<Self>) -> bool {
+        self.run();
+        true
+    }
+
+    #[cfg(feature = "fork")]
+    fn leave_to(self: Box<Self>, child: Pid) -> Box<dyn Remote> {
+        Box::new(Away::new(self.arrival, child))
     }
 }

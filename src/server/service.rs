@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use super::Hooks;
 use super::arrival::Arrival;
+#[cfg(feature = "fork")]
+use super::away::Away;
 use super::journal::log_panic;
 use crate::dispatch::Task;
 use crate::error::{HandlerResult, Panicked, RequestError, Stage};
@@ -15,6 +17,8 @@ use crate::limits::Rejection;
 use crate::registry::Place;
 use crate::request::Request;
 use crate::statistics::{Cause, Outcome};
+#[cfg(feature = "fork")]
+use crate::{dispatch::Remote, signals, sys::process::Pid};
 
 /// What becomes of an accepted request: the handlers and the hooks of one server.
 pub(super) struct Service<R> {
@@ -50,7 +54,7 @@ where
 
 impl<R: Request> Service<R> {
     /// Handles a request and closes it.
-    fn handle(&self, mut arrival: Arrival<R>) {
+    fn handle(&self, mut arrival: Arrival<R>) -> Outcome {
         let Arrival { request, ticket } = &mut arrival;
         ticket.begin();
         let ticket = RefCell::new(ticket);
@@ -61,6 +65,7 @@ impl<R: Request> Service<R> {
         let outcome = arrival.ticket.outcome().unwrap_or(Outcome::Finished);
         arrival.log_end(&outcome);
         close(arrival.request.id(), arrival);
+        outcome
     }
 
     /// Shuts a request down that is not to be handled, after sending what a hook wrote to it.
@@ -87,10 +92,16 @@ impl<R: Request> Service<R> {
     }
 
     /// Tells a request that there is no room for it, and closes it.
-    pub(super) fn reject(&self, mut arrival: Arrival<R>, why: Rejection, within: Duration) {
+    pub(super) fn reject(
+        &self,
+        mut arrival: Arrival<R>,
+        why: Rejection,
+        within: Duration,
+        alone: bool,
+    ) {
         let request = &mut arrival.request;
         let told = guard(Stage::Reject, || {
-            request.begin_rejection(within)?;
+            request.begin_rejection(within, alone)?;
             self.hooks.reject_request(request, why)?;
             Ok(request.end()?)
         });
@@ -135,26 +146,40 @@ impl<R: Request> Work<R> {
     pub(super) fn new(arrival: Arrival<R>, service: Arc<Service<R>>) -> Self {
         Work(Some((arrival, service)))
     }
+
+    fn unpack(&mut self) -> (Arrival<R>, Arc<Service<R>>) {
+        self.0.take().expect("work is done once")
+    }
 }
 
 impl<R: Request> Task for Work<R> {
     fn run(mut self: Box<Self>) {
-        let Some((arrival, service)) = self.0.take() else {
-            return;
-        };
+        let (arrival, service) = self.unpack();
         let server = arrival.ticket.server().clone();
         let _here = server.registry().run_here();
         service.handle(arrival);
     }
 
     fn refuse(mut self: Box<Self>, error: io::Error) {
-        let Some((arrival, service)) = self.0.take() else {
-            return;
-        };
+        let (arrival, service) = self.unpack();
         let server = arrival.ticket.server().clone();
         let _here = server.registry().run_here();
         let error = RequestError::new(Stage::Dispatch, error);
         service.refuse(arrival, Some(error), Cause::Dispatch);
+    }
+
+    #[cfg(feature = "fork")]
+    fn run_as_child(mut self: Box<Self>) -> bool {
+        let (arrival, service) = self.unpack();
+        let server = arrival.ticket.server().clone();
+        signals::when_told(move || server.shutdown());
+        service.handle(arrival) == Outcome::Finished
+    }
+
+    #[cfg(feature = "fork")]
+    fn leave_to(mut self: Box<Self>, child: Pid) -> Box<dyn Remote> {
+        let (arrival, _) = self.unpack();
+        Box::new(Away::new(arrival, child))
     }
 }
 

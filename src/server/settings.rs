@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use super::{Builder, Hooks};
+#[cfg(feature = "fork")]
+use crate::dispatch::Fork;
 use crate::dispatch::{Dispatch, ThreadPool};
 use crate::limits::Overload;
 use crate::listener::Listener;
@@ -197,6 +199,18 @@ impl<L: Listener<Request = DatagramRequest>, D> Builder<L, D> {
     /// all there can be over UDP on IPv4.
     pub fn max_packet_size(mut self, bytes: usize) -> Self {
         self.sockets.max_packet_size = bytes;
+        self
+    }
+}
+
+/// Settings of forking servers.
+#[cfg(feature = "fork")]
+impl<L: Listener> Builder<L, Fork> {
+    /// The most children at once. At the bound there is no room for new clients:
+    /// [`overload`](Self::overload) says what becomes of them. Default
+    /// [`Fork::DEFAULT_MAX_CHILDREN`], 40 as in Python.
+    pub fn max_children(mut self, children: usize) -> Self {
+        self.dispatch = self.dispatch.max_children(children);
         self
     }
 }

@@ -105,7 +105,9 @@ impl Lifecycle for Visit {
         Ok(())
     }
 
-    fn begin_rejection(&mut self, _: Duration) -> io::Result<()> {
+    const OWNS_SOCKET: bool = false;
+
+    fn begin_rejection(&mut self, _: Duration, _: bool) -> io::Result<()> {
         Ok(())
     }
 
@@ -116,4 +118,6 @@ impl Lifecycle for Visit {
     fn traffic(&self) -> (u64, u64) {
         (0, 0)
     }
+
+    fn abandon(&mut self) {}
 }

@@ -1,0 +1,248 @@
+use std::fmt;
+use std::fs;
+use std::io;
+use std::mem;
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use super::{Children, Dispatch, Job, Remote, Waker};
+use crate::children::Offspring;
+use crate::signals;
+use crate::sync::Mutex;
+use crate::sys::process::{self, End, Forked, Pid};
+
+/// Runs each request in a process of its own, so that a crash, a leak or an abort in a handler
+/// touches nobody else. Python's `ForkingMixIn`. Feature `fork`.
+///
+/// The child has its own copy of everything and hands nothing back: what a handler changes is gone
+/// with it. It runs `setup`, `handle` and `finish` and leaves by `_exit`: with status 0, or 1 if
+/// something went wrong that `handle_error` was told of. It has its own connection, and neither the
+/// listening socket nor other clients' connections; the server closes its copy of the connection
+/// without shutting it down. `handle_error` runs in the child, `verify_request` and the other hooks in
+/// the server.
+///
+/// Children that have ended are collected on every turn of the server, at least twice a second, and
+/// only the server's own: other children of the program are not waited for, and SIGCHLD is left
+/// alone. In the server's [`Statistics`](crate::Statistics) a child that was killed by a signal counts
+/// as panicked; its bytes are not known.
+///
+/// A shutdown lets children finish. Those that wait for their client's next request end at once;
+/// those that are not done within [`shutdown_timeout`](crate::Builder::shutdown_timeout) are killed.
+///
+/// **Threads.** After a fork the child has one thread, and a lock that another thread of the parent
+/// held stays locked for ever. So in a process with several threads requests are refused with an
+/// error that says so; the thread of [`shutdown_on_ctrlc`](crate::Server::shutdown_on_ctrlc) does not
+/// count, for it rests while the server forks. [`beside_threads`](Self::beside_threads) lifts that.
+#[derive(Debug)]
+pub struct Fork {
+    list: Arc<List>,
+    beside_threads: bool,
+}
+
+impl Fork {
+    /// The default bound: 40 children, as in Python.
+    pub const DEFAULT_MAX_CHILDREN: usize = 40;
+
+    /// No children yet, and [`DEFAULT_MAX_CHILDREN`](Self::DEFAULT_MAX_CHILDREN) at most.
+    pub fn new() -> Self {
+        Fork {
+            list: Arc::new(List::new()),
+            beside_threads: false,
+        }
+    }
+
+    /// The most children at once; 0 counts as 1. Default
+    /// [`DEFAULT_MAX_CHILDREN`](Self::DEFAULT_MAX_CHILDREN). At the bound there is no room for new
+    /// clients: [`overload`](crate::Builder::overload) says what becomes of them.
+    pub fn max_children(self, children: usize) -> Self {
+        self.list.most.store(children.max(1), Ordering::Relaxed);
+        self
+    }
+
+    /// Forks in a process with several threads too.
+    ///
+    /// # Safety
+    ///
+    /// Whatever handlers, hooks and loggers use must not depend on a lock that another thread may
+    /// hold at the moment of a fork, nor on a thread that the child does not have. The memory
+    /// allocator of the GNU C library copes; most others, and most libraries with threads of their
+    /// own, do not promise to.
+    #[allow(unsafe_code)] // A promise of the caller's; nothing here relies on more.
+    pub unsafe fn beside_threads(mut self) -> Self {
+        self.beside_threads = true;
+        self
+    }
+
+    /// How many children there are.
+    pub fn children(&self) -> usize {
+        self.list.children.lock().len()
+    }
+
+    fn check_threads(&self) -> io::Result<()> {
+        let threads = fs::read_dir("/proc/self/task").map(Iterator::count);
+        let rest = usize::from(signals::are_handled());
+        match threads {
+            _ if self.beside_threads => Ok(()),
+            Ok(threads) if threads <= 1 + rest => Ok(()),
+            Ok(threads) => Err(refusal(&format!("has {threads} threads"))),
+            Err(e) => Err(refusal(&format!("may have several threads ({e})"))),
+        }
+    }
+}
+
+fn refusal(why: &str) -> io::Error {
+    let message = format!(
+        "cannot fork: this process {why}, and the child would have one; serve on the only thread, or see Fork::beside_threads"
+    );
+    io::Error::new(io::ErrorKind::Unsupported, message)
+}
+
+impl Dispatch for Fork {
+    fn dispatch(&self, job: Job) {
+        if let Err(error) = self.check_threads() {
+            return job.refuse(error);
+        }
+        match process::fork() {
+            Ok(Forked::Child) => self.list.live_as_child(job),
+            Ok(Forked::Parent(child)) => self.list.enter(child, job),
+            Err(e) => {
+                let children = self.children();
+                let message = format!("cannot fork beside the {children} children there are: {e}");
+                job.refuse(io::Error::new(e.kind(), message));
+            }
+        }
+    }
+
+    fn has_room(&self, _: &Waker) -> bool {
+        self.list.has_room()
+    }
+
+    fn may_start_threads(&self) -> bool {
+        false
+    }
+
+    fn children(&self) -> Option<Children> {
+        Some(Children::new(self.list.clone()))
+    }
+}
+
+impl Default for Fork {
+    fn default() -> Self {
+        Fork::new()
+    }
+}
+
+/// The children of one server.
+struct List {
+    children: Mutex<Vec<Child>>,
+    looked: Mutex<Instant>,
+    most: AtomicUsize,
+    /// A server waits for one to end.
+    waited_for: AtomicBool,
+    door: AtomicI32,
+}
+
+struct Child {
+    pid: Pid,
+    request: Box<dyn Remote>,
+}
+
+impl List {
+    const SOON: Duration = Duration::from_millis(5);
+    const LATER: Duration = Duration::from_millis(500);
+    const NO_DOOR: RawFd = -1;
+
+    fn new() -> Self {
+        List {
+            children: Mutex::default(),
+            looked: Mutex::new(Instant::now()),
+            most: AtomicUsize::new(Fork::DEFAULT_MAX_CHILDREN),
+            waited_for: AtomicBool::new(false),
+            door: AtomicI32::new(Self::NO_DOOR),
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        let most = self.most.load(Ordering::Relaxed);
+        if self.children.lock().len() >= most {
+            self.collect();
+        }
+        let has_room = self.children.lock().len() < most;
+        self.waited_for.store(!has_room, Ordering::Relaxed);
+        has_room
+    }
+
+    /// Takes leave of those that have ended.
+    fn collect(&self) {
+        *self.looked.lock() = Instant::now();
+        let mut ended = Vec::new();
+        let mut children = self.children.lock();
+        for child in mem::take(&mut *children) {
+            match process::try_wait(child.pid) {
+                End::NotYet => children.push(child),
+                end => ended.push((child, end)),
+            }
+        }
+        drop(children);
+        // Outside the lock: what ends with them takes locks of its own.
+        for (child, end) in ended {
+            child.request.ended(end);
+        }
+    }
+
+    fn enter(&self, pid: Pid, job: Job) {
+        let request = job.leave_to(pid);
+        self.children.lock().push(Child { pid, request });
+    }
+
+    /// The child's whole life.
+    fn live_as_child(&self, job: Job) -> ! {
+        let door = self.door.load(Ordering::Relaxed);
+        if door != Self::NO_DOOR {
+            process::blind(door);
+        }
+        process::exit(job.run_as_child())
+    }
+}
+
+impl Offspring for List {
+    fn look(&self) -> Option<Duration> {
+        let soon = self.waited_for.load(Ordering::Relaxed);
+        let pause = if soon { Self::SOON } else { Self::LATER };
+        if soon || self.looked.lock().elapsed() >= pause {
+            self.collect();
+        }
+        let left = !self.children.lock().is_empty();
+        left.then_some(pause)
+    }
+
+    /// Tells them again and again: one that was about to wait for its client when it was told has
+    /// missed it.
+    fn drain(&self) {
+        self.waited_for.store(true, Ordering::Relaxed);
+        for child in &*self.children.lock() {
+            process::tell(child.pid);
+        }
+    }
+
+    fn kill(&self) {
+        for child in &*self.children.lock() {
+            process::kill(child.pid);
+        }
+    }
+
+    fn set_door(&self, door: RawFd) {
+        self.door.store(door, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("List")
+            .field("children", &self.children.lock().len())
+            .field("most", &self.most)
+            .finish_non_exhaustive()
+    }
+}
