@@ -9,13 +9,14 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::Shutdown;
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use log::Level;
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 use socketserver::dispatch::{Inline, Job, ThreadPool};
 use socketserver::listener::{Tcp, Udp, UnixDatagram, UnixStream};
 use socketserver::prelude::*;
@@ -23,7 +24,24 @@ use socketserver::{BackgroundServer, Builder, Dispatch, Overload, Server};
 
 use counts::settled;
 use kind::{Client, Kind, Talk};
-use support::{ANY, connect, connect_udp, eventually, exchange, logs, socket_folder};
+use support::{ANY, LONG, connect_udp, eventually, exchange, logs, socket_folder};
+
+/// Loopback addresses that no other test's clients have: ports alone are used again.
+fn new_host() -> Ipv4Addr {
+    static HOSTS: AtomicU8 = AtomicU8::new(1);
+    Ipv4Addr::new(127, 1, 0, HOSTS.fetch_add(1, Ordering::Relaxed))
+}
+
+fn connect_from(host: Ipv4Addr, server: &Address) -> io::Result<TcpStream> {
+    let Address::Ip(server) = *server else {
+        panic!("a TCP server has an IP address");
+    };
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.set_read_timeout(Some(LONG))?;
+    socket.bind(&SocketAddr::from((host, 0)).into())?;
+    socket.connect(&server.into())?;
+    Ok(socket.into())
+}
 
 /// What the log says of the request from this address, without its name.
 fn lines(request: u64, client: &str) -> Vec<String> {
@@ -72,7 +90,7 @@ fn obey(request: &mut StreamRequest) -> HandlerResult {
 fn one<D: Dispatch>(builder: Builder<Tcp, D>, text: &str) -> io::Result<String> {
     logs::catch();
     let server = builder.bind_fn(ANY, obey)?.serve_in_background()?;
-    let client = connect(server.server_address());
+    let client = connect_from(new_host(), server.server_address())?;
     let address = client.local_addr()?.to_string();
     // It may be rejected meanwhile.
     let _ = (&client).write_all(text.as_bytes());
@@ -178,7 +196,7 @@ fn timed_out() -> io::Result<()> {
 fn disconnected() -> io::Result<()> {
     logs::catch();
     let server = ThreadingTcpServer::bind_fn(ANY, obey)?.serve_in_background()?;
-    let client = connect(server.server_address());
+    let client = connect_from(new_host(), server.server_address())?;
     let address = client.local_addr()?.to_string();
     assert_eq!(exchange(&client, "half a li"), "hello\n");
     eventually("it is read", || server.statistics().bytes_in == 9);
@@ -197,9 +215,10 @@ fn second(
 ) -> io::Result<Vec<String>> {
     logs::catch();
     let server: BackgroundServer = builder.bind_fn(ANY, obey)?.serve_in_background()?;
-    let first = connect(server.server_address());
+    let host = new_host();
+    let first = connect_from(host, server.server_address())?;
     assert_eq!(exchange(&first, ""), "hello\n");
-    let client = connect(server.server_address());
+    let client = connect_from(host, server.server_address())?;
     let address = client.local_addr()?.to_string();
     meanwhile(&server);
     let _ = (&client).read_to_end(&mut Vec::new());
@@ -237,7 +256,7 @@ fn rejected_after_waiting() -> io::Result<()> {
 
 #[test]
 fn rejected_by_a_shutdown() -> io::Result<()> {
-    let lines = second(queue(support::LONG), |server| {
+    let lines = second(queue(LONG), |server| {
         eventually("it is queued", || server.statistics().queued == 1);
         server.shutdown();
     })?;
