@@ -81,10 +81,22 @@ fn parse(head: &[u8]) -> Result<Request, Refusal> {
         Ok(Complete(_)) => return Ok(Request::new(&request)),
         Ok(Partial) => Status::BAD_REQUEST,
         Err(httparse::Error::TooManyHeaders) => Status::FIELDS_TOO_LARGE,
-        Err(httparse::Error::Version) => Status::VERSION_NOT_SUPPORTED,
+        Err(httparse::Error::Version) => unknown_version(head),
         Err(_) => Status::BAD_REQUEST,
     };
     Err(Refusal::With(status))
+}
+
+/// Another version of HTTP, or a line that is no request at all.
+fn unknown_version(head: &[u8]) -> Status {
+    let line = head.trim_ascii_start().split(|byte| *byte == b'\n').next();
+    let mut words = line.unwrap_or_default().split(|byte| *byte == b' ');
+    match words.nth(2).map(<[u8]>::trim_ascii_end) {
+        Some([b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9']) => {
+            Status::VERSION_NOT_SUPPORTED
+        }
+        _ => Status::BAD_REQUEST,
+    }
 }
 
 impl From<io::Error> for Refusal {
