@@ -61,7 +61,7 @@ struct Options {
 /// Answers one connection's requests, one after the other.
 fn converse(root: &Root, request: &mut StreamRequest) -> HandlerResult {
     while request.wait_idle()? {
-        let (response, delivery) = match head::read(&mut request.rfile) {
+        let (response, delivery) = match head::read(request) {
             Ok(asked) => {
                 let response = answer::to(&asked, root);
                 log::info!("{} {asked} {}", request.client_address, response.status.0);
@@ -87,7 +87,6 @@ fn serve(options: Options) -> io::Result<()> {
         .allow_reuse_address(true)
         .disable_nagle_algorithm(true)
         .idle_timeout(Duration::from_secs(options.idle_timeout))
-        .read_timeout(head::TIME)
         .write_timeout(Duration::from_secs(30))
         .bind_fn(options.address, move |request| converse(&root, request))?;
     server.shutdown_on_ctrlc()?;

@@ -24,6 +24,16 @@ pub fn cpu_ticks(pid: u32) -> u64 {
         .sum()
 }
 
+/// The memory it has in use, in bytes.
+pub fn resident(pid: u32) -> usize {
+    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).expect("the process lives");
+    let pages = statm
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse::<usize>().ok());
+    pages.expect("a number") * 4096
+}
+
 fn entries(pid: u32, what: &str) -> usize {
     fs::read_dir(format!("/proc/{pid}/{what}"))
         .expect("the process lives")
