@@ -7,14 +7,15 @@ mod support;
 mod http_site;
 #[path = "support/program.rs"]
 mod program;
+#[path = "support/http_python.rs"]
+mod python_server;
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt;
-use std::process::{Child, Stdio};
 
 use http_site::{Answer, Site, ask, ask_raw};
+use python_server::PythonServer;
 
 /// Answered alike: with the same bytes of a file, the same redirect, a listing with the same links,
 /// or the same error. (The HTML around the links, and that of an error, is each server's own.)
@@ -206,41 +207,6 @@ fn site() -> Site {
     site
 }
 
-/// `python3 -m http.server`; killed when dropped.
-struct Python {
-    child: Child,
-    address: String,
-}
-
-impl Python {
-    fn start(site: &Site) -> Option<Self> {
-        let mut child = program::installed("python3", "--version")?
-            .args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1"])
-            .arg("--directory")
-            .arg(site.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("it is there");
-        let mut line = String::new();
-        let stdout = child.stdout.as_mut().expect("it is piped");
-        BufReader::new(stdout)
-            .read_line(&mut line)
-            .expect("it prints text");
-        let mut words = line.split(' ').skip_while(|word| *word != "port");
-        let port = words.nth(1).expect(&line);
-        let address = format!("127.0.0.1:{port}");
-        Some(Python { child, address })
-    }
-}
-
-impl Drop for Python {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// The links of a listing's entries. Those to the folders above are not in `main` here.
 fn links(answer: &Answer) -> BTreeSet<&str> {
     let html = answer.text();
@@ -277,7 +243,7 @@ fn assert_same(request: &str, python: &Answer, ours: &Answer) {
 #[test]
 fn status_and_body_are_pythons() {
     let site = site();
-    let Some(python) = Python::start(&site) else {
+    let Some(python) = PythonServer::start(&site.path()) else {
         return;
     };
     let server = site.serve();
@@ -296,7 +262,7 @@ fn what_differs_is_known() {
     site.link("out.txt", "../secret.txt");
     site.link("out", "..");
     site.add(OsStr::from_bytes(b"\xFF.txt"), "a name");
-    let Some(python) = Python::start(&site) else {
+    let Some(python) = PythonServer::start(&site.path()) else {
         return;
     };
     let server = site.serve();
@@ -319,7 +285,7 @@ fn what_differs_is_known() {
 #[test]
 fn bounds_are_pythons() {
     let site = site();
-    let Some(python) = Python::start(&site) else {
+    let Some(python) = PythonServer::start(&site.path()) else {
         return;
     };
     let server = site.serve();
