@@ -72,6 +72,10 @@ fn the_client_says_whether_it_stays() {
         ("GET / HTTP/1.1\r\nContent-Length: 0\r\n\r\n", true),
         ("GET / HTTP/1.1\r\nContent-Length: 5\r\n\r\nGET /", false),
         (
+            "GET / HTTP/1.1\r\nContent-Length: 0\r\nContent-Length: 5\r\n\r\nGET /",
+            false,
+        ),
+        (
             "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
             false,
         ),

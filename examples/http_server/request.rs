@@ -48,8 +48,8 @@ impl Request {
 
     /// A body is of no use here, and not read: what comes behind it could not be told from it.
     fn has_body(&self) -> bool {
-        let length = self.field("content-length").unwrap_or("0");
-        length.trim() != "0" || self.field("transfer-encoding").is_some()
+        let mut lengths = self.values("content-length");
+        lengths.any(|length| length != "0") || self.field("transfer-encoding").is_some()
     }
 }
 
