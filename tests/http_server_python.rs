@@ -1,5 +1,5 @@
 //! The example `http_server` beside Python's `http.server`, on the same files: the same request has
-//! the same status and the same body, but for what is listed here.
+//! the same status and the same body, but for what is listed here. That is so from Python 3.10 to 3.13.
 
 mod support;
 
