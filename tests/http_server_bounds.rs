@@ -47,6 +47,12 @@ fn a_header_has_an_end() {
 fn a_header_that_does_not_end_is_not_waited_for() {
     let site = Site::new();
     let server = site.serve();
+    // It is slow once, and then as idle as it may be.
+    let mut idle = Client::new(&server.address);
+    for piece in ["GET /a.txt HTTP", "/1.1\r\n", "\r\n"] {
+        idle.send(piece);
+    }
+    assert_eq!(idle.receive().text(), TEXT);
     let begin = Instant::now();
     let mut silent = Client::new(&server.address);
     silent.send("GET / HTTP/1.1\r\n");
@@ -65,6 +71,7 @@ fn a_header_that_does_not_end_is_not_waited_for() {
     assert_eq!(answer, "HTTP/1.1 408 Request");
     assert_eq!(silent.receive().status, 408);
     assert!(begin.elapsed() >= Duration::from_secs(10));
+    assert_eq!(idle.get("/a.txt").text(), TEXT);
 }
 
 /// Of what they asked for, only a piece is held.
