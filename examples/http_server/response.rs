@@ -83,15 +83,14 @@ impl Response {
 
     /// The header goes out together with the body, or with its first piece.
     pub fn send(self, wfile: &mut impl Write, delivery: Delivery) -> io::Result<()> {
-        let mut piece = self.head(delivery).into_bytes();
+        let head = self.head(delivery);
         match self.body {
-            Body::Text(text) if !delivery.head_only => piece.extend_from_slice(text.as_bytes()),
+            Body::Text(text) if !delivery.head_only => wfile.write_all((head + &text).as_bytes()),
             Body::File(file, length) if !delivery.head_only => {
-                return send_file(wfile, piece, file, length);
+                send_file(wfile, head.as_bytes(), file, length)
             }
-            _ => {}
+            _ => wfile.write_all(head.as_bytes()),
         }
-        wfile.write_all(&piece)
     }
 
     fn head(&self, delivery: Delivery) -> String {
@@ -112,22 +111,18 @@ impl Response {
 
 /// Fails if the file has become shorter: the connection must end then, for the client waits for the
 /// rest.
-fn send_file(
-    wfile: &mut impl Write,
-    mut piece: Vec<u8>,
-    mut file: File,
-    mut left: u64,
-) -> io::Result<()> {
+fn send_file(wfile: &mut impl Write, head: &[u8], mut file: File, mut left: u64) -> io::Result<()> {
+    let mut begin = head.len();
+    let mut piece = vec![0; begin + left.min(PIECE) as usize];
+    piece[..begin].copy_from_slice(head);
     loop {
-        let begin = piece.len();
-        let length = left.min(PIECE);
-        piece.resize(begin + length as usize, 0);
-        file.read_exact(&mut piece[begin..])?;
-        wfile.write_all(&piece)?;
-        left -= length;
+        let end = begin + left.min(PIECE) as usize;
+        file.read_exact(&mut piece[begin..end])?;
+        wfile.write_all(&piece[..end])?;
+        left -= (end - begin) as u64;
+        begin = 0;
         if left == 0 {
             return Ok(());
         }
-        piece.clear();
     }
 }
