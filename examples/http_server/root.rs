@@ -1,0 +1,49 @@
+use std::io;
+use std::path::Path;
+
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
+use nix::fcntl::OFlag;
+
+use super::document::Document;
+
+/// The directory that is served. Whatever is opened is opened below it: a link that leads out fails,
+/// even one that was put there a moment ago.
+pub struct Root(Dir);
+
+/// What a path leads to.
+pub enum Node {
+    File(Document),
+    Folder(Dir),
+}
+
+impl Root {
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let dir = Dir::open_ambient_dir(path, ambient_authority());
+        dir.map(Root).map_err(|e| {
+            let message = format!("cannot serve {}: {e}", path.display());
+            io::Error::new(e.kind(), message)
+        })
+    }
+
+    /// Opens a file or a folder; anything else, such as a pipe, is not found.
+    pub fn node(&self, path: &Path) -> io::Result<Node> {
+        let mut options = OpenOptions::new();
+        // Or opening a pipe would wait for somebody to write into it.
+        options.read(true).custom_flags(OFlag::O_NONBLOCK.bits());
+        let file = self.0.open_with(path, &options)?.into_std();
+        let metadata = file.metadata()?;
+        if metadata.is_dir() {
+            Ok(Node::Folder(Dir::from_std_file(file)))
+        } else if metadata.is_file() {
+            Document::new(path, file, &metadata).map(Node::File)
+        } else {
+            Err(io::ErrorKind::NotFound.into())
+        }
+    }
+
+    /// What is known of a file or folder, without opening it.
+    pub fn metadata(&self, path: &Path) -> io::Result<cap_std::fs::Metadata> {
+        self.0.metadata(path)
+    }
+}
