@@ -14,7 +14,9 @@ use socketserver::{BackgroundServer, Rejected, Statistics};
 use support::{ANY, connect, eventually, read_all};
 
 /// What `verify_request` says of the next clients: first to come, first to go.
-struct Verify(Receiver<fn() -> Result<bool, HandlerError>>);
+struct Verify(Receiver<Verdict>);
+
+type Verdict = fn() -> Result<bool, HandlerError>;
 
 impl Hooks for Verify {
     fn verify_request(&self, _: &mut StreamRequest) -> Result<bool, HandlerError> {
@@ -29,15 +31,19 @@ fn obey(request: &mut StreamRequest, kept: &Mutex<Vec<StreamRequest>>) -> Handle
         b"panic\n" => panic!("as told"),
         b"detach\n" => {
             let detached = request.detach();
-            Ok(kept.lock().expect("nothing panics in here").push(detached))
+            kept.lock().expect("nothing panics in here").push(detached);
+            Ok(())
         }
-        b"wait\n" => Ok(drop(request.rfile.readline(100)?)),
+        b"wait\n" => {
+            request.rfile.readline(100)?;
+            Ok(())
+        }
         line => Ok(request.wfile.write_all(line)?),
     }
 }
 
 /// A server with room for one.
-fn serve() -> (BackgroundServer, Sender<fn() -> Result<bool, HandlerError>>) {
+fn serve() -> (BackgroundServer, Sender<Verdict>) {
     let (verdicts, verify) = unbounded();
     let kept = Mutex::default();
     let builder = ThreadingTcpServer::builder()
@@ -118,7 +124,7 @@ fn after_a_connection_that_was_detached() {
     assert_eq!(room_for_the_next(&server).finished, 1);
 }
 
-fn after_a_verdict(verdict: fn() -> Result<bool, HandlerError>) {
+fn after_a_verdict(verdict: Verdict) {
     let (server, verdicts) = serve();
     verdicts.send(verdict).expect("the server is there");
     assert_eq!(read_all(order(&server, "hello")), "");

@@ -154,6 +154,10 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
                 let arrival = Arrival::new(request, Place::Queued, source);
                 self.lobby.push(arrival, timeout);
             }
+            // Somebody has left since it was asked.
+            _ if self.has_room(limits) => {
+                return Some(Arrival::new(request, Place::Active, source));
+            }
             _ => {
                 let why = Rejection::Overload;
                 self.server
