@@ -25,7 +25,7 @@ fn a_short_shortage() {
 }
 
 fn shortage(clients: usize, limit: usize, duration: Duration) {
-    let server = Server::limited(&format!("-n {limit}"), "");
+    let server = Server::limited(&format!("-n {limit}"), &[]);
     let clients: Vec<_> = (0..clients).map(|number| come(&server, number)).collect();
     eventually("the server is at its limit", || {
         descriptors(server.pid()) >= limit

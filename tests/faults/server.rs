@@ -33,11 +33,12 @@ impl Server {
     }
 
     /// `echo_server` under limits of the shell's `ulimit`.
-    pub fn limited(ulimit: &str, options: &str) -> Self {
+    pub fn limited(ulimit: &str, environment: &[(&str, String)]) -> Self {
         let server = example::command("echo_server", &[]);
-        let script = format!("ulimit {ulimit}; exec \"$0\" {ANY} {options}");
+        let script = format!("ulimit {ulimit}; exec \"$0\" {ANY}");
         let mut shell = Command::new("sh");
         shell.arg("-c").arg(script).arg(server.get_program());
+        shell.envs(environment.iter().cloned());
         Server::launch(shell)
     }
 

@@ -10,6 +10,7 @@ use crate::stuck::{begin, counts, obey};
 use crate::support::ANY;
 
 #[test]
+#[ignore = "of full size"]
 fn three_hundred_stuck_handlers() {
     let _alone = alone();
     let server = ThreadingTcpServer::bind_fn(ANY, obey).expect("loopback");

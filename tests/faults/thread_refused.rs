@@ -23,10 +23,8 @@ const ALLOWED: usize = 8 * STACK;
 #[test]
 fn threads_refused_to_the_echo_server() {
     let _alone = alone();
-    let server = Server::limited(
-        &format!("-v {}; export RUST_MIN_STACK={STACK}", ALLOWED >> 10),
-        "",
-    );
+    let stack = ("RUST_MIN_STACK", STACK.to_string());
+    let server = Server::limited(&format!("-v {}", ALLOWED >> 10), &[stack]);
     let come = |_| connect_from(Ipv4Addr::LOCALHOST, server.address).expect("it accepts");
     let mut served: Vec<_> = (0..CLIENTS).map(come).filter_map(is_served).collect();
     let there = served.len();
