@@ -58,9 +58,11 @@ fn step(
         response.add_authority(zone.soa().clone());
         return None;
     };
-    let turns_back = response.answers.contains(&alias[0]);
+    if response.answers.contains(&alias[0]) {
+        return None;
+    }
     response.add_answers(alias);
-    (!turns_back).then_some(target)
+    Some(target)
 }
 
 fn target(alias: &Record) -> Option<LowerName> {

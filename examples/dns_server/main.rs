@@ -9,6 +9,7 @@
 //! and for nothing else: it does not ask other servers. Wildcards and delegations work; there are no
 //! zone transfers and no DNSSEC.
 
+mod entry;
 mod lookup;
 mod master_file;
 mod reply;

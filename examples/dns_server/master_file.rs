@@ -2,81 +2,83 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use domain::base::iana::Class;
 use domain::zonefile::inplace::{Entry, ScannedRecord, Zonefile};
 use hickory_proto::rr::{Name, RData, Record};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, DecodeError};
 
+use super::entry::entries;
+
 /// How deep files may include others: a file that includes itself has no end.
 const MAX_INCLUDES: usize = 16;
 
+/// A record, and where it stands: `FILE:LINE`.
+pub struct Placed {
+    pub place: String,
+    pub record: Record,
+}
+
 /// The records in the order in which they stand. An error names the file and the line.
-pub fn read(path: &Path, origin: Option<&str>) -> io::Result<Vec<Record>> {
-    let mut file = open(path)?;
+pub fn read(path: &Path, origin: Option<&str>) -> io::Result<Vec<Placed>> {
+    let mut parser = Zonefile::new();
     if let Some(origin) = origin {
         let name = origin.parse();
-        file.set_origin(name.map_err(|e| invalid(format!("--origin {origin}: {e}")))?);
+        parser.set_origin(name.map_err(|e| invalid(format!("--origin {origin}: {e}")))?);
     }
     let mut records = Vec::new();
-    scan(file, path, MAX_INCLUDES, &mut records)?;
+    scan(path, parser, MAX_INCLUDES, &mut records)?;
     Ok(records)
 }
 
-fn open(path: &Path) -> io::Result<Zonefile> {
+fn scan(
+    path: &Path,
+    mut parser: Zonefile,
+    includes: usize,
+    records: &mut Vec<Placed>,
+) -> io::Result<()> {
     let text = fs::read(path);
     let text = text.map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?;
-    let mut file = Zonefile::from(&*text);
-    // The last line may be without its end, which the parser wants.
-    file.extend_from_slice(b"\n");
-    file.set_default_class(Class::IN);
-    Ok(file)
-}
-
-fn scan(
-    mut file: Zonefile,
-    path: &Path,
-    includes: usize,
-    records: &mut Vec<Record>,
-) -> io::Result<()> {
-    let at = |place: &str| invalid(format!("{}:{place}", path.display()));
-    while let Some(entry) = file.next_entry().map_err(|e| at(&place(&e.to_string())))? {
-        match entry {
-            Entry::Record(record) => {
-                let converted = convert(&record);
-                records.push(converted.map_err(|e| at(&format!(" {}: {e}", record.owner())))?);
-            }
-            Entry::Include { path: name, origin } => {
-                if includes == 0 {
-                    return Err(at(" files include files too deep"));
+    let at = |line: usize| format!("{}:{line}", path.display());
+    parser.set_default_class(Class::IN);
+    for entry in entries(&text).map_err(|(line, e)| invalid(format!("{}: {e}", at(line))))? {
+        let place = at(entry.line);
+        // One at a time: the parser's own lines are off by one for some errors.
+        parser.extend_from_slice(&entry.text);
+        while let Some(entry) = parser.next_entry().map_err(|e| bad(&place, &e))? {
+            match entry {
+                Entry::Record(record) => records.push(convert(&record, &place)?),
+                Entry::Include { .. } if includes == 0 => {
+                    return Err(invalid(format!("{place}: files include files too deep")));
                 }
-                let path = path.parent().unwrap_or(path).join(&*name);
-                let mut included = open(&path)?;
-                if let Some(origin) = origin.or_else(|| file.origin().ok()) {
-                    included.set_origin(origin);
+                Entry::Include { path: name, origin } => {
+                    let mut inner = Zonefile::new();
+                    if let Some(origin) = origin.or_else(|| parser.origin().ok()) {
+                        inner.set_origin(origin);
+                    }
+                    scan(&beside(path, &name), inner, includes - 1, records)?;
                 }
-                scan(included, &path, includes - 1, records)?;
             }
         }
     }
     Ok(())
 }
 
-/// Of the parser's `LINE:COLUMN: PROBLEM` the line and the problem. Where the last word of a line is
-/// wrong, the parser stands at the beginning of the next one already.
-fn place(error: &str) -> String {
-    let mut parts = error.splitn(3, ':');
-    let line = parts.next().and_then(|line| line.parse::<usize>().ok());
-    match (line, parts.next(), parts.next()) {
-        (Some(line), Some("1"), Some(problem)) => format!("{}:{problem}", line.max(2) - 1),
-        (Some(line), Some(_), Some(problem)) => format!("{line}:{problem}"),
-        _ => format!(" {error}"),
-    }
+fn beside(path: &Path, name: &str) -> PathBuf {
+    path.parent().unwrap_or(path).join(name)
 }
 
-/// From one library's record to the other's, by way of the wire's.
-fn convert(record: &ScannedRecord) -> Result<Record, DecodeError> {
+fn convert(record: &ScannedRecord, place: &str) -> io::Result<Placed> {
+    let record = over_the_wire(record).map_err(|e| invalid(format!("{place}: no record: {e}")))?;
+    Ok(Placed {
+        place: place.to_owned(),
+        record,
+    })
+}
+
+/// From one library's record to the other's.
+fn over_the_wire(record: &ScannedRecord) -> Result<Record, DecodeError> {
     let mut wire = Vec::new();
     let Ok(()) = record.compose(&mut wire);
     let mut record = Record::read(&mut BinDecoder::new(&wire))?;
@@ -98,6 +100,13 @@ fn resolve_at(name: &mut Name) {
     if name.iter().next() == Some(b"@") {
         *name = name.base_name();
     }
+}
+
+/// The parser says `LINE:COLUMN: PROBLEM`, of which the place is better known here.
+fn bad(place: &str, error: &dyn ToString) -> io::Error {
+    let error = error.to_string();
+    let problem = error.split_once(": ").map_or(&*error, |(_, what)| what);
+    invalid(format!("{place}: {problem}"))
 }
 
 fn invalid(message: String) -> io::Error {

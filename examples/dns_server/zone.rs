@@ -1,12 +1,13 @@
 //! A zone: its records, by name.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::io;
 use std::path::Path;
 
-use hickory_proto::rr::{DNSClass, LowerName, RData, Record, RecordType};
+use hickory_proto::rr::{LowerName, RData, Record, RecordType};
 
-use super::master_file;
+use super::master_file::{self, Placed};
 
 pub struct Zone {
     apex: LowerName,
@@ -18,54 +19,40 @@ pub struct Zone {
 impl Zone {
     pub fn load(path: &Path, origin: Option<&str>) -> io::Result<Self> {
         let records = master_file::read(path, origin)?;
-        Zone::new(records).map_err(|problem| {
-            let message = format!("{}: {problem}", path.display());
-            io::Error::new(io::ErrorKind::InvalidData, message)
-        })
-    }
-
-    fn new(records: Vec<Record>) -> Result<Self, String> {
-        let mut soas = records.iter().filter_map(negative);
+        let mut soas = records.iter().filter_map(|placed| negative(&placed.record));
         let (Some(soa), None) = (soas.next(), soas.next()) else {
-            return Err("a zone has one SOA record, no more and no less".to_owned());
+            let problem = "a zone has one SOA record, no more and no less";
+            return Err(invalid(&path.display(), problem));
         };
         let mut zone = Zone {
             apex: (&soa.name).into(),
             soa,
             nodes: HashMap::new(),
         };
-        for record in records {
-            zone.insert(record)?;
+        for Placed { place, record } in records {
+            let inserted = zone.insert(record);
+            inserted.map_err(|problem| invalid(&place, &problem))?;
         }
-        zone.check_aliases()?;
         Ok(zone)
     }
 
     fn insert(&mut self, record: Record) -> Result<(), String> {
         let mut name = LowerName::from(&record.name);
-        let problem = if !self.contains(&name) {
-            format!("is outside the zone {}", self.apex)
-        } else if record.dns_class != DNSClass::IN {
-            "is not of class IN".to_owned()
-        } else {
-            self.nodes.entry(name.clone()).or_default().push(record);
-            while name != self.apex {
-                name = name.base_name();
-                self.nodes.entry(name.clone()).or_default();
-            }
-            return Ok(());
-        };
-        Err(format!("{name} {} {problem}", record.record_type()))
-    }
-
-    /// RFC 1034, section 3.6.2.
-    fn check_aliases(&self) -> Result<(), String> {
-        let is_alias = |record: &Record| record.record_type() == RecordType::CNAME;
-        let bad = |(_, node): &(_, &Vec<Record>)| node.len() > 1 && node.iter().any(is_alias);
-        match self.nodes.iter().find(bad) {
-            Some((name, _)) => Err(format!("{name} has a CNAME record and others beside it")),
-            None => Ok(()),
+        if !self.contains(&name) {
+            return Err(format!("{name} is outside the zone {}", self.apex));
         }
+        let node = self.nodes.entry(name.clone()).or_default();
+        // RFC 1034, section 3.6.2.
+        let is_alias = |record: &Record| record.record_type() == RecordType::CNAME;
+        if node.iter().any(is_alias) || (is_alias(&record) && !node.is_empty()) {
+            return Err(format!("{name} has a CNAME record and others beside it"));
+        }
+        node.push(record);
+        while name != self.apex {
+            name = name.base_name();
+            self.nodes.entry(name.clone()).or_default();
+        }
+        Ok(())
     }
 
     pub fn contains(&self, name: &LowerName) -> bool {
@@ -117,6 +104,10 @@ impl Zone {
             .cloned()
             .collect()
     }
+}
+
+fn invalid(place: &dyn Display, problem: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("{place}: {problem}"))
 }
 
 /// What says that there is nothing may be remembered for so long: RFC 2308, section 3.
