@@ -1,6 +1,7 @@
 //! Messages on a stream: RFC 6587.
 
 use std::io::{self, BufRead, Read};
+use std::str;
 
 /// What is kept of a message, in bytes.
 const MAX_LENGTH: usize = 8192;
