@@ -11,6 +11,7 @@ use std::net::{Shutdown, TcpStream, UdpSocket};
 
 use dns::{A, answers, code, id, is_response, is_truncated, query, start};
 use nix::sys::signal::Signal;
+use proptest::prelude::RngCore;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use socketserver::framing::{Framing, Prefix};
 use support::LONG;
@@ -53,7 +54,7 @@ fn replies(socket: &UdpSocket, packet: &[u8]) -> Vec<Vec<u8>> {
 /// One in three is random all over, and the others are real queries with a few bytes changed, taken
 /// away or added.
 fn hostile(rng: &mut TestRng, n: usize) -> Vec<u8> {
-    let mut below = |bound: usize| rng.random_below(bound);
+    let mut below = |bound: usize| rng.next_u32() as usize % bound;
     if n % 3 == 0 {
         let length = below(600);
         return (0..length).map(|_| below(256) as u8).collect();
@@ -81,17 +82,6 @@ fn hostile(rng: &mut TestRng, n: usize) -> Vec<u8> {
         _ => {}
     }
     packet
-}
-
-trait Below {
-    fn random_below(&mut self, bound: usize) -> usize;
-}
-
-impl Below for TestRng {
-    fn random_below(&mut self, bound: usize) -> usize {
-        use proptest::prelude::RngCore;
-        self.next_u32() as usize % bound
-    }
 }
 
 /// Each gets at most one reply, of the same id, and no response gets any.
