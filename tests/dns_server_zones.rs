@@ -1,0 +1,187 @@
+//! The example `dns_server` and the master files it is given.
+
+#[path = "support/dns.rs"]
+mod dns;
+mod support;
+#[path = "support/tool.rs"]
+mod tool;
+
+use std::fs;
+use std::net::UdpSocket;
+
+use dns::{A, TXT, answers, code, query, refused, start_with};
+use support::example::{self, Example};
+use support::{LONG, socket_folder};
+
+const START: &str = "$ORIGIN a.example.\n$TTL 60\n@ SOA ns mail 1 2 3 4 5\n";
+
+#[test]
+fn a_bad_line_is_named_with_its_file() {
+    for (bad, line, problem) in [
+        ("x A 192.0.2.400", 4, "expected IPv4 address"),
+        (
+            "\n\nx A 192.0.2.400\nx A 192.0.2.4",
+            6,
+            "expected IPv4 address",
+        ),
+        ("x AAAA 192.0.2.4", 4, "expected IPv6 address"),
+        ("x MX mail", 4, "expected decimal number"),
+        ("x MX 10", 4, "unexpected end of entry"),
+        ("x NOTHING y", 4, "expected rtype"),
+        ("x A 192.0.2.4 192.0.2.5", 4, "trailing tokens"),
+        ("x TXT \"unclosed", 4, "a quote is not closed"),
+        ("x TXT (\nunclosed", 4, "a bracket is not closed"),
+        ("x TXT\nx TXT )", 5, "a bracket is closed that is not open"),
+        ("x TXT \\", 4, "nothing follows a backslash"),
+        (
+            "b.example. A 192.0.2.1",
+            4,
+            "b.example. is outside the zone a.example.",
+        ),
+        (
+            "\nx CNAME y\nx A 192.0.2.1",
+            6,
+            "x.a.example. has a CNAME record and others beside it",
+        ),
+        (
+            "x A 192.0.2.1\nx CNAME y",
+            5,
+            "x.a.example. has a CNAME record and others beside it",
+        ),
+        ("$NOTHING", 4, "unknown control: $NOTHING"),
+        ("x CH TXT y", 4, "different class: CH != IN"),
+    ] {
+        let (output, file) = refused(format!("{START}{bad}\n").as_bytes());
+        let message = String::from_utf8_lossy(&output.stderr);
+        let expected = format!("dns_server: {file}:{line}: {problem}\n");
+        assert_eq!(message, expected, "{bad}");
+        assert_eq!(output.status.code(), Some(1), "{bad}");
+    }
+}
+
+#[test]
+fn a_zone_that_cannot_be_one_is_refused() {
+    let no_soa = "a zone has one SOA record, no more and no less";
+    for (zone, problem) in [
+        ("".to_owned(), no_soa),
+        ("$ORIGIN a.example.\nx 60 A 192.0.2.1\n".to_owned(), no_soa),
+        (format!("{START}@ SOA ns mail 1 2 3 4 5"), no_soa),
+    ] {
+        let (output, file) = refused(zone.as_bytes());
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(message, format!("dns_server: {file}: {problem}\n"));
+        assert_eq!(output.status.code(), Some(1), "{zone}");
+    }
+}
+
+#[test]
+fn no_file_makes_it_panic() {
+    let zone = format!("{START}x TXT \"some text\" ( b \"c\" ) ; comment\ny MX 10 mail\n");
+    let zone = zone.as_bytes();
+    let mut bad = 0;
+    for at in 0..zone.len() {
+        for byte in [b'\n', b'"', b'(', b'\\', 0, 0xff] {
+            if byte == b'(' || at % 4 == 0 {
+                let broken = [&zone[..at], &[byte], &zone[at + 1..]].concat();
+                bad += usize::from(is_refused_politely(&broken));
+            }
+        }
+    }
+    assert!(bad > 50, "only {bad} were refused");
+}
+
+/// Listens on a bad address, so that a good zone is an error, too.
+fn is_refused_politely(zone: &[u8]) -> bool {
+    let folder = socket_folder();
+    let file = folder.path().join("z");
+    fs::write(&file, zone).expect("the folder is ours");
+    let file = file.to_str().expect("it is text");
+    let output = example::run("dns_server", &["127.0.0.1:x", "--zone", file]);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert_eq!(message.lines().count(), 1, "{message}");
+    message.contains("/z:")
+}
+
+#[test]
+fn a_name_with_an_empty_label_is_refused() {
+    for bad in ["x..y A 192.0.2.1", "x CNAME y..z", "x MX 10 y..z"] {
+        let (output, file) = refused(format!("{START}{bad}\n").as_bytes());
+        let message = String::from_utf8_lossy(&output.stderr);
+        let expected = format!("dns_server: {file}:4: ");
+        assert!(message.starts_with(&expected), "{bad}: {message}");
+        assert_eq!(output.status.code(), Some(1), "{bad}");
+    }
+}
+
+fn ask(server: &Example, name: &str, kind: u16) -> Vec<u8> {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+    socket.set_read_timeout(Some(LONG)).expect("it can be set");
+    socket
+        .send_to(&query(1, name, kind), &server.address)
+        .expect("it can be sent");
+    let mut reply = [0; 2048];
+    let length = socket.recv(&mut reply).expect("it answers");
+    reply[..length].to_vec()
+}
+
+#[test]
+fn a_last_line_without_its_end_counts() {
+    let server = start_with(&format!("{START}x A 192.0.2.1"));
+    let reply = ask(&server, "x.a.example", A);
+    assert_eq!((code(&reply), answers(&reply)), (0, 1));
+}
+
+#[test]
+fn lines_that_end_in_two_characters_and_blank_owners_are_fine() {
+    let zone = format!("{START}x A 192.0.2.1\n  A 192.0.2.2 ; two\n\n\tTXT ( \"a\"\n\"b\" )\n");
+    let server = start_with(&zone.replace('\n', "\r\n"));
+    assert_eq!(answers(&ask(&server, "x.a.example", A)), 2);
+    assert_eq!(answers(&ask(&server, "x.a.example", TXT)), 1);
+}
+
+#[test]
+fn files_are_included_beside_the_file_that_says_so() {
+    let folder = socket_folder();
+    let path = |name: &str| folder.path().join(name);
+    fs::create_dir(path("more")).expect("the folder is ours");
+    let main =
+        format!("{START}$INCLUDE more/one\n$INCLUDE more/two sub.a.example.\ny A 192.0.2.3\n");
+    fs::write(path("main"), main).expect("the folder is ours");
+    fs::write(path("more/one"), "$INCLUDE three\n").expect("the folder is ours");
+    fs::write(path("more/two"), "x 60 A 192.0.2.2\n").expect("the folder is ours");
+    fs::write(path("more/three"), "x 60 A 192.0.2.1\n").expect("the folder is ours");
+    let file = path("main").display().to_string();
+    let server = Example::start("dns_server", &["127.0.0.1:0", "--zone", &file]);
+    for name in ["x.a.example", "x.sub.a.example", "y.a.example"] {
+        assert_eq!(answers(&ask(&server, name, A)), 1, "{name}");
+    }
+    fs::write(path("more/three"), "x A\n").expect("the folder is ours");
+    let output = example::run("dns_server", &["127.0.0.1:0", "--zone", &file]);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        message.contains("/more/three:1: unexpected end"),
+        "{message}"
+    );
+    fs::write(path("more/three"), "$INCLUDE three").expect("the folder is ours");
+    let output = example::run("dns_server", &["127.0.0.1:0", "--zone", &file]);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        message.contains("/more/three:1: files include files too deep"),
+        "{message}"
+    );
+}
+
+#[test]
+fn the_origin_may_be_given() {
+    let folder = socket_folder();
+    let file = folder.path().join("zone").display().to_string();
+    fs::write(&file, "@ 60 SOA ns mail 1 2 3 4 5\n").expect("the folder is ours");
+    let arguments = ["127.0.0.1:0", "--zone", &file, "--origin", "b.example"];
+    let server = Example::start("dns_server", &arguments);
+    assert_eq!(code(&ask(&server, "b.example", A)), 0);
+    assert_eq!(code(&ask(&server, "x.b.example", A)), 3);
+    let output = example::run("dns_server", &arguments[..3]);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(message.ends_with("zone:1: missing origin\n"), "{message}");
+}
