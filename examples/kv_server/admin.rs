@@ -73,9 +73,8 @@ pub fn config(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
             .any(|p| matches(&p.to_ascii_lowercase(), name))
     };
     let found = settings.into_iter().filter(|(name, _)| wanted(name));
-    Ok(Reply::array(found.flat_map(|(name, value)| {
-        [Reply::text(name), Reply::text(value)]
-    })))
+    let pairs = found.map(|(name, value)| (name, Reply::text(value)));
+    Ok(Reply::Map(pairs.collect()))
 }
 
 pub fn command(_: &Instance, words: &[Vec<u8>]) -> Outcome {
