@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! python3 -m http.server 8000
-//! cargo run --release --example relay 127.0.0.1:8000
+//! cargo run --release --example relay -- 127.0.0.1:8000
 //! curl http://127.0.0.1:8080/
 //! ```
 //!

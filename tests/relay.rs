@@ -229,7 +229,11 @@ fn ctrl_c_lets_connections_finish() {
     let (client, target) = relay.connect();
     say(&client, "question");
     hear(&target, "question");
-    let Relay { example, .. } = relay;
+    let Relay {
+        example,
+        target: listener,
+    } = relay;
+    drop(listener);
     example.signal(Signal::SIGINT);
     eventually("it stops listening", || {
         TcpStream::connect(&example.address).is_err()

@@ -96,6 +96,8 @@ fn description(command: &Command) -> Reply {
         Reply::array(flags),
     ];
     fields.extend(command.keys.map(Reply::Integer));
+    // Access categories, hints, details of the keys, and subcommands, of which nothing is said.
+    fields.extend((0..4).map(|_| Reply::Array(Vec::new())));
     Reply::Array(fields)
 }
 

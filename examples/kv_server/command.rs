@@ -27,6 +27,7 @@ pub const COMMANDS: &[Command] = &[
     command("get", 2, "readonly fast", ONE_KEY, strings::get),
     command("set", -3, "write denyoom", ONE_KEY, strings::set),
     command("incr", 2, "write denyoom fast", ONE_KEY, strings::incr),
+    command("incrby", 3, "write denyoom fast", ONE_KEY, strings::incrby),
     command("mget", -2, "readonly fast", KEYS, strings::mget),
     command("mset", -3, "write denyoom", PAIRS, strings::mset),
     command("lpush", -3, "write denyoom fast", ONE_KEY, lists::lpush),

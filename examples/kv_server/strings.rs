@@ -84,14 +84,25 @@ pub fn mget(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
 }
 
 pub fn incr(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
-    let key = &words[1];
+    add(instance, &words[1], 1)
+}
+
+pub fn incrby(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
+    add(
+        instance,
+        &words[1],
+        integer(&words[2]).ok_or(NOT_AN_INTEGER)?,
+    )
+}
+
+fn add(instance: &Instance, key: &[u8], amount: i64) -> Outcome {
     let mut store = instance.store();
     let value = match store.text(key)? {
         Some(text) => integer(text).ok_or(NOT_AN_INTEGER)?,
         None => 0,
     };
     let value = value
-        .checked_add(1)
+        .checked_add(amount)
         .ok_or("ERR increment or decrement would overflow")?;
     let deadline = store.deadline(key);
     store.set(
