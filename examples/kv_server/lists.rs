@@ -1,5 +1,8 @@
 //! Commands on lists.
 
+use std::borrow::Cow;
+
+use super::command::wrong_number;
 use super::instance::Instance;
 use super::integer::integer;
 use super::reply::{NOT_AN_INTEGER, Outcome, Reply};
@@ -50,12 +53,8 @@ pub fn lpop(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
     let key = &words[1];
     let count = match &words[2..] {
         [] => None,
-        [count] => Some(
-            integer(count)
-                .and_then(|count| usize::try_from(count).ok())
-                .ok_or("ERR value is out of range, must be positive")?,
-        ),
-        _ => return Err("ERR wrong number of arguments for 'lpop' command".into()),
+        [count] => Some(element_count(count)?),
+        _ => return Err(wrong_number("lpop")),
     };
     let mut store = instance.store();
     let there = store.list(key)?.is_some();
@@ -64,4 +63,10 @@ pub fn lpop(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
         Some(_) if !there => Reply::NullArray,
         Some(count) => Reply::array((0..count).map_while(|_| store.pop(key)).map(Reply::Bulk)),
     })
+}
+
+fn element_count(word: &[u8]) -> Result<usize, Cow<'static, str>> {
+    integer(word)
+        .and_then(|count| usize::try_from(count).ok())
+        .ok_or("ERR value is out of range, must be positive".into())
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::Instant;
 
+use super::command::wrong_number;
 use super::instance::Instance;
 use super::integer::integer;
 use super::keys::deadline;
@@ -18,17 +19,12 @@ pub fn get(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
 pub fn set(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
     let options = SetOptions::parse(&words[3..])?;
     let mut store = instance.store();
-    if options
-        .if_exists
-        .is_some_and(|wanted| wanted != store.contains(&words[1]))
-    {
+    let exists = store.contains(&words[1]);
+    if options.if_exists.is_some_and(|wanted| wanted != exists) {
         return Ok(Reply::Null);
     }
-    store.set(
-        &words[1],
-        Value::Text(words[2][..].into()),
-        options.deadline,
-    );
+    let value = Value::Text(words[2][..].into());
+    store.set(&words[1], value, options.deadline);
     Ok(OK)
 }
 
@@ -65,7 +61,7 @@ impl SetOptions {
 pub fn mset(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
     let pairs = words[1..].chunks_exact(2);
     if !pairs.remainder().is_empty() {
-        return Err("ERR wrong number of arguments for 'mset' command".into());
+        return Err(wrong_number("mset"));
     }
     let mut store = instance.store();
     for pair in pairs {
