@@ -1,0 +1,63 @@
+//! One client: its commands in, the replies out.
+
+use std::io;
+use std::sync::Arc;
+
+use socketserver::prelude::*;
+
+use super::instance::Instance;
+use super::reply::{Protocol, Reply};
+use super::tied::Tied;
+use super::{command, parser};
+
+pub struct Session {
+    instance: Arc<Instance>,
+    protocol: Protocol,
+}
+
+impl Session {
+    pub fn new(instance: &Arc<Instance>) -> Self {
+        Session {
+            instance: Arc::clone(instance),
+            protocol: Protocol::Resp2,
+        }
+    }
+}
+
+impl RequestHandler for Session {
+    fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
+        while waits_for_command(request)? {
+            let reply = match parser::next_command(&mut Tied::new(request)) {
+                Ok(words) if words.is_empty() => continue,
+                Ok(words) => command::run(&self.instance, &words),
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    log::info!("{}: {error}", request.client_address);
+                    Reply::Final(format!("-ERR {error}").into())
+                }
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
+                Err(error) => return Err(error.into()),
+            };
+            reply.write(self.protocol, &mut request.wfile)?;
+            match reply {
+                Reply::Hello(protocol) => self.protocol = protocol,
+                Reply::Final(_) => break,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Waits for the next command for as long as the client likes: the read timeout is for the parts of
+/// one. The replies to a pipeline are sent together, when there is nothing more to answer.
+fn waits_for_command(request: &mut StreamRequest) -> io::Result<bool> {
+    if request.rfile.buffer().is_empty() {
+        request.wfile.flush()?;
+    }
+    loop {
+        match request.wait_idle() {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {}
+            waited => return waited,
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Commands on strings.
+
+use std::borrow::Cow;
+use std::time::Instant;
+
+use super::command::wrong_number;
+use super::instance::Instance;
+use super::integer::integer;
+use super::keys::deadline;
+use super::reply::{NOT_AN_INTEGER, OK, Outcome, Reply, SYNTAX};
+use super::store::Value;
+
+pub fn get(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
+    let store = instance.store();
+    let text = store.text(&words[1])?;
+    Ok(text.cloned().map_or(Reply::Null, Reply::Bulk))
+}
+
+pub fn set(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
+    let options = SetOptions::parse(&words[3..])?;
+    let mut store = instance.store();
+    let exists = store.contains(&words[1]);
+    if options.if_exists.is_some_and(|wanted| wanted != exists) {
+        return Ok(Reply::Null);
+    }
+    let value = Value::Text(words[2][..].into());
+    store.set(&words[1], value, options.deadline);
+    Ok(OK)
+}
+
+#[derive(Default)]
+struct SetOptions {
+    deadline: Option<Instant>,
+    /// XX, or NX if false.
+    if_exists: Option<bool>,
+}
+
+impl SetOptions {
+    fn parse(words: &[Vec<u8>]) -> Result<Self, Cow<'static, str>> {
+        let mut options = SetOptions::default();
+        let mut time = None;
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            match &*word.to_ascii_uppercase() {
+                b"NX" if options.if_exists != Some(true) => options.if_exists = Some(false),
+                b"XX" if options.if_exists != Some(false) => options.if_exists = Some(true),
+                b"EX" if time.is_none() => time = Some((words.next().ok_or(SYNTAX)?, 1000)),
+                b"PX" if time.is_none() => time = Some((words.next().ok_or(SYNTAX)?, 1)),
+                _ => return Err(SYNTAX),
+            }
+        }
+        if let Some((time, unit)) = time {
+            let time = integer(time).ok_or(NOT_AN_INTEGER)?;
+            let at = deadline(time, unit).filter(|_| time > 0);
+            options.deadline = Some(at.ok_or("ERR invalid expire time in 'set' command")?);
+        }
+        Ok(options)
+    }
+}
+
+pub fn mset(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
+    let pairs = words[1..].chunks_exact(2);
+    if !pairs.remainder().is_empty() {
+        return Err(wrong_number("mset"));
+    }
+    let mut store = instance.store();
+    for pair in pairs {
+        store.set(&pair[0], Value::Text(pair[1][..].into()), None);
+    }
+    Ok(OK)
+}
+
+pub fn mget(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
+    let store = instance.store();
+    let text = |key: &Vec<u8>| store.text(key).ok().flatten().cloned();
+    let texts = words[1..]
+        .iter()
+        .map(|key| text(key).map_or(Reply::Null, Reply::Bulk));
+    Ok(Reply::array(texts))
+}
+
+pub fn incr(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
+    add(instance, &words[1], 1)
+}
+
+pub fn incrby(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
+    add(
+        instance,
+        &words[1],
+        integer(&words[2]).ok_or(NOT_AN_INTEGER)?,
+    )
+}
+
+fn add(instance: &Instance, key: &[u8], amount: i64) -> Outcome {
+    let mut store = instance.store();
+    let value = match store.text(key)? {
+        Some(text) => integer(text).ok_or(NOT_AN_INTEGER)?,
+        None => 0,
+    };
+    let value = value
+        .checked_add(amount)
+        .ok_or("ERR increment or decrement would overflow")?;
+    let deadline = store.deadline(key);
+    store.set(
+        key,
+        Value::Text(value.to_string().as_bytes().into()),
+        deadline,
+    );
+    Ok(Reply::Integer(value))
+}
