@@ -1,0 +1,95 @@
+//! Servers that are full, and reject.
+#![allow(dead_code)]
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use socketserver::dispatch::ThreadPool;
+use socketserver::listener::Tcp;
+use socketserver::prelude::*;
+use socketserver::{BackgroundServer, Builder, Overload, Rejection, Stage};
+
+use crate::gate::Gate;
+use crate::support::{ANY, connect, eventually, read_all};
+
+/// Longer than a rejection may take, and shorter than anything that hangs.
+pub const SOON: Duration = Duration::from_secs(8);
+
+pub type Rejecting = fn(&mut StreamRequest) -> HandlerResult;
+
+/// Rejects as it is told, and reports what failed.
+struct Bouncer {
+    reject: Rejecting,
+    errors: Sender<(Stage, String)>,
+}
+
+impl Hooks for Bouncer {
+    fn reject_request(&self, request: &mut StreamRequest, why: Rejection) -> HandlerResult {
+        assert!(matches!(why, Rejection::Overload | Rejection::QueueTimeout));
+        (self.reject)(request)
+    }
+
+    fn handle_error(&self, _: &mut StreamRequest, error: &RequestError) {
+        // The test may be over.
+        let _ = self.errors.send((error.stage(), error.to_string()));
+    }
+}
+
+/// A server with room for one, and somebody in it.
+pub struct Full {
+    pub server: BackgroundServer,
+    pub gate: Gate,
+    pub first: TcpStream,
+    pub errors: Receiver<(Stage, String)>,
+}
+
+impl Full {
+    pub fn new(policy: Overload, reject: Rejecting) -> Self {
+        // Hooks that sleep are left behind.
+        let builder = one().shutdown_timeout(Duration::from_millis(100));
+        Self::with(builder.overload(policy), reject)
+    }
+
+    pub fn with(builder: Builder<Tcp, ThreadPool>, reject: Rejecting) -> Self {
+        let gate = Gate::new();
+        let (sender, errors) = unbounded();
+        let builder = builder.hooks(Bouncer {
+            reject,
+            errors: sender,
+        });
+        let server = builder
+            .bind_fn(ANY, gate.handler())
+            .expect("a port is free");
+        let server = server
+            .serve_in_background()
+            .expect("a thread can be started");
+        let first = come(&server, "first");
+        assert_eq!(gate.next(), "first");
+        Full {
+            server,
+            gate,
+            first,
+            errors,
+        }
+    }
+
+    /// Who is in is served, and so is who comes then.
+    pub fn serves(self) {
+        self.gate.let_go(2);
+        assert_eq!(read_all(self.first), "first\n");
+        eventually("there is room", || self.server.statistics().active == 0);
+        assert_eq!(read_all(come(&self.server, "next")), "next\n");
+    }
+}
+
+pub fn one() -> Builder<Tcp, ThreadPool> {
+    ThreadingTcpServer::builder().max_connections(1)
+}
+
+pub fn come(server: &ServerHandle, name: &str) -> TcpStream {
+    let mut client = connect(server.server_address());
+    // It may be rejected, and the connection closed, before it has spoken.
+    let _ = writeln!(client, "{name}");
+    client
+}
