@@ -37,6 +37,7 @@ impl Server {
         let mut line = String::new();
         let read = self.example.stdout.read_line(&mut line);
         read.expect("it prints text");
+        assert!(!line.is_empty(), "it has ended");
         line.trim_end_matches('\n').to_owned()
     }
 

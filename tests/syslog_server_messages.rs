@@ -23,6 +23,7 @@ fn connect(server: &Example) -> TcpStream {
 fn line(server: &mut Example) -> String {
     let mut line = String::new();
     server.stdout.read_line(&mut line).expect("it prints text");
+    assert!(!line.is_empty(), "it has ended");
     line.trim_end_matches('\n').to_owned()
 }
 
