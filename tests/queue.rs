@@ -207,9 +207,9 @@ fn shutdown_within_does_not_wait_for_the_queue() {
     let clients: Vec<_> = (0..100).map(|_| come(&server, "a")).collect();
     queued(&server, 100);
     let since = Instant::now();
-    let report = server.shutdown_within(SHORT);
+    let report = server.shutdown_within(20 * SHORT);
     assert_eq!((report.drained, report.left_behind), (0, 1));
-    assert!(since.elapsed() < 30 * SHORT, "{:?}", since.elapsed());
+    assert!(since.elapsed() < LONG / 2, "{:?}", since.elapsed());
     for client in clients {
         assert_eq!(read_all(client), "Shutdown");
     }
