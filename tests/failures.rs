@@ -154,7 +154,7 @@ fn go_wrong<D: Dispatch>(builder: Builder<FaultyTcp, D>, fault: &Fault) -> Stati
     read_all(client);
     let lost = u64::from(fault.place == "accept");
     let after = settled(&server, 1 - lost);
-    assert!(fault.happened());
+    eventually("the fault", || fault.happened());
     assert_eq!((after.active, after.queued), (0, 0));
     // Twice, so that it was no accident.
     for _ in 0..2 {

@@ -205,7 +205,7 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
                 self.lobby.door = wanted;
             }
             Err(error) if wanted == Door::Refusing => {
-                log::warn!(target: "socketserver::server", "{address}: suspended; new clients wait, for they cannot be refused: {error}");
+                log::warn!(target: "socketserver::server", "{address}: new clients wait, for they cannot be refused: {error}");
                 self.lobby.door = wanted;
             }
             Err(error) => self.back_off(&error),

@@ -81,10 +81,12 @@ impl<L: Listener, D> Builder<L, D> {
         self
     }
 
-    /// The most requests at once, from accept to close: a bound for all the memory, descriptors and
-    /// threads that clients can take. Nothing more is accepted at the bound, unless
-    /// [`overload`](Self::overload) says otherwise. 0 counts as 1. Default, and `None`: the bound of
-    /// the [threads](Self::max_threads) alone.
+    /// The most requests at once, from accept to close, and so a bound for the memory and descriptors
+    /// that clients can take. Nothing more is accepted at the bound, unless
+    /// [`overload`](Self::overload) says otherwise: then those that are queued, or wait to be
+    /// rejected, 1,024 at most, have a descriptor too. Threads have [a bound of their
+    /// own](Self::max_threads): there may be some more of them than requests, for a thread needs a
+    /// moment to become idle. 0 counts as 1. Default, and `None`: the bound of the threads alone.
     pub fn max_connections(mut self, connections: impl Into<Option<usize>>) -> Self {
         self.limits.max_connections = connections.into();
         self

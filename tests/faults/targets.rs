@@ -44,6 +44,12 @@ const FRAME: &[u8] = b"\0\0\0\x05hello";
 /// A pickled dict with a message.
 const RECORD: &[u8] = b"\0\0\0\x10}(U\x03msgU\x05hellou.";
 
+const MESSAGE: &[u8] = b"<13>Nov 21 12:00:00 host tag: hello\n";
+const ZONE: &str = "--zone examples/dns_server/example.zone";
+/// The address of www.example.com, as it is asked for over TCP.
+const QUERY: &[u8] =
+    b"\0\x21\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x03www\x07example\x03com\0\0\x01\0\x01";
+
 pub const TARGETS: &[Target] = &[
     tcp("echo_server", b"hello\n", |s| {
         answers(s, b"hello\n", b"hello\n")
@@ -67,6 +73,24 @@ pub const TARGETS: &[Target] = &[
         answers(s, b"/quit\n", b"* welcome")
     }),
     tcp("log_receiver", RECORD, prints),
+    tcp("http_server", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", |s| {
+        answers(s, b"GET / HTTP/1.0\r\n\r\n", b"HTTP/1.1 200")
+    }),
+    tcp("kv_server", b"*2\r\n$4\r\nECHO\r\n$5\r\nhello\r\n", |s| {
+        answers(s, b"PING\r\n", b"+PONG\r\n")
+    }),
+    Target {
+        options: ZONE,
+        ..tcp("dns_server", QUERY, resolves)
+    },
+    Target {
+        options: ZONE,
+        request: QUERY,
+        ..udp("dns_server", resolves)
+    },
+    tcp("syslog_server", MESSAGE, |s| prints_message(s, MESSAGE)),
+    udp("syslog_server", |s| prints_message(s, MESSAGE)),
+    tcp("status", b"hello\n", |s| answers(s, b"hello\n", b"hello\n")),
     udp("udp_server", |s| answers_datagram(s, b"received")),
     udp("udp_echo_server", |s| answers_datagram(s, b"hello")),
     Target {
@@ -98,6 +122,28 @@ fn answers(server: &Server, request: &[u8], expected: &[u8]) {
     client.read_to_end(&mut answer).expect("it answers");
     let text = answer.escape_ascii();
     assert!(answer.starts_with(expected), "an answer of {text}");
+}
+
+/// The answer repeats the query's number, and says that it is an answer without an error.
+fn resolves(server: &Server) {
+    let mut client = connect_from(Ipv4Addr::LOCALHOST, server.address).expect("it accepts");
+    client.write_all(QUERY).expect("it reads");
+    let mut answer = [0; 6];
+    client.read_exact(&mut answer).expect("it answers");
+    assert_eq!(answer[2..4], QUERY[2..4]);
+    assert_eq!(
+        (answer[4] & 0x80, answer[5] & 0x0f),
+        (0x80, 0),
+        "{answer:?}"
+    );
+}
+
+/// One message more than before.
+fn prints_message(server: &Server, message: &[u8]) {
+    let messages = || server.output().matches("hello").count();
+    let before = messages();
+    answers(server, message, b"");
+    eventually("the message is printed", || messages() > before);
 }
 
 /// One record more than before.
