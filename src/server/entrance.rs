@@ -4,11 +4,9 @@ use std::os::fd::AsRawFd;
 use std::time::Instant;
 
 use super::Server;
-use super::accept_error::{AfterError, on_accept_error};
 use super::arrival::Arrival;
 use super::journal::Bound;
 use super::lobby::Lobby;
-use super::service::shielded;
 use crate::ServerHandle;
 use crate::dispatch::{Dispatch, Waker};
 use crate::handle::{Control, Door, Serving};
@@ -21,13 +19,13 @@ use crate::sys::Events;
 
 /// Where the serving thread waits for clients, for room to serve them, and for better times.
 pub(super) struct Entrance<'a, L: Listener, D: Dispatch> {
-    server: &'a Server<L, D>,
-    handle: &'a ServerHandle,
-    lobby: MutexGuard<'a, Lobby<L::Request>>,
-    events: Events,
+    pub(super) server: &'a Server<L, D>,
+    pub(super) handle: &'a ServerHandle,
+    pub(super) lobby: MutexGuard<'a, Lobby<L::Request>>,
+    pub(super) events: Events,
     waker: Waker,
     /// When to look after children again.
-    look: Option<Instant>,
+    pub(super) look: Option<Instant>,
     _serving: Serving<'a>,
 }
 
@@ -126,11 +124,6 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
         self.server.rejections.has_room(&self.waker)
     }
 
-    fn accept(&self) -> io::Result<L::Request> {
-        let panicked = || Err(io::Error::other("the listener panicked"));
-        shielded("accept", || self.server.listener().accept(self.handle)).unwrap_or_else(panicked)
-    }
-
     /// Finds a place for a request; returns it if that is with its handler.
     fn let_in(
         &mut self,
@@ -185,66 +178,6 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
             arrival.ticket.go(Place::rejected(why));
             self.server.reject(arrival, why);
         }
-    }
-
-    /// Does what was said about new clients, and says whether they are let in.
-    fn heed(&mut self, wanted: Door) -> bool {
-        if wanted == self.lobby.door {
-            return wanted == Door::Open;
-        }
-        let listener = self.server.listener();
-        let address = self.handle.server_address();
-        let heeded = match (self.lobby.door, wanted) {
-            (_, Door::Refusing) => listener.server_deactivate(),
-            (Door::Refusing, _) => listener.server_reactivate(),
-            _ => Ok(()),
-        };
-        match heeded {
-            Ok(()) => {
-                log::info!(target: "socketserver::server", "{address}: {}", wanted.describe());
-                self.lobby.door = wanted;
-            }
-            Err(error) if wanted == Door::Refusing => {
-                log::warn!(target: "socketserver::server", "{address}: new clients wait, for they cannot be refused: {error}");
-                self.lobby.door = wanted;
-            }
-            Err(error) => self.back_off(&error),
-        }
-        self.lobby.door == Door::Open
-    }
-
-    fn recover(&mut self, error: io::Error, deadline: Option<Instant>) -> io::Result<()> {
-        match on_accept_error(&error) {
-            AfterError::Wait => {
-                self.lobby
-                    .backoff
-                    .nobody_waits(self.handle.server_address());
-                return self.sleep(true, deadline);
-            }
-            AfterError::Retry if self.lobby.backoff.may_retry() => {
-                log::debug!(target: "socketserver::server", "lost a client before it was accepted: {error}");
-            }
-            AfterError::Retry | AfterError::BackOff => self.back_off(&error),
-            AfterError::Stop => return Err(error),
-        }
-        Ok(())
-    }
-
-    /// Accepts nothing for a while: a look at the listener would say again and again that somebody is
-    /// waiting.
-    fn back_off(&mut self, error: &io::Error) {
-        let pause = self.lobby.backoff.next(error, self.handle.server_address());
-        self.lobby.pause = Some(Instant::now() + pause);
-    }
-
-    /// Until the bell rings, a client comes if the door is watched, or something is due.
-    fn sleep(&mut self, watch: bool, deadline: Option<Instant>) -> io::Result<()> {
-        let now = Instant::now();
-        let pause = self.lobby.pause.filter(|until| *until > now);
-        let due = [deadline, pause, self.look, self.lobby.next_expiry()];
-        let due = due.into_iter().flatten().min();
-        let door = watch.then(|| self.server.listener().as_fd());
-        self.handle.bell().sleep(door, due, &mut self.events)
     }
 }
 

@@ -14,6 +14,7 @@ mod away;
 mod background;
 mod builder;
 mod ctrlc;
+mod door;
 mod entrance;
 mod hooks;
 mod journal;
