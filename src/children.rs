@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The processes that a dispatcher runs requests in, for the server to look after. Clones stand for
-/// the same ones. Only [`Fork`](crate::dispatch) has any.
+/// the same ones. Only `dispatch::Fork` has any.
 #[derive(Clone)]
 pub struct Children(Arc<dyn Offspring>);
 

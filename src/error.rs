@@ -22,7 +22,8 @@ pub enum Stage {
     Setup,
     /// [`RequestHandler::handle`](crate::RequestHandler::handle).
     Handle,
-    /// [`Hooks::reject_request`](crate::Hooks::reject_request), on a thread for such requests.
+    /// [`Hooks::reject_request`](crate::Hooks::reject_request), on a thread for such requests, or
+    /// the serving thread where there are none.
     Reject,
     /// [`RequestHandler::finish`](crate::RequestHandler::finish) and sending what the handler left
     /// in `wfile`.
@@ -80,7 +81,8 @@ impl RequestError {
         None
     }
 
-    /// Whether the client went away: a broken pipe, a reset or an aborted connection.
+    /// Whether the connection is gone: the client closed, reset or aborted it, or a shutdown ended it
+    /// by force.
     pub fn is_disconnect(&self) -> bool {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
         matches!(

@@ -49,7 +49,9 @@ impl ThreadGauge {
         self.0.most.fetch_max(threads, Ordering::Relaxed);
     }
 
-    /// Sets the most there may be; 0 counts as 1. Threads beyond it end as they become free.
+    /// Sets the most there may be; 0 counts as 1. Busy threads beyond it end as they become free. A
+    /// server that waits for a thread does not notice:
+    /// [`ServerHandle::set_max_threads`](crate::ServerHandle::set_max_threads) tells it.
     pub fn set_bound(&self, threads: usize) {
         self.0.bound.store(threads.max(1), Ordering::Relaxed);
     }

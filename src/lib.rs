@@ -62,6 +62,14 @@
 //! - [`framing`]: messages behind their length.
 //! - `auth`: HMAC challenge and response, and Python's `multiprocessing.connection`. Feature `auth`.
 //!
+//! # Under load
+//!
+//! [`Builder::max_connections`], [`Builder::max_per_source`] and `max_threads` bound what a server takes
+//! on; [`Overload`] says what becomes of the rest, [`Hooks::reject_request`] what they are told.
+//! [`Builder::read_timeout`], `write_timeout`, `idle_timeout` and `deadline` bound how long a client may
+//! take; none is set by default. [`ServerHandle`] changes the limits while serving, suspends and resumes.
+//! [`ServerHandle::shutdown_within`] lets requests finish, ends what is left, and reports.
+//!
 //! # Statistics
 //!
 //! [`ServerHandle::statistics`] counts requests by how they ended, bytes and threads. The feature
@@ -76,6 +84,10 @@
 //!
 //! Through the crate [`log`], a target for each room: `socketserver::server`,
 //! `socketserver::listener`, `socketserver::dispatch`, `socketserver::handler`.
+//!
+//! Each request has a number, [`StreamRequest::id`], in every line about it. At debug level there are
+//! two lines for each: `request 7 from 192.0.2.1:4711: accepted` and `request 7 from 192.0.2.1:4711:
+//! finished after 1.203s, 12 bytes in, 40 bytes out`.
 #[cfg(not(unix))]
 compile_error!("socketserver runs on Unix systems only, so far");
 
@@ -133,6 +145,7 @@ pub mod prelude {
     pub use crate::error::{HandlerError, HandlerResult, RequestError};
     pub use crate::handle::ServerHandle;
     pub use crate::handler::RequestHandler;
+    pub use crate::limits::{Overload, Rejection};
     pub use crate::request::{DatagramRequest, Request, StreamRequest};
     #[cfg(feature = "fork")]
     pub use crate::server::{

@@ -26,22 +26,22 @@ impl Default for Limits {
 
 /// What becomes of new clients while a server has no room: all
 /// [`max_connections`](crate::Builder::max_connections) are taken, or all
-/// [threads](crate::Builder::max_threads) busy.
+/// [threads](crate::Builder::max_threads) or children busy.
 ///
-/// A server without threads runs its handler on the serving thread, which accepts nobody
+/// A server that runs one request after the other ([`Inline`](crate::dispatch::Inline)) accepts nobody
 /// meanwhile: its clients wait, whatever is said here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Overload {
-    /// Nothing is accepted: they wait in the kernel's queue, and are refused by the kernel once
-    /// that is full. The default.
+    /// Nothing is accepted: they wait in the kernel's queue. Once that is full, TCP clients try again
+    /// until they give up, and datagrams are dropped without a word. The default.
     #[default]
     Wait,
     /// They are accepted, and wait here for room. What has waited for longer than `timeout` is
     /// [rejected](crate::Hooks::reject_request). While `length` of them wait, nothing more is
     /// accepted.
     Queue {
-        /// How many may wait.
+        /// How many may wait; 0 is [`Wait`](Self::Wait).
         length: usize,
         /// How long each may wait.
         timeout: Duration,

@@ -28,9 +28,10 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 use crate::{Rejected, ServerHandle, Statistics};
 
 impl ServerHandle {
-    /// Publishes the [statistics](Self::statistics) now and then `every` so often, on a thread of its
-    /// own, until the guard that is returned is dropped or the server is closed and its last request
-    /// has ended; then once more. See [`metrics`](crate::metrics) for the names. Feature `metrics`.
+    /// Publishes the [statistics](Self::statistics) at once and then once in every `every`, on a thread
+    /// of its own, until the guard that is returned is dropped, or the server is closed and its last
+    /// request has ended; then a last time, which may be `every` after the end: drop the guard to have
+    /// it at once. See [`metrics`](crate::metrics) for the names. Feature `metrics`.
     ///
     /// ```
     /// use std::time::Duration;

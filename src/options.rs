@@ -64,6 +64,8 @@ impl StreamOptions {
         for (name, timeout) in [
             ("read_timeout", self.read_timeout),
             ("write_timeout", self.write_timeout),
+            ("idle_timeout", self.idle_timeout),
+            ("deadline", self.deadline),
         ] {
             if timeout.is_some_and(|timeout| timeout.is_zero()) {
                 let message = format!("a {name} of zero leaves no time for anything");

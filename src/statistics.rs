@@ -5,7 +5,7 @@ use crate::limits::Rejection;
 /// What a server has done so far, and what it is doing: a snapshot from
 /// [`ServerHandle::statistics`](crate::ServerHandle::statistics).
 ///
-/// All counts are of one moment, and add up: `accepted` is `active` + `queued` + all that is
+/// All counts of requests are of one moment, and add up; bytes and threads are read beside them: `accepted` is `active` + `queued` + all that is
 /// [`rejected`](Rejected::total) + `finished` + `failed` + `panicked` + `timed_out` +
 /// `disconnected`. A request is a connection, or a datagram.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,10 +23,10 @@ pub struct Statistics {
     pub finished: u64,
     /// Requests that ended with an error that is none of those below.
     pub failed: u64,
-    /// Requests whose handler panicked.
+    /// Requests whose handler panicked, or whose process was killed by a signal.
     pub panicked: u64,
     /// Requests that ended with an error of the kind `TimedOut`: a read or write timeout, or the
-    /// deadline.
+    /// deadline. An idle timeout is no error, and counts as `finished`.
     pub timed_out: u64,
     /// Requests whose client went away, or whose connection a shutdown ended by force.
     pub disconnected: u64,

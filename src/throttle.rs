@@ -44,7 +44,7 @@ impl fmt::Display for HeldBack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             0 => Ok(()),
-            n => write!(f, " ({n} more such lines were held back)"),
+            n => write!(f, " ({n} other lines about requests were held back)"),
         }
     }
 }

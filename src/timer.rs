@@ -51,6 +51,15 @@ impl Drop for Alarm {
     }
 }
 
+/// In a process that was forked, which has no thread but one: forgets what the parent had set.
+#[cfg(feature = "fork")]
+pub(crate) fn start_anew() {
+    let mut alarms = timer().alarms.lock();
+    alarms.running = false;
+    alarms.due.clear();
+    alarms.times.clear();
+}
+
 #[derive(Default)]
 struct Timer {
     alarms: Mutex<Alarms>,

@@ -75,6 +75,8 @@ fn a_timeout_of_zero_is_refused_at_once() {
     for builder in [
         TcpServer::builder().read_timeout(Duration::ZERO),
         TcpServer::builder().write_timeout(Duration::ZERO),
+        TcpServer::builder().idle_timeout(Duration::ZERO),
+        TcpServer::builder().deadline(Duration::ZERO),
     ] {
         let error = builder.bind_fn(ANY, obey).expect_err("no time at all");
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
@@ -277,4 +279,36 @@ fn times_without_end_are_as_good_as_none() {
     assert_eq!(exchange(&idle, "hello\n"), "hello\n");
     server.stop().expect("it was told to");
     assert_eq!(idle.read(&mut [0; 8]).expect("a goodbye"), 8);
+}
+
+/// Echoes lines; each is a request with a deadline of its own.
+fn line_by_line(request: &mut StreamRequest) -> HandlerResult {
+    while request.wait_idle()? {
+        request.set_deadline(SHORT)?;
+        let line = request.rfile.readline(100)?;
+        request.wfile.write_all(&line)?;
+        request.set_deadline(None)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn each_request_of_a_connection_may_have_a_deadline() {
+    let (errors, seen) = channel();
+    let server = ThreadingTcpServer::builder().hooks(Watch(errors));
+    let server = server.deadline(SHORT / 2).bind_fn(ANY, |request| {
+        request.set_deadline(None)?;
+        line_by_line(request)
+    });
+    let server = server.expect("loopback").serve_in_background();
+    let server = server.expect("a thread starts");
+    let mut client = connect(server.server_address());
+    for _ in 0..4 {
+        assert_eq!(exchange(&client, "hello\n"), "hello\n");
+        thread::sleep(SHORT / 2);
+    }
+    // A request that does not end.
+    client.write_all(b"hel").expect("the server reads");
+    expect_timeout(&seen, "was not done within");
+    assert_eq!(client.read(&mut [0; 10]).unwrap_or(0), 0);
 }

@@ -12,6 +12,7 @@ use crate::children::Offspring;
 use crate::signals;
 use crate::sync::Mutex;
 use crate::sys::process::{self, End, Forked, Pid};
+use crate::timer;
 
 /// Runs each request in a process of its own, so that a crash, a leak or an abort in a handler
 /// touches nobody else. Python's `ForkingMixIn`. Feature `fork`.
@@ -19,14 +20,16 @@ use crate::sys::process::{self, End, Forked, Pid};
 /// The child has its own copy of everything and hands nothing back: what a handler changes is gone
 /// with it. It runs `setup`, `handle` and `finish` and leaves by `_exit`: with status 0, or 1 if
 /// something went wrong that `handle_error` was told of. It has its own connection, and neither the
-/// listening socket nor other clients' connections; the server closes its copy of the connection
+/// listening socket nor other clients' connections, but those that are
+/// [queued](crate::Overload::Queue) at that moment; the server closes its copy of the connection
 /// without shutting it down. `handle_error` runs in the child, `verify_request` and the other hooks in
 /// the server.
 ///
 /// Children that have ended are collected on every turn of the server, at least twice a second, and
 /// only the server's own: other children of the program are not waited for, and SIGCHLD is left
-/// alone. In the server's [`Statistics`](crate::Statistics) a child that was killed by a signal counts
-/// as panicked; its bytes are not known.
+/// alone. In the server's [`Statistics`](crate::Statistics) a child that exits with 1 counts as failed,
+/// be it a panic, a timeout or a client that went away; one that was killed by a signal counts as
+/// panicked, or as disconnected once a shutdown kills what is left. Its bytes are not known.
 ///
 /// A shutdown lets children finish. Those that wait for their client's next request end at once;
 /// those that are not done within [`shutdown_timeout`](crate::Builder::shutdown_timeout) are killed.
@@ -34,7 +37,15 @@ use crate::sys::process::{self, End, Forked, Pid};
 /// **Threads.** After a fork the child has one thread, and a lock that another thread of the parent
 /// held stays locked for ever. So in a process with several threads requests are refused with an
 /// error that says so; the thread of [`shutdown_on_ctrlc`](crate::Server::shutdown_on_ctrlc) does not
-/// count, for it rests while the server forks. [`beside_threads`](Self::beside_threads) lifts that.
+/// count, for it rests while the server forks. So a forking server cannot
+/// [`serve_in_background`](crate::Server::serve_in_background), nor run beside a logger with a thread,
+/// nor after another server of the process has had a deadline or was closed: the library's own timer
+/// has a thread from then on. [`beside_threads`](Self::beside_threads) lifts that.
+///
+/// # Platform-specific behavior
+///
+/// Threads are counted in `/proc/self/task`. Without it, that is on systems other than Linux, all
+/// requests are refused unless `beside_threads` was called.
 #[derive(Debug)]
 pub struct Fork {
     list: Arc<List>,
@@ -203,6 +214,7 @@ impl List {
         if door != Self::NO_DOOR {
             process::blind(door);
         }
+        timer::start_anew();
         process::exit(job.run_as_child())
     }
 }

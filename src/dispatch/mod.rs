@@ -93,8 +93,9 @@ pub trait Dispatch: Send + Sync + 'static {
         true
     }
 
-    /// The processes it runs requests in. `None`, the default, for one without. Asked once, when the
-    /// server is made.
+    /// The processes it runs requests in. A dispatcher that wraps `Fork` returns what that does, and
+    /// false from [`may_start_threads`](Self::may_start_threads); else nobody collects them. `None`,
+    /// the default, for all others. Asked once, when the server is made.
     fn children(&self) -> Option<Children> {
         None
     }

@@ -26,17 +26,23 @@ impl ServerHandle {
     }
 
     /// Changes [`max_connections`](crate::Builder::max_connections) from now on. Those beyond a
-    /// lower bound stay until they end.
+    /// lower bound stay until they end. 0 counts as 1.
     pub fn set_max_connections(&self, connections: impl Into<Option<usize>>) {
         let connections = connections.into();
         self.change(|control| control.limits.max_connections = connections);
     }
 
     /// Changes [`max_per_source`](crate::Builder::max_per_source) from now on. Requests that came
-    /// in without such a bound are not counted.
+    /// in without such a bound are not counted. 0 counts as 1.
     pub fn set_max_per_source(&self, requests: impl Into<Option<usize>>) {
         let requests = requests.into();
         self.change(|control| control.limits.max_per_source = requests);
+    }
+
+    /// Changes [`ipv6_prefix`](crate::Builder::ipv6_prefix) from now on. Requests that were counted
+    /// with their source stay so.
+    pub fn set_ipv6_prefix(&self, bits: u8) {
+        self.change(|control| control.limits.ipv6_prefix = bits);
     }
 
     /// Changes [`overload`](crate::Builder::overload) from now on. What is queued stays queued.
@@ -44,9 +50,9 @@ impl ServerHandle {
         self.change(|control| control.limits.overload = policy);
     }
 
-    /// Changes [`max_threads`](crate::Builder::max_threads) from now on. Threads beyond a lower
-    /// bound end after the request they run. A server without threads has no such bound, and
-    /// nothing is done.
+    /// Changes [`max_threads`](crate::Builder::max_threads) from now on; 0 counts as 1. Threads beyond
+    /// a lower bound end after the request they run, idle ones after their idle time. A server without
+    /// threads has no such bound, and nothing is done.
     pub fn set_max_threads(&self, threads: usize) {
         if let Some(gauge) = &self.0.threads {
             gauge.set_bound(threads);
@@ -79,7 +85,8 @@ impl ServerHandle {
         self.change(|control| control.door = Door::Open);
     }
 
-    /// Whether the server was told to [suspend](Self::suspend) accepting.
+    /// Whether the server was told to [suspend](Self::suspend) accepting, in either way. It may not
+    /// have heeded that yet.
     pub fn is_suspended(&self) -> bool {
         self.control().door != Door::Open
     }

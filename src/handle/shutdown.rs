@@ -77,6 +77,12 @@ impl ServerHandle {
         }
     }
 
+    /// Whether running requests were told to end.
+    #[cfg(feature = "fork")]
+    pub(crate) fn is_forced(&self) -> bool {
+        self.0.end.lock().is_forced()
+    }
+
     /// Ends every connection, whatever it is doing.
     pub(crate) fn force(&self) {
         self.0.force();
@@ -157,7 +163,8 @@ impl Shared {
         if late > 0 {
             log::warn!(
                 target: "socketserver::server",
-                "ended the connections of {late} requests that had not ended by themselves"
+                "{}: ended the connections of {late} requests that had not ended by themselves",
+                self.bound.get().unwrap_or(&self.requested)
             );
         }
     }

@@ -219,9 +219,9 @@ impl Link {
         self.lifetime.start()
     }
 
-    /// It is rejected, and has this much time for it.
-    pub(super) fn start_within(&self, deadline: Duration) -> Option<Instant> {
-        self.lifetime.start_within(Some(deadline))
+    /// The same with another deadline, from now.
+    pub(super) fn start_within(&self, deadline: Option<Duration>) -> Option<Instant> {
+        self.lifetime.start_within(deadline)
     }
 
     /// Whether the server has ended the connection, and no late request keeps it going.

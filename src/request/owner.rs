@@ -57,16 +57,19 @@ impl Listed {
         self.look_at(self.link.start())
     }
 
-    /// It is rejected, and has this much time for it.
-    pub(super) fn start_within(&mut self, deadline: Duration) -> io::Result<()> {
+    /// It has this much time from now.
+    pub(super) fn start_within(&mut self, deadline: Option<Duration>) -> io::Result<()> {
         self.look_at(self.link.start_within(deadline))
     }
 
     fn look_at(&mut self, at: Option<Instant>) -> io::Result<()> {
-        if let Some(at) = at {
-            let link: Weak<Link> = Arc::downgrade(&self.link);
-            self.alarm = Some(Alarm::set(at, link)?);
-        }
+        self.alarm = match at {
+            Some(at) => {
+                let link: Weak<Link> = Arc::downgrade(&self.link);
+                Some(Alarm::set(at, link)?)
+            }
+            None => None,
+        };
         Ok(())
     }
 }

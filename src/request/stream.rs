@@ -114,6 +114,27 @@ impl StreamRequest {
         self.link.transport.set_write_timeout(timeout)
     }
 
+    /// Sets how long the connection may go on from now, whatever it does; `None` is for ever. It
+    /// replaces the [`deadline`](crate::Builder::deadline) of the builder, and ends the connection in
+    /// the same way. Set anew for each, it is a deadline for one of many requests on a connection.
+    ///
+    /// Does nothing on a detached connection, which has no deadline.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a duration of zero; what keeps the timer's thread from being started.
+    pub fn set_deadline(&mut self, deadline: impl Into<Option<Duration>>) -> io::Result<()> {
+        let deadline = deadline.into();
+        if deadline.is_some_and(|deadline| deadline.is_zero()) {
+            let message = "a deadline of zero leaves no time for anything";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        match &mut self.listed {
+            Some(listed) => listed.start_within(deadline),
+            None => Ok(()),
+        }
+    }
+
     /// Sets `TCP_NODELAY`: small writes leave at once instead of waiting for the client to
     /// acknowledge the one before. Does nothing on a Unix socket.
     ///
@@ -126,15 +147,15 @@ impl StreamRequest {
     }
 
     /// Waits for the client's next request, and says whether there is one: `false` at the end of
-    /// the stream, and when the server is shutting down.
+    /// the stream, when the server is shutting down, and after the idle timeout.
     ///
     /// A handler of several requests per connection calls it between two of them, and so tells the
     /// server that nothing is lost if the connection ends here. A shutdown ends it at once, and a
     /// connection on which nothing was received yet, too; one that is inside a request is never cut
     /// by it.
     ///
-    /// Blocks until something arrives, at most for the read timeout. What arrives is not taken:
-    /// `rfile` reads it next.
+    /// Blocks until something arrives, at most for the read timeout, the idle timeout, or what is
+    /// left of the deadline. What arrives is not taken: `rfile` reads it next.
     ///
     /// ```
     /// use socketserver::prelude::*;
@@ -153,7 +174,8 @@ impl StreamRequest {
     ///
     /// # Errors
     ///
-    /// What the socket reports; `TimedOut` after the read timeout.
+    /// `TimedOut` after the read timeout or the deadline; `ConnectionAborted` when a shutdown ended
+    /// the connection by force; what the socket reports.
     pub fn wait_idle(&mut self) -> io::Result<bool> {
         if !self.rfile.buffer().is_empty() {
             return Ok(!self.link.was_ended());
@@ -255,6 +277,9 @@ impl StreamRequest {
     /// does, when it is dropped. It can be sent to another thread and outlive the handler and the
     /// server.
     ///
+    /// It is no request of the server's any more: once the handler has ended, no limit, statistic or
+    /// shutdown counts it.
+    ///
     /// What `rfile` and `wfile` hold goes along. What stays behind in the handler reads as ended,
     /// and cannot be written to.
     #[must_use = "the connection is closed when the returned request is dropped"]
@@ -308,7 +333,7 @@ impl Lifecycle for StreamRequest {
 
     fn begin_rejection(&mut self, within: Duration, alone: bool) -> io::Result<()> {
         match &mut self.listed {
-            Some(listed) if !alone => listed.start_within(within),
+            Some(listed) if !alone => listed.start_within(Some(within)),
             _ => self.set_timeout(Some(within)),
         }
     }

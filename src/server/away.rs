@@ -46,6 +46,9 @@ impl Remote for Away {
     fn ended(mut self: Box<Self>, end: End) {
         match end {
             End::Exited(0) => {}
+            End::Killed(_) if self.ticket.server().is_forced() => {
+                self.ticket.note(Outcome::Disconnected);
+            }
             End::Killed(_) => {
                 self.ticket.note(Outcome::Panicked);
                 if let Some(held_back) = self.ticket.server().throttle().admit() {

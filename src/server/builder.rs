@@ -81,7 +81,8 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
     /// # Errors
     ///
     /// The address does not parse or resolve, is in use, or needs a privilege; the message names
-    /// it. `InvalidInput` for a read or write timeout of zero. Nothing is left open.
+    /// it. `InvalidInput` for a timeout or
+    /// deadline of zero, or a `max_packet_size` that is too large. Nothing is left open.
     pub fn bind<A, F, H>(self, address: A, handler: F) -> io::Result<Server<L, D>>
     where
         L: Bind<A>,

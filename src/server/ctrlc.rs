@@ -25,7 +25,8 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
     /// all connections.
     ///
     /// Several servers of one process may ask for it. Once all of them are closed, a signal ends
-    /// the process.
+    /// the process with status 130. A handler that loops on the serving thread is ended by no signal
+    /// but SIGKILL.
     ///
     /// # Errors
     ///

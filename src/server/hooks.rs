@@ -79,10 +79,14 @@ pub trait Hooks<R: Request = StreamRequest>: Send + Sync + 'static {
     /// [`overload`](super::Builder::overload) and [`max_per_source`](super::Builder::max_per_source).
     /// By default nothing is said.
     ///
-    /// Runs on one of a few threads kept for this, and never holds up accepting. The connection is
-    /// ended after a second, so a client that does not read, or is waited for, costs no more than
-    /// that. If more than 1,024 rejections wait for their turn, those of `max_per_source` are closed
-    /// without a word, and all others wait in the kernel's queue.
+    /// Runs on one of 16 threads kept for this, so accepting goes on. The connection is ended a second
+    /// after its turn has come, so a client that does not read, or is waited for, costs no more than
+    /// that; a hook that waits for something else is not interrupted. If 1,024 rejections run or wait
+    /// for their turn, those of `max_per_source` are closed without a word, and nobody is accepted
+    /// only to be rejected. A datagram has no time limit.
+    ///
+    /// Servers that fork have no such threads: there it runs on the serving thread, nobody is accepted
+    /// meanwhile, and each read and write has a second. Write a line there, and read nothing.
     ///
     /// # Errors
     ///
@@ -94,6 +98,16 @@ pub trait Hooks<R: Request = StreamRequest>: Send + Sync + 'static {
 
     /// An error or panic in one request, on the thread that ran it, with the connection still open.
     /// By default it is [logged](RequestError::log).
+    ///
+    /// What becomes of a handler that is blocked, and what arrives here if it passes the error on:
+    ///
+    /// | what ended it | a read | a write | `io_kind()` | counted as |
+    /// |---|---|---|---|---|
+    /// | `read_timeout`, `write_timeout` | fails, can be tried again | fails | `TimedOut` | `timed_out` |
+    /// | `deadline` | fails for good | fails for good | `TimedOut` | `timed_out` |
+    /// | `idle_timeout`; a shutdown, if it was idle | sees the end of the stream | goes on | no error | as the handler ends |
+    /// | a shutdown whose time is over, a second Ctrl-C | fails for good | fails for good | `ConnectionAborted` | `disconnected` |
+    /// | the client has gone | sees the end or fails | fails | `ConnectionReset`, `BrokenPipe` | `disconnected` |
     fn handle_error(&self, request: &mut R, error: &RequestError) {
         error.log(request);
     }

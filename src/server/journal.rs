@@ -15,7 +15,8 @@ impl RequestError {
     /// does: a client that went away at debug level, the rest at error level.
     ///
     /// However many there are, a server writes 100 such lines in a row and then ten a second, and
-    /// says how many it held back: an attack cannot fill the disk.
+    /// says how many it held back: an attack cannot fill the disk. Rust's panic hook, however, writes
+    /// its own lines to stderr for every panic; `std::panic::set_hook` changes that.
     pub fn log<R: Request>(&self, request: &R) {
         if self.is_disconnect() {
             log::debug!(target: "socketserver::handler", "{}: {self}", Name(request));

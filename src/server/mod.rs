@@ -1,11 +1,11 @@
 //! The servers, and what is said to them before and while they serve.
 //!
-//! | | [`Inline`]: one request after the other | [`ThreadPool`]: side by side |
-//! |---|---|---|
-//! | [`Tcp`] | [`TcpServer`] | [`ThreadingTcpServer`] |
-//! | [`UnixStream`] | [`UnixStreamServer`] | [`ThreadingUnixStreamServer`] |
-//! | [`Udp`] | [`UdpServer`] | [`ThreadingUdpServer`] |
-//! | [`UnixDatagram`] | [`UnixDatagramServer`] | [`ThreadingUnixDatagramServer`] |
+//! | | [`Inline`]: one request after the other | [`ThreadPool`]: side by side | `Fork`: side by side, in processes |
+//! |---|---|---|---|
+//! | [`Tcp`] | [`TcpServer`] | [`ThreadingTcpServer`] | `ForkingTcpServer` |
+//! | [`UnixStream`] | [`UnixStreamServer`] | [`ThreadingUnixStreamServer`] | `ForkingUnixStreamServer` |
+//! | [`Udp`] | [`UdpServer`] | [`ThreadingUdpServer`] | `ForkingUdpServer` |
+//! | [`UnixDatagram`] | [`UnixDatagramServer`] | [`ThreadingUnixDatagramServer`] | `ForkingUnixDatagramServer` |
 
 mod accept_error;
 mod arrival;
@@ -150,7 +150,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
         self.handle.server_address()
     }
 
-    /// A handle to shut the server down from elsewhere.
+    /// A handle to use from elsewhere: statistics, limits, suspend and resume, shutdown.
     pub fn handle(&self) -> ServerHandle {
         self.handle.clone()
     }
@@ -256,7 +256,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
         if running > 0 {
             log::info!(
                 target: "socketserver::server",
-                "waiting for {running} running requests"
+                "{}: waiting for {running} running requests", self.server_address()
             );
         }
     }

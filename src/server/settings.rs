@@ -86,7 +86,9 @@ impl<L: Listener, D> Builder<L, D> {
     /// [`overload`](Self::overload) says otherwise: then those that are queued, or wait to be
     /// rejected, 1,024 at most, have a descriptor too. Threads have [a bound of their
     /// own](Self::max_threads): there may be some more of them than requests, for a thread needs a
-    /// moment to become idle. 0 counts as 1. Default, and `None`: the bound of the threads alone.
+    /// moment to become idle. A [detached](StreamRequest::detach) connection counts until its handler
+    /// has ended. 0 counts as 1. Default, and `None`: what the dispatcher bounds, threads, children or
+    /// one at a time.
     pub fn max_connections(mut self, connections: impl Into<Option<usize>>) -> Self {
         self.limits.max_connections = connections.into();
         self
@@ -124,6 +126,11 @@ impl<L: Listener, D> Builder<L, D> {
 }
 
 /// Settings of stream servers.
+///
+/// No time limit is set by default, for none suits every protocol. A server that strangers can reach
+/// needs a [`deadline`](Self::deadline), or an [`idle_timeout`](Self::idle_timeout) with a
+/// [`read_timeout`](Self::read_timeout), and a [`write_timeout`](Self::write_timeout). What each does
+/// to a handler is told at [`Hooks::handle_error`].
 impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
     /// How many clients may wait in the kernel to be accepted. Default: as many as the system
     /// allows (Python: 5).
@@ -149,7 +156,8 @@ impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
 
     /// How long a connection may be idle: wait for a request in
     /// [`wait_idle`](StreamRequest::wait_idle), or for its first byte. Its handler then sees the end
-    /// of the stream. Default, and `None`: for ever.
+    /// of the stream. The [read timeout](Self::read_timeout) runs there too, and fails with
+    /// `TimedOut`: the shorter of the two holds. Default, and `None`: for ever.
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.streams.idle_timeout = timeout.into();
         self
@@ -158,7 +166,8 @@ impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
     /// How long a connection may take in all, from the start of its handler. Its connection is ended
     /// then, whatever it does, and its reads and writes fail with `TimedOut`: a client that sends a
     /// byte now and then cannot put it off, as it can a read timeout. A handler that does neither
-    /// goes on. A [detached](StreamRequest::detach) connection has no deadline any more. Default, and
+    /// goes on. A connection of many requests has this much time for all of them;
+    /// [`StreamRequest::set_deadline`] gives each its own. A [detached](StreamRequest::detach) connection has no deadline any more. Default, and
     /// `None`: for ever.
     pub fn deadline(mut self, deadline: impl Into<Option<Duration>>) -> Self {
         self.streams.deadline = deadline.into();
