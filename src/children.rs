@@ -10,9 +10,9 @@ pub struct Children(Arc<dyn Offspring>);
 
 /// Processes that a server has to look after.
 pub(crate) trait Offspring: Send + Sync {
-    /// Takes leave of those that have ended, if it is time to; never waits. Returns when to look
-    /// again, if any are left.
-    fn look(&self) -> Option<Duration>;
+    /// Takes leave of those that have ended, if it is time to or `soon` enough; never waits. Returns
+    /// when to look again, if any are left.
+    fn look(&self, soon: bool) -> Option<Duration>;
 
     /// Tells them that the server is shutting down; called on every look from then on.
     fn drain(&self);

@@ -46,9 +46,9 @@ pub(crate) fn tell() {
     TOLD.store(true, Ordering::SeqCst);
 }
 
-/// Called where a system call was interrupted.
+/// Called where a system call was interrupted, and where somebody asks.
 pub(crate) fn heed() {
-    if TOLD.swap(false, Ordering::SeqCst) {
+    if TOLD.load(Ordering::Relaxed) && TOLD.swap(false, Ordering::SeqCst) {
         if let Some(act) = ON_TOLD.get() {
             act();
         }

@@ -141,7 +141,7 @@ fn most_lines(since: Instant) -> usize {
 fn held_back(lines: &[(Level, String)]) -> usize {
     let said = lines.iter().filter_map(|(_, line)| {
         let (_, rest) = line.split_once(" (")?;
-        rest.strip_suffix(" more such lines were held back)")?
+        rest.strip_suffix(" other lines about requests were held back)")?
             .parse::<usize>()
             .ok()
     });

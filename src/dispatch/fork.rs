@@ -25,9 +25,9 @@ use crate::timer;
 /// without shutting it down. `handle_error` runs in the child, `verify_request` and the other hooks in
 /// the server.
 ///
-/// Children that have ended are collected on every turn of the server, at least twice a second, and
-/// only the server's own: other children of the program are not waited for, and SIGCHLD is left
-/// alone. In the server's [`Statistics`](crate::Statistics) a child that exits with 1 counts as failed,
+/// Children that have ended are collected twice a second, and at once where somebody waits for one to
+/// end; only the server's own: other children of the program are not waited for, and SIGCHLD is left
+/// alone (it must not be ignored, nor may the program wait for any child there is). In the server's [`Statistics`](crate::Statistics) a child that exits with 1 counts as failed,
 /// be it a panic, a timeout or a client that went away; one that was killed by a signal counts as
 /// panicked, or as disconnected once a shutdown kills what is left. Its bytes are not known.
 ///
@@ -77,7 +77,8 @@ impl Fork {
     /// # Safety
     ///
     /// Whatever handlers, hooks and loggers use must not depend on a lock that another thread may
-    /// hold at the moment of a fork, nor on a thread that the child does not have. The memory
+    /// hold at the moment of a fork, nor on a thread that the child does not have; and no other thread
+    /// uses a [`ServerHandle`](crate::ServerHandle) of the server at that moment. The memory
     /// allocator of the GNU C library copes; most others, and most libraries with threads of their
     /// own, do not promise to.
     #[allow(unsafe_code)] // A promise of the caller's; nothing here relies on more.
@@ -153,6 +154,19 @@ struct List {
     /// A server waits for one to end.
     waited_for: AtomicBool,
     door: AtomicI32,
+    /// What is told to come too late for some is done as they come.
+    killed: AtomicBool,
+    /// This process is a child itself, and the list a copy that it has no use for.
+    copied: AtomicBool,
+}
+
+/// A child never goes on as its parent would, whatever happens.
+struct ExitOnDrop;
+
+impl Drop for ExitOnDrop {
+    fn drop(&mut self) {
+        process::exit(false);
+    }
 }
 
 struct Child {
@@ -172,6 +186,8 @@ impl List {
             most: AtomicUsize::new(Fork::DEFAULT_MAX_CHILDREN),
             waited_for: AtomicBool::new(false),
             door: AtomicI32::new(Self::NO_DOOR),
+            killed: AtomicBool::new(false),
+            copied: AtomicBool::new(false),
         }
     }
 
@@ -206,10 +222,15 @@ impl List {
     fn enter(&self, pid: Pid, job: Job) {
         let request = job.leave_to(pid);
         self.children.lock().push(Child { pid, request });
+        if self.killed.load(Ordering::SeqCst) {
+            process::kill(pid);
+        }
     }
 
     /// The child's whole life.
     fn live_as_child(&self, job: Job) -> ! {
+        let _exit = ExitOnDrop;
+        self.copied.store(true, Ordering::SeqCst);
         let door = self.door.load(Ordering::Relaxed);
         if door != Self::NO_DOOR {
             process::blind(door);
@@ -220,8 +241,11 @@ impl List {
 }
 
 impl Offspring for List {
-    fn look(&self) -> Option<Duration> {
-        let soon = self.waited_for.load(Ordering::Relaxed);
+    fn look(&self, soon: bool) -> Option<Duration> {
+        if self.copied.load(Ordering::SeqCst) {
+            return None;
+        }
+        let soon = soon || self.waited_for.load(Ordering::Relaxed);
         let pause = if soon { Self::SOON } else { Self::LATER };
         if soon || self.looked.lock().elapsed() >= pause {
             self.collect();
@@ -233,6 +257,9 @@ impl Offspring for List {
     /// Tells them again and again: one that was about to wait for its client when it was told has
     /// missed it.
     fn drain(&self) {
+        if self.copied.load(Ordering::SeqCst) {
+            return;
+        }
         self.waited_for.store(true, Ordering::Relaxed);
         for child in &*self.children.lock() {
             process::tell(child.pid);
@@ -240,6 +267,10 @@ impl Offspring for List {
     }
 
     fn kill(&self) {
+        if self.copied.load(Ordering::SeqCst) {
+            return;
+        }
+        self.killed.store(true, Ordering::SeqCst);
         for child in &*self.children.lock() {
             process::kill(child.pid);
         }

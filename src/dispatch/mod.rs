@@ -21,6 +21,8 @@ mod worker;
 
 use std::fmt;
 use std::io;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 #[cfg(feature = "fork")]
 pub use self::fork::Fork;
@@ -142,13 +144,22 @@ impl Job {
     /// Runs the handler from `setup` to `finish` and closes the request. Never panics: what the
     /// handler does wrong goes to `handle_error`.
     pub fn run(self) {
-        self.0.run();
+        contain(|| self.0.run());
     }
 
     /// Gives up: reports `error` to `handle_error` with [`Stage::Dispatch`](crate::Stage::Dispatch)
     /// and closes the request.
     pub fn refuse(self, error: io::Error) {
-        self.0.refuse(error);
+        contain(|| self.0.refuse(error));
+    }
+}
+
+/// What handlers do is caught where it is done; this is for what panics while a panic, an error or a
+/// log line of theirs is dealt with, and must not cost the thread.
+fn contain(run: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
+        // Dropping it may panic again.
+        mem::forget(payload);
     }
 }
 

@@ -108,7 +108,7 @@ impl ServerHandle {
         let Some(connection) = connection.upgrade() else {
             return;
         };
-        if self.is_shutting_down() {
+        if self.is_ending() {
             connection.drain();
         }
         if self.0.end.lock().is_forced() {
@@ -173,7 +173,7 @@ impl fmt::Debug for ServerHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerHandle")
             .field("server_address", self.server_address())
-            .field("is_shutting_down", &self.is_shutting_down())
+            .field("is_shutting_down", &self.is_ending())
             .finish_non_exhaustive()
     }
 }

@@ -34,7 +34,7 @@ impl ServerHandle {
 
     fn has_stopped(&self, state: &State) -> bool {
         match state.serving {
-            None => self.is_shutting_down(),
+            None => self.is_ending(),
             Some(thread) => thread == thread::current().id(),
         }
     }

@@ -2,6 +2,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::{ServerHandle, Shared};
+use crate::signals;
 use crate::sync::atomic::Ordering;
 use crate::timer::{Alarm, Timed};
 
@@ -93,7 +94,7 @@ impl ServerHandle {
     pub(crate) fn wait_for_requests(&self) -> (usize, u64) {
         let give_up = || self.0.end.lock().give_up();
         let (left, ended) = loop {
-            let look = self.look_after_children();
+            let look = self.look_after_children(true);
             let until = || give_up().into_iter().chain(look).min();
             let (left, ended) = self.0.registry.wait(until);
             if left == 0 || look.is_none() || give_up().is_some_and(|at| at <= Instant::now()) {
@@ -109,10 +110,10 @@ impl ServerHandle {
 
     /// Takes leave of children that have ended, and tells others of a shutdown. Returns when to look
     /// again, if any are left.
-    pub(crate) fn look_after_children(&self) -> Option<Instant> {
+    pub(crate) fn look_after_children(&self, soon: bool) -> Option<Instant> {
         let children = self.children()?;
-        let pause = children.look()?;
-        if self.is_shutting_down() {
+        let pause = children.look(soon)?;
+        if self.is_ending() {
             children.drain();
         }
         Some(Instant::now() + pause)
@@ -142,6 +143,12 @@ impl ServerHandle {
     /// Whether [`shutdown`](Self::shutdown) was called or the server was closed. A handler of
     /// long-lived connections asks this between two requests.
     pub fn is_shutting_down(&self) -> bool {
+        signals::heed();
+        self.is_ending()
+    }
+
+    /// The same, where locks are held.
+    pub(crate) fn is_ending(&self) -> bool {
         self.0.shutting_down.load(Ordering::SeqCst)
     }
 }

@@ -222,7 +222,7 @@ impl StreamRequest {
     }
 
     fn is_to_end(&self) -> bool {
-        self.listed.is_some() && self.server.is_shutting_down()
+        self.listed.is_some() && self.server.is_ending()
     }
 
     /// A handle to this connection for other threads: to send to it or to end it. See

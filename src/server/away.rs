@@ -1,4 +1,5 @@
 use super::arrival::{Arrival, Ticket};
+use super::service::close;
 use crate::Address;
 use crate::dispatch::Remote;
 use crate::request::Request;
@@ -21,9 +22,11 @@ impl Away {
         } = arrival;
         ticket.begin();
         request.abandon();
+        let (id, client_address) = (request.id(), request.client_address().clone());
+        close(id, request);
         let away = Away {
-            id: request.id(),
-            client_address: request.client_address().clone(),
+            id,
+            client_address,
             child,
             ticket,
         };

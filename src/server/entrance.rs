@@ -7,6 +7,7 @@ use super::Server;
 use super::arrival::Arrival;
 use super::journal::Bound;
 use super::lobby::Lobby;
+use super::service::shielded;
 use crate::ServerHandle;
 use crate::dispatch::{Dispatch, Waker};
 use crate::handle::{Control, Door, Serving};
@@ -65,11 +66,11 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
         &mut self,
         deadline: Option<Instant>,
     ) -> io::Result<Option<Arrival<L::Request>>> {
-        while !self.handle.is_shutting_down() {
+        while !self.handle.is_ending() {
             let Control { limits, door } = self.handle.control();
             self.reject_expired();
             let room = self.has_room(&limits);
-            self.look = self.handle.look_after_children();
+            self.look = self.handle.look_after_children(!room);
             if room && self.lobby.len() > 0 {
                 return Ok(self.lobby.admit());
             }
@@ -98,11 +99,16 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
         let registry = self.handle.registry();
         let full = match limits.max_connections {
             Some(most) if !registry.has_permit(most.max(1)) => Bound::Connections(most.max(1)),
-            _ if !self.server.dispatch.has_room(&self.waker) => Bound::Dispatch,
+            _ if !self.dispatcher_has_room() => Bound::Dispatch,
             _ => return true,
         };
         self.lobby.pressure.say(self.handle, full, limits.overload);
         false
+    }
+
+    fn dispatcher_has_room(&self) -> bool {
+        let has_room = || self.server.dispatch.has_room(&self.waker);
+        shielded("has_room", has_room).unwrap_or(false)
     }
 
     /// Whether to accept another client, be it to reject it.
@@ -184,7 +190,7 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
 /// Nobody is kept waiting for a server that will not come back.
 impl<L: Listener, D: Dispatch> Drop for Entrance<'_, L, D> {
     fn drop(&mut self) {
-        if self.handle.is_shutting_down() {
+        if self.handle.is_ending() {
             self.server.clear(&mut self.lobby);
         }
     }

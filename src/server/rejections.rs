@@ -48,6 +48,8 @@ impl Rejections {
         service: &Arc<Service<R>>,
     ) {
         let Some(threads) = &self.0 else {
+            let server = arrival.ticket.server().clone();
+            let _here = server.registry().run_here();
             return service.reject(arrival, why, Self::WITHIN, true);
         };
         let service = Arc::clone(service);

@@ -32,7 +32,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
     pub fn serve_forever(&self) -> io::Result<()> {
         let mut entrance = Entrance::enter(self)?;
         log::info!(target: "socketserver::server", "serving on {}", self.server_address());
-        while !self.handle.is_shutting_down() {
+        while !self.handle.is_ending() {
             let tick = self.poll_interval.and_then(after);
             if let Some(arrival) = entrance.get_request(tick)? {
                 self.process_request(arrival);
@@ -60,7 +60,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
         let mut entrance = Entrance::enter(self)?;
         match entrance.get_request(deadline)? {
             Some(arrival) => self.process_request(arrival),
-            None if self.handle.is_shutting_down() => {}
+            None if self.handle.is_ending() => {}
             None => shielded("handle_timeout", || {
                 self.service.hooks.handle_timeout(&self.handle)
             })
@@ -72,8 +72,10 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
     fn process_request(&self, mut arrival: Arrival<L::Request>) {
         let request = &mut arrival.request;
         let service = Arc::clone(&self.service);
+        let here = self.handle.registry().run_here();
         match guard(Stage::Verify, || service.hooks.verify_request(request)) {
             Ok(true) => {
+                drop(here);
                 let job = Job::new(Work::new(arrival, service));
                 shielded("dispatch", || self.dispatch.dispatch(job)).unwrap_or(());
             }

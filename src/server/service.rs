@@ -18,7 +18,11 @@ use crate::registry::Place;
 use crate::request::Request;
 use crate::statistics::{Cause, Outcome};
 #[cfg(feature = "fork")]
-use crate::{dispatch::Remote, signals, sys::process::Pid};
+use crate::{
+    dispatch::Remote,
+    signals,
+    sys::process::{self, Pid},
+};
 
 /// What becomes of an accepted request: the handlers and the hooks of one server.
 pub(super) struct Service<R> {
@@ -119,6 +123,8 @@ impl<R: Request> Service<R> {
     fn handle_error(&self, request: &mut R, error: RequestError) {
         let handled = guard(error.stage(), || {
             self.hooks.handle_error(request, &error);
+            // What a handler made may panic as it is dropped.
+            drop(error);
             Ok(())
         });
         if let Err(panic) = handled {
@@ -172,7 +178,12 @@ impl<R: Request> Task for Work<R> {
     fn run_as_child(mut self: Box<Self>) -> bool {
         let (arrival, service) = self.unpack();
         let server = arrival.ticket.server().clone();
-        signals::when_told(move || server.shutdown());
+        let _here = server.registry().run_here();
+        let told = server.clone();
+        signals::when_told(move || {
+            process::ignore_sigterm();
+            told.shutdown();
+        });
         service.handle(arrival) == Outcome::Finished
     }
 
@@ -194,7 +205,7 @@ impl<R: Request> Drop for Work<R> {
 }
 
 /// Dropping a request closes it. What a handler left in its context is dropped too, and may panic.
-fn close<T>(id: u64, request: T) {
+pub(super) fn close<T>(id: u64, request: T) {
     shielded(format_args!("closing request {id}"), || drop(request));
 }
 

@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet, Signal};
+use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 pub(crate) use nix::unistd::Pid;
 use nix::unistd::{self, ForkResult};
@@ -25,15 +25,22 @@ pub(crate) enum Forked {
 /// server shuts down.
 pub(crate) fn fork() -> io::Result<Forked> {
     let turn = signals::turn();
+    // A child that is told to end before it can heed it would die.
+    let sigterm = SigSet::from(Signal::SIGTERM);
+    let before = sigterm.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
     // SAFETY: the caller has seen to it that there is no other thread, or answers for it; the one for
     // signals rests while this one has the turn.
-    match unsafe { unistd::fork() }? {
+    let forked = unsafe { unistd::fork() };
+    if let Ok(ForkResult::Child) = forked {
+        leave_signals_to_parent();
+        let _ = sigterm.thread_unblock();
+    } else {
+        before.thread_set_mask()?;
+    }
+    drop(turn);
+    match forked? {
         ForkResult::Parent { child } => Ok(Forked::Parent(child)),
-        ForkResult::Child => {
-            drop(turn);
-            leave_signals_to_parent();
-            Ok(Forked::Child)
-        }
+        ForkResult::Child => Ok(Forked::Child),
     }
 }
 
@@ -56,6 +63,12 @@ fn leave_signals_to_parent() {
 
 extern "C" fn on_sigterm(_: libc::c_int) {
     signals::tell();
+}
+
+/// Once it has been heeded, SIGTERM says nothing new, and would break off system calls.
+pub(crate) fn ignore_sigterm() {
+    // SAFETY: there is no handler to be unsafe.
+    let _ = unsafe { signal::signal(Signal::SIGTERM, SigHandler::SigIgn) };
 }
 
 /// Ends this process as a child ends: nothing is flushed or dropped that the parent has too.
