@@ -4,6 +4,8 @@
 //! cargo run --release --example echo_server
 //! echo hello | nc -N 127.0.0.1 10000
 //! ```
+//!
+//! `--help` lists its limits and timeouts; `--features fork` adds the forking kinds.
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -14,7 +16,7 @@ use clap::{Parser, ValueEnum};
 use simplelog::{Config, LevelFilter, WriteLogger};
 use socketserver::listener::Bind;
 use socketserver::prelude::*;
-use socketserver::{Builder, Dispatch, Overload, Rejection};
+use socketserver::{Builder, Dispatch};
 
 /// Sends back whatever it receives
 #[derive(Parser)]
@@ -28,13 +30,14 @@ struct Options {
     /// The most clients at once, for the threading kinds [default: 4096]
     #[arg(long, value_name = "N")]
     max_threads: Option<NonZeroUsize>,
-    /// The most clients at once, of any kind [default: no bound but that of the threads]
+    /// The most clients at once [default: no bound but that of the threads, or 40 processes]
     #[arg(long, value_name = "N")]
     max_connections: Option<NonZeroUsize>,
-    /// What becomes of more clients than that
+    /// What becomes of clients there is no room for; without threads they always wait
     #[arg(long, value_name = "POLICY", default_value = "wait")]
     overload: Policy,
-    /// The most clients of one IP address at once; more are rejected [default: no bound]
+    /// The most clients of one IPv4 address or IPv6 /64 network at once; more are rejected [default:
+    /// no bound]
     #[arg(long, value_name = "N")]
     per_source: Option<NonZeroUsize>,
     /// Panic on reading TEXT, to show that nobody else notices
