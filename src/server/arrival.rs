@@ -2,7 +2,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::ServerHandle;
-use crate::registry::Place;
+use crate::registry::{Place, RunningHere};
 use crate::request::Request;
 use crate::statistics::Outcome;
 
@@ -46,6 +46,11 @@ impl Ticket {
 
     pub(super) fn server(&self) -> &ServerHandle {
         &self.server
+    }
+
+    /// Marks this thread as running the request, until the guard is dropped.
+    pub(super) fn run_here(&self) -> RunningHere {
+        self.server.registry().run_here()
     }
 
     /// How long ago it was accepted.

@@ -48,8 +48,6 @@ impl Rejections {
         service: &Arc<Service<R>>,
     ) {
         let Some(threads) = &self.0 else {
-            let server = arrival.ticket.server().clone();
-            let _here = server.registry().run_here();
             return service.reject(arrival, why, Self::WITHIN, true);
         };
         let service = Arc::clone(service);
@@ -81,8 +79,6 @@ impl<R: Request> Task for Farewell<R> {
             why,
             service,
         } = *self;
-        let server = arrival.ticket.server().clone();
-        let _here = server.registry().run_here();
         service.reject(arrival, why, Rejections::WITHIN, false);
     }
 

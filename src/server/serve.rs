@@ -10,8 +10,6 @@ use super::arrival::Arrival;
 use super::entrance::Entrance;
 use super::service::{Work, shielded};
 use crate::dispatch::{Dispatch, Job};
-use crate::error::Stage;
-use crate::handler::guard;
 use crate::listener::Listener;
 use crate::statistics::Cause;
 
@@ -70,12 +68,9 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
     }
 
     fn process_request(&self, mut arrival: Arrival<L::Request>) {
-        let request = &mut arrival.request;
         let service = Arc::clone(&self.service);
-        let here = self.handle.registry().run_here();
-        match guard(Stage::Verify, || service.hooks.verify_request(request)) {
+        match service.verify(&mut arrival) {
             Ok(true) => {
-                drop(here);
                 let job = Job::new(Work::new(arrival, service));
                 shielded("dispatch", || self.dispatch.dispatch(job)).unwrap_or(());
             }

@@ -57,8 +57,16 @@ where
 }
 
 impl<R: Request> Service<R> {
+    /// Asks whether to handle a request.
+    pub(super) fn verify(&self, arrival: &mut Arrival<R>) -> Result<bool, RequestError> {
+        let _here = arrival.ticket.run_here();
+        let request = &mut arrival.request;
+        guard(Stage::Verify, || self.hooks.verify_request(request))
+    }
+
     /// Handles a request and closes it.
     fn handle(&self, mut arrival: Arrival<R>) -> Outcome {
+        let _here = arrival.ticket.run_here();
         let Arrival { request, ticket } = &mut arrival;
         ticket.begin();
         let ticket = RefCell::new(ticket);
@@ -79,6 +87,7 @@ impl<R: Request> Service<R> {
         error: Option<RequestError>,
         cause: Cause,
     ) {
+        let _here = arrival.ticket.run_here();
         if let Some(error) = error {
             self.handle_error(&mut arrival.request, error);
         }
@@ -103,6 +112,7 @@ impl<R: Request> Service<R> {
         within: Duration,
         alone: bool,
     ) {
+        let _here = arrival.ticket.run_here();
         let request = &mut arrival.request;
         let told = guard(Stage::Reject, || {
             request.begin_rejection(within, alone)?;
@@ -161,15 +171,11 @@ impl<R: Request> Work<R> {
 impl<R: Request> Task for Work<R> {
     fn run(mut self: Box<Self>) {
         let (arrival, service) = self.unpack();
-        let server = arrival.ticket.server().clone();
-        let _here = server.registry().run_here();
         service.handle(arrival);
     }
 
     fn refuse(mut self: Box<Self>, error: io::Error) {
         let (arrival, service) = self.unpack();
-        let server = arrival.ticket.server().clone();
-        let _here = server.registry().run_here();
         let error = RequestError::new(Stage::Dispatch, error);
         service.refuse(arrival, Some(error), Cause::Dispatch);
     }
@@ -178,11 +184,9 @@ impl<R: Request> Task for Work<R> {
     fn run_as_child(mut self: Box<Self>) -> bool {
         let (arrival, service) = self.unpack();
         let server = arrival.ticket.server().clone();
-        let _here = server.registry().run_here();
-        let told = server.clone();
         signals::when_told(move || {
             process::ignore_sigterm();
-            told.shutdown();
+            server.shutdown();
         });
         service.handle(arrival) == Outcome::Finished
     }
