@@ -76,6 +76,11 @@ impl fmt::Display for Rejection {
 }
 
 impl Limits {
+    /// How many requests may be active at once, if that is bounded.
+    pub(crate) fn permits(&self) -> Option<usize> {
+        self.max_connections.map(|most| most.max(1))
+    }
+
     /// Whom a client counts with, its IPv4 address or the network of its IPv6 address, and how many
     /// those may be. `None` where sources are not counted: Unix sockets have none.
     pub(crate) fn source(&self, client: &Address) -> Option<(IpAddr, usize)> {

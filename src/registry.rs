@@ -87,16 +87,6 @@ impl Registry {
         admitted
     }
 
-    pub(crate) fn leave_source(&self, source: IpAddr) {
-        let mut requests = self.requests.lock();
-        if let Some(count) = requests.sources.get_mut(&source) {
-            *count -= 1;
-            if *count == 0 {
-                requests.sources.remove(&source);
-            }
-        }
-    }
-
     /// Whether fewer than `most` requests are active. If not, the next that leaves says so.
     pub(crate) fn has_permit(&self, most: usize) -> bool {
         let mut requests = self.requests.lock();
@@ -114,8 +104,16 @@ impl Registry {
     }
 
     /// A request is closed. Whether somebody waits for the permit that it gives back.
-    pub(crate) fn leave(&self, from: Place, outcome: Option<Outcome>) -> bool {
+    pub(crate) fn leave(
+        &self,
+        from: Place,
+        source: Option<IpAddr>,
+        outcome: Option<Outcome>,
+    ) -> bool {
         let mut requests = self.requests.lock();
+        source
+            .into_iter()
+            .for_each(|source| requests.leave_source(source));
         requests.counts.leave(from);
         requests.present -= 1;
         match (from, outcome) {
@@ -134,6 +132,15 @@ impl Registry {
 }
 
 impl Requests {
+    fn leave_source(&mut self, source: IpAddr) {
+        if let Some(count) = self.sources.get_mut(&source) {
+            *count -= 1;
+            if *count == 0 {
+                self.sources.remove(&source);
+            }
+        }
+    }
+
     fn is_waited_for(&mut self, left: Place) -> bool {
         left == Place::Active && mem::take(&mut self.waited_for)
     }

@@ -83,10 +83,7 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let registry = self.server.registry();
-        if let Some(source) = self.source {
-            registry.leave_source(source);
-        }
-        if registry.leave(self.place, self.outcome) {
+        if registry.leave(self.place, self.source, self.outcome) {
             self.server.bell().ring();
         }
     }

@@ -97,8 +97,8 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
     /// Whether one more request may be handled now. If not, the bell rings when that changes.
     fn has_room(&mut self, limits: &Limits) -> bool {
         let registry = self.handle.registry();
-        let full = match limits.max_connections {
-            Some(most) if !registry.has_permit(most.max(1)) => Bound::Connections(most.max(1)),
+        let full = match limits.permits() {
+            Some(most) if !registry.has_permit(most) => Bound::Connections(most),
             _ if !self.dispatcher_has_room() => Bound::Dispatch,
             _ => return true,
         };
@@ -179,10 +179,8 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
     }
 
     fn reject_expired(&mut self) {
-        while let Some(mut arrival) = self.lobby.pop_expired() {
-            let why = Rejection::QueueTimeout;
-            arrival.ticket.go(Place::rejected(why));
-            self.server.reject(arrival, why);
+        while let Some(arrival) = self.lobby.pop_expired() {
+            self.server.reject_queued(arrival, Rejection::QueueTimeout);
         }
     }
 }

@@ -43,7 +43,7 @@ impl<R> Lobby<R> {
 
     /// The one that has waited longest; it is active from now on.
     pub(super) fn admit(&mut self) -> Option<Arrival<R>> {
-        let (_, mut arrival) = self.waiting.pop_front()?;
+        let mut arrival = self.pop()?;
         arrival.ticket.go(Place::Active);
         Some(arrival)
     }

@@ -242,12 +242,15 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
         self.rejections.reject(arrival, why, &self.service);
     }
 
+    fn reject_queued(&self, mut arrival: Arrival<L::Request>, why: Rejection) {
+        arrival.ticket.go(Place::rejected(why));
+        self.reject(arrival, why);
+    }
+
     /// Rejects all that wait for room, for there will be none.
     fn clear(&self, lobby: &mut Lobby<L::Request>) {
-        while let Some(mut arrival) = lobby.pop() {
-            let why = Rejection::Shutdown;
-            arrival.ticket.go(Place::rejected(why));
-            self.reject(arrival, why);
+        while let Some(arrival) = lobby.pop() {
+            self.reject_queued(arrival, Rejection::Shutdown);
         }
     }
 
