@@ -44,6 +44,10 @@ pub(crate) trait Live: Send + Sync {
 
     /// Bytes received and sent so far.
     fn traffic(&self) -> (u64, u64);
+
+    /// Gives up this process' hold on it: it is another's.
+    #[cfg(feature = "fork")]
+    fn let_go(&self);
 }
 
 /// Where a request is between accept and close.
@@ -196,6 +200,15 @@ impl Registry {
             connections.filter_map(Weak::upgrade).collect()
         };
         all.iter().map(|connection| &**connection).for_each(visit);
+    }
+
+    /// In a process that was forked for one of them.
+    #[cfg(feature = "fork")]
+    pub(crate) fn let_go_of_others(&self, own: u64) {
+        let requests = self.requests.lock();
+        let others = requests.connections.iter().filter(|(id, _)| **id != own);
+        let others = others.filter_map(|(_, connection)| connection.upgrade());
+        others.for_each(|connection| connection.let_go());
     }
 
     /// All but the threads, which are not known here.

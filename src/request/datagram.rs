@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use socket2::{SockAddr, Socket};
 
+use super::transport::uninterrupted;
 use super::{Context, Lifecycle, Request};
 use crate::{Address, ServerHandle};
 
@@ -174,7 +175,7 @@ impl DatagramSocket {
     /// the address.
     #[doc(alias = "sendto")]
     pub fn send_to(&self, data: &[u8], address: &Address) -> io::Result<()> {
-        let send = |to: &SockAddr| self.socket().send_to(data, to);
+        let send = |to: &SockAddr| uninterrupted(|| self.socket().send_to(data, to));
         let sent = match address {
             Address::Ip(address) => send(&(*address).into()),
             other => other.to_sock_addr().and_then(|to| send(&to)),

@@ -1,6 +1,8 @@
 use std::io::{self, IoSlice, Write};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
+#[cfg(feature = "fork")]
+use std::os::fd::AsRawFd;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,6 +16,8 @@ use super::lifetime::{EndedFor, Lifetime, Limits};
 use super::transport::{Transport, uninterrupted};
 use crate::Address;
 use crate::registry::Live;
+#[cfg(feature = "fork")]
+use crate::sys::process;
 use crate::sys::{MSG_DONTWAIT, MSG_PEEK};
 use crate::timer::Timed;
 
@@ -333,6 +337,11 @@ impl Live for Link {
             received.load(Ordering::Relaxed),
             sent.load(Ordering::Relaxed),
         )
+    }
+
+    #[cfg(feature = "fork")]
+    fn let_go(&self) {
+        process::blind(self.as_fd().as_raw_fd());
     }
 }
 

@@ -1,4 +1,5 @@
 use std::io;
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::os::fd::AsRawFd;
 use std::time::Instant;
@@ -139,7 +140,7 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
     ) -> Option<Arrival<L::Request>> {
         let source = limits.source(request.client_address());
         if let Some((address, most)) = source {
-            if !self.handle.registry().enter_source(address, most) {
+            if !self.enter_source(address, most) {
                 self.reject_for_source(request, most);
                 return None;
             }
@@ -164,6 +165,18 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
             }
         }
         None
+    }
+
+    fn enter_source(&self, source: IpAddr, most: usize) -> bool {
+        let registry = self.handle.registry();
+        if registry.enter_source(source, most) {
+            return true;
+        }
+        // Children that have ended keep their places until they are collected.
+        self.handle.children().is_some_and(|children| {
+            children.look(true);
+            registry.enter_source(source, most)
+        })
     }
 
     /// In silence where too many wait for a word already: others are to be accepted.

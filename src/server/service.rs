@@ -184,6 +184,7 @@ impl<R: Request> Task for Work<R> {
     fn run_as_child(mut self: Box<Self>) -> bool {
         let (arrival, service) = self.unpack();
         let server = arrival.ticket.server().clone();
+        server.registry().let_go_of_others(arrival.request.id());
         signals::when_told(move || {
             process::ignore_sigterm();
             server.shutdown();
