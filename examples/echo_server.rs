@@ -30,6 +30,10 @@ struct Options {
     /// The most clients at once, for the threading kinds [default: 4096]
     #[arg(long, value_name = "N")]
     max_threads: Option<NonZeroUsize>,
+    /// The most clients at once, for the forking kinds [default: 40]
+    #[cfg(feature = "fork")]
+    #[arg(long, value_name = "N")]
+    max_children: Option<NonZeroUsize>,
     /// The most clients at once [default: no bound but that of the threads, or 40 processes]
     #[arg(long, value_name = "N")]
     max_connections: Option<NonZeroUsize>,
@@ -145,6 +149,8 @@ where
 
 fn run(options: Options) -> io::Result<()> {
     let max_threads = options.max_threads.map_or(4096, NonZeroUsize::get);
+    #[cfg(feature = "fork")]
+    let max_children = options.max_children.map_or(40, NonZeroUsize::get);
     match options.server {
         Kind::Tcp => serve(TcpServer::builder(), options),
         Kind::ThreadingTcp => serve(
@@ -157,9 +163,15 @@ fn run(options: Options) -> io::Result<()> {
             options,
         ),
         #[cfg(feature = "fork")]
-        Kind::ForkingTcp => serve(ForkingTcpServer::builder(), options),
+        Kind::ForkingTcp => serve(
+            ForkingTcpServer::builder().max_children(max_children),
+            options,
+        ),
         #[cfg(feature = "fork")]
-        Kind::ForkingUnixStream => serve(ForkingUnixStreamServer::builder(), options),
+        Kind::ForkingUnixStream => serve(
+            ForkingUnixStreamServer::builder().max_children(max_children),
+            options,
+        ),
     }
 }
 

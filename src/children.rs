@@ -20,11 +20,17 @@ pub(crate) trait Offspring: Send + Sync {
     /// Ends them now.
     fn kill(&self);
 
+    /// Sets how many there may be; 0 counts as 1.
+    fn set_most(&self, children: usize);
+
     /// Where clients come in, which is no business of theirs.
     fn set_door(&self, door: RawFd);
 }
 
 impl Children {
+    /// How long a server waits for a request by default before it looks whether any have ended.
+    pub(crate) const TIMEOUT: Duration = Duration::from_secs(300);
+
     #[cfg(feature = "fork")]
     pub(crate) fn new(offspring: Arc<dyn Offspring>) -> Self {
         Children(offspring)

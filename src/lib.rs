@@ -106,6 +106,7 @@ pub mod listener;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 mod options;
+mod own_threads;
 pub mod porting;
 mod registry;
 pub mod request;

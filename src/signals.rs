@@ -1,43 +1,39 @@
-//! The signals that end a process: the one thread they are handled on, and what a forked process does
+//! The signals that end a process: the thread they are handled on, and what a forked process does
 //! about them.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use parking_lot::Mutex;
+
+use crate::own_threads;
 
 static HANDLED: AtomicBool = AtomicBool::new(false);
-
-/// Held while a signal is handled. Not of `parking_lot`, whose locks know of threads that a forked
-/// process does not have.
-static TURN: Mutex<()> = Mutex::new(());
 
 /// Has `callback` called on Ctrl-C (SIGINT), SIGTERM and SIGHUP, on a thread kept for it.
 pub(crate) fn handle(callback: fn()) -> Result<(), ctrlc::Error> {
     ctrlc::set_handler(move || {
-        let _turn = turn();
+        let _turn = own_threads::turn();
         callback();
     })?;
+    own_threads::started();
     HANDLED.store(true, Ordering::SeqCst);
     Ok(())
 }
 
-/// Whether there is such a thread.
+/// In a process that was forked, and has no such thread: whether its parent has one.
 #[cfg(feature = "fork")]
-pub(crate) fn are_handled() -> bool {
-    HANDLED.load(Ordering::SeqCst)
-}
-
-/// While it is held, no signal is being handled.
-pub(crate) fn turn() -> MutexGuard<'static, ()> {
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+pub(crate) fn leave_to_parent() -> bool {
+    HANDLED.swap(false, Ordering::SeqCst)
 }
 
 /// What a forked process does when it is told that the server shuts down.
-static ON_TOLD: OnceLock<Box<dyn Fn() + Send + Sync>> = OnceLock::new();
+static ON_TOLD: Mutex<Option<Arc<dyn Fn() + Send + Sync>>> = Mutex::new(None);
 static TOLD: AtomicBool = AtomicBool::new(false);
 
 #[cfg(feature = "fork")]
 pub(crate) fn when_told(act: impl Fn() + Send + Sync + 'static) {
-    let _ = ON_TOLD.set(Box::new(act));
+    *ON_TOLD.lock() = Some(Arc::new(act));
 }
 
 /// Safe in a signal handler.
@@ -49,7 +45,8 @@ pub(crate) fn tell() {
 /// Called where a system call was interrupted, and where somebody asks.
 pub(crate) fn heed() {
     if TOLD.load(Ordering::Relaxed) && TOLD.swap(false, Ordering::SeqCst) {
-        if let Some(act) = ON_TOLD.get() {
+        let act = ON_TOLD.lock().clone();
+        if let Some(act) = act {
             act();
         }
     }

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{OnceLock, Weak};
+// Not of `parking_lot`, whose locks know of threads that a forked process does not have.
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::Instant;
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use crate::own_threads;
 
 /// Something with a time to be looked at.
 pub(crate) trait Timed: Send + Sync {
@@ -27,13 +28,7 @@ impl Alarm {
     /// The timer's thread cannot be started.
     pub(crate) fn set(at: Instant, timed: Weak<dyn Timed>) -> io::Result<Self> {
         let timer = timer();
-        let mut alarms = timer.alarms.lock();
-        if !alarms.running {
-            thread::Builder::new()
-                .name("timer".to_owned())
-                .spawn(|| timer.run())?;
-            alarms.running = true;
-        }
+        let mut alarms = timer.running()?;
         let first = alarms.first().is_none_or(|first| at < first);
         alarms.next += 1;
         let number = alarms.next;
@@ -47,22 +42,35 @@ impl Alarm {
 
 impl Drop for Alarm {
     fn drop(&mut self) {
-        timer().alarms.lock().forget(self.0);
+        timer().lock().forget(self.0);
     }
 }
 
-/// In a process that was forked, which has no thread but one: forgets what the parent had set.
+/// Nothing is set or looked at while it is held.
 #[cfg(feature = "fork")]
-pub(crate) fn start_anew() {
-    let mut alarms = timer().alarms.lock();
-    alarms.running = false;
-    alarms.due.clear();
-    alarms.times.clear();
+pub(crate) struct Held(MutexGuard<'static, Alarms>);
+
+#[cfg(feature = "fork")]
+pub(crate) fn hold() -> Held {
+    Held(timer().lock())
+}
+
+#[cfg(feature = "fork")]
+impl Held {
+    /// In a process that was forked, and has no such thread: what was set before is not its business.
+    pub(crate) fn forget(&mut self) {
+        self.0.thread = Thread::None;
+        self.0.due.clear();
+        self.0.times.clear();
+    }
 }
 
 #[derive(Default)]
 struct Timer {
     alarms: Mutex<Alarms>,
+    /// The thread runs.
+    begun: Condvar,
+    /// There is something to look at sooner.
     sooner: Condvar,
 }
 
@@ -72,12 +80,20 @@ fn timer() -> &'static Timer {
 }
 
 #[derive(Default)]
-struct Alarms {
+pub(crate) struct Alarms {
     /// The number tells apart what is due at the same instant.
     due: BTreeMap<(Instant, u64), Weak<dyn Timed>>,
     times: HashMap<u64, Instant>,
     next: u64,
-    running: bool,
+    thread: Thread,
+}
+
+#[derive(Default, PartialEq)]
+enum Thread {
+    #[default]
+    None,
+    Starting,
+    Running,
 }
 
 impl Alarms {
@@ -95,36 +111,82 @@ impl Alarms {
             self.due.remove(&(at, number));
         }
     }
+
+    fn pop_due(&mut self) -> Option<(u64, Weak<dyn Timed>)> {
+        self.first().filter(|first| *first <= Instant::now())?;
+        let ((_, number), timed) = self.due.pop_first()?;
+        Some((number, timed))
+    }
 }
 
 impl Timer {
+    fn lock(&self) -> MutexGuard<'_, Alarms> {
+        self.alarms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sees to it that the thread runs, and is past what threads begin with: it may rest at any time
+    /// from then on.
+    fn running(&'static self) -> io::Result<MutexGuard<'static, Alarms>> {
+        let mut alarms = self.lock();
+        if alarms.thread == Thread::None {
+            let thread = thread::Builder::new().name("timer".to_owned());
+            thread.spawn(|| self.run())?;
+            alarms.thread = Thread::Starting;
+        }
+        while alarms.thread == Thread::Starting {
+            alarms = wait(&self.begun, alarms);
+        }
+        Ok(alarms)
+    }
+
+    fn begin(&self) {
+        let mut alarms = self.lock();
+        own_threads::started();
+        alarms.thread = Thread::Running;
+        self.begun.notify_all();
+    }
+
     fn run(&self) {
-        let mut alarms = self.alarms.lock();
+        self.begin();
         loop {
-            match alarms.first() {
-                None => self.sooner.wait(&mut alarms),
-                Some(first) if first > Instant::now() => {
-                    self.sooner.wait_until(&mut alarms, first);
-                }
-                Some(_) => Self::look_at_first(&mut alarms),
-            }
+            let (number, timed) = self.next();
+            let _turn = own_threads::turn();
+            // It may log, through a logger that panics.
+            let look = || timed.upgrade()?.look(Instant::now());
+            let next = catch_unwind(AssertUnwindSafe(look)).unwrap_or(None);
+            self.set_again(number, next, timed);
         }
     }
 
-    /// Unlocked while it looks: what it looks at may be dropped there, and takes locks of its own.
-    /// And what it looks at may log, through a logger that panics.
-    fn look_at_first(alarms: &mut MutexGuard<'_, Alarms>) {
-        let Some(((_, number), timed)) = alarms.due.pop_first() else {
-            return;
-        };
-        let next = MutexGuard::unlocked(alarms, || {
-            let look = || timed.upgrade()?.look(Instant::now());
-            catch_unwind(AssertUnwindSafe(look)).unwrap_or(None)
-        });
+    /// Waits until something is due.
+    fn next(&self) -> (u64, Weak<dyn Timed>) {
+        let mut alarms = self.lock();
+        loop {
+            if let Some(due) = alarms.pop_due() {
+                return due;
+            }
+            alarms = match alarms.first() {
+                None => wait(&self.sooner, alarms),
+                Some(first) => {
+                    let pause = first.saturating_duration_since(Instant::now());
+                    let woken = self.sooner.wait_timeout(alarms, pause);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+
+    fn set_again(&self, number: u64, next: Option<Instant>, timed: Weak<dyn Timed>) {
+        let mut alarms = self.lock();
         match next {
             // Unless it was forgotten in the meantime.
             Some(next) if alarms.times.contains_key(&number) => alarms.set(number, next, timed),
             _ => drop(alarms.times.remove(&number)),
         }
     }
+}
+
+fn wait<'a>(condition: &Condvar, alarms: MutexGuard<'a, Alarms>) -> MutexGuard<'a, Alarms> {
+    let woken = condition.wait(alarms);
+    woken.unwrap_or_else(PoisonError::into_inner)
 }

@@ -158,6 +158,20 @@ fn two_hundred_requests_never_have_more_than_forty_children() {
 }
 
 #[test]
+fn a_smaller_bound_is_kept_too() {
+    let (server, address) = start(&["--max-children", "2"]);
+    let mut clients: Vec<_> = (0..3).map(|_| connect(&address)).collect();
+    let mut last = clients.pop().expect("there are three");
+    clients.iter_mut().for_each(|client| ask(client, "hello"));
+    last.write_all(b"hello").expect("it is buffered");
+    assert_eq!(children(server.pid()).len(), 2);
+    clients.pop();
+    let mut answer = [0; 5];
+    last.read_exact(&mut answer).expect("it is served");
+    eventually("two are there again", || children(server.pid()).len() == 2);
+}
+
+#[test]
 fn told_to_end_the_server_lets_idle_children_go() {
     let (server, address) = start(&[]);
     let mut clients: Vec<_> = (0..5).map(|_| connect(&address)).collect();

@@ -210,6 +210,22 @@ fn a_bound_of_one_serves_one_after_the_other() {
 }
 
 #[test]
+fn the_bound_can_be_changed() {
+    let fork = beside_threads().max_children(1);
+    let server = TcpServer::builder().dispatch(fork).bind_fn(ANY, pid);
+    let server = server
+        .expect("a port is free")
+        .serve_in_background()
+        .expect("a thread");
+    let _first = connect(server.server_address());
+    eventually("the first is in", || server.statistics().active == 1);
+    let second = connect(server.server_address());
+    server.set_max_children(2);
+    assert_eq!(exchange(second, "hello\n"), "hello\n");
+    assert_eq!(server.statistics().most_active, 2);
+}
+
+#[test]
 fn a_shutdown_within_a_bound_kills_what_is_left() {
     let server = TcpServer::builder()
         .dispatch(beside_threads())

@@ -9,38 +9,43 @@ use std::time::{Duration, Instant};
 
 use super::{Children, Dispatch, Job, Remote, Waker};
 use crate::children::Offspring;
-use crate::signals;
+use crate::own_threads::Rest;
 use crate::sync::Mutex;
 use crate::sys::process::{self, End, Forked, Pid};
-use crate::timer;
 
 /// Runs each request in a process of its own, so that a crash, a leak or an abort in a handler
 /// touches nobody else. Python's `ForkingMixIn`. Feature `fork`.
 ///
 /// The child has its own copy of everything and hands nothing back: what a handler changes is gone
 /// with it. It runs `setup`, `handle` and `finish` and leaves by `_exit`: with status 0, or 1 if
-/// something went wrong that `handle_error` was told of. It has its own connection, and neither the
-/// listening socket nor other clients' connections, but those that are
-/// [queued](crate::Overload::Queue) at that moment; the server closes its copy of the connection
+/// something went wrong that `handle_error` was told of. Of its server's sockets it has its own
+/// connection only (or the socket that datagrams are answered through); what else the program has
+/// open, another server's socket included, it has too. The server closes its copy of the connection
 /// without shutting it down. `handle_error` runs in the child, `verify_request` and the other hooks in
 /// the server.
 ///
-/// Children that have ended are collected twice a second, and at once where somebody waits for one to
-/// end; only the server's own: other children of the program are not waited for, and SIGCHLD is left
-/// alone (it must not be ignored, nor may the program wait for any child there is). In the server's [`Statistics`](crate::Statistics) a child that exits with 1 counts as failed,
-/// be it a panic, a timeout or a client that went away; one that was killed by a signal counts as
-/// panicked, or as disconnected once a shutdown kills what is left. Its bytes are not known.
+/// Children that have ended are collected while the server waits for requests: at least twice a second,
+/// and at once where somebody waits for one to end. No other child of the program is waited for, and
+/// SIGCHLD is left alone; it must not be ignored, nor may the program wait for any child there is, or
+/// it is not known how a child has ended. A server that does not [block on
+/// close](crate::Builder::block_on_close) leaves those that run uncollected.
+///
+/// In the server's [`Statistics`](crate::Statistics) a child that exits with 1 counts as failed, be it
+/// a panic, a timeout or a client that went away; one that was killed by a signal counts as panicked,
+/// or as disconnected once a shutdown kills what is left. Its bytes are not known.
 ///
 /// A shutdown lets children finish. Those that wait for their client's next request end at once;
 /// those that are not done within [`shutdown_timeout`](crate::Builder::shutdown_timeout) are killed.
+/// They are told by SIGTERM, again and again until they have heard, which interrupts system calls that
+/// the handler makes itself; reads and writes of its request go on.
 ///
 /// **Threads.** After a fork the child has one thread, and a lock that another thread of the parent
 /// held stays locked for ever. So in a process with several threads requests are refused with an
-/// error that says so; the thread of [`shutdown_on_ctrlc`](crate::Server::shutdown_on_ctrlc) does not
-/// count, for it rests while the server forks. So a forking server cannot
+/// error that says so. The library's own threads, for
+/// [`shutdown_on_ctrlc`](crate::Server::shutdown_on_ctrlc) and for deadlines, do not count: they rest
+/// while the server forks. But a forking server cannot
 /// [`serve_in_background`](crate::Server::serve_in_background), nor run beside a logger with a thread,
-/// nor after another server of the process has had a deadline or was closed: the library's own timer
-/// has a thread from then on. [`beside_threads`](Self::beside_threads) lifts that.
+/// or beside a server with a thread pool. [`beside_threads`](Self::beside_threads) lifts that.
 ///
 /// # Platform-specific behavior
 ///
@@ -68,7 +73,7 @@ impl Fork {
     /// [`DEFAULT_MAX_CHILDREN`](Self::DEFAULT_MAX_CHILDREN). At the bound there is no room for new
     /// clients: [`overload`](crate::Builder::overload) says what becomes of them.
     pub fn max_children(self, children: usize) -> Self {
-        self.list.most.store(children.max(1), Ordering::Relaxed);
+        self.list.set_most(children);
         self
     }
 
@@ -92,38 +97,38 @@ impl Fork {
         self.list.children.lock().len()
     }
 
-    fn check_threads(&self) -> io::Result<()> {
-        let threads = fs::read_dir("/proc/self/task").map(Iterator::count);
-        let rest = usize::from(signals::are_handled());
-        match threads {
-            _ if self.beside_threads => Ok(()),
-            Ok(threads) if threads <= 1 + rest => Ok(()),
-            Ok(threads) => Err(refusal(&format!("has {threads} threads"))),
-            Err(e) => Err(refusal(&format!("may have several threads ({e})"))),
+    fn fork(&self) -> io::Result<Forked> {
+        let rest = Rest::begin();
+        if !self.beside_threads {
+            check_threads(1 + rest.count())?;
         }
+        process::fork(rest).map_err(|e| {
+            let children = self.children();
+            let message = format!("cannot fork beside the {children} children there are: {e}");
+            io::Error::new(e.kind(), message)
+        })
     }
 }
 
-fn refusal(why: &str) -> io::Error {
+/// Whether there are no more threads than those that may be.
+fn check_threads(most: usize) -> io::Result<()> {
+    let why = match fs::read_dir("/proc/self/task").map(Iterator::count) {
+        Ok(threads) if threads <= most => return Ok(()),
+        Ok(threads) => format!("has {threads} threads"),
+        Err(e) => format!("may have several threads ({e})"),
+    };
     let message = format!(
         "cannot fork: this process {why}, and the child would have one; serve on the only thread, or see Fork::beside_threads"
     );
-    io::Error::new(io::ErrorKind::Unsupported, message)
+    Err(io::Error::new(io::ErrorKind::Unsupported, message))
 }
 
 impl Dispatch for Fork {
     fn dispatch(&self, job: Job) {
-        if let Err(error) = self.check_threads() {
-            return job.refuse(error);
-        }
-        match process::fork() {
+        match self.fork() {
             Ok(Forked::Child) => self.list.live_as_child(job),
             Ok(Forked::Parent(child)) => self.list.enter(child, job),
-            Err(e) => {
-                let children = self.children();
-                let message = format!("cannot fork beside the {children} children there are: {e}");
-                job.refuse(io::Error::new(e.kind(), message));
-            }
+            Err(e) => job.refuse(e),
         }
     }
 
@@ -235,7 +240,6 @@ impl List {
         if door != Self::NO_DOOR {
             process::blind(door);
         }
-        timer::start_anew();
         process::exit(job.run_as_child())
     }
 }
@@ -274,6 +278,10 @@ impl Offspring for List {
         for child in &*self.children.lock() {
             process::kill(child.pid);
         }
+    }
+
+    fn set_most(&self, children: usize) {
+        self.most.store(children.max(1), Ordering::Relaxed);
     }
 
     fn set_door(&self, door: RawFd) {

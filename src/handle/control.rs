@@ -60,6 +60,15 @@ impl ServerHandle {
         self.0.bell.ring();
     }
 
+    /// Changes `max_children` from now on; 0 counts as 1. Children beyond a lower bound stay until they
+    /// end. A server that does not fork has no such bound, and nothing is done.
+    pub fn set_max_children(&self, children: usize) {
+        if let Some(list) = self.children() {
+            list.set_most(children);
+        }
+        self.0.bell.ring();
+    }
+
     /// Stops accepting, and keeps the socket: new clients wait in the kernel's queue, datagrams in
     /// its buffer. Requests that were accepted go on. Lasts until [`resume`](Self::resume).
     ///

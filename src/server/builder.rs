@@ -8,6 +8,7 @@ use super::rejections::Rejections;
 use super::service::{FinishRequest, Service, from_closure, from_factory};
 use super::{Hooks, Server};
 use crate::ServerHandle;
+use crate::children::Children;
 use crate::dispatch::Dispatch;
 use crate::error::HandlerResult;
 use crate::handle::Terms;
@@ -49,7 +50,8 @@ pub struct Builder<L: Listener, D> {
     pub(super) limits: Limits,
     pub(super) dispatch: D,
     pub(super) hooks: Option<Box<dyn Hooks<L::Request>>>,
-    pub(super) timeout: Option<Duration>,
+    /// `None` until it is told: then the dispatcher's own.
+    pub(super) timeout: Option<Option<Duration>>,
     pub(super) poll_interval: Duration,
     pub(super) shutdown_timeout: Option<Duration>,
     pub(super) block_on_close: bool,
@@ -227,12 +229,16 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
         finish_request: Box<FinishRequest<L::Request>>,
     ) -> io::Result<Server<L, D>> {
         let address = listener.local_address()?;
+        let children = self.dispatch.children();
+        let timeout = self
+            .timeout
+            .unwrap_or_else(|| children.as_ref().map(|_| Children::TIMEOUT));
         let terms = Terms {
             streams: self.streams,
             limits: self.limits,
             shutdown_timeout: self.shutdown_timeout,
             threads: self.dispatch.threads(),
-            children: self.dispatch.children(),
+            children,
         };
         let handle = ServerHandle::new(address.clone(), terms)?;
         if active {
@@ -244,7 +250,7 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
             active,
             dispatch: self.dispatch,
             handle,
-            timeout: self.timeout,
+            timeout,
             // Without hooks there is nothing to do between requests, and the thread sleeps on.
             poll_interval: self.hooks.is_some().then_some(self.poll_interval),
             service: Arc::new(Service {
@@ -255,5 +261,24 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
             rejections,
             block_on_close: self.block_on_close && !self.daemon_threads,
         })
+    }
+}
+
+#[cfg(all(test, feature = "fork"))]
+mod tests {
+    use super::*;
+    use crate::{ForkingTcpServer, TcpServer};
+
+    const ANY: &str = "127.0.0.1:0";
+
+    #[test]
+    fn only_servers_that_fork_have_a_timeout_of_their_own() {
+        let plain = TcpServer::bind_fn(ANY, |_| Ok(())).expect("a port is free");
+        let forking = ForkingTcpServer::bind_fn(ANY, |_| Ok(())).expect("a port is free");
+        assert_eq!(plain.timeout, None);
+        assert_eq!(forking.timeout, Some(Duration::from_secs(300)));
+        let told = ForkingTcpServer::builder().timeout(None);
+        let told = told.bind_fn(ANY, |_| Ok(())).expect("a port is free");
+        assert_eq!(told.timeout, None);
     }
 }

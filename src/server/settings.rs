@@ -56,10 +56,10 @@ impl<L: Listener, D> Builder<L, D> {
         self
     }
 
-    /// How long [`handle_request`](super::Server::handle_request) waits for a request. Default: for
-    /// ever.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
+    /// How long [`handle_request`](super::Server::handle_request) waits for a request; `None` is for
+    /// ever. Default: for ever, and 300 s for servers that fork, as in Python.
+    pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.timeout = Some(timeout.into());
         self
     }
 
@@ -217,7 +217,7 @@ impl<L: Listener<Request = DatagramRequest>, D> Builder<L, D> {
 /// Settings of forking servers.
 #[cfg(feature = "fork")]
 impl<L: Listener> Builder<L, Fork> {
-    /// The most children at once. At the bound there is no room for new clients:
+    /// The most children at once; 0 counts as 1. At the bound there is no room for new clients:
     /// [`overload`](Self::overload) says what becomes of them. Default
     /// [`Fork::DEFAULT_MAX_CHILDREN`], 40 as in Python.
     pub fn max_children(mut self, children: usize) -> Self {

@@ -12,6 +12,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 pub(crate) use nix::unistd::Pid;
 use nix::unistd::{self, ForkResult};
 
+use crate::own_threads::Rest;
 use crate::signals;
 
 pub(crate) enum Forked {
@@ -23,47 +24,49 @@ pub(crate) enum Forked {
 ///
 /// In the child Ctrl-C and SIGHUP are for the parent to heed, if it does, and SIGTERM means that the
 /// server shuts down.
-pub(crate) fn fork() -> io::Result<Forked> {
-    let turn = signals::turn();
+pub(crate) fn fork(mut rest: Rest) -> io::Result<Forked> {
     // A child that is told to end before it can heed it would die.
     let sigterm = SigSet::from(Signal::SIGTERM);
     let before = sigterm.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
-    // SAFETY: the caller has seen to it that there is no other thread, or answers for it; the one for
-    // signals rests while this one has the turn.
+    // SAFETY: the caller has seen to it that there is no other thread, or answers for it; those of the
+    // library rest.
     let forked = unsafe { unistd::fork() };
     if let Ok(ForkResult::Child) = forked {
+        rest.forget();
         leave_signals_to_parent();
         let _ = sigterm.thread_unblock();
     } else {
         before.thread_set_mask()?;
     }
-    drop(turn);
     match forked? {
         ForkResult::Parent { child } => Ok(Forked::Parent(child)),
         ForkResult::Child => Ok(Forked::Child),
     }
 }
 
+/// Handlers of its own, even where a signal is to do nothing: a program that the child starts does not
+/// inherit these, and can be ended.
 fn leave_signals_to_parent() {
     // Without SA_RESTART: a blocked read is to notice.
-    let heed = SigAction::new(
-        SigHandler::Handler(on_sigterm),
-        SaFlags::empty(),
-        SigSet::empty(),
-    );
-    // SAFETY: the handler stores to an atomic and does nothing else.
-    let _ = unsafe { signal::sigaction(Signal::SIGTERM, &heed) };
-    if signals::are_handled() {
+    handle(Signal::SIGTERM, on_sigterm, SaFlags::empty());
+    if signals::leave_to_parent() {
         for ignored in [Signal::SIGINT, Signal::SIGHUP] {
-            // SAFETY: there is no handler to be unsafe.
-            let _ = unsafe { signal::signal(ignored, SigHandler::SigIgn) };
+            handle(ignored, on_ignored, SaFlags::SA_RESTART);
         }
     }
+}
+
+fn handle(signal: Signal, handler: extern "C" fn(libc::c_int), flags: SaFlags) {
+    let action = SigAction::new(SigHandler::Handler(handler), flags, SigSet::empty());
+    // SAFETY: both handlers are safe at any time: one stores to an atomic, the other does nothing.
+    let _ = unsafe { signal::sigaction(signal, &action) };
 }
 
 extern "C" fn on_sigterm(_: libc::c_int) {
     signals::tell();
 }
+
+extern "C" fn on_ignored(_: libc::c_int) {}
 
 /// Once it has been heeded, SIGTERM says nothing new, and would break off system calls.
 pub(crate) fn ignore_sigterm() {
@@ -122,8 +125,10 @@ pub(crate) fn kill(child: Pid) {
 
 /// Puts nothing in a descriptor's place. It stays open, so whoever owns it may go on to.
 pub(crate) fn blind(descriptor: RawFd) {
-    if let Ok(nothing) = File::open("/dev/null") {
+    match File::open("/dev/null") {
         // SAFETY: both are open, and what the second stood for is not used any more in this process.
-        unsafe { libc::dup2(nothing.as_raw_fd(), descriptor) };
-    }
+        Ok(nothing) => unsafe { libc::dup2(nothing.as_raw_fd(), descriptor) },
+        // SAFETY: as before. Its owner is never dropped here, for a child leaves by `_exit`.
+        Err(_) => unsafe { libc::close(descriptor) },
+    };
 }
