@@ -15,7 +15,8 @@
 //! | `socketserver_most_queued` | gauge | | `most_queued` |
 //! | `socketserver_most_threads` | gauge | | `most_threads` |
 //!
-//! The label `server` is the server's address. All values of one round are of one moment.
+//! The label `server` is the server's address. The counts of requests of one round are of one
+//! moment.
 
 use std::fmt;
 use std::io;

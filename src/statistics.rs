@@ -5,9 +5,9 @@ use crate::limits::Rejection;
 /// What a server has done so far, and what it is doing: a snapshot from
 /// [`ServerHandle::statistics`](crate::ServerHandle::statistics).
 ///
-/// All counts of requests are of one moment, and add up; bytes and threads are read beside them: `accepted` is `active` + `queued` + all that is
-/// [`rejected`](Rejected::total) + `finished` + `failed` + `panicked` + `timed_out` +
-/// `disconnected`. A request is a connection, or a datagram.
+/// All counts of requests are of one moment, and add up: `accepted` is `active` + `queued` + all that
+/// is [`rejected`](Rejected::total) + `finished` + `failed` + `panicked` + `timed_out` +
+/// `disconnected`. Bytes and threads are read beside them. A request is a connection, or a datagram.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Statistics {

@@ -74,8 +74,8 @@ pub trait Dispatch: Send + Sync + 'static {
     fn dispatch(&self, job: Job);
 
     /// Whether a job dispatched now would be run at once. While it says no, nothing is dispatched, and
-    /// what becomes of new clients is for [`Overload`](crate::Overload) to say. Keep the waker then, and wake it when
-    /// there is room: the server asks again.
+    /// what becomes of new clients is for [`Overload`](crate::Overload) to say. Keep the waker then,
+    /// and wake it when there is room: the server asks again.
     ///
     /// Always yes by default.
     fn has_room(&self, waker: &Waker) -> bool {

@@ -10,8 +10,8 @@ use crate::sync::thread;
 /// idle.
 ///
 /// Python's `ThreadingMixIn`, with a bound. At the bound new clients wait in the kernel's queue until
-/// a thread is free, unless the server has another [`Overload`](crate::Overload) policy. The thread that became idle last is used first, so the pool shrinks
-/// to what the load needs.
+/// a thread is free, unless the server has another [`Overload`](crate::Overload) policy. The thread
+/// that became idle last is used first, so the pool shrinks to what the load needs.
 ///
 /// Servers set it up through their builder; for a server of your own kind:
 ///
