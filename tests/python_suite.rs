@@ -1,5 +1,5 @@
-//! Counterparts, name by name, of the tests that Python's `socketserver` is tested with; those
-//! about forking aside.
+//! Counterparts, name by name, of the tests that Python's `socketserver` is tested with; those about
+//! forking are in `python_forking.rs`.
 #![allow(non_snake_case)]
 
 #[path = "support/kind.rs"]

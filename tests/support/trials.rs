@@ -28,23 +28,41 @@ pub fn run(trials: &[Trial]) -> ExitCode {
         (trial.expect("there is such a trial").run)();
         return ExitCode::SUCCESS;
     }
-    let (options, names): (Vec<_>, Vec<_>) =
-        env::args().skip(1).partition(|it| it.starts_with('-'));
-    let says = |option: &str| options.iter().any(|said| said == option);
-    let wanted = |trial: &&Trial| {
-        let matches = |name: &String| match says("--exact") {
-            true => trial.name == name,
-            false => trial.name.contains(name.as_str()),
-        };
-        !says("--ignored") && (names.is_empty() || names.iter().any(matches))
-    };
-    let wanted = trials.iter().filter(wanted);
+    let arguments: Vec<_> = env::args().skip(1).collect();
+    let says = |option: &str| arguments.iter().any(|said| said == option);
+    let names = names(&arguments);
+    // None of them is to be passed over by default.
+    let trials = if says("--ignored") { &[] } else { trials };
     if says("--list") {
-        wanted.for_each(|trial| println!("{}: test", trial.name));
+        trials
+            .iter()
+            .for_each(|trial| println!("{}: test", trial.name));
         return ExitCode::SUCCESS;
     }
+    let is_named = |trial: &&Trial, name: &str| match says("--exact") {
+        true => trial.name == name,
+        false => trial.name.contains(name),
+    };
+    let wanted = trials
+        .iter()
+        .filter(|trial| names.is_empty() || names.iter().any(|name| is_named(trial, name)));
     let failed = wanted.filter(|trial| !passes(trial)).count();
     ExitCode::from(u8::from(failed > 0))
+}
+
+/// What is neither an option nor the value of one.
+fn names(arguments: &[String]) -> Vec<&str> {
+    const WITH_VALUE: [&str; 4] = ["--test-threads", "--skip", "--format", "--color"];
+    let mut names = Vec::new();
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        if WITH_VALUE.contains(&argument.as_str()) {
+            arguments.next();
+        } else if !argument.starts_with('-') {
+            names.push(argument.as_str());
+        }
+    }
+    names
 }
 
 fn passes(trial: &Trial) -> bool {
