@@ -215,7 +215,24 @@ fn a_second_signal_cuts_a_client_that_keeps_its_request_open() {
 }
 
 #[test]
+fn two_signals_at_once_count_as_one() {
+    let mut example = Example::start("echo_server", &[ANY]);
+    let mut log = BufReader::new(example.child.stderr.take().expect("it is piped"));
+    let mut client = connect(&ip(&example));
+    expect_echo(&mut client, "hello");
+    let writer = flood(&example);
+    example.signal(Signal::SIGINT);
+    example.signal(Signal::SIGTERM);
+    // That the idle client is let go shows that it was told.
+    assert_eq!(read_all(client), "");
+    thread::sleep(Duration::from_millis(100));
+    assert!(is_running(&mut example), "the request goes on");
+    example.signal(Signal::SIGTERM);
+    wait_for_log(&mut log, "told again to end");
+    writer.join().expect("its write fails");
+}
 
+#[test]
 fn the_log_says_that_a_second_signal_cut_connections() {
     for _ in 0..5 {
         let mut example = Example::start("echo_server", &[ANY, "--server", "tcp"]);
@@ -223,6 +240,8 @@ fn the_log_says_that_a_second_signal_cut_connections() {
         let writer = flood(&example);
         example.signal(Signal::SIGTERM);
         wait_for_log(&mut log, "told to end");
+        // Sooner, it would count as the same.
+        thread::sleep(Duration::from_millis(110));
         example.signal(Signal::SIGTERM);
         wait_for_log(&mut log, "told again to end");
         writer.join().expect("its write fails");

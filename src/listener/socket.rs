@@ -24,7 +24,7 @@ pub(super) fn open_each<A: ToSocketAddrs + Debug, L>(
     let found = found.map_err(|e| {
         context(
             e,
-            format_args!("{address:?} is not an address to listen on, such as 127.0.0.1:80"),
+            format_args!("{address:?} is not an address to listen on, such as 127.0.0.1:80, or 0.0.0.0:80 for all there are"),
         )
     })?;
     let (mut opened, mut failed) = (Vec::new(), None);

@@ -1,4 +1,5 @@
 use std::io;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -12,17 +13,20 @@ use crate::signals;
 /// its signals.
 static ON_SIGNAL: Mutex<Option<Vec<Told>>> = Mutex::new(None);
 
-#[derive(Clone)]
 struct Told {
     server: ServerHandle,
-    before: bool,
+    /// When it was first told.
+    at: Option<Instant>,
 }
+
+/// One Ctrl-C may arrive twice: from the terminal, and passed on by a program that started this one.
+const AT_ONCE: Duration = Duration::from_millis(100);
 
 impl<L: Listener, D: Dispatch> Server<L, D> {
     /// Shuts the server down when the process is told to end: by Ctrl-C (SIGINT), SIGTERM or
     /// SIGHUP. Idle connections end, running requests go on to their end, and
     /// [`serve_forever`](Self::serve_forever) returns. A second signal forces what is left: it ends
-    /// all connections.
+    /// all connections. Signals within 0.1 s count as one.
     ///
     /// Several servers of one process may ask for it. Once all of them are closed, a signal ends
     /// the process with status 130. A handler that loops on the serving thread is ended by no signal
@@ -47,7 +51,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
         if !servers.iter().any(|told| told.server.is(&self.handle)) {
             servers.push(Told {
                 server: self.handle(),
-                before: false,
+                at: None,
             });
         }
         Ok(())
@@ -56,16 +60,15 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
 
 /// Runs on the thread that the crate `ctrlc` keeps for it, not in the signal handler.
 fn shut_all_down() {
-    let told = tell(ON_SIGNAL.lock().as_mut());
-    if told.is_empty() {
+    let Some(orders) = orders(ON_SIGNAL.lock().as_mut()) else {
         // What would have happened without us, so that a program that serves no more can still be
         // ended.
         std::process::exit(130);
-    }
-    for Told { server, before } in told {
+    };
+    for (server, force) in orders {
         // Logged before it is done, for the process may end with it.
         let address = server.server_address();
-        if before {
+        if force {
             log::warn!(target: "socketserver::server", "told again to end: ending all connections of {address}");
             server.force();
         } else {
@@ -75,12 +78,16 @@ fn shut_all_down() {
     }
 }
 
-/// Marks all servers as told, and returns them as they were.
-fn tell(servers: Option<&mut Vec<Told>>) -> Vec<Told> {
-    let servers = servers.map(Vec::as_mut_slice).unwrap_or_default();
-    let before = servers.to_vec();
-    servers.iter_mut().for_each(|told| told.before = true);
-    before
+/// Which servers to shut down, and whether by force; `None` if there are no servers.
+fn orders(servers: Option<&mut Vec<Told>>) -> Option<Vec<(ServerHandle, bool)>> {
+    let servers = servers.filter(|servers| !servers.is_empty())?;
+    let now = Instant::now();
+    let orders = servers.iter_mut().filter_map(|told| {
+        let first = *told.at.get_or_insert(now);
+        let force = first != now;
+        (!force || now - first > AT_ONCE).then(|| (told.server.clone(), force))
+    });
+    Some(orders.collect())
 }
 
 /// Takes a closed server off the list.
