@@ -7,7 +7,7 @@
 //!
 //! `--help` lists its limits and timeouts; `--features fork` adds the forking kinds.
 
-use std::io;
+use std::io::{self, LineWriter};
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -177,7 +177,9 @@ fn run(options: Options) -> io::Result<()> {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let _ = WriteLogger::init(LevelFilter::Info, Config::default(), io::stderr());
+    // Each line in one piece: children write to it too.
+    let log = LineWriter::new(io::stderr());
+    let _ = WriteLogger::init(LevelFilter::Info, Config::default(), log);
     if let Err(error) = run(options) {
         eprintln!("echo_server: {error}");
         return ExitCode::FAILURE;
