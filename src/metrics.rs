@@ -119,8 +119,8 @@ impl Publisher {
     fn publish(&self) {
         let statistics = self.server.statistics();
         self.publish_totals(&statistics);
-        self.publish_rejected(&statistics.rejected);
-        self.publish_outcomes(&statistics);
+        self.publish_by_cause(&statistics.rejected);
+        self.publish_by_outcome(&statistics);
         self.publish_present(&statistics);
     }
 
@@ -133,27 +133,31 @@ impl Publisher {
         count(SENT, statistics.bytes_out);
     }
 
-    fn publish_rejected(&self, rejected: &Rejected) {
-        let count = |cause: &'static str, total| {
+    fn publish_by_cause(&self, rejected: &Rejected) {
+        let causes = [
+            ("refused", rejected.refused),
+            ("overload", rejected.overload),
+            ("queue_timeout", rejected.queue_timeout),
+            ("per_source", rejected.per_source),
+            ("shutdown", rejected.shutdown),
+            ("dispatch", rejected.dispatch),
+        ];
+        for (cause, total) in causes {
             counter!(REJECTED, "server" => self.label.clone(), "cause" => cause).absolute(total);
-        };
-        count("refused", rejected.refused);
-        count("overload", rejected.overload);
-        count("queue_timeout", rejected.queue_timeout);
-        count("per_source", rejected.per_source);
-        count("shutdown", rejected.shutdown);
-        count("dispatch", rejected.dispatch);
+        }
     }
 
-    fn publish_outcomes(&self, statistics: &Statistics) {
-        let count = |outcome: &'static str, total| {
+    fn publish_by_outcome(&self, statistics: &Statistics) {
+        let outcomes = [
+            ("finished", statistics.finished),
+            ("failed", statistics.failed),
+            ("panicked", statistics.panicked),
+            ("timed_out", statistics.timed_out),
+            ("disconnected", statistics.disconnected),
+        ];
+        for (outcome, total) in outcomes {
             counter!(ENDED, "server" => self.label.clone(), "outcome" => outcome).absolute(total);
-        };
-        count("finished", statistics.finished);
-        count("failed", statistics.failed);
-        count("panicked", statistics.panicked);
-        count("timed_out", statistics.timed_out);
-        count("disconnected", statistics.disconnected);
+        }
     }
 
     fn publish_present(&self, statistics: &Statistics) {
