@@ -44,8 +44,9 @@ use crate::sys::process::{self, End, Forked, Pid};
 /// error that says so. The library's own threads, for
 /// [`shutdown_on_ctrlc`](crate::Server::shutdown_on_ctrlc) and for deadlines, do not count: they rest
 /// while the server forks. But a forking server cannot
-/// [`serve_in_background`](crate::Server::serve_in_background), nor run beside a logger with a thread,
-/// or beside a server with a thread pool. [`beside_threads`](Self::beside_threads) lifts that.
+/// [`serve_in_background`](crate::Server::serve_in_background), nor publish metrics, nor run beside a
+/// logger with a thread, or a server with a thread pool. [`beside_threads`](Self::beside_threads) lifts
+/// that.
 ///
 /// # Platform-specific behavior
 ///
