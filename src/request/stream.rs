@@ -30,9 +30,9 @@ pub struct StreamRequest {
     pub server: ServerHandle,
     /// Values put in by a listener, `verify_request` or the handler itself.
     pub context: Context,
-    link: Arc<Link>,
+    pub(super) link: Arc<Link>,
     /// `None` once the connection is detached, on both sides.
-    listed: Option<Listed>,
+    pub(super) listed: Option<Listed>,
 }
 
 impl StreamRequest {
@@ -81,58 +81,6 @@ impl StreamRequest {
     #[doc(alias = "getsockname")]
     pub fn local_address(&self) -> io::Result<Address> {
         self.link.transport.local_address()
-    }
-
-    /// Sets both timeouts below. Python's `request.settimeout`.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` for a duration of zero.
-    #[doc(alias = "settimeout")]
-    pub fn set_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.set_read_timeout(timeout)?;
-        self.set_write_timeout(timeout)
-    }
-
-    /// Sets how long one read may block before it fails with `TimedOut`. `None`, the default, waits
-    /// for ever.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` for a duration of zero.
-    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.link.transport.set_read_timeout(timeout)
-    }
-
-    /// Sets how long one write may block before it fails with `TimedOut`. `None`, the default,
-    /// waits for ever.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` for a duration of zero.
-    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.link.transport.set_write_timeout(timeout)
-    }
-
-    /// Sets how long the connection may go on from now, whatever it does; `None` is for ever. It
-    /// replaces the [`deadline`](crate::Builder::deadline) of the builder, and ends the connection in
-    /// the same way. Set anew for each, it is a deadline for one of many requests on a connection.
-    ///
-    /// Does nothing on a detached connection, which has no deadline.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` for a duration of zero; what keeps the timer's thread from being started.
-    pub fn set_deadline(&mut self, deadline: impl Into<Option<Duration>>) -> io::Result<()> {
-        let deadline = deadline.into();
-        if deadline.is_some_and(|deadline| deadline.is_zero()) {
-            let message = "a deadline of zero leaves no time for anything";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-        }
-        match &mut self.listed {
-            Some(listed) => listed.start_within(deadline),
-            None => Ok(()),
-        }
     }
 
     /// Sets `TCP_NODELAY`: small writes leave at once instead of waiting for the client to
@@ -203,28 +151,6 @@ impl StreamRequest {
         (&mut self.rfile).into_iter().next().transpose()
     }
 
-    /// How long one read may block; `None` is for ever.
-    ///
-    /// # Errors
-    ///
-    /// What the socket reports.
-    pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
-        self.link.transport.read_timeout()
-    }
-
-    /// How long one write may block; `None` is for ever.
-    ///
-    /// # Errors
-    ///
-    /// What the socket reports.
-    pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
-        self.link.transport.write_timeout()
-    }
-
-    fn is_to_end(&self) -> bool {
-        self.listed.is_some() && self.server.is_ending()
-    }
-
     /// A handle to this connection for other threads: to send to it or to end it. See
     /// [`Connection`].
     ///
@@ -277,8 +203,8 @@ impl StreamRequest {
     /// does, when it is dropped. It can be sent to another thread and outlive the handler and the
     /// server.
     ///
-    /// It is no request of the server's any more: once the handler has ended, no limit, statistic or
-    /// shutdown counts it.
+    /// It is no request of the server's any more: once the handler has ended, no limit, statistic
+    /// or shutdown counts it.
     ///
     /// What `rfile` and `wfile` hold goes along. What stays behind in the handler reads as ended,
     /// and cannot be written to.
@@ -294,6 +220,10 @@ impl StreamRequest {
             link: Arc::clone(&self.link),
             listed: None,
         }
+    }
+
+    fn is_to_end(&self) -> bool {
+        self.listed.is_some() && self.server.is_ending()
     }
 }
 

@@ -15,9 +15,9 @@ use super::owner::Owned;
 /// [`Connection`](super::Connection). With [`wbufsize`](crate::Builder::wbufsize) it is buffered,
 /// and flushed after the handler's `finish`.
 ///
-/// Writing blocks while the client does not read; with a write timeout it fails with `TimedOut` once
-/// the client has taken nothing for that long. When the client is gone it fails with `BrokenPipe` or
-/// `ConnectionReset`, which the server logs at debug level only.
+/// Writing blocks while the client does not read; with a write timeout it fails with `TimedOut`
+/// once the client has taken nothing for that long. When the client is gone it fails with
+/// `BrokenPipe` or `ConnectionReset`, which the server logs at debug level only.
 #[derive(Debug)]
 pub struct Writer {
     link: Arc<Link>,
