@@ -36,7 +36,8 @@ impl<L: Listener, D> Builder<L, D> {
     }
 
     /// `SO_REUSEADDR`: lets a restarted server bind while old connections are in `TIME_WAIT`, on
-    /// systems other than Linux if the server before it was told so too. Not for Unix sockets. Default false, as in Python.
+    /// systems other than Linux if the server before it was told so too. Not for Unix sockets.
+    /// Default false, as in Python.
     pub fn allow_reuse_address(mut self, allow: bool) -> Self {
         self.sockets.allow_reuse_address = allow;
         self
@@ -167,8 +168,8 @@ impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
     /// then, whatever it does, and its reads and writes fail with `TimedOut`: a client that sends a
     /// byte now and then cannot put it off, as it can a read timeout. A handler that does neither
     /// goes on. A connection of many requests has this much time for all of them;
-    /// [`StreamRequest::set_deadline`] gives each its own. A [detached](StreamRequest::detach) connection has no deadline any more. Default, and
-    /// `None`: for ever.
+    /// [`StreamRequest::set_deadline`] gives each its own. A [detached](StreamRequest::detach)
+    /// connection has no deadline any more. Default, and `None`: for ever.
     pub fn deadline(mut self, deadline: impl Into<Option<Duration>>) -> Self {
         self.streams.deadline = deadline.into();
         self
@@ -229,7 +230,8 @@ impl<L: Listener> Builder<L, Fork> {
 /// Settings of servers with threads.
 impl<L: Listener> Builder<L, ThreadPool> {
     /// The most threads at once. At the bound there is no room for new clients:
-    /// [`overload`](Self::overload) says what becomes of them. Default [`ThreadPool::DEFAULT_MAX_THREADS`].
+    /// [`overload`](Self::overload) says what becomes of them. Default
+    /// [`ThreadPool::DEFAULT_MAX_THREADS`].
     pub fn max_threads(mut self, threads: usize) -> Self {
         self.dispatch = self.dispatch.max_threads(threads);
         self
