@@ -11,6 +11,9 @@ use super::owner::Owned;
 /// It is Python's `rfile` and `recv` in one, so the two mix freely: [`read`](Read::read) is `recv`,
 /// and takes what is buffered first.
 ///
+/// Before a read waits for the client, it sends what [`wfile`](super::Writer) has buffered, and
+/// reports what goes wrong there.
+///
 /// Lines are bounded. Where [`BufRead`] would go on for ever, [`read_line`](BufRead::read_line),
 /// [`read_until`](BufRead::read_until) and a loop over its lines fail with `InvalidData` once a
 /// line is longer than [`max_line`](crate::Builder::max_line), 64 KiB unless told otherwise.

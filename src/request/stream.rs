@@ -3,7 +3,6 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::lifetime::Limits;
 use super::link::Link;
 use super::owner::{Listed, Owned};
 use super::{Connection, Context, Lifecycle, Reader, Request, Transport, Writer};
@@ -44,20 +43,16 @@ impl StreamRequest {
         server: &ServerHandle,
     ) -> Self {
         let options = server.stream_options();
-        let limits = Limits {
-            idle_timeout: options.idle_timeout,
-            deadline: options.deadline,
-        };
         let link = Link::new(
             transport.into(),
             client_address.clone(),
             server.next_id(),
-            limits,
+            options,
         );
         let owned = Owned::new(&link);
         StreamRequest {
             rfile: Reader::new(&link, &owned, options.rbufsize, options.max_line),
-            wfile: Writer::new(&link, &owned, options.wbufsize),
+            wfile: Writer::new(&link, &owned),
             client_address,
             server: server.clone(),
             context: Context::default(),
@@ -102,6 +97,8 @@ impl StreamRequest {
     /// connection on which nothing was received yet, too; one that is inside a request is never cut
     /// by it.
     ///
+    /// What `wfile` has buffered is sent first, unless `rfile` has more of what the client sent.
+    ///
     /// Blocks until something arrives, at most for the read timeout, the idle timeout, or what is
     /// left of the deadline. What arrives is not taken: `rfile` reads it next.
     ///
@@ -123,11 +120,13 @@ impl StreamRequest {
     /// # Errors
     ///
     /// `TimedOut` after the read timeout or the deadline; `ConnectionAborted` when a shutdown ended
-    /// the connection by force; what the socket reports.
+    /// the connection by force; what the socket reports, in sending too.
     pub fn wait_idle(&mut self) -> io::Result<bool> {
         if !self.rfile.buffer().is_empty() {
             return Ok(!self.link.was_ended());
         }
+        // Before the mark is made: a client that takes its time to read is not idle.
+        self.wfile.flush()?;
         let _idle = self.link.idle();
         // Asked after the mark is made: a shutdown sees the mark, or is seen here.
         if self.is_to_end() && !self.link.something_arrived() {
@@ -173,6 +172,9 @@ impl StreamRequest {
     /// Both directions at once, for two threads: a relay reads from one in a thread of its own
     /// while writing to the other.
     ///
+    /// From here on a read of `rfile` does not [send](Writer) what `wfile` has buffered: a client
+    /// that sends and does not read would hold up both threads.
+    ///
     /// ```no_run
     /// use std::net::{Shutdown, TcpStream};
     /// use std::{io, thread};
@@ -196,6 +198,7 @@ impl StreamRequest {
     /// # let _ = ThreadingTcpServer::bind_fn("127.0.0.1:0", relay);
     /// ```
     pub fn split(&mut self) -> (&mut Reader, &mut Writer) {
+        self.link.untie();
         (&mut self.rfile, &mut self.wfile)
     }
 

@@ -191,6 +191,9 @@ impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
     }
 
     /// The size of `wfile`'s buffer in bytes. Default 0: each write is sent at once, as in Python.
+    ///
+    /// What is buffered is sent after `finish`, and whenever `rfile` has to wait for the client. In
+    /// Python a handler that forgets to flush before it reads the answer waits for ever.
     pub fn wbufsize(mut self, bytes: usize) -> Self {
         self.streams.wbufsize = bytes;
         self

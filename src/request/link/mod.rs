@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-
+use self::sending::Unsent;
 use super::lifetime::{Lifetime, Limits};
 use super::traffic::Traffic;
 use super::transport::Transport;
 use crate::Address;
+use crate::options::StreamOptions;
 
 /// One open connection, shared by a request's `rfile`, its `wfile` and the handles given out for
 /// it.
@@ -22,8 +22,7 @@ pub(super) struct Link {
     pub(super) transport: Transport,
     pub(super) client_address: Address,
     pub(super) id: u64,
-    /// Held for a whole message, so that a broadcast never lands in the middle of a reply.
-    writing: Mutex<()>,
+    unsent: Unsent,
     /// The client has closed its side, and everything it sent has been read.
     ended: AtomicBool,
     /// A request came while the server ended the connection.
@@ -39,13 +38,17 @@ impl Link {
         transport: Transport,
         client_address: Address,
         id: u64,
-        limits: Limits,
+        options: &StreamOptions,
     ) -> Arc<Self> {
+        let limits = Limits {
+            idle_timeout: options.idle_timeout,
+            deadline: options.deadline,
+        };
         Arc::new(Link {
             transport,
             client_address,
             id,
-            writing: Mutex::new(()),
+            unsent: Unsent::new(options.wbufsize),
             ended: AtomicBool::new(false),
             late: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),

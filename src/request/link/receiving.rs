@@ -17,6 +17,7 @@ impl Link {
         if buffer.is_empty() {
             return Ok(0);
         }
+        self.flush_before_read()?;
         // What a client goes on sending does not put off the end.
         if self.was_ended() {
             return self.at_end();
