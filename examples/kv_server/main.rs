@@ -63,6 +63,8 @@ fn serve(options: Options) -> io::Result<()> {
         // The replies to a pipeline are sent together.
         .wbufsize(16_384)
         .rbufsize(16_384)
+        // Between commands a client may wait for ever, but not inside one.
+        .idle_timeout(Duration::MAX)
         .read_timeout(Duration::from_secs(30))
         .write_timeout(Duration::from_secs(30))
         .poll_interval(Duration::from_millis(100))

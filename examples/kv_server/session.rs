@@ -25,7 +25,7 @@ impl Session {
 
 impl RequestHandler for Session {
     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
-        while waits_for_command(request)? {
+        while request.wait_idle()? {
             let reply = match parser::next_command(&mut request.rfile) {
                 Ok(words) if words.is_empty() => continue,
                 Ok(words) => command::run(&self.instance, &words),
@@ -44,16 +44,5 @@ impl RequestHandler for Session {
             }
         }
         Ok(())
-    }
-}
-
-/// Waits for the next command for as long as the client likes: the read timeout is for the parts of
-/// one.
-fn waits_for_command(request: &mut StreamRequest) -> io::Result<bool> {
-    loop {
-        match request.wait_idle() {
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => {}
-            waited => return waited,
-        }
     }
 }

@@ -30,6 +30,8 @@ struct Phase {
     /// When it comes, and how long it was.
     deadline: Option<(Instant, Duration)>,
     ended_for: Option<EndedFor>,
+    /// The handler has started, and with it the clock.
+    started: bool,
     /// The handler has taken the connection away from the server, which ends it no more.
     released: bool,
 }
@@ -53,6 +55,7 @@ impl Lifetime {
             idle_since: Some(Instant::now()),
             deadline: None,
             ended_for: None,
+            started: false,
             released: false,
         };
         Lifetime {
@@ -72,6 +75,7 @@ impl Lifetime {
     pub(super) fn start_within(&self, deadline: Option<Duration>) -> Option<Instant> {
         let now = Instant::now();
         let mut phase = self.phase.lock();
+        phase.started = true;
         phase.deadline = deadline.and_then(|after| Some((now.checked_add(after)?, after)));
         self.next_look(&phase, now)
     }
@@ -93,6 +97,12 @@ impl Lifetime {
     /// Only the thread that reads makes a connection idle or busy, and only it may ask.
     pub(super) fn is_idle(&self) -> bool {
         self.idle.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is ended when it has been idle for too long.
+    pub(super) fn has_idle_timeout(&self) -> bool {
+        let phase = self.phase.lock();
+        self.limits.idle_timeout.is_some() && phase.started && !phase.released
     }
 
     pub(super) fn is_over(&self) -> bool {

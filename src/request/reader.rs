@@ -141,8 +141,21 @@ impl Reader {
         })
     }
 
+    /// Receives the first bytes of a request, after as long as the connection may be idle. Returns
+    /// false at the end of the stream.
+    pub(super) fn wait(&mut self) -> io::Result<bool> {
+        Ok(self.fill_by(Link::receive_request)? > 0)
+    }
+
     /// Receives once, behind what is buffered. Returns 0 at the end of the stream.
     fn fill(&mut self) -> io::Result<usize> {
+        self.fill_by(Link::receive)
+    }
+
+    fn fill_by(
+        &mut self,
+        receive: impl FnOnce(&Link, &mut [u8]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
         if self.is_detached() {
             return Ok(0);
         }
@@ -162,7 +175,7 @@ impl Reader {
         } else {
             self.buffer.len()
         };
-        let received = self.link.receive(&mut self.buffer[self.end..most])?;
+        let received = receive(&self.link, &mut self.buffer[self.end..most])?;
         self.end += received;
         Ok(received)
     }
@@ -210,6 +223,9 @@ impl Iterator for Lines<'_> {
 /// buffer.
 impl Read for Reader {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if out.is_empty() {
+            return Ok(0);
+        }
         if self.start == self.end && out.len() >= self.capacity && !self.is_detached() {
             return self.link.receive(out);
         }

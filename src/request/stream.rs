@@ -1,4 +1,4 @@
-use std::io::{self, BufRead, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,8 +99,9 @@ impl StreamRequest {
     ///
     /// What `wfile` has buffered is sent first, unless `rfile` has more of what the client sent.
     ///
-    /// Blocks until something arrives, at most for the read timeout, the idle timeout, or what is
-    /// left of the deadline. What arrives is not taken: `rfile` reads it next.
+    /// Blocks until something arrives, at most for the [idle timeout](crate::Builder::idle_timeout),
+    /// which holds in place of the read timeout, or what is left of the deadline. Without an idle
+    /// timeout the read timeout holds here too. What arrives is not taken: `rfile` reads it next.
     ///
     /// ```
     /// use socketserver::prelude::*;
@@ -119,7 +120,7 @@ impl StreamRequest {
     ///
     /// # Errors
     ///
-    /// `TimedOut` after the read timeout or the deadline; `ConnectionAborted` when a shutdown ended
+    /// `TimedOut` after the deadline, or the read timeout if it holds; `ConnectionAborted` when a shutdown ended
     /// the connection by force; what the socket reports, in sending too.
     pub fn wait_idle(&mut self) -> io::Result<bool> {
         if !self.rfile.buffer().is_empty() {
@@ -132,7 +133,7 @@ impl StreamRequest {
         if self.is_to_end() && !self.link.something_arrived() {
             return Ok(false);
         }
-        Ok(!self.rfile.fill_buf()?.is_empty())
+        self.rfile.wait()
     }
 
     /// The client's next line without its end (`\n` or `\r\n`), for protocols in which each line is

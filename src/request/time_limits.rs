@@ -18,7 +18,7 @@ impl StreamRequest {
     }
 
     /// Sets how long one read may block before it fails with `TimedOut`. `None`, the default, waits
-    /// for ever.
+    /// for ever. In [`wait_idle`](Self::wait_idle) an idle timeout holds in its place.
     ///
     /// # Errors
     ///

@@ -142,7 +142,8 @@ impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
     }
 
     /// How long each read may block before it fails with `TimedOut`; for one request,
-    /// [`StreamRequest::set_read_timeout`]. Default, and `None`: for ever. With
+    /// [`StreamRequest::set_read_timeout`]. While a handler waits for a request, an
+    /// [idle timeout](Self::idle_timeout) holds in its place. Default, and `None`: for ever. With
     /// [`write_timeout`](Self::write_timeout) it is Python's `StreamRequestHandler.timeout`.
     pub fn read_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.streams.read_timeout = timeout.into();
@@ -157,8 +158,10 @@ impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
 
     /// How long a connection may be idle: wait for a request in
     /// [`wait_idle`](StreamRequest::wait_idle), or for its first byte. Its handler then sees the end
-    /// of the stream. The [read timeout](Self::read_timeout) runs there too, and fails with
-    /// `TimedOut`: the shorter of the two holds. Default, and `None`: for ever.
+    /// of the stream. In `wait_idle` and [`next_line`](StreamRequest::next_line) it holds in place of
+    /// the [read timeout](Self::read_timeout), which is for the parts of a request then.
+    /// `Duration::MAX` is for ever. Default, and `None`: no idle timeout, and the read timeout holds
+    /// there too.
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.streams.idle_timeout = timeout.into();
         self

@@ -14,19 +14,32 @@ use crate::sys::{MSG_DONTWAIT, MSG_PEEK};
 
 impl Link {
     pub(in crate::request) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        if buffer.is_empty() {
-            return Ok(0);
-        }
         self.flush_before_read()?;
+        self.receive_once(buffer)
+            .map_err(|e| self.explain_receive(e))
+    }
+
+    /// The first bytes of a request: an idle timeout holds in place of the read timeout.
+    pub(in crate::request) fn receive_request(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.receive_once(buffer) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock && self.may_stay_idle() => {}
+                received => return received.map_err(|e| self.explain_receive(e)),
+            }
+        }
+    }
+
+    /// Whether the read timeout has come and does not count. Without one the socket was made
+    /// non-blocking.
+    fn may_stay_idle(&self) -> bool {
+        self.lifetime.has_idle_timeout() && matches!(self.transport.read_timeout(), Ok(Some(_)))
+    }
+
+    fn receive_once(&self, buffer: &mut [u8]) -> io::Result<usize> {
         // What a client goes on sending does not put off the end.
         if self.was_ended() {
             return self.at_end();
         }
-        self.receive_next(buffer)
-            .map_err(|e| self.explain_receive(e))
-    }
-
-    fn receive_next(&self, buffer: &mut [u8]) -> io::Result<usize> {
         // A Unix socket whose reading side is shut down takes no rest of a late request. So its
         // first byte is waited for and left there, for whoever ends idle connections to see.
         if self.transport.is_unix() && self.lifetime.is_idle() {
