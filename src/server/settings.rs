@@ -203,7 +203,8 @@ impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
     }
 
     /// The longest line that `rfile` takes, in bytes, with its newline. A longer one is an error,
-    /// so that a client that never sends a newline cannot fill the memory. Default 65,536.
+    /// so that a client that never sends a newline cannot fill the memory. It bounds
+    /// [`fill_more`](crate::request::Reader::fill_more) too. Default 65,536.
     pub fn max_line(mut self, bytes: usize) -> Self {
         self.streams.max_line = bytes;
         self
