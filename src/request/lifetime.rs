@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// How long a connection may live and idle, and why it was ended if the server did that.
+/// How long a connection may live and idle, and why it was ended if this side did that.
 #[derive(Debug)]
 pub(super) struct Lifetime {
     limits: Limits,
@@ -36,7 +36,7 @@ struct Phase {
     released: bool,
 }
 
-/// Why the server ended a connection.
+/// Why this side ended a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum EndedFor {
     /// It was idle when the server shut down.
@@ -47,6 +47,8 @@ pub(super) enum EndedFor {
     Force,
     /// Its request took too long.
     Deadline(Duration),
+    /// The handler has broken it off.
+    Abort,
 }
 
 impl Lifetime {
@@ -123,6 +125,15 @@ impl Lifetime {
         self.end_in(&mut self.phase.lock(), why, stop);
     }
 
+    /// The handler ends it, whosever it is.
+    pub(super) fn abort(&self) {
+        let mut phase = self.phase.lock();
+        if phase.ended_for.is_none_or(EndedFor::is_gentle) {
+            phase.ended_for = Some(EndedFor::Abort);
+            self.over.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Ends it if its time is over. Returns when to look again.
     pub(super) fn look(
         &self,
@@ -189,6 +200,10 @@ impl EndedFor {
             EndedFor::Deadline(after) => Some(io::Error::new(
                 io::ErrorKind::TimedOut,
                 format!("the request from {who} was not done within {after:?}"),
+            )),
+            EndedFor::Abort => Some(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                format!("the handler has aborted the connection from {who}"),
             )),
         }
     }

@@ -1,4 +1,4 @@
-use std::io::{self, Write};
+use std::io::{self, BufRead, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -201,6 +201,25 @@ impl StreamRequest {
     pub fn split(&mut self) -> (&mut Reader, &mut Writer) {
         self.link.untie();
         (&mut self.rfile, &mut self.wfile)
+    }
+
+    /// Breaks the connection off, so that the client does not take what it has received for all
+    /// there is: it ends with a reset and not in order. asyncio's `transport.abort()`.
+    ///
+    /// What `rfile` and `wfile` hold is dropped. Reads and writes, through a [`Connection`] too, fail
+    /// with `ConnectionAborted` from here on.
+    ///
+    /// The reset leaves when the request is closed: after `finish`, or when a detached request is
+    /// dropped. A Unix socket has no resets, and is just closed.
+    #[doc(alias = "reset")]
+    #[doc(alias = "SO_LINGER")]
+    pub fn abort(&mut self) {
+        if self.rfile.is_detached() {
+            return;
+        }
+        let held = self.rfile.buffer().len();
+        self.rfile.consume(held);
+        self.link.abort();
     }
 
     /// Takes the connection away from the server, which no longer closes it: the returned request

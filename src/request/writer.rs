@@ -53,7 +53,7 @@ impl Writer {
     /// What the flush or the socket reports; `NotConnected` when the client is gone.
     pub fn shutdown(&mut self) -> io::Result<()> {
         self.flush()?;
-        self.link()?.transport.shutdown(Shutdown::Write)
+        self.link()?.shutdown(Shutdown::Write)
     }
 
     fn link(&self) -> io::Result<&Link> {

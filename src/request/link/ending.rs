@@ -1,5 +1,6 @@
 //! How a connection ends, whoever ends it.
 
+use std::io;
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::sync::atomic::Ordering;
@@ -23,14 +24,22 @@ impl Link {
         }
         let ended_for = self.lifetime.ended_for();
         if ended_for.is_some_and(|why| !why.is_gentle()) {
-            // A reset: a client that floods would hold on to kernel memory for minutes otherwise.
-            let _ = SockRef::from(self).set_linger(Some(Duration::ZERO));
-            return;
+            return self.reset();
         }
         // Fails with ENOTCONN when the client has reset the connection.
         let is_open = self.transport.shutdown(Shutdown::Write).is_ok();
         if is_open && !self.ended.load(Ordering::Relaxed) {
             self.throw_away();
+        }
+    }
+
+    /// What was broken off must not look complete, and a client that floods would hold on to kernel
+    /// memory for minutes otherwise.
+    fn reset(&self) {
+        let _ = SockRef::from(self).set_linger(Some(Duration::ZERO));
+        // Lets go of a thread that is blocked in a write, and would keep the descriptor open.
+        if self.is_sending() {
+            let _ = self.transport.shutdown(Shutdown::Both);
         }
     }
 
@@ -48,6 +57,19 @@ impl Link {
         }
     }
 
+    /// Ends one direction or both, in order.
+    pub(in crate::request) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.check_open()?;
+        self.transport.shutdown(how)
+    }
+
+    /// The connection ends with a reset when it is hung up, and nothing is sent or received until
+    /// then.
+    pub(in crate::request) fn abort(&self) {
+        self.lifetime.abort();
+        self.drop_unsent();
+    }
+
     /// Nothing is sent from here on, and the connection is not shut down.
     pub(in crate::request) fn abandon(&self) {
         self.abandoned.store(true, Ordering::Relaxed);
@@ -60,6 +82,16 @@ impl Link {
     /// Whether the server has ended the connection, and no late request keeps it going.
     pub(in crate::request) fn was_ended(&self) -> bool {
         self.lifetime.is_over() && !self.is_late()
+    }
+
+    /// Fails if the connection was ended for good, and not only because it was idle.
+    pub(super) fn check_open(&self) -> io::Result<()> {
+        if !self.lifetime.is_over() {
+            return Ok(());
+        }
+        let ended_for = self.lifetime.ended_for();
+        let error = ended_for.and_then(|why| why.error(&self.client_address));
+        error.map_or(Ok(()), Err)
     }
 
     fn is_late(&self) -> bool {

@@ -75,11 +75,25 @@ impl Link {
         self.unsent.tied.store(false, Ordering::Relaxed);
     }
 
+    /// Does not wait for whoever sends just now.
+    pub(super) fn drop_unsent(&self) {
+        self.unsent.pending.store(false, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_sending(&self) -> bool {
+        self.unsent.buffer.try_lock().is_none()
+    }
+
     fn in_turn<'a, T>(&'a self, act: impl FnOnce(&mut Turn<'a>) -> io::Result<T>) -> io::Result<T> {
         let mut turn = Turn {
             link: self,
             buffer: self.unsent.buffer.lock(),
         };
+        // Asked in the turn: whoever hangs up sees that it is taken, or is seen here.
+        if let Err(error) = self.check_open() {
+            self.drop_unsent();
+            return Err(error);
+        }
         act(&mut turn).map_err(|e| self.explain_send(e))
     }
 
