@@ -1,5 +1,6 @@
 use std::fmt;
 use std::io::{self, IoSlice, Write};
+use std::mem;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -24,6 +25,8 @@ use super::owner::Owned;
 #[derive(Debug)]
 pub struct Writer {
     link: Arc<Link>,
+    /// What `write!` makes its message in, kept for the next.
+    text: String,
     /// `None` once the connection is detached.
     owned: Option<Arc<Owned>>,
 }
@@ -32,6 +35,7 @@ impl Writer {
     pub(super) fn new(link: &Arc<Link>, owned: &Arc<Owned>) -> Self {
         Writer {
             link: Arc::clone(link),
+            text: String::new(),
             owned: Some(Arc::clone(owned)),
         }
     }
@@ -40,6 +44,7 @@ impl Writer {
     pub(super) fn detach(&mut self) -> Self {
         Writer {
             link: Arc::clone(&self.link),
+            text: String::new(),
             owned: self.owned.take(),
         }
     }
@@ -70,6 +75,9 @@ impl Writer {
     }
 }
 
+/// One long message is not to take memory for as long as the connection lives.
+const LONGEST_KEPT: usize = 4096;
+
 impl Write for Writer {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         self.link()?.write(data)
@@ -80,8 +88,18 @@ impl Write for Writer {
     }
 
     /// One message, however many pieces `write!` makes of it.
-    fn write_fmt(&mut self, text: fmt::Arguments<'_>) -> io::Result<()> {
-        self.write_all(text.to_string().as_bytes())
+    fn write_fmt(&mut self, message: fmt::Arguments<'_>) -> io::Result<()> {
+        if let Some(text) = message.as_str() {
+            return self.write_all(text.as_bytes());
+        }
+        let mut text = mem::take(&mut self.text);
+        let written = fmt::write(&mut text, message)
+            .map_err(io::Error::other)
+            .and_then(|()| self.write_all(text.as_bytes()));
+        text.clear();
+        text.shrink_to(LONGEST_KEPT);
+        self.text = text;
+        written
     }
 
     fn write_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
