@@ -6,9 +6,9 @@
 //! curl http://127.0.0.1:8080/
 //! ```
 //!
-//! Each end sees what the other does: its bytes, the end of its stream while the other direction goes
-//! on, and a reset if it broke off. `TARGET` is looked up anew for each connection. There are at most
-//! 1,024 at once; the next ones wait.
+//! Each end sees what the other does: its bytes, the end of its stream while the other direction
+//! goes on, and a reset if it broke off. `TARGET` is looked up anew for each connection. There are
+//! at most 1,024 at once; the next ones wait.
 
 use std::io::{self, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
@@ -58,7 +58,8 @@ fn relay(request: &mut StreamRequest, target: &str) -> HandlerResult {
     })?;
     if let Err(error) = ends {
         log::info!("{} was broken off: {error}", request.client_address);
-        // What was broken off must not look complete, so neither end sees an orderly end of the stream.
+        // What was broken off must not look complete, so neither end sees an orderly end of the
+        // stream.
         SockRef::from(&target).set_linger(Some(Duration::ZERO))?;
         request.abort();
     }

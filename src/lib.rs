@@ -152,8 +152,9 @@ pub mod prelude {
         ForkingTcpServer, ForkingUdpServer, ForkingUnixDatagramServer, ForkingUnixStreamServer,
     };
     pub use crate::server::{
-        Hooks, TcpServer, ThreadingTcpServer, ThreadingUdpServer, ThreadingUnixDatagramServer,
-        ThreadingUnixStreamServer, UdpServer, UnixDatagramServer, UnixStreamServer,
+        BackgroundServer, Hooks, Server, TcpServer, ThreadingTcpServer, ThreadingUdpServer,
+        ThreadingUnixDatagramServer, ThreadingUnixStreamServer, UdpServer, UnixDatagramServer,
+        UnixStreamServer,
     };
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use socketserver::dispatch::ThreadPool;
 use socketserver::prelude::*;
-use socketserver::{BackgroundServer, Builder, Listener, listener};
+use socketserver::{Builder, Listener, listener};
 use stuck::{Seen, Watch};
 use support::{ANY, LONG, connect, connect_unix, exchange, read_all, socket_path};
 

@@ -88,9 +88,9 @@ impl Reader {
         &self.buffer[self.start..self.end]
     }
 
-    /// Receives once more, behind what is [buffered](Self::buffer), and returns how many bytes came;
-    /// 0 at the end of the stream. For parsers that are given what is there, and say whether that is
-    /// all: `fill_buf` receives only when nothing is left. What was parsed is taken with
+    /// Receives once more, behind what is [buffered](Self::buffer), and returns how many bytes
+    /// came; 0 at the end of the stream. For parsers that are given what is there, and say whether
+    /// that is all: `fill_buf` receives only when nothing is left. What was parsed is taken with
     /// [`consume`](BufRead::consume).
     ///
     /// ```

@@ -99,9 +99,10 @@ impl StreamRequest {
     ///
     /// What `wfile` has buffered is sent first, unless `rfile` has more of what the client sent.
     ///
-    /// Blocks until something arrives, at most for the [idle timeout](crate::Builder::idle_timeout),
-    /// which holds in place of the read timeout, or what is left of the deadline. Without an idle
-    /// timeout the read timeout holds here too. What arrives is not taken: `rfile` reads it next.
+    /// Blocks until something arrives, at most for the [idle
+    /// timeout](crate::Builder::idle_timeout), which holds in place of the read timeout, or what is
+    /// left of the deadline. Without an idle timeout the read timeout holds here too. What arrives
+    /// is not taken: `rfile` reads it next.
     ///
     /// ```
     /// use socketserver::prelude::*;
@@ -120,8 +121,8 @@ impl StreamRequest {
     ///
     /// # Errors
     ///
-    /// `TimedOut` after the deadline, or the read timeout if it holds; `ConnectionAborted` when a shutdown ended
-    /// the connection by force; what the socket reports, in sending too.
+    /// `TimedOut` after the deadline, or the read timeout if it holds; `ConnectionAborted` when a
+    /// shutdown ended the connection by force; what the socket reports, in sending too.
     pub fn wait_idle(&mut self) -> io::Result<bool> {
         if !self.rfile.buffer().is_empty() {
             return Ok(!self.link.was_ended());
@@ -206,8 +207,8 @@ impl StreamRequest {
     /// Breaks the connection off, so that the client does not take what it has received for all
     /// there is: it ends with a reset and not in order. asyncio's `transport.abort()`.
     ///
-    /// What `rfile` and `wfile` hold is dropped. Reads and writes, through a [`Connection`] too, fail
-    /// with `ConnectionAborted` from here on.
+    /// What `rfile` and `wfile` hold is dropped. Reads and writes, through a [`Connection`] too,
+    /// fail with `ConnectionAborted` from here on.
     ///
     /// The reset leaves when the request is closed: after `finish`, or when a detached request is
     /// dropped. A Unix socket has no resets, and is just closed.

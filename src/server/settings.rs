@@ -82,23 +82,23 @@ impl<L: Listener, D> Builder<L, D> {
         self
     }
 
-    /// The most requests at once, from accept to close, and so a bound for the memory and descriptors
-    /// that clients can take. Nothing more is accepted at the bound, unless
+    /// The most requests at once, from accept to close, and so a bound for the memory and
+    /// descriptors that clients can take. Nothing more is accepted at the bound, unless
     /// [`overload`](Self::overload) says otherwise: then those that are queued, or wait to be
     /// rejected, 1,024 at most, have a descriptor too. Threads have [a bound of their
     /// own](Self::max_threads): there may be some more of them than requests, for a thread needs a
-    /// moment to become idle. A [detached](StreamRequest::detach) connection counts until its handler
-    /// has ended. 0 counts as 1. Default, and `None`: what the dispatcher bounds, threads, children or
-    /// one at a time.
+    /// moment to become idle. A [detached](StreamRequest::detach) connection counts until its
+    /// handler has ended. 0 counts as 1. Default, and `None`: what the dispatcher bounds, threads,
+    /// children or one at a time.
     pub fn max_connections(mut self, connections: impl Into<Option<usize>>) -> Self {
         self.limits.max_connections = connections.into();
         self
     }
 
-    /// The most requests of one source at once, be they handled or queued. What comes beyond that is
-    /// [rejected](Hooks::reject_request). A source is an IPv4 address, or a network of IPv6 addresses
-    /// (see [`ipv6_prefix`](Self::ipv6_prefix)); clients on Unix sockets have none, and are not
-    /// counted. 0 counts as 1. Default, and `None`: no such bound.
+    /// The most requests of one source at once, be they handled or queued. What comes beyond that
+    /// is [rejected](Hooks::reject_request). A source is an IPv4 address, or a network of IPv6
+    /// addresses (see [`ipv6_prefix`](Self::ipv6_prefix)); clients on Unix sockets have none, and
+    /// are not counted. 0 counts as 1. Default, and `None`: no such bound.
     pub fn max_per_source(mut self, requests: impl Into<Option<usize>>) -> Self {
         self.limits.max_per_source = requests.into();
         self
@@ -128,10 +128,10 @@ impl<L: Listener, D> Builder<L, D> {
 
 /// Settings of stream servers.
 ///
-/// No time limit is set by default, for none suits every protocol. A server that strangers can reach
-/// needs a [`deadline`](Self::deadline), or an [`idle_timeout`](Self::idle_timeout) with a
-/// [`read_timeout`](Self::read_timeout), and a [`write_timeout`](Self::write_timeout). What each does
-/// to a handler is told at [`Hooks::handle_error`].
+/// No time limit is set by default, for none suits every protocol. A server that strangers can
+/// reach needs a [`deadline`](Self::deadline), or an [`idle_timeout`](Self::idle_timeout) with a
+/// [`read_timeout`](Self::read_timeout), and a [`write_timeout`](Self::write_timeout). What each
+/// does to a handler is told at [`Hooks::handle_error`].
 impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
     /// How many clients may wait in the kernel to be accepted. Default: as many as the system
     /// allows (Python: 5).
@@ -150,27 +150,28 @@ impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
         self
     }
 
-    /// How long each write may block before it fails with `TimedOut`. Default, and `None`: for ever.
+    /// How long each write may block before it fails with `TimedOut`. Default, and `None`: for
+    /// ever.
     pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.streams.write_timeout = timeout.into();
         self
     }
 
     /// How long a connection may be idle: wait for a request in
-    /// [`wait_idle`](StreamRequest::wait_idle), or for its first byte. Its handler then sees the end
-    /// of the stream. In `wait_idle` and [`next_line`](StreamRequest::next_line) it holds in place of
-    /// the [read timeout](Self::read_timeout), which is for the parts of a request then.
-    /// `Duration::MAX` is for ever. Default, and `None`: no idle timeout, and the read timeout holds
-    /// there too.
+    /// [`wait_idle`](StreamRequest::wait_idle), or for its first byte. Its handler then sees the
+    /// end of the stream. In `wait_idle` and [`next_line`](StreamRequest::next_line) it holds in
+    /// place of the [read timeout](Self::read_timeout), which is for the parts of a request then.
+    /// `Duration::MAX` is for ever. Default, and `None`: no idle timeout, and the read timeout
+    /// holds there too.
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.streams.idle_timeout = timeout.into();
         self
     }
 
-    /// How long a connection may take in all, from the start of its handler. Its connection is ended
-    /// then, whatever it does, and its reads and writes fail with `TimedOut`: a client that sends a
-    /// byte now and then cannot put it off, as it can a read timeout. A handler that does neither
-    /// goes on. A connection of many requests has this much time for all of them;
+    /// How long a connection may take in all, from the start of its handler. Its connection is
+    /// ended then, whatever it does, and its reads and writes fail with `TimedOut`: a client that
+    /// sends a byte now and then cannot put it off, as it can a read timeout. A handler that does
+    /// neither goes on. A connection of many requests has this much time for all of them;
     /// [`StreamRequest::set_deadline`] gives each its own. A [detached](StreamRequest::detach)
     /// connection has no deadline any more. Default, and `None`: for ever.
     pub fn deadline(mut self, deadline: impl Into<Option<Duration>>) -> Self {
