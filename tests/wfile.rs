@@ -130,7 +130,7 @@ fn what_is_formatted_is_one_message() -> io::Result<()> {
         let builder = ThreadingTcpServer::builder().wbufsize(bytes);
         let (server, reports) = reporting(builder, |request| {
             let intruder = Intruder(request.connection()?);
-            write!(request.wfile, "{intruder} {}, ", "message")?;
+            write!(request.wfile, "{intruder} message, ")?;
             request.wfile.flush()?;
             write!(request.wfile, "a literal, ")?;
             write!(request.wfile, "{:>3}.", 2)
@@ -155,7 +155,8 @@ impl fmt::Display for Unspeakable {
 fn of_what_cannot_be_formatted_nothing_is_sent() -> io::Result<()> {
     let (server, reports) = reporting(ThreadingTcpServer::builder(), |request| {
         let error = write!(request.wfile, "{Unspeakable}").unwrap_err();
-        write!(request.wfile, "{} next", "the")?;
+        let next = "the next";
+        write!(request.wfile, "{next}")?;
         Ok(error.kind())
     })?;
     assert_eq!(read_all(connect(server.server_address())), "the next");
