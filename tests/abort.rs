@@ -10,6 +10,7 @@ use std::io::{self, ErrorKind};
 use std::net::TcpStream;
 use std::sync::mpsc::channel;
 use std::thread;
+use std::time::Duration;
 
 use crossbeam_channel::bounded;
 use report::reporting;
@@ -137,18 +138,18 @@ fn a_thread_that_is_blocked_in_sending_is_let_go() -> io::Result<()> {
     let server = server.serve_in_background()?;
     let mut client = connect(server.server_address());
     let connection = sending.recv_timeout(LONG).expect("the handler runs");
-    let sent = thread::spawn(move || connection.send_all(&vec![b'x'; 50_000_000]));
+    let (report, reports) = bounded(1);
+    thread::spawn(move || report.send(connection.send_all(&vec![b'x'; 50_000_000])));
     client.read_exact(&mut [0])?;
     go_on.send(()).expect("the handler waits");
-    let error = sent.join().expect("no panic").unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
+    let sent = reports.recv_timeout(LONG).expect("it does not block");
+    assert_eq!(sent.unwrap_err().kind(), ErrorKind::ConnectionAborted);
     server.stop()?;
     let end = io::copy(&mut client, &mut io::sink()).map_err(|e| e.kind());
     assert_eq!(end, Err(ErrorKind::ConnectionReset));
     Ok(())
 }
 
-/// Neither the end of its server nor its own time ends it in order before.
 #[test]
 fn a_shutdown_does_not_end_in_order_what_was_aborted() -> io::Result<()> {
     let (aborted, is_aborted) = bounded(1);
@@ -162,11 +163,9 @@ fn a_shutdown_does_not_end_in_order_what_was_aborted() -> io::Result<()> {
     let server = server.serve_in_background()?;
     let client = connect(server.server_address());
     is_aborted.recv_timeout(LONG).expect("the handler runs");
-    let handle = server.handle();
-    let stopping = thread::spawn(move || handle.shutdown_within(std::time::Duration::ZERO));
-    support::eventually("it shuts down", || server.handle().is_shutting_down());
+    // Has told every connection to end, by force too.
+    server.shutdown_within(Duration::ZERO);
     go_on.send(()).expect("the handler waits");
-    stopping.join().expect("no panic");
     assert_reset(client);
     server.stop()
 }
