@@ -6,9 +6,9 @@
 //! curl http://127.0.0.1:8080/
 //! ```
 //!
-//! Each end sees what the other does: its bytes, the end of its stream while the other direction goes
-//! on, and a reset if it broke off. `TARGET` is looked up anew for each connection. There are at most
-//! 1,024 at once; the next ones wait.
+//! Each end sees what the other does: its bytes, the end of its stream while the other direction
+//! goes on, and a reset if it broke off. `TARGET` is looked up anew for each connection. There are
+//! at most 1,024 at once; the next ones wait.
 
 use std::io::{self, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
@@ -58,7 +58,10 @@ fn relay(request: &mut StreamRequest, target: &str) -> HandlerResult {
     })?;
     if let Err(error) = ends {
         log::info!("{} was broken off: {error}", request.client_address);
-        reset(request, &target)?;
+        // What was broken off must not look complete, so neither end sees an orderly end of the
+        // stream.
+        SockRef::from(&target).set_linger(Some(Duration::ZERO))?;
+        request.abort();
     }
     Ok(())
 }
@@ -93,14 +96,6 @@ fn pass(from: impl Read, mut to: impl Write + AsFd, broken: &AtomicBool) -> io::
         let _ = to.shutdown(Shutdown::Write);
     }
     passed.map(drop)
-}
-
-/// What was broken off must not look complete, so neither end sees an orderly end of the stream.
-fn reset(client: &StreamRequest, target: &TcpStream) -> io::Result<()> {
-    SockRef::from(target).set_linger(Some(Duration::ZERO))?;
-    // The server would end the stream before it closes the connection; this resets it now.
-    rustix::net::connect_unspec(client)?;
-    Ok(())
 }
 
 fn serve(options: Options) -> io::Result<()> {

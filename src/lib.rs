@@ -148,13 +148,14 @@ pub mod prelude {
     pub use crate::handler::RequestHandler;
     pub use crate::limits::{Overload, Rejection};
     pub use crate::request::{DatagramRequest, Request, StreamRequest};
+    pub use crate::server::{
+        BackgroundServer, Hooks, Server, TcpServer, ThreadingTcpServer, ThreadingUdpServer,
+        ThreadingUnixDatagramServer, ThreadingUnixStreamServer, UdpServer, UnixDatagramServer,
+        UnixStreamServer,
+    };
     #[cfg(feature = "fork")]
     pub use crate::server::{
         ForkingTcpServer, ForkingUdpServer, ForkingUnixDatagramServer, ForkingUnixStreamServer,
-    };
-    pub use crate::server::{
-        Hooks, TcpServer, ThreadingTcpServer, ThreadingUdpServer, ThreadingUnixDatagramServer,
-        ThreadingUnixStreamServer, UdpServer, UnixDatagramServer, UnixStreamServer,
     };
 }
 

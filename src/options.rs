@@ -67,10 +67,7 @@ impl StreamOptions {
             ("idle_timeout", self.idle_timeout),
             ("deadline", self.deadline),
         ] {
-            if timeout.is_some_and(|timeout| timeout.is_zero()) {
-                let message = format!("a {name} of zero leaves no time for anything");
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-            }
+            check_time(name, timeout)?;
         }
         Ok(())
     }
@@ -89,4 +86,12 @@ impl Default for StreamOptions {
             max_line: 65_536,
         }
     }
+}
+
+pub(crate) fn check_time(name: &str, time: Option<Duration>) -> io::Result<()> {
+    if time.is_none_or(|time| !time.is_zero()) {
+        return Ok(());
+    }
+    let message = format!("a {name} of zero leaves no time for anything");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
 }

@@ -9,7 +9,6 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use nix::sys::signal::Signal;
-use socketserver::Server;
 use socketserver::auth::{AuthError, Connection, Multiprocessing};
 use socketserver::prelude::*;
 use support::example::{Example, run};

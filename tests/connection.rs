@@ -9,7 +9,6 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, bounded, unbounded};
 use socket2::SockRef;
-use socketserver::BackgroundServer;
 use socketserver::prelude::*;
 use socketserver::request::Connection;
 use support::{ANY, LONG, connect, eventually, read_all};

@@ -7,7 +7,6 @@ use std::net::{Shutdown, TcpStream};
 use std::thread;
 
 use crossbeam_channel::{Receiver, bounded, unbounded};
-use socketserver::BackgroundServer;
 use socketserver::prelude::*;
 use support::{ANY, LONG, connect, exchange, read_all};
 

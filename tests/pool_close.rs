@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use socketserver::BackgroundServer;
 use socketserver::dispatch::ThreadPool;
 use socketserver::listener::Tcp;
 use socketserver::prelude::*;

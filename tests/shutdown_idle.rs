@@ -9,7 +9,6 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use parking_lot::Mutex;
-use socketserver::BackgroundServer;
 use socketserver::prelude::*;
 use support::{ANY, LONG, connect, connect_unix, exchange, read_all, socket_path};
 

@@ -14,7 +14,6 @@ use std::time::Duration;
 use socketserver::dispatch::{Dispatch, Inline, ThreadPool};
 use socketserver::listener::{Tcp, Udp, UnixDatagram, UnixStream};
 use socketserver::prelude::*;
-use socketserver::{BackgroundServer, Server};
 use tempfile::TempDir;
 
 use gate::Gate;

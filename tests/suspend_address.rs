@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use socketserver::BackgroundServer;
 use socketserver::prelude::*;
 
 use kind::{Client, Kind, Talk};

@@ -16,7 +16,6 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use socketserver::dispatch::ThreadPool;
 use socketserver::listener::{Tcp, UnixStream};
 use socketserver::prelude::*;
-use socketserver::{BackgroundServer, Server};
 use tempfile::TempDir;
 
 use gate::Gate;

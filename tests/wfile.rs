@@ -5,12 +5,14 @@
 mod report;
 mod support;
 
+use std::fmt;
 use std::io::{self, ErrorKind, IoSlice};
 use std::time::Duration;
 
 use report::reporting;
 use socket2::SockRef;
 use socketserver::prelude::*;
+use socketserver::request::Connection;
 use support::{LONG, connect, read_all};
 
 #[test]
@@ -109,6 +111,69 @@ fn several_slices_go_through_a_buffer_in_order() -> io::Result<()> {
     })?;
     let received = read_all(connect(server.server_address()));
     assert_eq!(received, "head, the body.");
+    reports.next()
+}
+
+/// Sends something itself while it is formatted.
+struct Intruder(Connection);
+
+impl fmt::Display for Intruder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.send_all(b"in between, ").map_err(|_| fmt::Error)?;
+        f.write_str("one")
+    }
+}
+
+#[test]
+fn what_is_formatted_is_one_message() -> io::Result<()> {
+    for bytes in [0, 100] {
+        let builder = ThreadingTcpServer::builder().wbufsize(bytes);
+        let (server, reports) = reporting(builder, |request| {
+            let intruder = Intruder(request.connection()?);
+            write!(request.wfile, "{intruder} message, ")?;
+            request.wfile.flush()?;
+            write!(request.wfile, "a literal, ")?;
+            write!(request.wfile, "{:>3}.", 2)
+        })?;
+        let received = read_all(connect(server.server_address()));
+        assert_eq!(received, "in between, one message, a literal,   2.");
+        reports.next()?;
+    }
+    Ok(())
+}
+
+struct Unspeakable;
+
+impl fmt::Display for Unspeakable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the first half, ")?;
+        Err(fmt::Error)
+    }
+}
+
+#[test]
+fn of_what_cannot_be_formatted_nothing_is_sent() -> io::Result<()> {
+    let (server, reports) = reporting(ThreadingTcpServer::builder(), |request| {
+        let error = write!(request.wfile, "{Unspeakable}").unwrap_err();
+        let next = "the next";
+        write!(request.wfile, "{next}")?;
+        Ok(error.kind())
+    })?;
+    assert_eq!(read_all(connect(server.server_address())), "the next");
+    assert_eq!(reports.next()?, ErrorKind::Other);
+    Ok(())
+}
+
+#[test]
+fn a_long_message_is_formatted_too() -> io::Result<()> {
+    let (server, reports) = reporting(ThreadingTcpServer::builder(), |request| {
+        for length in [10, 1_000_000, 10] {
+            write!(request.wfile, "{}", "x".repeat(length))?;
+        }
+        Ok(())
+    })?;
+    let received = read_all(connect(server.server_address()));
+    assert!(received == "x".repeat(1_000_020));
     reports.next()
 }
 

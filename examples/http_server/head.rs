@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use httparse::Status::{Complete, Partial};
 use socketserver::StreamRequest;
-use socketserver::request::Reader;
 
 use super::request::Request;
 use super::status::Status;
@@ -29,41 +28,43 @@ pub enum Refusal {
 /// in one piece, as it mostly does, costs no more than one read.
 pub fn read(request: &mut StreamRequest) -> Result<Request, Refusal> {
     let deadline = Instant::now() + TIME;
-    let mut head = Vec::new();
-    let mut is_slow = false;
-    while !receive(&mut request.rfile, &mut head)? {
-        // A fixed timeout would begin anew with each byte.
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(Refusal::With(Status::REQUEST_TIMEOUT));
+    let mut seen = 0;
+    let length = loop {
+        let received = request.rfile.buffer();
+        if let Some(length) = length(received, seen)? {
+            break length;
         }
-        request.set_read_timeout(Some(left))?;
-        is_slow = true;
-    }
-    if is_slow {
-        request.set_read_timeout(None)?;
-    }
-    parse(&head)
+        seen = received.len();
+        receive(request, deadline)?;
+    };
+    let parsed = parse(&request.rfile.buffer()[..length]);
+    request.rfile.consume(length);
+    parsed
 }
 
-/// Takes what has arrived, up to the header's end. Returns whether that is there.
-fn receive(rfile: &mut Reader, head: &mut Vec<u8>) -> Result<bool, Refusal> {
-    let received = rfile.fill_buf()?;
-    if received.is_empty() {
-        return Err(Refusal::Gone(ErrorKind::ConnectionAborted.into()));
+/// How long the header is, if all of it is there. What is before `seen` was looked at already.
+fn length(received: &[u8], seen: usize) -> Result<Option<usize>, Refusal> {
+    let end = end(received, seen);
+    if end.unwrap_or(received.len() + 1) > MAX_LENGTH {
+        return Err(Refusal::With(too_long(received)));
     }
-    let before = head.len();
-    head.extend_from_slice(received);
-    let end = end(head, before);
-    head.truncate(end.unwrap_or(head.len()));
-    rfile.consume(head.len() - before);
-    if head.len() > MAX_LENGTH {
-        return Err(Refusal::With(too_long(head)));
-    }
-    Ok(end.is_some())
+    Ok(end)
 }
 
-/// Where the first empty line ends. What is before `seen` was looked at already.
+fn receive(request: &mut StreamRequest, deadline: Instant) -> Result<(), Refusal> {
+    // A fixed timeout would begin anew with each byte. Between two requests it does not hold.
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(Refusal::With(Status::REQUEST_TIMEOUT));
+    }
+    request.set_read_timeout(Some(left))?;
+    match request.rfile.fill_more()? {
+        0 => Err(Refusal::Gone(ErrorKind::ConnectionAborted.into())),
+        _ => Ok(()),
+    }
+}
+
+/// Where the first empty line ends.
 fn end(head: &[u8], seen: usize) -> Option<usize> {
     let mut from = seen.saturating_sub(2);
     while let Some(at) = head[from..].iter().position(|byte| *byte == b'\n') {

@@ -26,7 +26,6 @@ mod reply;
 mod session;
 mod store;
 mod strings;
-mod tied;
 
 use std::io;
 use std::process::ExitCode;
@@ -61,8 +60,11 @@ fn serve(options: Options) -> io::Result<()> {
     let server = ThreadingTcpServer::builder()
         .allow_reuse_address(true)
         .disable_nagle_algorithm(true)
+        // The replies to a pipeline are sent together.
         .wbufsize(16_384)
         .rbufsize(16_384)
+        // Between commands a client may wait for ever, but not inside one.
+        .idle_timeout(Duration::MAX)
         .read_timeout(Duration::from_secs(30))
         .write_timeout(Duration::from_secs(30))
         .poll_interval(Duration::from_millis(100))

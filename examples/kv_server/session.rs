@@ -7,7 +7,6 @@ use socketserver::prelude::*;
 
 use super::instance::Instance;
 use super::reply::{Protocol, Reply};
-use super::tied::Tied;
 use super::{command, parser};
 
 pub struct Session {
@@ -26,8 +25,8 @@ impl Session {
 
 impl RequestHandler for Session {
     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
-        while waits_for_command(request)? {
-            let reply = match parser::next_command(&mut Tied::new(request)) {
+        while request.wait_idle()? {
+            let reply = match parser::next_command(&mut request.rfile) {
                 Ok(words) if words.is_empty() => continue,
                 Ok(words) => command::run(&self.instance, &words),
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
@@ -45,19 +44,5 @@ impl RequestHandler for Session {
             }
         }
         Ok(())
-    }
-}
-
-/// Waits for the next command for as long as the client likes: the read timeout is for the parts of
-/// one. The replies to a pipeline are sent together, when there is nothing more to answer.
-fn waits_for_command(request: &mut StreamRequest) -> io::Result<bool> {
-    if request.rfile.buffer().is_empty() {
-        request.wfile.flush()?;
-    }
-    loop {
-        match request.wait_idle() {
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => {}
-            waited => return waited,
-        }
     }
 }

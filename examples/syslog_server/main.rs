@@ -23,7 +23,6 @@ use std::time::Duration;
 
 use clap::Parser;
 use simplelog::{Config, LevelFilter, WriteLogger};
-use socketserver::Server;
 use socketserver::prelude::*;
 
 use self::frame::Frame;

@@ -97,9 +97,10 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// `NotConnected` if the connection is closed already.
+    /// `NotConnected` if the connection is closed already; what ended it, if it was
+    /// [aborted](super::StreamRequest::abort), out of time or cut by a shutdown.
     pub fn shutdown(&self) -> io::Result<()> {
-        self.link()?.transport.shutdown(Shutdown::Both)
+        self.link()?.shutdown(Shutdown::Both)
     }
 
     fn link(&self) -> io::Result<Arc<Link>> {

@@ -10,8 +10,8 @@ pub trait Lifecycle {
     /// Before `setup`, on the handler's thread: sets the options the builder was given.
     fn begin(&mut self) -> io::Result<()>;
 
-    /// Instead of that, before a request is rejected: it has this much time, or each of its reads and
-    /// writes has where no other thread may be started.
+    /// Instead of that, before a request is rejected: it has this much time, or each of its reads
+    /// and writes has where no other thread may be started.
     fn begin_rejection(&mut self, within: Duration, alone: bool) -> io::Result<()>;
 
     /// Lets go of the connection without a word, for another process has it.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// How long a connection may live and idle, and why it was ended if the server did that.
+/// How long a connection may live and idle, and why it was ended if this side did that.
 #[derive(Debug)]
 pub(super) struct Lifetime {
     limits: Limits,
@@ -30,11 +30,13 @@ struct Phase {
     /// When it comes, and how long it was.
     deadline: Option<(Instant, Duration)>,
     ended_for: Option<EndedFor>,
+    /// The handler has started, and with it the clock.
+    started: bool,
     /// The handler has taken the connection away from the server, which ends it no more.
     released: bool,
 }
 
-/// Why the server ended a connection.
+/// Why this side ended a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum EndedFor {
     /// It was idle when the server shut down.
@@ -45,6 +47,8 @@ pub(super) enum EndedFor {
     Force,
     /// Its request took too long.
     Deadline(Duration),
+    /// The handler has broken it off.
+    Abort,
 }
 
 impl Lifetime {
@@ -53,6 +57,7 @@ impl Lifetime {
             idle_since: Some(Instant::now()),
             deadline: None,
             ended_for: None,
+            started: false,
             released: false,
         };
         Lifetime {
@@ -72,6 +77,7 @@ impl Lifetime {
     pub(super) fn start_within(&self, deadline: Option<Duration>) -> Option<Instant> {
         let now = Instant::now();
         let mut phase = self.phase.lock();
+        phase.started = true;
         phase.deadline = deadline.and_then(|after| Some((now.checked_add(after)?, after)));
         self.next_look(&phase, now)
     }
@@ -95,6 +101,12 @@ impl Lifetime {
         self.idle.load(Ordering::Relaxed)
     }
 
+    /// Whether it is ended when it has been idle for too long.
+    pub(super) fn has_idle_timeout(&self) -> bool {
+        let phase = self.phase.lock();
+        self.limits.idle_timeout.is_some() && phase.started && !phase.released
+    }
+
     pub(super) fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
     }
@@ -111,6 +123,15 @@ impl Lifetime {
     /// request begins meanwhile.
     pub(super) fn end(&self, why: EndedFor, stop: impl FnOnce(EndedFor) -> bool) {
         self.end_in(&mut self.phase.lock(), why, stop);
+    }
+
+    /// The handler ends it, whosever it is.
+    pub(super) fn abort(&self) {
+        let mut phase = self.phase.lock();
+        if phase.ended_for.is_none_or(EndedFor::is_gentle) {
+            phase.ended_for = Some(EndedFor::Abort);
+            self.over.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Ends it if its time is over. Returns when to look again.
@@ -179,6 +200,10 @@ impl EndedFor {
             EndedFor::Deadline(after) => Some(io::Error::new(
                 io::ErrorKind::TimedOut,
                 format!("the request from {who} was not done within {after:?}"),
+            )),
+            EndedFor::Abort => Some(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                format!("the handler has aborted the connection from {who}"),
             )),
         }
     }

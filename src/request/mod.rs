@@ -18,6 +18,8 @@ mod link;
 mod owner;
 mod reader;
 mod stream;
+mod time_limits;
+mod traffic;
 mod transport;
 mod writer;
 
@@ -33,8 +35,8 @@ use crate::{Address, ServerHandle};
 
 /// What [`StreamRequest`] and [`DatagramRequest`] have in common; no other type implements it.
 pub trait Request: Lifecycle + Send + 'static {
-    /// Its number: unique within its server, counted from 1 in the order of accepting. The log names
-    /// it.
+    /// Its number: unique within its server, counted from 1 in the order of accepting. The log
+    /// names it.
     fn id(&self) -> u64;
 
     /// Who sent it.

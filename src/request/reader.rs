@@ -11,6 +11,9 @@ use super::owner::Owned;
 /// It is Python's `rfile` and `recv` in one, so the two mix freely: [`read`](Read::read) is `recv`,
 /// and takes what is buffered first.
 ///
+/// Before a read waits for the client, it sends what [`wfile`](super::Writer) has buffered, and
+/// reports what goes wrong there.
+///
 /// Lines are bounded. Where [`BufRead`] would go on for ever, [`read_line`](BufRead::read_line),
 /// [`read_until`](BufRead::read_until) and a loop over its lines fail with `InvalidData` once a
 /// line is longer than [`max_line`](crate::Builder::max_line), 64 KiB unless told otherwise.
@@ -85,6 +88,42 @@ impl Reader {
         &self.buffer[self.start..self.end]
     }
 
+    /// Receives once more, behind what is [buffered](Self::buffer), and returns how many bytes
+    /// came; 0 at the end of the stream. For parsers that are given what is there, and say whether
+    /// that is all: `fill_buf` receives only when nothing is left. What was parsed is taken with
+    /// [`consume`](BufRead::consume).
+    ///
+    /// ```
+    /// use std::io::{self, ErrorKind};
+    ///
+    /// use socketserver::request::Reader;
+    ///
+    /// /// How long a header is, with the empty line at its end. All of it is in the buffer then.
+    /// fn header_length(rfile: &mut Reader) -> io::Result<usize> {
+    ///     loop {
+    ///         let received = rfile.buffer();
+    ///         if let Some(at) = received.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+    ///             return Ok(at + 4);
+    ///         }
+    ///         if rfile.fill_more()? == 0 {
+    ///             return Err(ErrorKind::UnexpectedEof.into());
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `InvalidData` if as much as a line may have, [`max_line`](crate::Builder::max_line), is
+    /// buffered already; what the socket reports, `TimedOut` after the read timeout. What had
+    /// arrived stays.
+    pub fn fill_more(&mut self) -> io::Result<usize> {
+        if self.buffer().len() >= self.max_line {
+            return Err(self.does_not_end("what came"));
+        }
+        self.fill()
+    }
+
     /// Sets the longest line taken from here on, in bytes and with its newline. See
     /// [`Builder::max_line`](crate::Builder::max_line).
     pub fn set_max_line(&mut self, bytes: usize) {
@@ -127,19 +166,31 @@ impl Reader {
 
     /// The same for the methods whose bound is `max_line`.
     fn find_bounded(&mut self, delimiter: u8) -> io::Result<usize> {
-        self.find(delimiter, self.max_line)?.ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!(
-                    "a line from {} does not end within {} bytes",
-                    self.link.client_address, self.max_line
-                ),
-            )
-        })
+        self.find(delimiter, self.max_line)?
+            .ok_or_else(|| self.does_not_end("a line"))
+    }
+
+    fn does_not_end(&self, what: &str) -> io::Error {
+        let (client, most) = (&self.link.client_address, self.max_line);
+        let message = format!("{what} from {client} does not end within {most} bytes");
+        io::Error::new(io::ErrorKind::InvalidData, message)
+    }
+
+    /// Receives the first bytes of a request, after as long as the connection may be idle. Returns
+    /// false at the end of the stream.
+    pub(super) fn wait(&mut self) -> io::Result<bool> {
+        Ok(self.fill_by(Link::receive_request)? > 0)
     }
 
     /// Receives once, behind what is buffered. Returns 0 at the end of the stream.
     fn fill(&mut self) -> io::Result<usize> {
+        self.fill_by(Link::receive)
+    }
+
+    fn fill_by(
+        &mut self,
+        receive: impl FnOnce(&Link, &mut [u8]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
         if self.is_detached() {
             return Ok(0);
         }
@@ -159,7 +210,7 @@ impl Reader {
         } else {
             self.buffer.len()
         };
-        let received = self.link.receive(&mut self.buffer[self.end..most])?;
+        let received = receive(&self.link, &mut self.buffer[self.end..most])?;
         self.end += received;
         Ok(received)
     }
@@ -207,6 +258,9 @@ impl Iterator for Lines<'_> {
 /// buffer.
 impl Read for Reader {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if out.is_empty() {
+            return Ok(0);
+        }
         if self.start == self.end && out.len() >= self.capacity && !self.is_detached() {
             return self.link.receive(out);
         }

@@ -3,7 +3,6 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::lifetime::Limits;
 use super::link::Link;
 use super::owner::{Listed, Owned};
 use super::{Connection, Context, Lifecycle, Reader, Request, Transport, Writer};
@@ -30,9 +29,9 @@ pub struct StreamRequest {
     pub server: ServerHandle,
     /// Values put in by a listener, `verify_request` or the handler itself.
     pub context: Context,
-    link: Arc<Link>,
+    pub(super) link: Arc<Link>,
     /// `None` once the connection is detached, on both sides.
-    listed: Option<Listed>,
+    pub(super) listed: Option<Listed>,
 }
 
 impl StreamRequest {
@@ -44,20 +43,16 @@ impl StreamRequest {
         server: &ServerHandle,
     ) -> Self {
         let options = server.stream_options();
-        let limits = Limits {
-            idle_timeout: options.idle_timeout,
-            deadline: options.deadline,
-        };
         let link = Link::new(
             transport.into(),
             client_address.clone(),
             server.next_id(),
-            limits,
+            options,
         );
         let owned = Owned::new(&link);
         StreamRequest {
             rfile: Reader::new(&link, &owned, options.rbufsize, options.max_line),
-            wfile: Writer::new(&link, &owned, options.wbufsize),
+            wfile: Writer::new(&link, &owned),
             client_address,
             server: server.clone(),
             context: Context::default(),
@@ -83,58 +78,6 @@ impl StreamRequest {
         self.link.transport.local_address()
     }
 
-    /// Sets both timeouts below. Python's `request.settimeout`.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` for a duration of zero.
-    #[doc(alias = "settimeout")]
-    pub fn set_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.set_read_timeout(timeout)?;
-        self.set_write_timeout(timeout)
-    }
-
-    /// Sets how long one read may block before it fails with `TimedOut`. `None`, the default, waits
-    /// for ever.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` for a duration of zero.
-    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.link.transport.set_read_timeout(timeout)
-    }
-
-    /// Sets how long one write may block before it fails with `TimedOut`. `None`, the default,
-    /// waits for ever.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` for a duration of zero.
-    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.link.transport.set_write_timeout(timeout)
-    }
-
-    /// Sets how long the connection may go on from now, whatever it does; `None` is for ever. It
-    /// replaces the [`deadline`](crate::Builder::deadline) of the builder, and ends the connection in
-    /// the same way. Set anew for each, it is a deadline for one of many requests on a connection.
-    ///
-    /// Does nothing on a detached connection, which has no deadline.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` for a duration of zero; what keeps the timer's thread from being started.
-    pub fn set_deadline(&mut self, deadline: impl Into<Option<Duration>>) -> io::Result<()> {
-        let deadline = deadline.into();
-        if deadline.is_some_and(|deadline| deadline.is_zero()) {
-            let message = "a deadline of zero leaves no time for anything";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-        }
-        match &mut self.listed {
-            Some(listed) => listed.start_within(deadline),
-            None => Ok(()),
-        }
-    }
-
     /// Sets `TCP_NODELAY`: small writes leave at once instead of waiting for the client to
     /// acknowledge the one before. Does nothing on a Unix socket.
     ///
@@ -154,8 +97,12 @@ impl StreamRequest {
     /// connection on which nothing was received yet, too; one that is inside a request is never cut
     /// by it.
     ///
-    /// Blocks until something arrives, at most for the read timeout, the idle timeout, or what is
-    /// left of the deadline. What arrives is not taken: `rfile` reads it next.
+    /// What `wfile` has buffered is sent first, unless `rfile` has more of what the client sent.
+    ///
+    /// Blocks until something arrives, at most for the [idle
+    /// timeout](crate::Builder::idle_timeout), which holds in place of the read timeout, or what is
+    /// left of the deadline. Without an idle timeout the read timeout holds here too. What arrives
+    /// is not taken: `rfile` reads it next.
     ///
     /// ```
     /// use socketserver::prelude::*;
@@ -174,18 +121,20 @@ impl StreamRequest {
     ///
     /// # Errors
     ///
-    /// `TimedOut` after the read timeout or the deadline; `ConnectionAborted` when a shutdown ended
-    /// the connection by force; what the socket reports.
+    /// `TimedOut` after the deadline, or the read timeout if it holds; `ConnectionAborted` when a
+    /// shutdown ended the connection by force; what the socket reports, in sending too.
     pub fn wait_idle(&mut self) -> io::Result<bool> {
         if !self.rfile.buffer().is_empty() {
             return Ok(!self.link.was_ended());
         }
+        // Before the mark is made: a client that takes its time to read is not idle.
+        self.wfile.flush()?;
         let _idle = self.link.idle();
         // Asked after the mark is made: a shutdown sees the mark, or is seen here.
         if self.is_to_end() && !self.link.something_arrived() {
             return Ok(false);
         }
-        Ok(!self.rfile.fill_buf()?.is_empty())
+        self.rfile.wait()
     }
 
     /// The client's next line without its end (`\n` or `\r\n`), for protocols in which each line is
@@ -201,28 +150,6 @@ impl StreamRequest {
             return Ok(None);
         }
         (&mut self.rfile).into_iter().next().transpose()
-    }
-
-    /// How long one read may block; `None` is for ever.
-    ///
-    /// # Errors
-    ///
-    /// What the socket reports.
-    pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
-        self.link.transport.read_timeout()
-    }
-
-    /// How long one write may block; `None` is for ever.
-    ///
-    /// # Errors
-    ///
-    /// What the socket reports.
-    pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
-        self.link.transport.write_timeout()
-    }
-
-    fn is_to_end(&self) -> bool {
-        self.listed.is_some() && self.server.is_ending()
     }
 
     /// A handle to this connection for other threads: to send to it or to end it. See
@@ -247,6 +174,9 @@ impl StreamRequest {
     /// Both directions at once, for two threads: a relay reads from one in a thread of its own
     /// while writing to the other.
     ///
+    /// From here on a read of `rfile` does not [send](Writer) what `wfile` has buffered: a client
+    /// that sends and does not read would hold up both threads.
+    ///
     /// ```no_run
     /// use std::net::{Shutdown, TcpStream};
     /// use std::{io, thread};
@@ -270,15 +200,35 @@ impl StreamRequest {
     /// # let _ = ThreadingTcpServer::bind_fn("127.0.0.1:0", relay);
     /// ```
     pub fn split(&mut self) -> (&mut Reader, &mut Writer) {
+        self.link.untie();
         (&mut self.rfile, &mut self.wfile)
+    }
+
+    /// Breaks the connection off, so that the client does not take what it has received for all
+    /// there is: it ends with a reset and not in order. asyncio's `transport.abort()`.
+    ///
+    /// What `rfile` and `wfile` hold is dropped. Reads and writes, through a [`Connection`] too,
+    /// fail with `ConnectionAborted` from here on.
+    ///
+    /// The reset leaves when the request is closed: after `finish`, or when a detached request is
+    /// dropped. A Unix socket has no resets, and is just closed.
+    #[doc(alias = "reset")]
+    #[doc(alias = "SO_LINGER")]
+    pub fn abort(&mut self) {
+        if self.rfile.is_detached() {
+            return;
+        }
+        let held = self.rfile.buffer().len();
+        self.rfile.consume(held);
+        self.link.abort();
     }
 
     /// Takes the connection away from the server, which no longer closes it: the returned request
     /// does, when it is dropped. It can be sent to another thread and outlive the handler and the
     /// server.
     ///
-    /// It is no request of the server's any more: once the handler has ended, no limit, statistic or
-    /// shutdown counts it.
+    /// It is no request of the server's any more: once the handler has ended, no limit, statistic
+    /// or shutdown counts it.
     ///
     /// What `rfile` and `wfile` hold goes along. What stays behind in the handler reads as ended,
     /// and cannot be written to.
@@ -294,6 +244,10 @@ impl StreamRequest {
             link: Arc::clone(&self.link),
             listed: None,
         }
+    }
+
+    fn is_to_end(&self) -> bool {
+        self.listed.is_some() && self.server.is_ending()
     }
 }
 

@@ -12,39 +12,40 @@ use super::owner::Owned;
 ///
 /// Unbuffered like Python's: each [`write_all`](Write::write_all) or `write!` has reached the
 /// system when it returns, and is never mixed with what other threads send through a
-/// [`Connection`](super::Connection). With [`wbufsize`](crate::Builder::wbufsize) it is buffered,
-/// and flushed after the handler's `finish`.
+/// [`Connection`](super::Connection).
 ///
-/// Writing blocks while the client does not read; with a write timeout it fails with `TimedOut` once
-/// the client has taken nothing for that long. When the client is gone it fails with `BrokenPipe` or
-/// `ConnectionReset`, which the server logs at debug level only.
+/// With [`wbufsize`](crate::Builder::wbufsize) it is buffered, and flushed after the handler's
+/// `finish`, and whenever `rfile` has to wait for the client: a question is sent before its answer
+/// is read, and the answers to requests that came together are sent together. After
+/// [`split`](super::StreamRequest::split) reads flush no more.
+///
+/// Writing blocks while the client does not read; with a write timeout it fails with `TimedOut`
+/// once the client has taken nothing for that long. When the client is gone it fails with
+/// `BrokenPipe` or `ConnectionReset`, which the server logs at debug level only.
 #[derive(Debug)]
 pub struct Writer {
     link: Arc<Link>,
-    buffer: Vec<u8>,
-    capacity: usize,
+    /// What `write!` makes its message in, kept for the next.
+    text: String,
     /// `None` once the connection is detached.
     owned: Option<Arc<Owned>>,
 }
 
 impl Writer {
-    pub(super) fn new(link: &Arc<Link>, owned: &Arc<Owned>, capacity: usize) -> Self {
+    pub(super) fn new(link: &Arc<Link>, owned: &Arc<Owned>) -> Self {
         Writer {
             link: Arc::clone(link),
+            text: String::new(),
             owned: Some(Arc::clone(owned)),
-            buffer: Vec::new(),
-            capacity,
         }
     }
 
-    /// Moves the writer out, with all that it has buffered. Through what stays behind nothing can
-    /// be written.
+    /// Moves the writer out. Through what stays behind nothing can be written.
     pub(super) fn detach(&mut self) -> Self {
         Writer {
             link: Arc::clone(&self.link),
+            text: String::new(),
             owned: self.owned.take(),
-            buffer: mem::take(&mut self.buffer),
-            capacity: mem::take(&mut self.capacity),
         }
     }
 
@@ -57,7 +58,7 @@ impl Writer {
     /// What the flush or the socket reports; `NotConnected` when the client is gone.
     pub fn shutdown(&mut self) -> io::Result<()> {
         self.flush()?;
-        self.link()?.transport.shutdown(Shutdown::Write)
+        self.link()?.shutdown(Shutdown::Write)
     }
 
     fn link(&self) -> io::Result<&Link> {
@@ -74,57 +75,51 @@ impl Writer {
     }
 }
 
+/// One long message is not to take memory for as long as the connection lives.
+const LONGEST_KEPT: usize = 4096;
+
 impl Write for Writer {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        if data.len() > self.capacity - self.buffer.len() {
-            self.flush()?;
-        }
-        if data.len() >= self.capacity {
-            return self.link()?.send(data);
-        }
-        self.buffer.extend_from_slice(data);
-        Ok(data.len())
+        self.link()?.write(data)
     }
 
     fn write_all(&mut self, data: &[u8]) -> io::Result<()> {
-        if data.len() < self.capacity {
-            return self.write(data).map(drop);
-        }
-        self.flush()?;
-        self.link()?.send_all(data)
+        self.link()?.write_all(data)
     }
 
     /// One message, however many pieces `write!` makes of it.
-    fn write_fmt(&mut self, text: fmt::Arguments<'_>) -> io::Result<()> {
-        self.write_all(text.to_string().as_bytes())
+    fn write_fmt(&mut self, message: fmt::Arguments<'_>) -> io::Result<()> {
+        if let Some(text) = message.as_str() {
+            return self.write_all(text.as_bytes());
+        }
+        let mut text = mem::take(&mut self.text);
+        let written = fmt::write(&mut text, message)
+            .map_err(io::Error::other)
+            .and_then(|()| self.write_all(text.as_bytes()));
+        text.clear();
+        text.shrink_to(LONGEST_KEPT);
+        self.text = text;
+        written
     }
 
     fn write_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
-        if self.capacity == 0 {
-            return self.link()?.send_vectored(data);
-        }
-        let first = data.iter().find(|slice| !slice.is_empty());
-        first.map_or(Ok(0), |slice| self.write(slice))
+        self.link()?.write_vectored(data)
     }
 
     /// Sends what is buffered. What could not be sent is dropped: a connection that failed once
     /// does not recover.
     fn flush(&mut self) -> io::Result<()> {
-        if self.buffer.is_empty() {
+        if self.owned.is_none() {
             return Ok(());
         }
-        let sent = self.link()?.send_all(&self.buffer);
-        self.buffer.clear();
-        sent
+        self.link.flush()
     }
 }
 
 /// What a detached request has buffered is sent when it is dropped; the server has done so before.
 impl Drop for Writer {
     fn drop(&mut self) {
-        if !self.link.is_abandoned() {
-            let _ = self.flush();
-        }
+        let _ = self.flush();
     }
 }
 

@@ -103,7 +103,7 @@ pub trait Hooks<R: Request = StreamRequest>: Send + Sync + 'static {
     ///
     /// | what ended it | a read | a write | `io_kind()` | counted as |
     /// |---|---|---|---|---|
-    /// | `read_timeout`, `write_timeout` | fails, can be tried again | fails | `TimedOut` | `timed_out` |
+    /// | `read_timeout`, if no `idle_timeout` holds; `write_timeout` | fails, can be tried again | fails | `TimedOut` | `timed_out` |
     /// | `deadline` | fails for good | fails for good | `TimedOut` | `timed_out` |
     /// | `idle_timeout`; a shutdown, if it was idle | sees the end of the stream | goes on | no error | as the handler ends |
     /// | a shutdown whose time is over, a second Ctrl-C | fails for good | fails for good | `ConnectionAborted` | `disconnected` |

@@ -36,7 +36,8 @@ impl<L: Listener, D> Builder<L, D> {
     }
 
     /// `SO_REUSEADDR`: lets a restarted server bind while old connections are in `TIME_WAIT`, on
-    /// systems other than Linux if the server before it was told so too. Not for Unix sockets. Default false, as in Python.
+    /// systems other than Linux if the server before it was told so too. Not for Unix sockets.
+    /// Default false, as in Python.
     pub fn allow_reuse_address(mut self, allow: bool) -> Self {
         self.sockets.allow_reuse_address = allow;
         self
@@ -81,23 +82,23 @@ impl<L: Listener, D> Builder<L, D> {
         self
     }
 
-    /// The most requests at once, from accept to close, and so a bound for the memory and descriptors
-    /// that clients can take. Nothing more is accepted at the bound, unless
+    /// The most requests at once, from accept to close, and so a bound for the memory and
+    /// descriptors that clients can take. Nothing more is accepted at the bound, unless
     /// [`overload`](Self::overload) says otherwise: then those that are queued, or wait to be
     /// rejected, 1,024 at most, have a descriptor too. Threads have [a bound of their
     /// own](Self::max_threads): there may be some more of them than requests, for a thread needs a
-    /// moment to become idle. A [detached](StreamRequest::detach) connection counts until its handler
-    /// has ended. 0 counts as 1. Default, and `None`: what the dispatcher bounds, threads, children or
-    /// one at a time.
+    /// moment to become idle. A [detached](StreamRequest::detach) connection counts until its
+    /// handler has ended. 0 counts as 1. Default, and `None`: what the dispatcher bounds, threads,
+    /// children or one at a time.
     pub fn max_connections(mut self, connections: impl Into<Option<usize>>) -> Self {
         self.limits.max_connections = connections.into();
         self
     }
 
-    /// The most requests of one source at once, be they handled or queued. What comes beyond that is
-    /// [rejected](Hooks::reject_request). A source is an IPv4 address, or a network of IPv6 addresses
-    /// (see [`ipv6_prefix`](Self::ipv6_prefix)); clients on Unix sockets have none, and are not
-    /// counted. 0 counts as 1. Default, and `None`: no such bound.
+    /// The most requests of one source at once, be they handled or queued. What comes beyond that
+    /// is [rejected](Hooks::reject_request). A source is an IPv4 address, or a network of IPv6
+    /// addresses (see [`ipv6_prefix`](Self::ipv6_prefix)); clients on Unix sockets have none, and
+    /// are not counted. 0 counts as 1. Default, and `None`: no such bound.
     pub fn max_per_source(mut self, requests: impl Into<Option<usize>>) -> Self {
         self.limits.max_per_source = requests.into();
         self
@@ -127,10 +128,10 @@ impl<L: Listener, D> Builder<L, D> {
 
 /// Settings of stream servers.
 ///
-/// No time limit is set by default, for none suits every protocol. A server that strangers can reach
-/// needs a [`deadline`](Self::deadline), or an [`idle_timeout`](Self::idle_timeout) with a
-/// [`read_timeout`](Self::read_timeout), and a [`write_timeout`](Self::write_timeout). What each does
-/// to a handler is told at [`Hooks::handle_error`].
+/// No time limit is set by default, for none suits every protocol. A server that strangers can
+/// reach needs a [`deadline`](Self::deadline), or an [`idle_timeout`](Self::idle_timeout) with a
+/// [`read_timeout`](Self::read_timeout), and a [`write_timeout`](Self::write_timeout). What each
+/// does to a handler is told at [`Hooks::handle_error`].
 impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
     /// How many clients may wait in the kernel to be accepted. Default: as many as the system
     /// allows (Python: 5).
@@ -141,34 +142,38 @@ impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
     }
 
     /// How long each read may block before it fails with `TimedOut`; for one request,
-    /// [`StreamRequest::set_read_timeout`]. Default, and `None`: for ever. With
+    /// [`StreamRequest::set_read_timeout`]. While a handler waits for a request, an
+    /// [idle timeout](Self::idle_timeout) holds in its place. Default, and `None`: for ever. With
     /// [`write_timeout`](Self::write_timeout) it is Python's `StreamRequestHandler.timeout`.
     pub fn read_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.streams.read_timeout = timeout.into();
         self
     }
 
-    /// How long each write may block before it fails with `TimedOut`. Default, and `None`: for ever.
+    /// How long each write may block before it fails with `TimedOut`. Default, and `None`: for
+    /// ever.
     pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.streams.write_timeout = timeout.into();
         self
     }
 
     /// How long a connection may be idle: wait for a request in
-    /// [`wait_idle`](StreamRequest::wait_idle), or for its first byte. Its handler then sees the end
-    /// of the stream. The [read timeout](Self::read_timeout) runs there too, and fails with
-    /// `TimedOut`: the shorter of the two holds. Default, and `None`: for ever.
+    /// [`wait_idle`](StreamRequest::wait_idle), or for its first byte. Its handler then sees the
+    /// end of the stream. In `wait_idle` and [`next_line`](StreamRequest::next_line) it holds in
+    /// place of the [read timeout](Self::read_timeout), which is for the parts of a request then.
+    /// `Duration::MAX` is for ever. Default, and `None`: no idle timeout, and the read timeout
+    /// holds there too.
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.streams.idle_timeout = timeout.into();
         self
     }
 
-    /// How long a connection may take in all, from the start of its handler. Its connection is ended
-    /// then, whatever it does, and its reads and writes fail with `TimedOut`: a client that sends a
-    /// byte now and then cannot put it off, as it can a read timeout. A handler that does neither
-    /// goes on. A connection of many requests has this much time for all of them;
-    /// [`StreamRequest::set_deadline`] gives each its own. A [detached](StreamRequest::detach) connection has no deadline any more. Default, and
-    /// `None`: for ever.
+    /// How long a connection may take in all, from the start of its handler. Its connection is
+    /// ended then, whatever it does, and its reads and writes fail with `TimedOut`: a client that
+    /// sends a byte now and then cannot put it off, as it can a read timeout. A handler that does
+    /// neither goes on. A connection of many requests has this much time for all of them;
+    /// [`StreamRequest::set_deadline`] gives each its own. A [detached](StreamRequest::detach)
+    /// connection has no deadline any more. Default, and `None`: for ever.
     pub fn deadline(mut self, deadline: impl Into<Option<Duration>>) -> Self {
         self.streams.deadline = deadline.into();
         self
@@ -190,13 +195,17 @@ impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
     }
 
     /// The size of `wfile`'s buffer in bytes. Default 0: each write is sent at once, as in Python.
+    ///
+    /// What is buffered is sent after `finish`, and whenever `rfile` has to wait for the client. In
+    /// Python a handler that forgets to flush before it reads the answer waits for ever.
     pub fn wbufsize(mut self, bytes: usize) -> Self {
         self.streams.wbufsize = bytes;
         self
     }
 
     /// The longest line that `rfile` takes, in bytes, with its newline. A longer one is an error,
-    /// so that a client that never sends a newline cannot fill the memory. Default 65,536.
+    /// so that a client that never sends a newline cannot fill the memory. It bounds
+    /// [`fill_more`](crate::request::Reader::fill_more) too. Default 65,536.
     pub fn max_line(mut self, bytes: usize) -> Self {
         self.streams.max_line = bytes;
         self
@@ -229,7 +238,8 @@ impl<L: Listener> Builder<L, Fork> {
 /// Settings of servers with threads.
 impl<L: Listener> Builder<L, ThreadPool> {
     /// The most threads at once. At the bound there is no room for new clients:
-    /// [`overload`](Self::overload) says what becomes of them. Default [`ThreadPool::DEFAULT_MAX_THREADS`].
+    /// [`overload`](Self::overload) says what becomes of them. Default
+    /// [`ThreadPool::DEFAULT_MAX_THREADS`].
     pub fn max_threads(mut self, threads: usize) -> Self {
         self.dispatch = self.dispatch.max_threads(threads);
         self
