@@ -259,6 +259,27 @@ fn ctrl_c_breaks_off_what_does_not_finish() {
 }
 
 #[test]
+fn ctrl_c_lets_a_target_finish_whose_client_says_nothing() {
+    let relay = Relay::start(&["--drain", "60"]);
+    let (client, target) = relay.connect();
+    say(&target, "one, ");
+    hear(&client, "one, ");
+    relay.example.signal(Signal::SIGINT);
+    eventually("the relay listens no more", || {
+        TcpStream::connect(&relay.example.address).is_err()
+    });
+    say(&target, "two");
+    hear(&client, "two");
+    // It was not told that the client has ended.
+    target.set_nonblocking(true).expect("it is open");
+    let early = (&target).read(&mut [0; 1]);
+    assert!(early.is_err_and(|e| e.kind() == ErrorKind::WouldBlock));
+    end(&target);
+    end(&client);
+    assert!(launch::ended(relay.example).0.success());
+}
+
+#[test]
 fn ctrl_c_ends_a_connection_that_has_said_nothing() {
     let relay = Relay::start(&["--drain", "60"]);
     let (client, target) = relay.connect();

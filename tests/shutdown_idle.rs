@@ -124,6 +124,45 @@ fn a_handler_that_does_not_say_it_is_idle_is_not_cut_after_its_first_bytes() -> 
     stopping.join().expect("no panic")
 }
 
+/// A handler that writes, and then waits for what the client says to it.
+fn asking() -> io::Result<(BackgroundServer, Receiver<()>)> {
+    let (asked, has_asked) = bounded(1);
+    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+        request.wfile.write_all(b"who?\n")?;
+        asked.send(())?;
+        let name = request.rfile.readline(100)?;
+        Ok(request.wfile.write_all(&name)?)
+    })?;
+    Ok((server.serve_in_background()?, has_asked))
+}
+
+#[test]
+fn a_handler_that_has_asked_is_answered() -> io::Result<()> {
+    let (server, has_asked) = asking()?;
+    let mut client = connect(server.server_address());
+    has_asked.recv_timeout(LONG).expect("the handler asks");
+    server.shutdown();
+    client.write_all(b"ada\n")?;
+    assert_eq!(read_all(client), "who?\nada\n");
+    server.stop()
+}
+
+#[test]
+fn what_others_send_to_a_connection_does_not_keep_it() -> io::Result<()> {
+    let (given, connections) = bounded(1);
+    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+        given.send(request.connection()?)?;
+        Ok(request.rfile.read_line(&mut String::new()).map(drop)?)
+    })?;
+    let server = server.serve_in_background()?;
+    let client = connect(server.server_address());
+    let connection = connections.recv_timeout(LONG).expect("it is handled");
+    connection.send_all(b"news\n")?;
+    server.shutdown();
+    assert_eq!(read_all(client), "news\n");
+    server.stop()
+}
+
 #[test]
 fn after_a_shutdown_a_handler_that_asks_is_told_that_there_is_no_more() -> io::Result<()> {
     let (begun, has_begun) = bounded(1);

@@ -227,7 +227,9 @@ impl List {
 
     fn enter(&self, pid: Pid, job: Job) {
         let request = job.leave_to(pid);
-        self.children.lock().push(Child { pid, request });
+        // Locked until it is killed too: nobody else takes leave of it before.
+        let mut children = self.children.lock();
+        children.push(Child { pid, request });
         if self.killed.load(Ordering::SeqCst) {
             process::kill(pid);
         }

@@ -25,7 +25,7 @@ pub(super) struct Limits {
 #[derive(Debug)]
 struct Phase {
     /// Since when the handler waits for a request, if it does: it says so, or nothing has been
-    /// received yet.
+    /// received or written yet.
     idle_since: Option<Instant>,
     /// When it comes, and how long it was.
     deadline: Option<(Instant, Duration)>,
@@ -96,7 +96,7 @@ impl Lifetime {
         phase.ended_for.is_none()
     }
 
-    /// Only the thread that reads makes a connection idle or busy, and only it may ask.
+    /// Only the handler makes a connection idle or busy, and only it may ask.
     pub(super) fn is_idle(&self) -> bool {
         self.idle.load(Ordering::Relaxed)
     }

@@ -94,8 +94,8 @@ impl StreamRequest {
     ///
     /// A handler of several requests per connection calls it between two of them, and so tells the
     /// server that nothing is lost if the connection ends here. A shutdown ends it at once, and a
-    /// connection on which nothing was received yet, too; one that is inside a request is never cut
-    /// by it.
+    /// connection on which nothing was received, nor written by the handler, too; one that is inside
+    /// a request is never cut by it.
     ///
     /// What `wfile` has buffered is sent first, unless `rfile` has more of what the client sent.
     ///

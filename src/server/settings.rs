@@ -158,8 +158,8 @@ impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
     }
 
     /// How long a connection may be idle: wait for a request in
-    /// [`wait_idle`](StreamRequest::wait_idle), or for its first byte. Its handler then sees the
-    /// end of the stream. In `wait_idle` and [`next_line`](StreamRequest::next_line) it holds in
+    /// [`wait_idle`](StreamRequest::wait_idle), or, if its handler has written nothing, for its first
+    /// byte. Its handler then sees the end of the stream. In `wait_idle` and [`next_line`](StreamRequest::next_line) it holds in
     /// place of the [read timeout](Self::read_timeout), which is for the parts of a request then.
     /// `Duration::MAX` is for ever. Default, and `None`: no idle timeout, and the read timeout
     /// holds there too.

@@ -33,18 +33,29 @@ impl Unsent {
 impl Link {
     /// Buffers all of it, or sends a part.
     pub(in crate::request) fn write(&self, data: &[u8]) -> io::Result<usize> {
+        self.begin();
         self.in_turn(|turn| turn.write(data))
     }
 
     /// Buffers or sends all of it.
     pub(in crate::request) fn write_all(&self, data: &[u8]) -> io::Result<()> {
+        self.begin();
         self.in_turn(|turn| turn.write_all(data))
     }
 
     /// Without a buffer sends all of it, so that nobody else's message lands in the middle of one
     /// that went out in two turns.
     pub(in crate::request) fn write_vectored(&self, data: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.begin();
         self.in_turn(|turn| turn.write_vectored(data))
+    }
+
+    /// A handler that speaks first does not wait for a request: it asks for something, or has
+    /// something to give.
+    fn begin(&self) {
+        if self.lifetime.is_idle() {
+            self.lifetime.busy();
+        }
     }
 
     /// Sends all of it, and leaves alone what is buffered.
