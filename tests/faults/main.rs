@@ -17,6 +17,7 @@ mod clients;
 mod dripper;
 mod figures;
 mod manners;
+mod nonsense;
 mod server;
 mod targets;
 
@@ -26,6 +27,7 @@ mod descriptor_limit;
 mod drippers;
 mod echo_flood;
 mod random_bytes;
+mod random_bytes_behind;
 mod rude_clients;
 mod soak;
 mod stuck_handlers;

@@ -3,13 +3,15 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown};
 
-use crate::clients::connect_from;
+use crate::clients::{connect_from, connect_unnamed};
 use crate::server::Server;
 use crate::support::{connect_udp, eventually};
 
 pub struct Target {
     pub example: &'static str,
     pub options: &'static str,
+    /// The example that it passes on to.
+    behind: Option<&'static str>,
     pub transport: Transport,
     /// A real request, to be truncated.
     pub request: &'static [u8],
@@ -17,16 +19,30 @@ pub struct Target {
     pub check: fn(&Server),
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Transport {
     Tcp,
     Udp,
+    UnixDatagram,
+}
+
+impl Target {
+    /// Starts it, and what it passes on to.
+    pub fn start(&self) -> (Server, Option<Server>) {
+        let Some(example) = self.behind else {
+            return (Server::example(self.example, self.options), None);
+        };
+        let behind = Server::example(example, "");
+        let address = behind.address.to_string();
+        (Server::example(self.example, &address), Some(behind))
+    }
 }
 
 const fn tcp(example: &'static str, request: &'static [u8], check: fn(&Server)) -> Target {
     Target {
         example,
         options: "",
+        behind: None,
         transport: Transport::Tcp,
         request,
         check,
@@ -45,6 +61,7 @@ const FRAME: &[u8] = b"\0\0\0\x05hello";
 const RECORD: &[u8] = b"\0\0\0\x10}(U\x03msgU\x05hellou.";
 
 const MESSAGE: &[u8] = b"<13>Nov 21 12:00:00 host tag: hello\n";
+const CHECK: &[u8] = b"<13>Nov 21 12:00:00 host tag: served\n";
 const ZONE: &str = "--zone examples/dns_server/example.zone";
 /// The address of www.example.com, as it is asked for over TCP.
 const QUERY: &[u8] =
@@ -72,7 +89,9 @@ pub const TARGETS: &[Target] = &[
     tcp("chat_server", b"/nick ada\n/who\nhello\n/quit\n", |s| {
         answers(s, b"/quit\n", b"* welcome")
     }),
-    tcp("log_receiver", RECORD, prints),
+    tcp("log_receiver", RECORD, |s| {
+        prints(s, "hello", || answers(s, RECORD, b""))
+    }),
     tcp("http_server", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", |s| {
         answers(s, b"GET / HTTP/1.0\r\n\r\n", b"HTTP/1.1 200")
     }),
@@ -88,8 +107,28 @@ pub const TARGETS: &[Target] = &[
         request: QUERY,
         ..udp("dns_server", resolves)
     },
-    tcp("syslog_server", MESSAGE, |s| prints_message(s, MESSAGE)),
-    udp("syslog_server", |s| prints_message(s, MESSAGE)),
+    tcp("syslog_server", MESSAGE, |s| {
+        prints(s, "served", || answers(s, CHECK, b""))
+    }),
+    Target {
+        request: MESSAGE,
+        ..udp("syslog_server", |s| {
+            let client = connect_udp(&s.address.into());
+            prints(s, "served", || drop(client.send(CHECK)))
+        })
+    },
+    Target {
+        options: "--unix SOCKET",
+        transport: Transport::UnixDatagram,
+        ..tcp("syslog_server", MESSAGE, |s| {
+            let client = connect_unnamed(&s.socket).expect("it is bound");
+            prints(s, "served", || drop(client.send(CHECK)))
+        })
+    },
+    Target {
+        behind: Some("echo_server"),
+        ..tcp("relay", b"hello\n", |s| answers(s, b"hello\n", b"hello\n"))
+    },
     tcp("status", b"hello\n", |s| answers(s, b"hello\n", b"hello\n")),
     udp("udp_server", |s| answers_datagram(s, b"received")),
     udp("udp_echo_server", |s| answers_datagram(s, b"hello")),
@@ -138,20 +177,14 @@ fn resolves(server: &Server) {
     );
 }
 
-/// One message more than before.
-fn prints_message(server: &Server, message: &[u8]) {
-    let messages = || server.output().matches("hello").count();
-    let before = messages();
-    answers(server, message, b"");
-    eventually("the message is printed", || messages() > before);
-}
-
-/// One record more than before.
-fn prints(server: &Server) {
-    let records = || server.output().matches("hello").count();
-    let before = records();
-    answers(server, RECORD, b"");
-    eventually("the record is printed", || records() > before);
+/// One line with the word more than before. What is sent may be dropped at first.
+fn prints(server: &Server, word: &str, send: impl Fn()) {
+    let printed = || server.output().matches(word).count();
+    let before = printed();
+    eventually("it is printed", || {
+        send();
+        printed() > before
+    });
 }
 
 /// Sooner or later: while the socket's buffer is full of what came before, datagrams are dropped.
