@@ -2,6 +2,8 @@
 
 #[path = "support/counts.rs"]
 mod counts;
+#[path = "support/obedient.rs"]
+mod obedient;
 mod support;
 
 use std::io;
@@ -16,6 +18,7 @@ use socketserver::prelude::*;
 use socketserver::{Address, Overload, Statistics};
 
 use counts::{settled, sum};
+use obedient::obey;
 use support::{ANY, connect};
 
 const CLIENTS: usize = 20;
@@ -32,18 +35,6 @@ impl Hooks for Picky {
     }
 
     fn handle_error(&self, _: &mut StreamRequest, _: &RequestError) {}
-}
-
-/// Ends as its client says.
-fn obey(request: &mut StreamRequest) -> HandlerResult {
-    while let Some(line) = request.next_line()? {
-        match &*line {
-            "fail" => return Err("as told".into()),
-            "panic" => panic!("as told"),
-            line => writeln!(request.wfile, "{line}")?,
-        }
-    }
-    Ok(())
 }
 
 /// What one client does, and then another.
