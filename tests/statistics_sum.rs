@@ -25,6 +25,8 @@ const CLIENTS: usize = 20;
 const VISITS: usize = 60;
 const ROOM: usize = 4;
 const QUEUE: usize = 4;
+/// All clients are one source: the last place in the queue is seldom theirs.
+const OF_ONE_SOURCE: usize = ROOM + QUEUE - 1;
 
 /// Refuses every seventh.
 struct Picky;
@@ -102,7 +104,7 @@ fn every_snapshot_adds_up() -> io::Result<()> {
     let server = ThreadingTcpServer::builder()
         .hooks(Picky)
         .max_connections(ROOM)
-        .max_per_source(ROOM + QUEUE - 1)
+        .max_per_source(OF_ONE_SOURCE)
         .bind_fn(ANY, obey)?
         .serve_in_background()?;
     let handle = server.handle();
@@ -149,5 +151,6 @@ fn ended_in_all_ways(s: &Statistics) {
     ] {
         assert!(count > 0, "{s:?}");
     }
-    assert_eq!((s.most_active, s.most_queued), (ROOM, QUEUE));
+    assert_eq!(s.most_active, ROOM, "{s:?}");
+    assert!(s.most_queued >= OF_ONE_SOURCE - ROOM, "{s:?}");
 }
