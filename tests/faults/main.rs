@@ -13,6 +13,7 @@ mod stuck;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod checks;
 mod clients;
 mod dripper;
 mod figures;

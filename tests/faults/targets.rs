@@ -1,11 +1,11 @@
 //! The example servers that random bytes are thrown at: a new one needs a line here.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown};
-
-use crate::clients::{connect_from, connect_unnamed};
+#[cfg(feature = "auth-md5")]
+use crate::checks::with_key;
+use crate::checks::{answers, answers_datagram, prints, resolves, resolves_datagram};
+use crate::clients::connect_unnamed;
 use crate::server::Server;
-use crate::support::{connect_udp, eventually};
+use crate::support::connect_udp;
 
 pub struct Target {
     pub example: &'static str,
@@ -100,12 +100,12 @@ pub const TARGETS: &[Target] = &[
     }),
     Target {
         options: ZONE,
-        ..tcp("dns_server", QUERY, resolves)
+        ..tcp("dns_server", QUERY, |s| resolves(s, QUERY))
     },
     Target {
         options: ZONE,
-        request: QUERY,
-        ..udp("dns_server", resolves)
+        request: QUERY.split_at(2).1,
+        ..udp("dns_server", |s| resolves_datagram(s, &QUERY[2..]))
     },
     tcp("syslog_server", MESSAGE, |s| {
         prints(s, "served", || answers(s, CHECK, b""))
@@ -130,11 +130,17 @@ pub const TARGETS: &[Target] = &[
         ..tcp("relay", b"hello\n", |s| answers(s, b"hello\n", b"hello\n"))
     },
     tcp("status", b"hello\n", |s| answers(s, b"hello\n", b"hello\n")),
-    udp("udp_server", |s| answers_datagram(s, b"received")),
-    udp("udp_echo_server", |s| answers_datagram(s, b"hello")),
+    udp("udp_server", |s| {
+        answers_datagram(s, b"hello", |answer| answer == b"received")
+    }),
+    udp("udp_echo_server", |s| {
+        answers_datagram(s, b"hello", |answer| answer == b"hello")
+    }),
     Target {
         options: "--threading",
-        ..udp("udp_echo_server", |s| answers_datagram(s, b"hello"))
+        ..udp("udp_echo_server", |s| {
+            answers_datagram(s, b"hello", |answer| answer == b"hello")
+        })
     },
     #[cfg(feature = "auth-md5")]
     Target {
@@ -151,81 +157,3 @@ pub const TARGETS: &[Target] = &[
         )
     },
 ];
-
-/// All that comes back begins with these bytes.
-fn answers(server: &Server, request: &[u8], expected: &[u8]) {
-    let mut client = connect_from(Ipv4Addr::LOCALHOST, server.address).expect("it accepts");
-    client.write_all(request).expect("it reads");
-    client.shutdown(Shutdown::Write).expect("it is open");
-    let mut answer = Vec::new();
-    client.read_to_end(&mut answer).expect("it answers");
-    let text = answer.escape_ascii();
-    assert!(answer.starts_with(expected), "an answer of {text}");
-}
-
-/// The answer repeats the query's number, and says that it is an answer without an error.
-fn resolves(server: &Server) {
-    let mut client = connect_from(Ipv4Addr::LOCALHOST, server.address).expect("it accepts");
-    client.write_all(QUERY).expect("it reads");
-    let mut answer = [0; 6];
-    client.read_exact(&mut answer).expect("it answers");
-    assert_eq!(answer[2..4], QUERY[2..4]);
-    assert_eq!(
-        (answer[4] & 0x80, answer[5] & 0x0f),
-        (0x80, 0),
-        "{answer:?}"
-    );
-}
-
-/// One line with the word more than before. What is sent may be dropped at first.
-fn prints(server: &Server, word: &str, send: impl Fn()) {
-    let printed = || server.output().matches(word).count();
-    let before = printed();
-    eventually("it is printed", || {
-        send();
-        printed() > before
-    });
-}
-
-/// Sooner or later: while the socket's buffer is full of what came before, datagrams are dropped.
-fn answers_datagram(server: &Server, expected: &[u8]) {
-    let client = connect_udp(&server.address.into());
-    let patience = std::time::Duration::from_millis(100);
-    client.set_read_timeout(Some(patience)).expect("not zero");
-    eventually("a datagram is answered", || {
-        client.send(b"hello").expect("loopback takes it");
-        let mut answer = [0; 100];
-        let received = client.recv(&mut answer);
-        received.is_ok_and(|length| &answer[..length] == expected)
-    });
-}
-
-#[cfg(feature = "auth-md5")]
-mod with_key {
-    use std::io::{Read, Write};
-    use std::net::Ipv4Addr;
-
-    use socketserver::auth::{Multiprocessing, Plain};
-
-    use crate::clients::connect_from;
-    use crate::server::Server;
-
-    pub fn lets_in(server: &Server) {
-        let mut client = connect_from(Ipv4Addr::LOCALHOST, server.address).expect("it accepts");
-        let plain = Plain::new("sesame");
-        plain.answer(&mut client).expect("the key is right");
-        client.write_all(b"hello").expect("it reads");
-        let mut answer = [0; 5];
-        client.read_exact(&mut answer).expect("it answers");
-        assert_eq!(&answer, b"HELLO");
-    }
-
-    pub fn answers(server: &Server) {
-        let client = connect_from(Ipv4Addr::LOCALHOST, server.address).expect("it accepts");
-        let connection = Multiprocessing::new("sesame").connect(client);
-        let mut connection = connection.expect("the key is right");
-        connection.send_bytes(b"hello").expect("it reads");
-        let answer = connection.recv_bytes().expect("it answers");
-        assert_eq!(answer.as_deref(), Some(&b"HELLO"[..]));
-    }
-}
