@@ -74,9 +74,10 @@ fn a_dual_stack_server_takes_both_and_shows_ipv4_clients_as_such() {
 fn a_name_with_several_addresses_is_bound_to_the_first_that_is_free() {
     let taken = TcpServer::bind_fn("127.0.0.1:0", mirror).expect("loopback");
     let port = taken.server_address().port().expect("it is TCP");
+    // Other tests have clients on 127.0 and 127.1, whose ports are taken for a while.
     let candidates = [
         SocketAddr::from(([127, 0, 0, 1], port)),
-        SocketAddr::from(([127, 0, 0, 2], port)),
+        SocketAddr::from(([127, 2, 0, 1], port)),
     ];
     let server = TcpServer::bind_fn(&candidates[..], mirror).expect("one of them is free");
     assert_eq!(server.server_address(), &Address::from(candidates[1]));

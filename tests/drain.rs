@@ -24,8 +24,9 @@ use nix::sys::signal::Signal;
 
 /// Short, for what is going to be forced.
 const SHORT: Duration = Duration::from_millis(200);
-/// What a forced shutdown may take beyond its bound.
-const BEYOND: Duration = Duration::from_secs(1);
+/// What a forced shutdown may take beyond its bound: half a second for those who do not obey, and
+/// whatever a machine takes that is busy with something else.
+const BEYOND: Duration = Duration::from_secs(5);
 
 fn serve<D: Dispatch>(builder: Builder<listener::Tcp, D>) -> BackgroundServer {
     in_background(builder.bind_fn(ANY, obey))

@@ -16,7 +16,9 @@ use stuck::{begin, counts, obey};
 use support::{ANY, LONG, connect, eventually, exchange, in_background, read_all};
 
 const SHORT: Duration = Duration::from_millis(200);
-const BEYOND: Duration = Duration::from_secs(1);
+/// What a forced shutdown may take beyond its bound: half a second for those who do not obey, and
+/// whatever a machine takes that is busy with something else.
+const BEYOND: Duration = Duration::from_secs(5);
 
 /// Obeys, but for `stop`, which shuts the server down and tells how it went.
 fn obey_or_stop(request: &mut StreamRequest) -> HandlerResult {
