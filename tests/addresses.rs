@@ -10,7 +10,7 @@ use std::process;
 
 use socketserver::prelude::*;
 use socketserver::{Address, BackgroundServer, Builder};
-use support::{LONG, connect, read_all};
+use support::{LONG, connect, in_background, read_all};
 
 /// Tells each client who it is and whom it reached.
 fn mirror(request: &mut StreamRequest) -> HandlerResult {
@@ -23,12 +23,7 @@ fn serve(
     builder: Builder<socketserver::listener::Tcp, socketserver::dispatch::Inline>,
     address: &str,
 ) -> BackgroundServer {
-    let server = builder
-        .bind_fn(address, mirror)
-        .expect("the address is ours");
-    server
-        .serve_in_background()
-        .expect("a thread can be started")
+    in_background(builder.bind_fn(address, mirror))
 }
 
 #[test]
@@ -63,10 +58,7 @@ fn a_dual_stack_server_takes_both_and_shows_ipv4_clients_as_such() {
                 .ok_or("an IP server has IP clients")?;
             Ok(write!(request.wfile, "{ip}")?)
         });
-    let server = server
-        .expect("loopback")
-        .serve_in_background()
-        .expect("a thread can be started");
+    let server = in_background(server);
     let port = server.server_address().port().expect("it is TCP");
     assert_eq!(
         read_all(connect(&SocketAddr::from(([127, 0, 0, 1], port)).into())),
@@ -82,9 +74,10 @@ fn a_dual_stack_server_takes_both_and_shows_ipv4_clients_as_such() {
 fn a_name_with_several_addresses_is_bound_to_the_first_that_is_free() {
     let taken = TcpServer::bind_fn("127.0.0.1:0", mirror).expect("loopback");
     let port = taken.server_address().port().expect("it is TCP");
+    // Other tests have clients on 127.0 and 127.1, whose ports are taken for a while.
     let candidates = [
         SocketAddr::from(([127, 0, 0, 1], port)),
-        SocketAddr::from(([127, 0, 0, 2], port)),
+        SocketAddr::from(([127, 2, 0, 1], port)),
     ];
     let server = TcpServer::bind_fn(&candidates[..], mirror).expect("one of them is free");
     assert_eq!(server.server_address(), &Address::from(candidates[1]));
@@ -96,21 +89,16 @@ fn a_tuple_and_a_name_are_addresses_too() {
         TcpServer::bind_fn(("127.0.0.1", 0), mirror),
         TcpServer::bind_fn("localhost:0", mirror),
     ] {
-        let server = server
-            .expect("loopback")
-            .serve_in_background()
-            .expect("a thread can be started");
+        let server = in_background(server);
         assert!(read_all(connect(server.server_address())).contains(" at "));
     }
 }
 
 #[test]
 fn ipv6_datagrams_are_answered() {
-    let server = UdpServer::bind_fn("[::1]:0", |request| Ok(request.reply(&request.packet)?));
-    let server = server
-        .expect("loopback")
-        .serve_in_background()
-        .expect("a thread can be started");
+    let server = in_background(UdpServer::bind_fn("[::1]:0", |request| {
+        Ok(request.reply(&request.packet)?)
+    }));
     let client = UdpSocket::bind("[::1]:0").expect("a port is free");
     client
         .set_read_timeout(Some(LONG))
@@ -148,10 +136,7 @@ fn an_abstract_client_of_a_datagram_server_is_answered() {
     let server = UnixDatagramServer::bind_fn(&path, |request| {
         Ok(request.reply(request.client_address.to_string().as_bytes())?)
     });
-    let _server = server
-        .expect("the path is free")
-        .serve_in_background()
-        .expect("a thread can be started");
+    let _server = in_background(server);
     let name = format!("socketserver-client-{}", process::id());
     let address = UnixAddr::from_abstract_name(&name).expect("a short name");
     let client = UnixDatagram::bind_addr(&address).expect("the name is free");

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use socketserver::prelude::*;
 use socketserver::{Address, BackgroundServer, RequestError, Stage, UdpServer, UnixDatagramServer};
 
-use support::{ANY, LONG, connect_udp, connect_unix_datagram, socket_path};
+use support::{ANY, LONG, connect_udp, connect_unix_datagram, in_background, socket_path};
 
 /// What reached `handle_error`.
 struct Report {
@@ -49,8 +49,7 @@ type Handler = fn(&mut DatagramRequest) -> HandlerResult;
 fn udp(address: &str, handler: Handler) -> (BackgroundServer, Receiver<Report>) {
     let (reports, received) = channel();
     let builder = UdpServer::builder().hooks(Reporter(reports));
-    let server = builder.bind_fn(address, handler).expect("a port is free");
-    let server = server.serve_in_background().expect("a thread starts");
+    let server = in_background(builder.bind_fn(address, handler));
     (server, received)
 }
 
@@ -133,8 +132,7 @@ fn unix(handler: Handler) -> (BackgroundServer, Receiver<Report>, tempfile::Temp
     let (folder, path) = socket_path();
     let (reports, received) = channel();
     let builder = UnixDatagramServer::builder().hooks(Reporter(reports));
-    let server = builder.bind_fn(path, handler).expect("the folder is ours");
-    let server = server.serve_in_background().expect("a thread starts");
+    let server = in_background(builder.bind_fn(path, handler));
     (server, received, folder)
 }
 

@@ -18,7 +18,7 @@ use socketserver::{Address, BackgroundServer, Builder, Server};
 use tempfile::TempDir;
 
 use kind::{Client, Kind};
-use support::{logs, socket_folder};
+use support::{in_background, logs, socket_folder};
 use waiting::next;
 
 fn start<L: Kind<Request = DatagramRequest>>(
@@ -26,15 +26,8 @@ fn start<L: Kind<Request = DatagramRequest>>(
     handle: impl Fn(&mut DatagramRequest) -> HandlerResult + Send + Sync + 'static,
 ) -> (BackgroundServer, TempDir) {
     let folder = socket_folder();
-    let server = builder
-        .bind_fn(L::place(folder.path()), handle)
-        .expect("the address is free");
-    (
-        server
-            .serve_in_background()
-            .expect("a thread can be started"),
-        folder,
-    )
+    let server = builder.bind_fn(L::place(folder.path()), handle);
+    (in_background(server), folder)
 }
 
 /// What a reply is made of.

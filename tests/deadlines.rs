@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use socketserver::prelude::*;
 use socketserver::{BackgroundServer, Builder, Dispatch, Listener, Stage, listener};
 use stuck::{Seen, Watch, begin, obey};
-use support::{ANY, LONG, connect, connect_unix, exchange, read_all, socket_path};
+use support::{ANY, LONG, connect, connect_unix, exchange, in_background, read_all, socket_path};
 
 /// Short, for what is going to end.
 const SHORT: Duration = Duration::from_millis(400);
@@ -22,8 +22,7 @@ const SHORT: Duration = Duration::from_millis(400);
 fn watched<D: Dispatch>(builder: Builder<listener::Tcp, D>) -> (BackgroundServer, Receiver<Seen>) {
     let (errors, seen) = channel();
     let server = builder.hooks(Watch(errors)).bind_fn(ANY, obey);
-    let server = server.expect("loopback").serve_in_background();
-    (server.expect("a thread starts"), seen)
+    (in_background(server), seen)
 }
 
 fn expect_timeout(seen: &Receiver<Seen>, text: &str) {
@@ -53,13 +52,13 @@ fn a_write_timeout_ends_a_write() {
 fn timeouts_hold_on_unix_sockets_too() {
     let (_folder, path) = socket_path();
     let (errors, seen) = channel();
-    let server = ThreadingUnixStreamServer::builder()
-        .hooks(Watch(errors))
-        .read_timeout(SHORT)
-        .write_timeout(SHORT)
-        .bind_fn(&path, obey)
-        .expect("the path is free");
-    let server = server.serve_in_background().expect("a thread starts");
+    let server = in_background(
+        ThreadingUnixStreamServer::builder()
+            .hooks(Watch(errors))
+            .read_timeout(SHORT)
+            .write_timeout(SHORT)
+            .bind_fn(&path, obey),
+    );
     for (order, text) in [
         ("read\n", "nothing received"),
         ("write\n", "nothing could be sent"),
@@ -101,8 +100,7 @@ where
 {
     let (errors, seen) = channel();
     let server = builder.hooks(Watch(errors)).bind_fn(address, converse);
-    let server = server.expect("the address is free").serve_in_background();
-    (server.expect("a thread starts"), seen)
+    (in_background(server), seen)
 }
 
 #[test]
@@ -192,12 +190,12 @@ fn a_deadline_ends_a_write_that_blocks() {
 fn a_deadline_holds_on_unix_sockets_too() {
     let (_folder, path) = socket_path();
     let (errors, seen) = channel();
-    let server = UnixStreamServer::builder()
-        .hooks(Watch(errors))
-        .deadline(SHORT)
-        .bind_fn(&path, obey)
-        .expect("the path is free");
-    let server = server.serve_in_background().expect("a thread starts");
+    let server = in_background(
+        UnixStreamServer::builder()
+            .hooks(Watch(errors))
+            .deadline(SHORT)
+            .bind_fn(&path, obey),
+    );
     for order in ["read\n", "write\n"] {
         let client = connect_unix(server.server_address());
         assert_eq!(exchange(&client, order), "begun\n");
@@ -218,8 +216,7 @@ fn a_deadline_holds_for_what_follows_an_idle_end() {
                 request.wfile.write_all(&[b'.'; 65_536])?;
             }
         });
-    let server = server.expect("loopback").serve_in_background();
-    let server = server.expect("a thread starts");
+    let server = in_background(server);
     let _stuck = connect(server.server_address());
     expect_timeout(&seen, "was not done within 1.2s");
 }
@@ -234,8 +231,7 @@ fn a_detached_connection_has_no_deadline_any_more() {
             detached.send(request.detach()).map_err(|e| e.to_string())?;
             Ok(())
         });
-    let server = server.expect("loopback").serve_in_background();
-    let server = server.expect("a thread starts");
+    let server = in_background(server);
     let client = connect(server.server_address());
     let mut request = kept.recv_timeout(LONG).expect("the handler gives it up");
     thread::sleep(3 * SHORT);
@@ -300,8 +296,7 @@ fn each_request_of_a_connection_may_have_a_deadline() {
         request.set_deadline(None)?;
         line_by_line(request)
     });
-    let server = server.expect("loopback").serve_in_background();
-    let server = server.expect("a thread starts");
+    let server = in_background(server);
     let mut client = connect(server.server_address());
     for _ in 0..4 {
         assert_eq!(exchange(&client, "hello\n"), "hello\n");

@@ -17,7 +17,9 @@ use socketserver::listener::Tcp;
 use socketserver::prelude::*;
 use socketserver::{Address, HandlerError, Listener, Server, ServerHandle};
 use stuck::counts;
-use support::{ANY, LONG, connect, connect_unix, eventually, exchange, read_all, socket_path};
+use support::{
+    ANY, LONG, connect, connect_unix, eventually, exchange, in_background, read_all, socket_path,
+};
 
 /// Upper case for each line, idle in between.
 fn shout(request: &mut StreamRequest) -> HandlerResult {
@@ -36,8 +38,7 @@ fn half_a_line_makes_a_request_that_is_finished() {
         begun.send(()).expect("the test waits for it");
         shout(request)
     });
-    let server = server.expect("loopback").serve_in_background();
-    let server = server.expect("a thread starts");
+    let server = in_background(server);
     let mut client = connect(server.server_address());
     client.write_all(b"good").expect("the server reads");
     begins.recv_timeout(LONG).expect("the request begins");
@@ -56,8 +57,7 @@ fn a_request_that_arrives_just_before_the_shutdown_is_answered() {
             tasks.send(fs::read_link("/proc/thread-self")?)?;
             shout(request)
         });
-        let server = server.expect("the path is free").serve_in_background();
-        let server = server.expect("a thread starts");
+        let server = in_background(server);
         let mut client = connect_unix(server.server_address());
         assert_eq!(exchange(&client, "hello\n"), "HELLO\n");
         let task = task.recv_timeout(LONG).expect("the handler runs");
@@ -135,11 +135,11 @@ impl Hooks for Slow {
 #[test]
 fn a_request_on_its_way_to_its_handler_is_waited_for() {
     let (verifying, verifies) = channel();
-    let server = ThreadingTcpServer::builder()
-        .hooks(Slow(verifying))
-        .bind_fn(ANY, shout)
-        .expect("loopback");
-    let server = server.serve_in_background().expect("a thread starts");
+    let server = in_background(
+        ThreadingTcpServer::builder()
+            .hooks(Slow(verifying))
+            .bind_fn(ANY, shout),
+    );
     let mut client = connect(server.server_address());
     client.write_all(b"hello\n").expect("it is accepted");
     verifies.recv_timeout(LONG).expect("it is accepted");

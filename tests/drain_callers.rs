@@ -13,10 +13,12 @@ use std::time::{Duration, Instant};
 use socketserver::prelude::*;
 use socketserver::{BackgroundServer, DrainReport, RequestError, ServerHandle};
 use stuck::{begin, counts, obey};
-use support::{ANY, LONG, connect, eventually, exchange, read_all};
+use support::{ANY, LONG, connect, eventually, exchange, in_background, read_all};
 
 const SHORT: Duration = Duration::from_millis(200);
-const BEYOND: Duration = Duration::from_secs(1);
+/// What a forced shutdown may take beyond its bound: half a second for those who do not obey, and
+/// whatever a machine takes that is busy with something else.
+const BEYOND: Duration = Duration::from_secs(5);
 
 /// Obeys, but for `stop`, which shuts the server down and tells how it went.
 fn obey_or_stop(request: &mut StreamRequest) -> HandlerResult {
@@ -29,8 +31,7 @@ fn obey_or_stop(request: &mut StreamRequest) -> HandlerResult {
 }
 
 fn serve() -> BackgroundServer {
-    let server = ThreadingTcpServer::bind_fn(ANY, obey_or_stop).expect("loopback");
-    server.serve_in_background().expect("a thread starts")
+    in_background(ThreadingTcpServer::bind_fn(ANY, obey_or_stop))
 }
 
 #[test]
@@ -56,8 +57,7 @@ fn a_handler_does_not_count_itself_among_the_forced() {
         let report = request.server.shutdown_within(SHORT);
         Ok(reports.send(report)?)
     });
-    let server = server.expect("loopback").serve_in_background();
-    let server = server.expect("a thread starts");
+    let server = in_background(server);
     let _stuck = ["read", "loop"].map(|how| begin(server.server_address(), how));
     let mut stopper = connect(server.server_address());
     stopper.write_all(b"stop\n").expect("the server reads");
@@ -67,8 +67,7 @@ fn a_handler_does_not_count_itself_among_the_forced() {
 
 #[test]
 fn a_handler_of_an_inline_server_has_nobody_to_wait_for() {
-    let server = TcpServer::bind_fn(ANY, obey_or_stop).expect("loopback");
-    let server = server.serve_in_background().expect("a thread starts");
+    let server = in_background(TcpServer::bind_fn(ANY, obey_or_stop));
     let stopper = connect(server.server_address());
     assert_eq!(exchange(&stopper, "stop\n"), "(0, 0, 0)\n");
     server.join().expect("a shutdown is no error");
@@ -99,12 +98,12 @@ fn a_hook_on_the_serving_thread_waits_for_requests_only() {
         when: Mutex::new(when),
         reports,
     };
-    let server = ThreadingTcpServer::builder()
-        .hooks(hooks)
-        .poll_interval(Duration::from_millis(10))
-        .bind_fn(ANY, obey)
-        .expect("loopback");
-    let server = server.serve_in_background().expect("a thread starts");
+    let server = in_background(
+        ThreadingTcpServer::builder()
+            .hooks(hooks)
+            .poll_interval(Duration::from_millis(10))
+            .bind_fn(ANY, obey),
+    );
     let _stuck = begin(server.server_address(), "read");
     stop.send(()).expect("the hook waits for it");
     let report = reported.recv_timeout(LONG).expect("it returns");
@@ -125,11 +124,11 @@ impl Hooks for StopOnError {
 #[test]
 fn handle_error_does_not_wait_for_its_own_request() {
     let (reports, reported) = channel();
-    let server = ThreadingTcpServer::builder()
-        .hooks(StopOnError(reports))
-        .bind_fn(ANY, |_| Err("on purpose".into()))
-        .expect("loopback");
-    let server = server.serve_in_background().expect("a thread starts");
+    let server = in_background(
+        ThreadingTcpServer::builder()
+            .hooks(StopOnError(reports))
+            .bind_fn(ANY, |_| Err("on purpose".into())),
+    );
     let _client = connect(server.server_address());
     let report = reported.recv_timeout(LONG / 2).expect("it returns");
     assert_eq!(counts(report), (0, 0, 0));
@@ -150,8 +149,7 @@ fn a_handler_may_drop_the_guard_of_its_own_server() {
         drop(guard);
         Ok(ended.send(())?)
     });
-    let server = server.expect("loopback").serve_in_background();
-    let server = server.expect("a thread starts");
+    let server = in_background(server);
     let address = server.server_address().clone();
     *guard.lock().expect("nobody panics") = Some(server);
     let _client = connect(&address);
@@ -185,7 +183,8 @@ fn of_two_bounds_at_once_the_shorter_holds() {
                 assert_eq!(counts(report), (0, 1, 1));
             }
         });
-        assert!(started.elapsed() < SHORT + BEYOND);
+        let took = started.elapsed();
+        assert!(took < SHORT + BEYOND, "{took:?}");
     }
 }
 

@@ -14,7 +14,7 @@ use socketserver::prelude::*;
 use socketserver::{RequestError, Stage};
 
 use journal::Journal;
-use support::{ANY, connect, read_all};
+use support::{ANY, connect, in_background, read_all};
 use waiting::next;
 
 /// How a step of the life ends.
@@ -187,10 +187,7 @@ fn the_connection_is_shut_down_after_finish_and_after_the_handler_is_dropped() {
         reached: reached.clone(),
         go_on: Arc::clone(&go_on),
     };
-    let server = TcpServer::bind(ANY, make).expect("a port is free");
-    let server = server
-        .serve_in_background()
-        .expect("a thread can be started");
+    let server = in_background(TcpServer::bind(ANY, make));
     let mut client = connect(server.server_address());
     let mut reply = [0; 5];
     client.read_exact(&mut reply).expect("it is sent at once");

@@ -11,8 +11,8 @@ use socketserver::Stage;
 use socketserver::dispatch::Fork;
 use socketserver::prelude::*;
 use support::{
-    ANY, connect, connect_udp, connect_unix, connect_unix_datagram, eventually, exchange, read_all,
-    socket_folder,
+    ANY, connect, connect_udp, connect_unix, connect_unix_datagram, eventually, exchange,
+    in_background, read_all, socket_folder,
 };
 
 /// Tests have threads. What is forked here uses no lock but the allocator's.
@@ -45,10 +45,7 @@ fn a_process_with_threads_is_not_forked() {
     let server = ForkingTcpServer::builder()
         .hooks(Tell(tell))
         .bind_fn(ANY, pid);
-    let server = server
-        .expect("a port is free")
-        .serve_in_background()
-        .expect("a thread");
+    let server = in_background(server);
     assert_eq!(read_all(connect(server.server_address())), "");
     let (stage, text) = told.recv_timeout(support::LONG).expect("it is reported");
     assert_eq!(stage, Stage::Dispatch);
@@ -64,10 +61,7 @@ fn tcp() {
     let server = TcpServer::builder()
         .dispatch(beside_threads())
         .bind_fn(ANY, pid);
-    let server = server
-        .expect("a port is free")
-        .serve_in_background()
-        .expect("a thread");
+    let server = in_background(server);
     let mut client = connect(server.server_address());
     client.write_all(b"hello\n").expect("it reads");
     let answer = read_all(client);
@@ -83,8 +77,7 @@ fn unix_stream() {
     let folder = socket_folder();
     let path = folder.path().join("server");
     let server = UnixStreamServer::builder().dispatch(beside_threads());
-    let server = server.bind_fn(&path, pid).expect("the folder is ours");
-    let server = server.serve_in_background().expect("a thread");
+    let server = in_background(server.bind_fn(&path, pid));
     assert_eq!(
         exchange(connect_unix(server.server_address()), "hello\n"),
         "hello\n"
@@ -101,10 +94,7 @@ fn udp() {
     let server = UdpServer::builder()
         .dispatch(beside_threads())
         .bind_fn(ANY, shout);
-    let server = server
-        .expect("a port is free")
-        .serve_in_background()
-        .expect("a thread");
+    let server = in_background(server);
     let client = connect_udp(server.server_address());
     let mut answer = [0; 100];
     for text in ["hello", "again"] {
@@ -120,8 +110,7 @@ fn unix_datagram() {
     let folder = socket_folder();
     let path = folder.path().join("server");
     let server = UnixDatagramServer::builder().dispatch(beside_threads());
-    let server = server.bind_fn(&path, shout).expect("the folder is ours");
-    let server = server.serve_in_background().expect("a thread");
+    let server = in_background(server.bind_fn(&path, shout));
     let client = connect_unix_datagram(server.server_address(), folder.path(), "client");
     client.send(b"hello").expect("the server is there");
     let mut answer = [0; 100];
@@ -138,10 +127,7 @@ fn outcomes_are_counted_by_how_the_child_ends() {
             b"abort\n" => std::process::abort(),
             _ => Ok(()),
         });
-    let server = server
-        .expect("a port is free")
-        .serve_in_background()
-        .expect("a thread");
+    let server = in_background(server);
     for order in ["finish\n", "fail\n", "abort\n"] {
         let mut client = connect(server.server_address());
         client.write_all(order.as_bytes()).expect("it reads");
@@ -159,10 +145,7 @@ fn other_children_of_the_program_are_not_waited_for() {
     let server = TcpServer::builder()
         .dispatch(beside_threads())
         .bind_fn(ANY, pid);
-    let server = server
-        .expect("a port is free")
-        .serve_in_background()
-        .expect("a thread");
+    let server = in_background(server);
     exchange(connect(server.server_address()), "hello\n");
     eventually("the child is counted", || server.statistics().finished == 1);
     server.stop().expect("it serves");
@@ -183,10 +166,7 @@ fn what_a_handler_changes_is_gone_with_its_process() {
             let n = shared.fetch_add(1, Ordering::Relaxed) + 1;
             Ok(writeln!(request.wfile, "{n}")?)
         });
-    let server = server
-        .expect("a port is free")
-        .serve_in_background()
-        .expect("a thread");
+    let server = in_background(server);
     for _ in 0..3 {
         assert_eq!(read_all(connect(server.server_address())), "1\n");
     }
@@ -196,11 +176,7 @@ fn what_a_handler_changes_is_gone_with_its_process() {
 #[test]
 fn a_bound_of_one_serves_one_after_the_other() {
     let fork = beside_threads().max_children(1);
-    let server = TcpServer::builder().dispatch(fork).bind_fn(ANY, pid);
-    let server = server
-        .expect("a port is free")
-        .serve_in_background()
-        .expect("a thread");
+    let server = in_background(TcpServer::builder().dispatch(fork).bind_fn(ANY, pid));
     let clients: Vec<_> = (0..10).map(|_| connect(server.server_address())).collect();
     for client in clients {
         assert_eq!(exchange(client, "hello\n"), "hello\n");
@@ -235,10 +211,7 @@ fn a_shutdown_within_a_bound_kills_what_is_left() {
                 std::thread::park();
             }
         });
-    let server = server
-        .expect("a port is free")
-        .serve_in_background()
-        .expect("a thread");
+    let server = in_background(server);
     let client = connect(server.server_address());
     assert_eq!(exchange(&client, "x"), "begun\n");
     let report = server.shutdown_within(Duration::from_millis(100));

@@ -12,7 +12,7 @@ use socketserver::framing::{Framing, FramingError, Prefix};
 use socketserver::prelude::*;
 use support::choppy::Choppy;
 use support::frames::{all_prefixes, decode, encode};
-use support::{ANY, connect};
+use support::{ANY, connect, in_background};
 
 fn any_prefix() -> impl Strategy<Value = Prefix> {
     select(all_prefixes())
@@ -199,10 +199,7 @@ fn handlers_read_lines_and_then_messages_from_rfile() {
             request.wfile.write_all(b"end")?;
             Ok(())
         });
-    let server = server
-        .expect("a port is free")
-        .serve_in_background()
-        .expect("a thread starts");
+    let server = in_background(server);
     let mut client: TcpStream = connect(server.server_address());
     let framing = Framing::new(Prefix::I32);
     client.write_all(b"!i\n").expect("the server reads");

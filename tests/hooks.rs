@@ -16,7 +16,7 @@ use socketserver::prelude::*;
 use socketserver::{Address, HandlerError, RequestError, ServerHandle, Stage};
 
 use journal::Journal;
-use support::{ANY, connect, exchange, read_all};
+use support::{ANY, connect, exchange, in_background, read_all};
 use waiting::next;
 
 /// Never comes in a test.
@@ -165,13 +165,7 @@ fn an_error_in_verify_request_refuses_the_request_and_serving_goes_on() {
         journal: Journal::default(),
         errors,
     };
-    let server = TcpServer::builder()
-        .hooks(hooks)
-        .bind_fn(ANY, echo)
-        .expect("a port is free");
-    let server = server
-        .serve_in_background()
-        .expect("a thread can be started");
+    let server = in_background(TcpServer::builder().hooks(hooks).bind_fn(ANY, echo));
     assert_eq!(read_all(connect(server.server_address())), "sorry");
     let report = (Stage::Verify, "the list cannot be read".to_owned());
     assert_eq!(next(&told), report);

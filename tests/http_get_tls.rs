@@ -10,7 +10,7 @@ mod http_get;
 use std::path::Path;
 
 use socketserver::prelude::*;
-use support::{ANY, python};
+use support::{ANY, in_background, python};
 
 use certificates::Authority;
 use http_get::{Fetched, Peer, command, fetch, finish};
@@ -126,8 +126,7 @@ fn a_server_without_tls() {
             .wfile
             .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")?)
     });
-    let plain = plain.expect("a port is free").serve_in_background();
-    let plain = plain.expect("a thread can be had");
+    let plain = in_background(plain);
     let address = plain.server_address().to_string();
     fetch_trusting(&format!("https://{address}/"), &authority)
         .failed(&[&address, "does not speak TLS"]);

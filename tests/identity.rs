@@ -5,6 +5,8 @@
 mod counts;
 #[path = "support/kind.rs"]
 mod kind;
+#[path = "support/obedient.rs"]
+mod obedient;
 mod support;
 
 use std::collections::BTreeSet;
@@ -24,6 +26,7 @@ use socketserver::{BackgroundServer, Builder, Dispatch, Overload, Server};
 
 use counts::settled;
 use kind::{Client, Kind, Talk};
+use obedient::obey;
 use support::{ANY, LONG, connect_udp, eventually, exchange, logs, socket_folder};
 
 /// Loopback addresses that no other test's clients have: ports alone are used again.
@@ -73,23 +76,18 @@ fn tells(client: &str, between: &[&str], end: &str) {
     assert_eq!(without_duration(last), format!("DEBUG {end}"));
 }
 
-/// Answers, or ends as the client says.
-fn obey(request: &mut StreamRequest) -> HandlerResult {
+/// Says hello first.
+fn greet_and_obey(request: &mut StreamRequest) -> HandlerResult {
     request.wfile.write_all(b"hello\n")?;
-    while let Some(line) = request.next_line()? {
-        match &*line {
-            "fail" => return Err("as told".into()),
-            "panic" => panic!("as told"),
-            line => writeln!(request.wfile, "{line}")?,
-        }
-    }
-    Ok(())
+    obey(request)
 }
 
 /// One client sends this and no more; its address.
 fn one<D: Dispatch>(builder: Builder<Tcp, D>, text: &str) -> io::Result<String> {
     logs::catch();
-    let server = builder.bind_fn(ANY, obey)?.serve_in_background()?;
+    let server = builder
+        .bind_fn(ANY, greet_and_obey)?
+        .serve_in_background()?;
     let client = connect_from(new_host(), server.server_address())?;
     let address = client.local_addr()?.to_string();
     // It may be rejected meanwhile.
@@ -195,7 +193,7 @@ fn timed_out() -> io::Result<()> {
 #[test]
 fn disconnected() -> io::Result<()> {
     logs::catch();
-    let server = ThreadingTcpServer::bind_fn(ANY, obey)?.serve_in_background()?;
+    let server = ThreadingTcpServer::bind_fn(ANY, greet_and_obey)?.serve_in_background()?;
     let client = connect_from(new_host(), server.server_address())?;
     let address = client.local_addr()?.to_string();
     assert_eq!(exchange(&client, "half a li"), "hello\n");
@@ -214,7 +212,9 @@ fn second(
     meanwhile: impl FnOnce(&ServerHandle),
 ) -> io::Result<Vec<String>> {
     logs::catch();
-    let server: BackgroundServer = builder.bind_fn(ANY, obey)?.serve_in_background()?;
+    let server: BackgroundServer = builder
+        .bind_fn(ANY, greet_and_obey)?
+        .serve_in_background()?;
     let host = new_host();
     let first = connect_from(host, server.server_address())?;
     assert_eq!(exchange(&first, ""), "hello\n");

@@ -5,7 +5,6 @@
 mod resp;
 mod support;
 
-use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 
@@ -14,6 +13,7 @@ use proptest::test_runner::{Config, TestRunner};
 use resp::Client;
 use support::LONG;
 use support::example::Example;
+use support::process::most_resident;
 
 fn start(options: &[&str]) -> Example {
     Example::start("kv_server", &[&["127.0.0.1:0"], options].concat())
@@ -99,21 +99,9 @@ fn what_is_announced_takes_no_memory() {
             client
         })
         .collect();
-    let most = peak_memory(&server);
-    assert!(most < 64 << 20, "{most} bytes");
+    let most = most_resident(server.pid());
+    assert!(most < 64 << 10, "{most} KiB");
     drop(clients);
-}
-
-/// The most memory that a process has had, in bytes.
-fn peak_memory(server: &Example) -> usize {
-    let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("it lives");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    kilobytes
-        .expect("it is told")
-        .parse::<usize>()
-        .expect("a number")
-        << 10
 }
 
 #[test]

@@ -11,7 +11,7 @@ use socketserver::listener::{Listener, Tcp};
 use socketserver::prelude::*;
 use socketserver::{Address, Dispatch, Server, ServerHandle};
 
-use support::{ANY, connect, read_all};
+use support::{ANY, connect, in_background, read_all};
 
 /// Shuts its server down when a client has been accepted and the server does not know it yet.
 struct ShutDownOnAccept(TcpListener, Tcp);
@@ -49,10 +49,10 @@ fn expect_end<D: Dispatch + Default>() {
         request.rfile.read_to_string(&mut message)?;
         Ok(())
     };
-    let server = Server::<ShutDownOnAccept, D>::builder()
-        .adopt(ShutDownOnAccept(socket, inner), move || handler)
-        .expect("the socket is good");
-    let server = server.serve_in_background().expect("a thread starts");
+    let server = in_background(
+        Server::<ShutDownOnAccept, D>::builder()
+            .adopt(ShutDownOnAccept(socket, inner), move || handler),
+    );
     let client = connect(server.server_address());
     // Fails after the client's timeout if nobody ends the connection.
     assert_eq!(read_all(&client), "");

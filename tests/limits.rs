@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use gate::Gate;
 use kind::{Client, Kind};
-use support::{eventually, socket_folder};
+use support::{eventually, in_background, socket_folder};
 
 fn serve<L: Kind>(
     gate: &Gate,
@@ -22,8 +22,7 @@ fn serve<L: Kind>(
     let folder = socket_folder();
     let builder = limit(Server::builder());
     let server = builder.bind_fn(L::place(folder.path()), gate.handler());
-    let server = server.expect("it can be bound").serve_in_background();
-    (folder, server.expect("a thread can be started"))
+    (folder, in_background(server))
 }
 
 /// Clients that have asked, one after the other.
@@ -128,9 +127,7 @@ fn threads_are_raised_and_lowered<L: Kind>() {
 fn one_after_the_other_at_a_bound_of_one<L: Kind>() {
     let (folder, gate) = (socket_folder(), Gate::new());
     let builder = Server::<L, Inline>::builder().max_connections(1);
-    let server = builder.bind_fn(L::place(folder.path()), gate.handler());
-    let server = server.expect("it can be bound").serve_in_background();
-    let server = server.expect("a thread can be started");
+    let server = in_background(builder.bind_fn(L::place(folder.path()), gate.handler()));
     never_more::<L>(&gate, &server, 1);
 }
 

@@ -17,7 +17,7 @@ use socketserver::prelude::*;
 use socketserver::{Builder, Overload};
 
 use gate::Gate;
-use support::{ANY, LONG, connect, connect_udp, eventually, logs, read_all};
+use support::{ANY, LONG, connect, connect_udp, eventually, in_background, logs, read_all};
 
 const SOON: Duration = Duration::from_millis(50);
 
@@ -25,12 +25,7 @@ const SOON: Duration = Duration::from_millis(50);
 fn said_when_full(builder: Builder<Tcp, ThreadPool>) -> String {
     logs::catch();
     let gate = Gate::new();
-    let server = builder
-        .bind_fn(ANY, gate.handler())
-        .expect("a port is free");
-    let server = server
-        .serve_in_background()
-        .expect("a thread can be started");
+    let server = in_background(builder.bind_fn(ANY, gate.handler()));
     for _ in 0..10 {
         let mut client = connect(server.server_address());
         client.write_all(b"hello\n").expect("there is room");
@@ -91,12 +86,7 @@ fn that_clients_are_rejected_is_said_once() {
     let gate = Gate::new();
     logs::catch();
     let builder = builder.overload(Overload::Reject);
-    let server = builder
-        .bind_fn(ANY, gate.handler())
-        .expect("a port is free");
-    let server = server
-        .serve_in_background()
-        .expect("a thread can be started");
+    let server = in_background(builder.bind_fn(ANY, gate.handler()));
     let mut client = connect(server.server_address());
     client.write_all(b"hello\n").expect("there is room");
     assert_eq!(gate.next(), "hello");
@@ -151,9 +141,9 @@ fn held_back(lines: &[(Level, String)]) -> usize {
 #[test]
 fn a_thousand_failures_are_about_a_hundred_lines() {
     logs::catch();
-    let server = ThreadingTcpServer::bind_fn(ANY, |_| Err("failure of this test".into()));
-    let server = server.expect("a port is free").serve_in_background();
-    let server = server.expect("a thread can be started");
+    let server = in_background(ThreadingTcpServer::bind_fn(ANY, |_| {
+        Err("failure of this test".into())
+    }));
     let fail = || read_all(connect(server.server_address()));
     let since = Instant::now();
     (0..1000).for_each(|_| drop(fail()));
@@ -173,12 +163,7 @@ fn a_thousand_rejected_of_one_source_are_about_a_hundred_lines() {
     logs::catch();
     let gate = Gate::new();
     let builder = ThreadingTcpServer::builder().max_per_source(1);
-    let server = builder
-        .bind_fn(ANY, gate.handler())
-        .expect("a port is free");
-    let server = server
-        .serve_in_background()
-        .expect("a thread can be started");
+    let server = in_background(builder.bind_fn(ANY, gate.handler()));
     let mut client = connect(server.server_address());
     client.write_all(b"hello\n").expect("there is room");
     assert_eq!(gate.next(), "hello");
@@ -199,8 +184,7 @@ fn a_thousand_cut_datagrams_are_about_a_hundred_lines() {
         request.wfile.write_all(b".")?;
         Ok(())
     });
-    let server = server.expect("a port is free").serve_in_background();
-    let server = server.expect("a thread can be started");
+    let server = in_background(server);
     let client = connect_udp(server.server_address());
     let since = Instant::now();
     for _ in 0..1000 {

@@ -15,7 +15,7 @@ use std::{io, thread};
 use socketserver::prelude::*;
 use socketserver::{Address, HandlerError, RequestError, ServerHandle, Stage};
 
-use support::{ANY, connect, read_all, socket_path};
+use support::{ANY, connect, in_background, read_all, socket_path};
 use waiting::join_soon;
 
 /// Where to panic, and how often it was done: once.
@@ -146,10 +146,7 @@ fn survives<D: socketserver::Dispatch>(
         for_handlers.pass("the factory");
         Handler(for_handlers.clone())
     });
-    let server = server
-        .expect("a port is free")
-        .serve_in_background()
-        .expect("a thread can be started");
+    let server = in_background(server);
     // Read to its end, so that it was closed.
     let first = read_all(connect(server.server_address()));
     assert!(first.is_empty() || first == "served");
@@ -246,11 +243,8 @@ impl socketserver::Dispatch for Clumsy {
 fn a_panic_in_a_dispatcher() {
     let bomb = Bomb::at("dispatch");
     let builder = TcpServer::builder().dispatch(Clumsy(bomb.clone()));
-    let server = builder.bind_fn(ANY, |request| Ok(request.wfile.write_all(b"served")?));
-    let server = server
-        .expect("a port is free")
-        .serve_in_background()
-        .expect("a thread can be started");
+    let server =
+        in_background(builder.bind_fn(ANY, |request| Ok(request.wfile.write_all(b"served")?)));
     assert_eq!(read_all(connect(server.server_address())), "");
     assert_eq!(read_all(connect(server.server_address())), "served");
     assert!(bomb.went_off());

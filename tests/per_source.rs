@@ -16,7 +16,7 @@ use socketserver::prelude::*;
 use socketserver::{BackgroundServer, Builder, Overload, Rejection};
 
 use gate::Gate;
-use support::{ANY, LONG, connect_unix, eventually, read_all, socket_path};
+use support::{ANY, LONG, connect_unix, eventually, in_background, read_all, socket_path};
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const THERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
@@ -32,8 +32,7 @@ impl Hooks for Tell {
 fn serve(place: &str, builder: Builder<Tcp, ThreadPool>) -> (BackgroundServer, Gate) {
     let gate = Gate::new();
     let server = builder.hooks(Tell).bind_fn(place, gate.handler());
-    let server = server.expect("it can be bound").serve_in_background();
-    (server.expect("a thread can be started"), gate)
+    (in_background(server), gate)
 }
 
 fn two_each() -> Builder<Tcp, ThreadPool> {
@@ -184,12 +183,7 @@ fn clients_on_unix_sockets_are_not_counted() {
     let (_folder, path) = socket_path();
     let gate = Gate::new();
     let builder = ThreadingUnixStreamServer::builder().max_per_source(1);
-    let server = builder
-        .bind_fn(&path, gate.handler())
-        .expect("the path is free");
-    let server = server
-        .serve_in_background()
-        .expect("a thread can be started");
+    let server = in_background(builder.bind_fn(&path, gate.handler()));
     let _clients = ["a", "b", "c"].map(|name| {
         let mut client = connect_unix(server.server_address());
         writeln!(client, "{name}").expect("the kernel keeps it");
@@ -207,8 +201,7 @@ fn datagrams_are_counted_until_they_are_handled() {
         ANY,
         gate.handler::<<Udp as socketserver::Listener>::Request>(),
     );
-    let server = server.expect("a port is free").serve_in_background();
-    let server = server.expect("a thread can be started");
+    let server = in_background(server);
     let send = |from: IpAddr, name: &str| {
         let socket = UdpSocket::bind((from, 0)).expect("it is loopback");
         let sent = socket.send_to(name.as_bytes(), server.server_address());

@@ -11,7 +11,7 @@ use socket2::SockRef;
 use socketserver::prelude::*;
 use socketserver::{BackgroundServer, Rejected, Statistics};
 
-use support::{ANY, connect, eventually, read_all};
+use support::{ANY, connect, eventually, in_background, read_all};
 
 /// What `verify_request` says of the next clients: first to come, first to go.
 struct Verify(Receiver<Verdict>);
@@ -53,8 +53,7 @@ fn serve() -> (BackgroundServer, Sender<Verdict>) {
         .hooks(Verify(verify))
         .read_timeout(Duration::from_secs(1));
     let server = builder.bind_fn(ANY, move |request| obey(request, &kept));
-    let server = server.expect("a port is free").serve_in_background();
-    (server.expect("a thread can be started"), verdicts)
+    (in_background(server), verdicts)
 }
 
 fn order(server: &ServerHandle, order: &str) -> TcpStream {

@@ -12,7 +12,7 @@ use socketserver::{Address, BackgroundServer, DatagramRequest, StreamRequest};
 
 use launch::launch;
 use support::example::Example;
-use support::{ANY, connect, connect_udp, python, socket_path};
+use support::{ANY, connect, connect_udp, in_background, python, socket_path};
 
 /// Runs twenty clients of that kind at once against the example.
 fn expect_served(kind: &str, example: &Example) {
@@ -128,8 +128,7 @@ fn receive(stream: &mut TcpStream, length: usize) -> Vec<u8> {
 
 #[test]
 fn a_conversation_over_tcp_goes_as_with_the_original() {
-    let server = ThreadingTcpServer::bind_fn(ANY, lines).expect("a port is free");
-    let server = server.serve_in_background().expect("a thread starts");
+    let server = in_background(ThreadingTcpServer::bind_fn(ANY, lines));
     let long = [&[b'x'; 60_000][..], b"\n"].concat();
     expect_equal_answers("lines", server, |address| {
         let conversations: [&[(&[u8], usize)]; 7] = [
@@ -172,14 +171,12 @@ fn send_each(address: &Address) -> Vec<Vec<u8>> {
 
 #[test]
 fn datagrams_answered_through_wfile_go_as_with_the_original() {
-    let server = ThreadingUdpServer::bind_fn(ANY, wfile).expect("a port is free");
-    let server = server.serve_in_background().expect("a thread starts");
+    let server = in_background(ThreadingUdpServer::bind_fn(ANY, wfile));
     expect_equal_answers("wfile", server, send_each);
 }
 
 #[test]
 fn datagrams_answered_through_the_socket_go_as_with_the_original() {
-    let server = UdpServer::bind_fn(ANY, sendto).expect("a port is free");
-    let server = server.serve_in_background().expect("a thread starts");
+    let server = in_background(UdpServer::bind_fn(ANY, sendto));
     expect_equal_answers("sendto", server, send_each);
 }

@@ -18,7 +18,7 @@ use socketserver::prelude::*;
 use socketserver::{BackgroundServer, Builder, Overload, Rejection};
 
 use gate::Gate;
-use support::{ANY, LONG, connect, eventually, read_all};
+use support::{ANY, LONG, connect, eventually, in_background, read_all};
 use waiting::join_soon;
 
 const SHORT: Duration = Duration::from_millis(100);
@@ -45,9 +45,7 @@ fn queue(length: usize, timeout: Duration) -> Overload {
 fn full(limit: Limit, policy: Overload) -> (BackgroundServer, Gate, TcpStream) {
     let gate = Gate::new();
     let builder = limit(ThreadingTcpServer::builder()).overload(policy);
-    let server = builder.hooks(Tell).bind_fn(ANY, gate.handler());
-    let server = server.expect("a port is free").serve_in_background();
-    let server = server.expect("a thread can be started");
+    let server = in_background(builder.hooks(Tell).bind_fn(ANY, gate.handler()));
     let first = come(&server, "first");
     assert_eq!(gate.next(), "first");
     (server, gate, first)

@@ -20,7 +20,7 @@ use socketserver::{Overload, Rejection, Server};
 use full::{Full, SOON, come, one};
 use gate::Gate;
 use kind::{Client, Kind, Talk};
-use support::{connect, eventually, read_all, socket_folder};
+use support::{connect, eventually, in_background, read_all, socket_folder};
 
 fn busy(request: &mut StreamRequest) -> HandlerResult {
     Ok(request.wfile.write_all(b"server busy\n")?)
@@ -145,9 +145,7 @@ fn clients_of_every_kind_are_told<L: Kind>() {
     let (folder, gate) = (socket_folder(), Gate::new());
     let builder = Server::<L, ThreadPool>::builder().max_connections(1);
     let builder = builder.overload(Overload::Reject).hooks(TellAll);
-    let server = builder.bind_fn(L::place(folder.path()), gate.handler());
-    let server = server.expect("it can be bound").serve_in_background();
-    let server = server.expect("a thread can be started");
+    let server = in_background(builder.bind_fn(L::place(folder.path()), gate.handler()));
     let mut first = L::connect(server.server_address());
     first.say("first");
     assert_eq!(gate.next(), "first");

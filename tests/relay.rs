@@ -4,14 +4,11 @@
 mod launch;
 #[path = "support/pattern.rs"]
 mod pattern;
-#[path = "support/programs.rs"]
-mod programs;
 mod support;
 
 use std::env;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -19,7 +16,7 @@ use nix::sys::signal::Signal;
 use pattern::Pattern;
 use socket2::SockRef;
 use support::example::{self, Example};
-use support::{ANY, LONG, eventually, python, read_all};
+use support::{ANY, LONG, eventually, read_all};
 
 /// A relay, and the target it passes on to.
 struct Relay {
@@ -288,30 +285,6 @@ fn ctrl_c_ends_a_connection_that_has_said_nothing() {
     drop(target);
     assert_eq!(read_all(&client), "");
     assert!(launch::ended(relay.example).0.success());
-}
-
-#[test]
-fn curl_gets_a_page_of_python_through_it() {
-    let Some(mut server) = python::script("http_files.py") else {
-        return;
-    };
-    if !programs::is_installed("curl") {
-        return;
-    }
-    let folder = tempfile::tempdir().expect("the temporary folder is writable");
-    let content: Vec<u8> = (0..3_000_000_u32).map(|n| (n % 251) as u8).collect();
-    std::fs::write(folder.path().join("file"), &content).expect("the folder is ours");
-    server.current_dir(folder.path());
-    let server = launch::launch(server);
-    let relay = Example::start("relay", &[ANY, &server.address]);
-    let url = format!("http://{}/file", relay.address);
-    let output = Command::new("curl")
-        .args(["--silent", "--fail", "--max-time", "20", &url, &url])
-        .stdin(Stdio::null())
-        .output()
-        .expect("curl is there");
-    assert!(output.status.success(), "{output:?}");
-    assert!(output.stdout == content.repeat(2), "the file is different");
 }
 
 #[test]

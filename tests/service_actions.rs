@@ -14,7 +14,7 @@ use socketserver::prelude::*;
 use socketserver::{HandlerError, ServerHandle};
 
 use journal::Journal;
-use support::{ANY, connect, eventually, exchange};
+use support::{ANY, connect, eventually, exchange, in_background};
 use waiting::join_soon;
 
 /// Never comes in a test.
@@ -54,10 +54,7 @@ fn service_actions_runs_after_each_request_and_before_serving_ends() {
         fail_at: usize::MAX,
     };
     let builder = TcpServer::builder().hooks(hooks).poll_interval(HOUR);
-    let server = builder.bind_fn(ANY, echo).expect("a port is free");
-    let server = server
-        .serve_in_background()
-        .expect("a thread can be started");
+    let server = in_background(builder.bind_fn(ANY, echo));
     for _ in 0..3 {
         assert_eq!(exchange(connect(server.server_address()), "hi\n"), "hi\n");
     }
@@ -81,10 +78,7 @@ fn service_actions_runs_every_poll_interval_without_any_request() {
     let builder = TcpServer::builder()
         .hooks(hooks)
         .poll_interval(Duration::from_millis(1));
-    let server = builder.bind_fn(ANY, echo).expect("a port is free");
-    let server = server
-        .serve_in_background()
-        .expect("a thread can be started");
+    let server = in_background(builder.bind_fn(ANY, echo));
     eventually("five turns", || journal.count("turn") >= 5);
     server.stop().expect("a shutdown is no error");
 }

@@ -15,7 +15,7 @@ use socketserver::prelude::*;
 use socketserver::{HandlerError, RequestError, ServerHandle};
 
 use journal::Journal;
-use support::{ANY, LONG, connect, exchange, read_all};
+use support::{ANY, LONG, connect, exchange, in_background, read_all};
 use waiting::{join_soon, next};
 
 /// Never comes in a test.
@@ -92,10 +92,7 @@ fn shutdown_lets_a_running_request_end() {
         let second = request.rfile.readline(100)?;
         Ok(request.wfile.write_all(&[first, second].concat())?)
     });
-    let server = server
-        .expect("a port is free")
-        .serve_in_background()
-        .expect("a thread can be started");
+    let server = in_background(server);
     let mut client = connect(server.server_address());
     client.write_all(b"one ").expect("the server reads");
     client.write_all(b"line\n").expect("the server reads");
@@ -170,10 +167,7 @@ fn shutdown_ends_connections_on_which_nothing_was_received() {
         tell.send(())?;
         echo(request)
     });
-    let server = server
-        .expect("a port is free")
-        .serve_in_background()
-        .expect("a thread can be started");
+    let server = in_background(server);
     let silent = connect(server.server_address());
     next(&inside);
     let stopping = thread::spawn(move || server.stop());
@@ -194,10 +188,7 @@ fn a_guard_that_its_own_handler_drops_does_not_wait_for_itself() {
         );
         Ok(request.wfile.write_all(b"dropped")?)
     });
-    let server = server
-        .expect("a port is free")
-        .serve_in_background()
-        .expect("a thread can be started");
+    let server = in_background(server);
     let handle = server.handle();
     let client = connect(server.server_address());
     give.send(server).expect("the handler waits");

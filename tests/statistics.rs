@@ -19,7 +19,7 @@ use socketserver::{Builder, Dispatch, Overload, Server, Statistics};
 
 use counts::{causes, outcomes, settled};
 use kind::{Client, Kind, Talk};
-use support::{ANY, connect, eventually, exchange, read_all, socket_folder};
+use support::{ANY, connect, eventually, exchange, in_background, read_all, socket_folder};
 
 /// Refuses the second to the fourth request, each in another way.
 struct Picky;
@@ -50,12 +50,11 @@ fn obey<R: Talk>(request: &mut R) -> HandlerResult {
 /// The statistics before and after the end of a server whose clients ended in all ways.
 fn see_all<L: Kind, D: Dispatch + Default>() -> (Statistics, Statistics) {
     let folder = socket_folder();
-    let server = Server::<L, D>::builder()
-        .hooks(Picky)
-        .bind_fn(L::place(folder.path()), obey)
-        .expect("the place is free")
-        .serve_in_background()
-        .expect("a thread can be started");
+    let server = in_background(
+        Server::<L, D>::builder()
+            .hooks(Picky)
+            .bind_fn(L::place(folder.path()), obey),
+    );
     let handle = server.handle();
     assert_eq!(handle.statistics(), Statistics::default());
     let mut count = 0;

@@ -2,6 +2,8 @@
 
 #[path = "support/counts.rs"]
 mod counts;
+#[path = "support/obedient.rs"]
+mod obedient;
 mod support;
 
 use std::io;
@@ -16,12 +18,15 @@ use socketserver::prelude::*;
 use socketserver::{Address, Overload, Statistics};
 
 use counts::{settled, sum};
+use obedient::obey;
 use support::{ANY, connect};
 
 const CLIENTS: usize = 20;
 const VISITS: usize = 60;
 const ROOM: usize = 4;
 const QUEUE: usize = 4;
+/// All clients are one source: the last place in the queue is seldom theirs.
+const OF_ONE_SOURCE: usize = ROOM + QUEUE - 1;
 
 /// Refuses every seventh.
 struct Picky;
@@ -32,18 +37,6 @@ impl Hooks for Picky {
     }
 
     fn handle_error(&self, _: &mut StreamRequest, _: &RequestError) {}
-}
-
-/// Ends as its client says.
-fn obey(request: &mut StreamRequest) -> HandlerResult {
-    while let Some(line) = request.next_line()? {
-        match &*line {
-            "fail" => return Err("as told".into()),
-            "panic" => panic!("as told"),
-            line => writeln!(request.wfile, "{line}")?,
-        }
-    }
-    Ok(())
 }
 
 /// What one client does, and then another.
@@ -111,7 +104,7 @@ fn every_snapshot_adds_up() -> io::Result<()> {
     let server = ThreadingTcpServer::builder()
         .hooks(Picky)
         .max_connections(ROOM)
-        .max_per_source(ROOM + QUEUE - 1)
+        .max_per_source(OF_ONE_SOURCE)
         .bind_fn(ANY, obey)?
         .serve_in_background()?;
     let handle = server.handle();
@@ -158,5 +151,6 @@ fn ended_in_all_ways(s: &Statistics) {
     ] {
         assert!(count > 0, "{s:?}");
     }
-    assert_eq!((s.most_active, s.most_queued), (ROOM, QUEUE));
+    assert_eq!(s.most_active, ROOM, "{s:?}");
+    assert!(s.most_queued >= OF_ONE_SOURCE - ROOM, "{s:?}");
 }

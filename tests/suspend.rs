@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use gate::Gate;
 use kind::{Client, Kind, Talk};
-use support::{ANY, LONG, connect, eventually, read_all, socket_folder};
+use support::{ANY, LONG, connect, eventually, in_background, read_all, socket_folder};
 use waiting::join_soon;
 
 fn echo<R: Talk>(request: &mut R) -> HandlerResult {
@@ -59,9 +59,10 @@ fn clients_wait_until_it_is_resumed<L: Kind, D: Dispatch + Default>() {
 
 fn requests_that_run_go_on<L: Kind, D: Dispatch + Default>() {
     let (folder, gate) = (socket_folder(), Gate::new());
-    let server = Server::<L, D>::bind_fn(L::place(folder.path()), gate.handler());
-    let server = server.expect("it can be bound").serve_in_background();
-    let server = server.expect("a thread can be started");
+    let server = in_background(Server::<L, D>::bind_fn(
+        L::place(folder.path()),
+        gate.handler(),
+    ));
     let mut running = ask::<L>(&server, "running");
     assert_eq!(gate.next(), "running");
     server.suspend();

@@ -16,7 +16,10 @@ use std::time::Duration;
 use socketserver::prelude::*;
 
 use kind::{Client, Kind, Talk};
-use support::{ANY, LONG, connect, connect_unix, eventually, exchange, logs, socket_path};
+use support::{
+    ANY, LONG, connect, connect_unix, entries, eventually, exchange, in_background, logs,
+    socket_path,
+};
 
 fn echo<R: Talk>(request: &mut R) -> HandlerResult {
     let question = request.question()?;
@@ -24,17 +27,11 @@ fn echo<R: Talk>(request: &mut R) -> HandlerResult {
 }
 
 fn serve_at(place: &str) -> BackgroundServer {
-    let server = ThreadingTcpServer::bind_fn(place, echo).expect("the port is free");
-    server
-        .serve_in_background()
-        .expect("a thread can be started")
+    in_background(ThreadingTcpServer::bind_fn(place, echo))
 }
 
 fn serve_path(path: &Path) -> BackgroundServer {
-    let server = UnixStreamServer::bind_fn(path, echo).expect("the path is free");
-    server
-        .serve_in_background()
-        .expect("a thread can be started")
+    in_background(UnixStreamServer::bind_fn(path, echo))
 }
 
 fn aside(path: &Path) -> PathBuf {
@@ -171,12 +168,7 @@ fn nothing_is_left_behind_when_it_is_closed_while_it_refuses() {
         "me\n"
     );
     drop(successor);
-    let left = folder
-        .path()
-        .read_dir()
-        .expect("the folder is ours")
-        .count();
-    assert_eq!(left, 0);
+    assert_eq!(entries(folder.path()), 0);
 }
 
 #[test]
@@ -216,19 +208,14 @@ fn clients_wait<C: Client>(server: &ServerHandle, name: &str, connect: impl Fn(&
 #[test]
 fn clients_of_an_adopted_socket_wait() {
     let socket = TcpListener::bind(ANY).expect("a port is free");
-    let server = TcpServer::builder().adopt_fn(socket, echo::<StreamRequest>);
-    let server = server.expect("it listens").serve_in_background();
-    let server = server.expect("a thread can be started");
+    let server = in_background(TcpServer::builder().adopt_fn(socket, echo::<StreamRequest>));
     let name = server.server_address().to_string();
     clients_wait(&server, &name, socketserver::listener::Tcp::connect);
 }
 
 #[test]
 fn udp_clients_wait() {
-    let server = UdpServer::bind_fn(ANY, echo).expect("a port is free");
-    let server = server
-        .serve_in_background()
-        .expect("a thread can be started");
+    let server = in_background(UdpServer::bind_fn(ANY, echo));
     let name = server.server_address().to_string();
     clients_wait(&server, &name, socketserver::listener::Udp::connect);
 }
@@ -236,10 +223,7 @@ fn udp_clients_wait() {
 #[test]
 fn clients_of_unix_datagrams_wait() {
     let (_folder, path) = socket_path();
-    let server = UnixDatagramServer::bind_fn(&path, echo).expect("the path is free");
-    let server = server
-        .serve_in_background()
-        .expect("a thread can be started");
+    let server = in_background(UnixDatagramServer::bind_fn(&path, echo));
     let name = path.display().to_string();
     clients_wait(
         &server,
@@ -254,10 +238,7 @@ fn clients_of_an_abstract_name_wait() {
     use std::os::linux::net::SocketAddrExt;
     use std::os::unix::net::{SocketAddr, UnixStream};
     let name = format!("suspended-{}", std::process::id());
-    let server = UnixStreamServer::bind_fn(format!("\0{name}"), echo).expect("the name is free");
-    let server = server
-        .serve_in_background()
-        .expect("a thread can be started");
+    let server = in_background(UnixStreamServer::bind_fn(format!("\0{name}"), echo));
     clients_wait(&server, &format!("@{name}"), |_| {
         let address = SocketAddr::from_abstract_name(&name).expect("it is short");
         let client = UnixStream::connect_addr(&address).expect("the server listens");
@@ -268,10 +249,7 @@ fn clients_of_an_abstract_name_wait() {
 
 #[test]
 fn a_resume_right_after_it_is_not_lost() {
-    let server = UdpServer::bind_fn(ANY, echo).expect("a port is free");
-    let server = server
-        .serve_in_background()
-        .expect("a thread can be started");
+    let server = in_background(UdpServer::bind_fn(ANY, echo));
     for _ in 0..200 {
         server.suspend_and_refuse();
         // The serving thread is about to find out that datagrams cannot be refused.

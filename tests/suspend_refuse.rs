@@ -20,14 +20,13 @@ use tempfile::TempDir;
 
 use gate::Gate;
 use kind::{Client, Kind};
-use support::{LONG, eventually, socket_folder};
+use support::{LONG, entries, eventually, in_background, socket_folder};
 use waiting::join_soon;
 
 fn serve<L: Kind>(gate: &Gate) -> (TempDir, BackgroundServer) {
     let folder = socket_folder();
     let server = Server::<L, ThreadPool>::bind_fn(L::place(folder.path()), gate.handler());
-    let server = server.expect("it can be bound").serve_in_background();
-    (folder, server.expect("a thread can be started"))
+    (folder, in_background(server))
 }
 
 fn try_to_connect(address: &Address) -> io::Result<Socket> {
@@ -120,12 +119,7 @@ fn shut_down_while_it_refuses<L: Kind>() {
     let stopping = thread::spawn(move || server.stop());
     join_soon(stopping).expect("it was served well");
     assert!(L::is_free(&address));
-    let left = folder
-        .path()
-        .read_dir()
-        .expect("the folder is ours")
-        .count();
-    assert_eq!(left, 0);
+    assert_eq!(entries(folder.path()), 0);
 }
 
 fn under_load_each_is_served_or_refused<L: Kind>() {

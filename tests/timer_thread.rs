@@ -4,23 +4,17 @@
 mod support;
 
 use std::fs;
+use std::process;
 use std::time::Duration;
 
 use socketserver::prelude::*;
-use support::{ANY, connect, eventually, exchange};
+use support::process::resident;
+use support::{ANY, connect, eventually, exchange, in_background};
 
 fn threads_called(name: &str) -> usize {
     let tasks = fs::read_dir("/proc/self/task").expect("this is Linux");
     let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
     names.filter(|comm| comm.trim_end() == name).count()
-}
-
-/// Resident memory in KiB.
-fn resident() -> usize {
-    let status = fs::read_to_string("/proc/self/status").expect("this is Linux");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-    let words = line.and_then(|line| line.split_whitespace().nth(1));
-    words.expect("a size").parse().expect("a number")
 }
 
 #[test]
@@ -33,8 +27,7 @@ fn deadlines_need_one_thread_and_are_forgotten_with_their_connections() {
             let line = request.rfile.readline(100)?;
             Ok(request.wfile.write_all(&line)?)
         });
-    let server = server.expect("loopback").serve_in_background();
-    let server = server.expect("a thread starts");
+    let server = in_background(server);
     let churn = |connections| {
         for _ in 0..connections {
             let client = connect(server.server_address());
@@ -44,11 +37,11 @@ fn deadlines_need_one_thread_and_are_forgotten_with_their_connections() {
     assert_eq!(threads_called("timer"), 0);
     churn(2000);
     assert_eq!(threads_called("timer"), 1);
-    let before = resident();
+    let before = resident(process::id());
     churn(10_000);
     assert_eq!(threads_called("timer"), 1);
     // An alarm that stays, and the connection it holds, are about half a KiB: 5 MiB in all.
-    let grown = resident().saturating_sub(before);
+    let grown = resident(process::id()).saturating_sub(before);
     assert!(grown < 1500, "{grown} KiB more");
     server.stop().expect("it was told to");
     eventually("the pool's threads end", || {

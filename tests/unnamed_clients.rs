@@ -12,7 +12,7 @@ use socketserver::prelude::*;
 use socketserver::{Address, Builder, Dispatch, RequestError, Stage};
 use socketserver::{dispatch::Inline, dispatch::ThreadPool, listener};
 
-use support::{connect_unix, connect_unix_datagram, read_all, socket_path};
+use support::{connect_unix, connect_unix_datagram, in_background, read_all, socket_path};
 use waiting::next;
 
 fn a_stream_client_without_a_name_is_served<D: Dispatch>(
@@ -23,10 +23,7 @@ fn a_stream_client_without_a_name_is_served<D: Dispatch>(
         assert_eq!(request.client_address, Address::Unnamed);
         Ok(write!(request.wfile, "hello, {}", request.client_address)?)
     });
-    let server = server
-        .expect("the path is free")
-        .serve_in_background()
-        .expect("a thread can be started");
+    let server = in_background(server);
     assert_eq!(
         read_all(connect_unix(server.server_address())),
         "hello, (unnamed)"
@@ -52,10 +49,7 @@ fn a_datagram_client_without_a_name_cannot_be_answered<D: Dispatch>(
         request.wfile = request.packet.to_vec();
         Ok(())
     });
-    let server = server
-        .expect("the path is free")
-        .serve_in_background()
-        .expect("a thread can be started");
+    let server = in_background(server);
     let nobody = UnixDatagram::unbound().expect("there are descriptors left");
     nobody
         .send_to(b"who am I", &path)

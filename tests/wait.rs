@@ -14,7 +14,7 @@ use std::time::Duration;
 use socketserver::ServerHandle;
 use socketserver::prelude::*;
 
-use support::{ANY, LONG, connect, exchange, read_all};
+use support::{ANY, LONG, connect, exchange, in_background, read_all};
 use waiting::{join_soon, next};
 
 fn echo(request: &mut StreamRequest) -> HandlerResult {
@@ -37,10 +37,7 @@ fn wait_returns_when_nobody_serves_any_more() {
         end.store(true, Ordering::SeqCst);
         Ok(())
     });
-    let server = server
-        .expect("a port is free")
-        .serve_in_background()
-        .expect("a thread can be started");
+    let server = in_background(server);
     let mut client = connect(server.server_address());
     client.write_all(b"begun\n").expect("the server reads");
     next(&inside);
@@ -63,10 +60,7 @@ fn wait_returns_when_nobody_serves_any_more() {
 
 #[test]
 fn wait_without_a_shutdown_waits_on() {
-    let server = TcpServer::bind_fn(ANY, echo).expect("a port is free");
-    let server = server
-        .serve_in_background()
-        .expect("a thread can be started");
+    let server = in_background(TcpServer::bind_fn(ANY, echo));
     let (handle, (tell, waited)) = (server.handle(), channel());
     let waiting = thread::spawn(move || {
         handle.wait();
@@ -91,10 +85,7 @@ fn wait_does_not_wait_for_requests_on_other_threads() {
         tell.send(())?;
         echo(request)
     });
-    let server = server
-        .expect("a port is free")
-        .serve_in_background()
-        .expect("a thread can be started");
+    let server = in_background(server);
     let mut client = connect(server.server_address());
     client.write_all(b"begun\n").expect("the server reads");
     next(&inside);

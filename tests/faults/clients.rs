@@ -2,6 +2,8 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,6 +28,14 @@ pub fn connect_from(source: Ipv4Addr, server: SocketAddr) -> io::Result<TcpStrea
     socket.set_write_timeout(Some(LONG))?;
     socket.connect(&server.into())?;
     Ok(socket.into())
+}
+
+/// A client without a name, which waits while the server's queue is full.
+pub fn connect_unnamed(server: &Path) -> io::Result<UnixDatagram> {
+    let socket = UnixDatagram::unbound()?;
+    socket.connect(server)?;
+    socket.set_write_timeout(Some(LONG))?;
+    Ok(socket)
 }
 
 /// Sends the text and expects it back.

@@ -14,7 +14,7 @@ use crate::alone;
 use crate::clients::{connect_from, source};
 use crate::figures::mebibytes;
 use crate::support::process::{descriptors, most_resident, threads_named};
-use crate::support::{ANY, eventually};
+use crate::support::{ANY, eventually, in_background};
 
 /// The most connections that are to be served at once.
 const BOUND: usize = 100;
@@ -68,8 +68,7 @@ fn flood_with(connections: usize, policy: Overload) {
         .thread_name("flood")
         .idle_time(Duration::from_millis(500))
         .bind_fn(ANY, work);
-    let server = server.expect("loopback").serve_in_background();
-    let server = server.expect("a thread starts");
+    let server = in_background(server);
     let address = server.server_address();
     let address = address.socket_addr().expect("an IP address");
     let before = descriptors(process::id());

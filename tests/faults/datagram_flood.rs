@@ -13,7 +13,7 @@ use socketserver::{BackgroundServer, Overload};
 use crate::alone;
 use crate::figures::mebibytes;
 use crate::support::process::resident;
-use crate::support::{ANY, connect_udp, eventually};
+use crate::support::{ANY, connect_udp, eventually, in_background};
 
 const MAX_THREADS: usize = 64;
 const SENDERS: u64 = 2;
@@ -46,8 +46,7 @@ fn flood(datagrams: u64, policy: Overload) {
             thread::sleep(SLOW);
             Ok(())
         });
-    let server = server.expect("loopback").serve_in_background();
-    let server = server.expect("a thread starts");
+    let server = in_background(server);
     let before = resident(process::id());
     let started = Instant::now();
     let (sent, most) = send(datagrams, &server);

@@ -13,10 +13,12 @@ mod stuck;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod checks;
 mod clients;
 mod dripper;
 mod figures;
 mod manners;
+mod nonsense;
 mod server;
 mod targets;
 
@@ -26,6 +28,7 @@ mod descriptor_limit;
 mod drippers;
 mod echo_flood;
 mod random_bytes;
+mod random_bytes_behind;
 mod rude_clients;
 mod soak;
 mod stuck_handlers;

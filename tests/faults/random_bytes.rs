@@ -1,17 +1,15 @@
 //! Unexpected bytes at every example server: none may crash, none may stop serving.
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::iter;
-use std::net::{Shutdown, TcpStream, UdpSocket};
+use std::net::UdpSocket;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use socket2::SockRef;
 
 use crate::alone;
-use crate::clients::{connect_from, source};
+use crate::clients::{connect_from, connect_unnamed, source};
 use crate::figures::mebibytes;
+use crate::nonsense::{converse, is_timeout, nonsense};
 use crate::server::Server;
 use crate::support::connect_udp;
 use crate::support::process::most_resident;
@@ -33,7 +31,7 @@ fn a_few_random_bytes() {
 }
 
 fn torment(target: &Target, connections: usize) {
-    let mut server = Server::example(target.example, target.options);
+    let (mut server, _behind) = target.start();
     (target.check)(&server);
     let started = Instant::now();
     thread::scope(|scope| {
@@ -43,7 +41,10 @@ fn torment(target: &Target, connections: usize) {
         }
     });
     let took = started.elapsed();
-    let name = format!("{} {}", target.example, target.options);
+    let name = format!(
+        "{} over {:?}, {:?}",
+        target.example, target.transport, target.options
+    );
     assert!(server.is_running(), "{name}: {}", server.log());
     (target.check)(&server);
     println!(
@@ -75,47 +76,14 @@ fn annoy(client: usize, server: &Server, target: &Target, times: usize) {
             socket.set_read_timeout(patience).expect("not zero");
             (0..times).for_each(|_| send_datagram(&socket, target.request, &mut rng));
         }
-    }
-}
-
-/// A server may reset what it does not like, but is not to leave it hanging.
-fn is_timeout(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
-}
-
-/// A quarter each: random bytes, random lines, a real request cut short, and a reset.
-fn converse(mut stream: TcpStream, request: &[u8], rng: &mut Rng) -> io::Result<()> {
-    match nonsense(request, rng) {
-        Some(bytes) => {
-            stream.write_all(&bytes)?;
-            stream.shutdown(Shutdown::Write)?;
-            io::copy(&mut stream.take(1 << 20), &mut io::sink()).map(|_| ())
+        Transport::UnixDatagram => {
+            let socket = connect_unnamed(&server.socket).expect("it is bound");
+            (0..times).for_each(|_| {
+                let bytes = nonsense(target.request, &mut rng).unwrap_or_default();
+                socket.send(&bytes).expect("it reads");
+            });
         }
-        None => SockRef::from(&stream).set_linger(Some(Duration::ZERO)),
     }
-}
-
-fn nonsense(request: &[u8], rng: &mut Rng) -> Option<Vec<u8>> {
-    match rng.u8(..4) {
-        0 => Some(some_bytes(rng, 2000)),
-        1 => Some(some_lines(rng)),
-        2 => Some(request[..rng.usize(..request.len())].to_vec()),
-        _ => None,
-    }
-}
-
-fn some_bytes(rng: &mut Rng, most: usize) -> Vec<u8> {
-    let length = rng.usize(..most);
-    iter::repeat_with(|| rng.u8(..)).take(length).collect()
-}
-
-fn some_lines(rng: &mut Rng) -> Vec<u8> {
-    let mut line = |_| {
-        let length = rng.usize(..100);
-        let printable = iter::repeat_with(|| rng.u8(b' '..=b'~')).take(length);
-        printable.chain([b'\n']).collect::<Vec<_>>()
-    };
-    (0..8).flat_map(&mut line).collect()
 }
 
 /// An empty one stands for the reset. Each is answered, unless the kernel drops it: so they do not

@@ -11,7 +11,7 @@ use crate::alone;
 use crate::clients::{connect_from, source};
 use crate::manners::Manner;
 use crate::support::process::{descriptors, threads_named};
-use crate::support::{ANY, eventually};
+use crate::support::{ANY, eventually, in_background};
 
 const MANNERS: [Manner; 3] = [Manner::HalfClose, Manner::Reset, Manner::VanishMidWrite];
 const CLIENTS: usize = 32;
@@ -45,8 +45,7 @@ fn rude(each: usize) {
         .thread_name("rude")
         .idle_time(Duration::from_millis(500))
         .bind_fn(ANY, echo);
-    let server = server.expect("loopback").serve_in_background();
-    let server = server.expect("a thread starts");
+    let server = in_background(server);
     let before = descriptors(process::id());
     let started = Instant::now();
     let connections = each * MANNERS.len();

@@ -2,18 +2,22 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 
-use crate::support::{ANY, eventually, example};
+use crate::support::{ANY, eventually, example, socket_path};
 
 /// Killed when dropped.
 pub struct Server {
     child: Child,
     pub address: SocketAddr,
+    /// What `SOCKET` in its options stands for.
+    pub socket: PathBuf,
+    _folder: TempDir,
     output: NamedTempFile,
     log: NamedTempFile,
 }
@@ -25,11 +29,15 @@ impl Server {
     }
 
     pub fn example(name: &str, options: &str) -> Self {
-        let arguments: Vec<_> = [ANY]
-            .into_iter()
-            .chain(options.split_whitespace())
-            .collect();
-        Server::launch(example::command(name, &arguments))
+        let (folder, socket) = socket_path();
+        let mut command = example::command(name, &[ANY]);
+        for word in options.split_whitespace() {
+            match word {
+                "SOCKET" => command.arg(&socket),
+                word => command.arg(word),
+            };
+        }
+        Server::launch(command, folder, socket)
     }
 
     /// `echo_server` under limits of the shell's `ulimit`.
@@ -39,10 +47,11 @@ impl Server {
         let mut shell = Command::new("sh");
         shell.arg("-c").arg(script).arg(server.get_program());
         shell.envs(environment.iter().cloned());
-        Server::launch(shell)
+        let (folder, socket) = socket_path();
+        Server::launch(shell, folder, socket)
     }
 
-    pub fn launch(mut command: Command) -> Self {
+    fn launch(mut command: Command, folder: TempDir, socket: PathBuf) -> Self {
         let output = NamedTempFile::new().expect("the temporary folder is writable");
         let log = NamedTempFile::new().expect("the temporary folder is writable");
         let file = |file: &NamedTempFile| file.reopen().expect("it was just made");
@@ -56,6 +65,8 @@ impl Server {
         let mut server = Server {
             child,
             address: SocketAddr::from(([0; 4], 0)),
+            socket,
+            _folder: folder,
             output,
             log,
         };

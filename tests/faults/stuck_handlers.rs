@@ -7,14 +7,13 @@ use socketserver::prelude::*;
 
 use crate::alone;
 use crate::stuck::{begin, counts, obey};
-use crate::support::ANY;
+use crate::support::{ANY, in_background};
 
 #[test]
 #[ignore = "of full size"]
 fn three_hundred_stuck_handlers() {
     let _alone = alone();
-    let server = ThreadingTcpServer::bind_fn(ANY, obey).expect("loopback");
-    let server = server.serve_in_background().expect("a thread starts");
+    let server = in_background(ThreadingTcpServer::bind_fn(ANY, obey));
     let orders = ["read", "write", "loop"].into_iter().cycle().take(300);
     let _stuck: Vec<_> = orders
         .map(|order| begin(server.server_address(), order))

@@ -12,7 +12,7 @@ use socketserver::prelude::*;
 use crate::alone;
 use crate::clients::{connect_from, source};
 use crate::server::Server;
-use crate::support::{ANY, LONG, eventually};
+use crate::support::{ANY, LONG, eventually, in_background};
 
 const CLIENTS: usize = 64;
 const REQUEST: usize = 1000;
@@ -74,8 +74,7 @@ fn as_many_requests_are_answered_as_have_begun() {
         }
         Ok(())
     });
-    let server = server.expect("loopback").serve_in_background();
-    let server = server.expect("a thread starts");
+    let server = in_background(server);
     let address = server.server_address().socket_addr().expect("IP");
     let clients = send_back_to_back(address);
     thread::sleep(BEFORE);

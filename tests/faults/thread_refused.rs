@@ -11,7 +11,7 @@ use socketserver::{RequestError, Stage};
 use crate::clients::{connect_from, expect_echo};
 use crate::server::Server;
 use crate::support::process::resident;
-use crate::support::{ANY, connect, eventually};
+use crate::support::{ANY, connect, eventually, in_background};
 use crate::{alone, child};
 
 const CLIENTS: usize = 200;
@@ -75,8 +75,7 @@ fn threads_refused_are_reported_and_counted() {
             io::copy(&mut request.rfile, &mut request.wfile)?;
             Ok(())
         });
-    let server = server.expect("loopback").serve_in_background();
-    let server = server.expect("a thread starts");
+    let server = in_background(server);
     let limit = (resident(std::process::id()) << 10) + ALLOWED as u64;
     let (_, hard) = getrlimit(Resource::RLIMIT_AS).expect("it can be asked");
     setrlimit(Resource::RLIMIT_AS, limit, hard).expect("it can be lowered");

@@ -11,7 +11,7 @@ use socketserver::prelude::*;
 use socketserver::{BackgroundServer, Builder, Overload, Rejection, Stage};
 
 use crate::gate::Gate;
-use crate::support::{ANY, connect, eventually, read_all};
+use crate::support::{ANY, connect, eventually, in_background, read_all};
 
 /// Longer than a rejection may take, and shorter than anything that hangs.
 pub const SOON: Duration = Duration::from_secs(8);
@@ -58,12 +58,7 @@ impl Full {
             reject,
             errors: sender,
         });
-        let server = builder
-            .bind_fn(ANY, gate.handler())
-            .expect("a port is free");
-        let server = server
-            .serve_in_background()
-            .expect("a thread can be started");
+        let server = in_background(builder.bind_fn(ANY, gate.handler()));
         let first = come(&server, "first");
         assert_eq!(gate.next(), "first");
         Full {

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use socketserver::prelude::*;
 use socketserver::server::BackgroundServer;
 
-use super::support::{ANY, example};
+use super::support::{ANY, example, in_background};
 
 /// How a run has ended, and what it left behind.
 #[derive(Debug)]
@@ -102,8 +102,7 @@ pub fn serving(
         read_request(request)?;
         answer(request)
     });
-    let server = server.expect("a port is free");
-    server.serve_in_background().expect("a thread can be had")
+    in_background(server)
 }
 
 pub fn url(server: &BackgroundServer) -> String {

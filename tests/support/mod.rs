@@ -8,20 +8,30 @@ pub mod logs;
 pub mod process;
 pub mod python;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use socketserver::Address;
+use socketserver::{Address, BackgroundServer, Dispatch, Listener, Server};
 
 /// Longer than anything a test waits for; running into it fails the test.
 pub const LONG: Duration = Duration::from_secs(20);
 
 /// Any loopback port.
 pub const ANY: &str = "127.0.0.1:0";
+
+/// Serves what was just bound, on a thread of its own.
+#[track_caller]
+pub fn in_background<L: Listener, D: Dispatch>(
+    server: io::Result<Server<L, D>>,
+) -> BackgroundServer {
+    let server = server.expect("the server can be bound");
+    let server = server.serve_in_background();
+    server.expect("a thread can be started")
+}
 
 /// A connected TCP client that fails rather than waits for ever.
 pub fn connect(address: &Address) -> TcpStream {
@@ -93,6 +103,11 @@ pub fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "waited in vain: {what}");
         thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// How many things are in a folder.
+pub fn entries(folder: &Path) -> usize {
+    folder.read_dir().expect("the folder is ours").count()
 }
 
 /// A folder for sockets, gone with the value. Its path is short, as sockets' must be.
