@@ -8,8 +8,9 @@
 //!
 //! impl RequestHandler for Upper {
 //!     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
-//!         while let Some(line) = request.next_line()? {
-//!             writeln!(request.wfile, "{}", line.to_uppercase())?;
+//!         while request.wait_idle()? {
+//!             let line = request.rfile.readline(65_536)?;
+//!             request.wfile.write_all(&line.to_ascii_uppercase())?;
 //!         }
 //!         Ok(())
 //!     }
@@ -78,12 +79,21 @@
 //! # Errors
 //!
 //! What goes wrong in one request, a panic included, goes to [`Hooks::handle_error`] and ends that
-//! request only. Everything else is an `io::Error` that names the address or path it is about.
+//! request only (a panic the whole program, if that is built with `panic = "abort"`). Everything else
+//! is an `io::Error` that names the address or path it is about.
 //!
 //! # Logging
 //!
 //! Through the crate [`log`], a target for each room: `socketserver::server`,
-//! `socketserver::listener`, `socketserver::dispatch`, `socketserver::handler`.
+//! `socketserver::listener`, `socketserver::dispatch`, `socketserver::handler`. Nothing of it is seen,
+//! errors of handlers neither, before the program has set a logger at the beginning of `main`. With
+//! the crate `simplelog`:
+//!
+//! ```
+//! use simplelog::{Config, LevelFilter, WriteLogger};
+//!
+//! let _ = WriteLogger::init(LevelFilter::Info, Config::default(), std::io::stderr());
+//! ```
 //!
 //! Each request has a number, [`StreamRequest::id`], in every line about it. At debug level there are
 //! two lines for each: `request 7 from 192.0.2.1:4711: accepted` and `request 7 from 192.0.2.1:4711:

@@ -5,6 +5,7 @@ mod support;
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::net::TcpStream;
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
@@ -58,7 +59,6 @@ fn server_state_is_shared_by_handlers() -> HandlerResult {
 fn server_options_are_declared_in_one_place() -> io::Result<()> {
     let builder = || {
         ThreadingTcpServer::builder()
-            .allow_reuse_address(true)
             .allow_reuse_port(true)
             .request_queue_size(5)
             .timeout(Duration::from_millis(1))
@@ -67,7 +67,6 @@ fn server_options_are_declared_in_one_place() -> io::Result<()> {
             .max_threads(100)
     };
     let server = builder().bind_fn(ANY, upper)?;
-    assert!(SockRef::from(&server).reuse_address()?);
     let same_port = server.server_address();
     let other = builder().bind_fn(same_port.clone(), upper)?;
     assert_eq!(other.server_address(), same_port);
@@ -75,7 +74,28 @@ fn server_options_are_declared_in_one_place() -> io::Result<()> {
     other.handle_request()
 }
 
-// 3. `server_forever` in a thread; `shutdown`, `server_close`, `join`; and all of it as a guard.
+/// Whether it was set when the socket was bound: to listen sets it in any case.
+struct ReuseAddress(Arc<OnceLock<bool>>);
+
+impl Hooks for ReuseAddress {
+    fn server_bind(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        let set = SockRef::from(&socket).reuse_address()?;
+        self.0.set(set).map_err(|_| io::Error::other("bound twice"))
+    }
+}
+
+#[test]
+fn server_option_allow_reuse_address_is_set_before_bind() -> io::Result<()> {
+    for allow in [true, false] {
+        let set = Arc::new(OnceLock::new());
+        let builder = TcpServer::builder().hooks(ReuseAddress(set.clone()));
+        builder.allow_reuse_address(allow).bind_fn(ANY, upper)?;
+        assert_eq!(set.get(), Some(&allow));
+    }
+    Ok(())
+}
+
+// 3. `serve_forever` in a thread; `shutdown`, `server_close`, `join`; and all of it as a guard.
 #[test]
 fn serving_in_the_background_on_a_free_port() -> io::Result<()> {
     let server = ThreadingTcpServer::bind_fn(ANY, upper)?;

@@ -4,7 +4,7 @@
 mod support;
 
 use std::io::{self, ErrorKind};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -216,6 +216,24 @@ fn a_handler_gives_its_connection_away() -> io::Result<()> {
 }
 
 // 18. A relay: two sockets, a thread for each direction.
+fn relay(request: &mut StreamRequest, target: TcpStream) -> HandlerResult {
+    let client = request.connection()?;
+    let (rfile, wfile) = request.split();
+    thread::scope(|scope| {
+        let upstream = scope.spawn(|| {
+            let copied = io::copy(rfile, &mut &target);
+            target.shutdown(Shutdown::Write)?;
+            copied
+        });
+        let downstream = io::copy(&mut &target, wfile).and_then(|_| wfile.shutdown());
+        if downstream.is_err() {
+            let _ = client.shutdown();
+        }
+        upstream.join().expect("copying does not panic")?;
+        Ok(downstream?)
+    })
+}
+
 #[test]
 fn a_relay_splits_its_connection_for_two_threads() -> io::Result<()> {
     let upper = ThreadingTcpServer::bind_fn(ANY, |request| {
@@ -227,23 +245,41 @@ fn a_relay_splits_its_connection_for_two_threads() -> io::Result<()> {
     let upper = upper.serve_in_background()?;
     let target = upper.server_address().clone();
     let relay = ThreadingTcpServer::bind_fn(ANY, move |request| {
-        let target = TcpStream::connect(&target)?;
-        let (rfile, wfile) = request.split();
-        thread::scope(|scope| {
-            let upstream = scope.spawn(|| {
-                io::copy(rfile, &mut &target)?;
-                target.shutdown(Shutdown::Write)
-            });
-            io::copy(&mut &target, wfile)?;
-            wfile.shutdown()?;
-            upstream.join().expect("copying does not panic")?;
-            Ok(())
-        })
+        relay(request, TcpStream::connect(&target)?)
     })?;
     let relay = relay.serve_in_background()?;
     let mut client = connect(relay.server_address());
     client.write_all(b"through two servers")?;
     client.shutdown(Shutdown::Write)?;
     assert_eq!(read_all(client), "THROUGH TWO SERVERS");
+    Ok(())
+}
+
+fn reset(socket: TcpStream) -> io::Result<()> {
+    socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO))
+}
+
+#[test]
+fn either_end_of_a_relay_that_breaks_off_ends_the_other() -> io::Result<()> {
+    let target = TcpListener::bind(ANY)?;
+    let address = target.local_addr()?;
+    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+        relay(request, TcpStream::connect(address)?)
+    })?;
+    let server = server.serve_in_background()?;
+    let pair = || -> io::Result<_> {
+        let client = connect(server.server_address());
+        let (target, _) = target.accept()?;
+        target.set_read_timeout(Some(LONG))?;
+        Ok((client, target))
+    };
+
+    let (client, broken) = pair()?;
+    reset(broken)?;
+    assert_eq!(read_all(client), "");
+
+    let (broken, target) = pair()?;
+    reset(broken)?;
+    assert_eq!(read_all(target), "");
     Ok(())
 }

@@ -21,6 +21,20 @@
 //! - [`exceptions`]: what Python raises, and what arrives here.
 //! - [`ownership`]: `with` and `Drop`, shared state, and what outlives its request.
 //!
+//! # To start
+//!
+//! A crate beside this one depends on it by path, for it is not on crates.io yet:
+//!
+//! ```toml
+//! [dependencies]
+//! socketserver = { path = "../socketserver" }
+//! simplelog = "0.12"
+//! ```
+//!
+//! Some snippets use other crates, for what Python has in modules of its own. They are added in the
+//! same way, by `cargo add`: `socket2` for options of sockets, `rustls` for TLS, `rustix --features
+//! event` for a poll loop.
+//!
 //! # A program
 //!
 //! ```python
@@ -52,8 +66,9 @@
 //!
 //! impl RequestHandler for Upper {
 //!     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
-//!         while let Some(line) = request.next_line()? {
-//!             writeln!(request.wfile, "{}", line.to_uppercase())?;
+//!         while request.wait_idle()? {
+//!             let line = request.rfile.readline(65_536)?;
+//!             request.wfile.write_all(&line.to_ascii_uppercase())?;
 //!         }
 //!         Ok(())
 //!     }
@@ -74,8 +89,38 @@
 //!         .write_timeout(Duration::from_secs(60))
 //!         .hooks(LocalOnly)
 //!         .bind("127.0.0.1:9999", || Upper)?;
+//!     server.shutdown_on_ctrlc()?;
 //!     server.serve_forever()
 //! }
+//! ```
+//!
+//! # Bytes and text
+//!
+//! What comes from [`rfile`](StreamRequest::rfile) is bytes, as in Python, unless it is asked for text.
+//! There are two loops over lines:
+//!
+//! | | `wait_idle`, then `rfile.readline(limit)` | [`next_line`](StreamRequest::next_line) |
+//! |---|---|---|
+//! | a line is | bytes with their end, `\n` or `\r\n` | a `String` without it |
+//! | that is not UTF-8 | like any other | an error, [`InvalidData`](std::io::ErrorKind::InvalidData); its bytes stay in `rfile` |
+//! | that is too long | comes in pieces | the same error, over [`Builder::max_line`] |
+//! | the last, if it has no end | as it came | like any other |
+//!
+//! Both end at a shutdown too, by Ctrl-C for example: between two lines the connection is
+//! [idle](StreamRequest::wait_idle), and a line that has come is still answered. A loop around
+//! `readline` alone, until it returns nothing, makes a shutdown [wait](Builder::shutdown_timeout) for
+//! its client.
+//!
+//! # Errors are logged
+//!
+//! Python prints a traceback of what a handler raises. Here [`handle_error`](Hooks::handle_error) logs
+//! it through the crate [`log`], **and nobody sees that before the program has set a logger**, at the
+//! beginning of `main`:
+//!
+//! ```
+//! use simplelog::{Config, LevelFilter, WriteLogger};
+//!
+//! let _ = WriteLogger::init(LevelFilter::Info, Config::default(), std::io::stderr());
 //! ```
 
 // What the pages link to.
