@@ -133,7 +133,10 @@ fn the_read_timeout_holds_where_no_idle_timeout_runs() {
     let mut client = connect(server.server_address());
     client.write_all(b"hello\n").expect("the server reads");
     let mut request = kept.recv_timeout(LONG).expect("the handler gives it up");
-    let error = request.wait_idle().expect_err("nothing is sent");
+    let (report, reports) = channel();
+    thread::spawn(move || report.send(request.wait_idle()));
+    let waited = reports.recv_timeout(LONG).expect("it does not block");
+    let error = waited.expect_err("nothing is sent");
     assert_eq!(error.kind(), ErrorKind::TimedOut);
 }
 
