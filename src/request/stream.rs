@@ -185,16 +185,21 @@ impl StreamRequest {
     ///
     /// fn relay(request: &mut StreamRequest) -> HandlerResult {
     ///     let target = TcpStream::connect("127.0.0.1:8000")?;
+    ///     let client = request.connection()?;
     ///     let (rfile, wfile) = request.split();
     ///     thread::scope(|scope| {
     ///         let upstream = scope.spawn(|| {
-    ///             io::copy(rfile, &mut &target)?;
-    ///             target.shutdown(Shutdown::Write)
+    ///             let copied = io::copy(rfile, &mut &target);
+    ///             target.shutdown(Shutdown::Write)?;
+    ///             copied
     ///         });
-    ///         io::copy(&mut &target, wfile)?;
-    ///         wfile.shutdown()?;
+    ///         let downstream = io::copy(&mut &target, wfile).and_then(|_| wfile.shutdown());
+    ///         if downstream.is_err() {
+    ///             // The other thread reads from it.
+    ///             let _ = client.shutdown();
+    ///         }
     ///         upstream.join().expect("copying does not panic")?;
-    ///         Ok(())
+    ///         Ok(downstream?)
     ///     })
     /// }
     /// # let _ = ThreadingTcpServer::bind_fn("127.0.0.1:0", relay);
