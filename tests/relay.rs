@@ -295,7 +295,13 @@ fn curl_gets_a_page_of_python_through_it() {
 
 #[test]
 fn a_target_that_is_no_address_is_an_error() {
-    for target in ["nonsense", ":80", "localhost:", "localhost:http"] {
+    for target in [
+        "nonsense",
+        ":80",
+        "localhost:",
+        "localhost:http",
+        "localhost:0",
+    ] {
         let output = example::run("relay", &[ANY, target]);
         assert_eq!(output.status.code(), Some(2), "{target}");
         let said = String::from_utf8_lossy(&output.stderr);
