@@ -246,6 +246,15 @@ fn a_full_store_takes_nothing_until_there_is_room() {
     );
 }
 
+/// It would be full with its first key.
+#[test]
+fn a_store_of_nothing_is_refused() {
+    let output = example::run("kv_server", &["127.0.0.1:0", "--max-memory", "0"]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("--max-memory"), "{said}");
+}
+
 /// Nobody asks for it, and its memory is free again.
 #[test]
 fn what_has_expired_takes_no_memory() {

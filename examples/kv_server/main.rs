@@ -48,7 +48,7 @@ struct Options {
     #[arg(default_value = "127.0.0.1:6380")]
     address: String,
     /// How much the keys and values may take; then there are only reads and removals
-    #[arg(long, value_name = "MIB", default_value = "256")]
+    #[arg(long, value_name = "MIB", default_value = "256", value_parser = clap::value_parser!(u32).range(1..))]
     max_memory: u32,
     /// The most clients at once; the next are told so, and closed
     #[arg(long, value_name = "N", default_value = "512", value_parser = clap::value_parser!(u16).range(1..=4000))]
