@@ -9,7 +9,7 @@ mod tool;
 use std::fs;
 use std::net::UdpSocket;
 
-use dns::{A, TXT, answers, code, query, refused, start_with};
+use dns::{A, TXT, answers, code, dig, query, refused, start_with};
 use support::example::{self, Example};
 use support::{LONG, socket_folder};
 
@@ -170,6 +170,75 @@ fn files_are_included_beside_the_file_that_says_so() {
         message.contains("/more/three:1: files include files too deep"),
         "{message}"
     );
+}
+
+#[test]
+fn times_may_have_units() {
+    let server = start_with(
+        "$ORIGIN a.example.
+        $TTL 1d
+        @ IN SOA 1h 2h ( 2026112101 2h ; refresh
+            30M 2w3D 1h30m5s )
+        1h       A   192.0.2.1
+                 1H  IN A 192.0.2.2
+        2h  in 1m  CNAME 1h
+        3h  90   CNAME 1h.a.example.
+        a\\ 1h  1s TXT 1h \"a 1h b\" a\\ 1h
+        $ORIGIN 1w
+        4h  MX 10 5h
+        "
+        .replace("\n        ", "\n")
+        .as_str(),
+    );
+    for (question, answer) in [
+        (
+            "a.example SOA",
+            "a.example. 86400 IN SOA 1h.a.example. 2h.a.example. 2026112101 7200 1800 1468800 5405",
+        ),
+        (
+            "1h.a.example A",
+            "1h.a.example. 86400 IN A 192.0.2.1\n1h.a.example. 3600 IN A 192.0.2.2",
+        ),
+        (
+            "2h.a.example CNAME",
+            "2h.a.example. 60 IN CNAME 1h.a.example.",
+        ),
+        (
+            "3h.a.example CNAME",
+            "3h.a.example. 90 IN CNAME 1h.a.example.",
+        ),
+        (
+            "a\\0321h.a.example TXT",
+            "a\\0321h.a.example. 1 IN TXT \"1h\" \"a 1h b\" \"a 1h\"",
+        ),
+        (
+            "4h.1w.a.example MX",
+            "4h.1w.a.example. 86400 IN MX 10 5h.1w.a.example.",
+        ),
+    ] {
+        let Some(said) = dig(&server, question) else {
+            return;
+        };
+        let records = said.lines().filter(|line| !line.starts_with(';'));
+        assert_eq!(records.collect::<Vec<_>>().join("\n"), answer, "{question}");
+    }
+}
+
+#[test]
+fn a_time_that_is_none_is_refused() {
+    for bad in [
+        "$TTL 1y",
+        "$TTL h",
+        "$TTL 1h30",
+        "$TTL 9999999w",
+        "x 1y A 192.0.2.1",
+        "x 9999999w A 192.0.2.1",
+    ] {
+        let (output, file) = refused(format!("{START}{bad}\n").as_bytes());
+        let message = String::from_utf8_lossy(&output.stderr);
+        let expected = format!("dns_server: {file}:4: ");
+        assert!(message.starts_with(&expected), "{bad}: {message}");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use hickory_proto::rr::{Name, RData, Record};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, DecodeError};
 
 use super::entry::entries;
+use super::times::in_seconds;
 
 /// How deep files may include others: a file that includes itself has no end.
 const MAX_INCLUDES: usize = 16;
@@ -45,7 +46,7 @@ fn scan(
     for entry in entries(&text).map_err(|(line, e)| invalid(format!("{}: {e}", at(line))))? {
         let place = at(entry.line);
         // One at a time: the parser's own lines are off by one for some errors.
-        parser.extend_from_slice(&entry.text);
+        parser.extend_from_slice(&in_seconds(&entry.text));
         while let Some(entry) = parser.next_entry().map_err(|e| bad(&place, &e))? {
             match entry {
                 Entry::Record(record) => records.push(convert(&record, &place)?),
