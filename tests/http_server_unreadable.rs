@@ -32,7 +32,7 @@ fn unreadable() -> Site {
 }
 
 fn forbid(site: &Site, name: &str) {
-    let nothing = Permissions::from_mode(0);
+    let nothing = Permissions::from_mode(0o0);
     fs::set_permissions(site.path().join(name), nothing).expect("it is ours");
 }
 
