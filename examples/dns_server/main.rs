@@ -12,6 +12,7 @@
 mod entry;
 mod lookup;
 mod master_file;
+mod record;
 mod reply;
 mod same_port;
 mod times;

@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 
 use domain::base::iana::Class;
 use domain::zonefile::inplace::{Entry, ScannedRecord, Zonefile};
-use hickory_proto::rr::{Name, RData, Record};
-use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, DecodeError};
+use hickory_proto::rr::Record;
 
-use super::entry;
 use super::times::in_seconds;
+use super::{entry, record};
 
 /// How deep files may include others: a file that includes itself has no end.
 const MAX_INCLUDES: usize = 16;
@@ -59,7 +58,7 @@ impl MasterFile {
             parser.extend_from_slice(&in_seconds(&entry.text));
             while let Some(entry) = parser.next_entry().map_err(|e| bad(&place, &e))? {
                 match entry {
-                    Entry::Record(record) => records.push(convert(&record, &place)?),
+                    Entry::Record(record) => records.push(placed(&record, &place)?),
                     Entry::Include { .. } if includes == 0 => {
                         return Err(invalid(format!("{place}: files include files too deep")));
                     }
@@ -95,8 +94,8 @@ impl MasterFile {
     }
 }
 
-fn convert(record: &ScannedRecord, place: &str) -> io::Result<Placed> {
-    match over_the_wire(record) {
+fn placed(record: &ScannedRecord, place: &str) -> io::Result<Placed> {
+    match record::convert(record) {
         Ok(record) => Ok(Placed {
             place: place.to_owned(),
             record,
@@ -105,31 +104,6 @@ fn convert(record: &ScannedRecord, place: &str) -> io::Result<Placed> {
         Err(e) => Err(invalid(format!(
             "{place}: a name or a value that cannot be sent: {e}"
         ))),
-    }
-}
-
-/// From one library's record to the other's.
-fn over_the_wire(record: &ScannedRecord) -> Result<Record, DecodeError> {
-    let mut wire = Vec::new();
-    let Ok(()) = record.compose(&mut wire);
-    let mut record = Record::read(&mut BinDecoder::new(&wire))?;
-    match &mut record.data {
-        RData::CNAME(name) => resolve_at(&mut name.0),
-        RData::NS(name) => resolve_at(&mut name.0),
-        RData::PTR(name) => resolve_at(&mut name.0),
-        RData::MX(mx) => resolve_at(&mut mx.exchange),
-        RData::SRV(srv) => resolve_at(&mut srv.target),
-        RData::SOA(soa) => resolve_at(&mut soa.mname),
-        _ => {}
-    }
-    Ok(record)
-}
-
-/// A free-standing @ is the origin. The parser knows that of owners only: elsewhere it makes a label of
-/// it, in front of the origin.
-fn resolve_at(name: &mut Name) {
-    if name.iter().next() == Some(b"@") {
-        *name = name.base_name();
     }
 }
 
