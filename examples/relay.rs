@@ -12,6 +12,7 @@
 
 use std::io::{self, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::num::NonZeroU16;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,7 +41,9 @@ struct Options {
 
 fn host_and_port(text: &str) -> Result<String, &'static str> {
     match text.rsplit_once(':') {
-        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text.into()),
+        Some((host, port)) if !host.is_empty() && port.parse::<NonZeroU16>().is_ok() => {
+            Ok(text.into())
+        }
         _ => Err("not HOST:PORT"),
     }
 }

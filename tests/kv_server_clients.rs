@@ -43,6 +43,10 @@ fn redis_cli_says_and_hears_everything() {
         (&["GET", "none"], "(nil)"),
         (&["RPUSH", "list", "a", "b"], "(integer) 2"),
         (&["LRANGE", "list", "0", "-1"], "1) \"a\"\n2) \"b\""),
+        (&["RPOP", "list"], "\"b\""),
+        (&["LLEN", "list"], "(integer) 1"),
+        (&["TYPE", "list"], "list"),
+        (&["DBSIZE"], "(integer) 2"),
         (&["-3", "LPOP", "none"], "(nil)"),
         (
             &["-3", "CONFIG", "GET", "appendonly"],
@@ -69,9 +73,15 @@ fn redis_benchmark_starts_without_a_warning_and_gets_all_replies() {
         let Some(mut benchmark) = client("redis-benchmark", &server) else {
             return;
         };
-        let tests = ["-t", "ping,set,get,incr,lpush", "-n", "2000", "-q"];
+        let tests = [
+            "-t",
+            "ping,set,get,incr,lpush,rpush,rpop",
+            "-n",
+            "2000",
+            "-q",
+        ];
         let (said, complaints) = output(benchmark.args(tests).args(["-P", pipeline]));
-        assert_eq!(said.matches("requests per second").count(), 6, "{said}");
+        assert_eq!(said.matches("requests per second").count(), 8, "{said}");
         assert!(
             !said.contains("WARNING") && !said.contains("rror"),
             "{said}"

@@ -109,6 +109,8 @@ fn lists_grow_at_both_ends() {
         LRANGE l 5 9 => []
         LRANGE l -9223372036854775808 9223372036854775807 => ["a", "b", "c", "d", "e"]
         LRANGE none 0 -1 => []
+        LLEN l => 5
+        LLEN none => 0
         LPOP l => "a"
         LPOP l 2 => ["b", "c"]
         LPOP l 0 => []
@@ -116,7 +118,16 @@ fn lists_grow_at_both_ends() {
         LPOP l 9223372036854775807 => ["d", "e"]
         EXISTS l => 0
         LPOP l => nil
-        LPOP l 2 => nil"#,
+        LPOP l 2 => nil
+        RPUSH l a b c d => 4
+        RPOP l => "d"
+        RPOP l 2 => ["c", "b"]
+        RPOP l 0 => []
+        RPOP l x => (error) ERR value is out of range, must be positive
+        RPOP l 9 => ["a"]
+        EXISTS l => 0
+        RPOP l => nil
+        RPOP l 2 => nil"#,
     );
     assert_eq!(client.say("LRANGE l 0 end"), NOT_AN_INTEGER);
 }
@@ -131,6 +142,9 @@ fn a_command_for_the_other_type_is_refused() {
         "LRANGE text 0 1",
         "LPOP text",
         "LPOP text 1",
+        "RPOP text",
+        "RPOP text 1",
+        "LLEN text",
     ] {
         assert_eq!(client.say(command), WRONG_TYPE, "{command}");
     }
@@ -149,7 +163,8 @@ fn a_command_for_the_other_type_is_refused() {
 fn wrong_words_are_refused() {
     let (_server, mut client) = start();
     for command in [
-        "get", "echo", "set", "incr", "mget", "mset", "lpush", "lrange", "lpop", "del", "ttl",
+        "get", "echo", "set", "incr", "mget", "mset", "lpush", "lrange", "lpop", "rpop", "llen",
+        "del", "ttl", "pttl", "type",
     ] {
         let expected = format!("(error) ERR wrong number of arguments for '{command}' command");
         assert_eq!(client.say(&command.to_uppercase()), expected);

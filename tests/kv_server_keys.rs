@@ -47,16 +47,36 @@ fn keys_are_found_by_pattern() {
 }
 
 #[test]
+fn keys_are_counted_and_have_a_type() {
+    let (_server, mut client) = start();
+    converse(
+        &mut client,
+        "DBSIZE => 0
+        TYPE a => none
+        SET a 1 => OK
+        RPUSH l x => 1
+        TYPE a => string
+        TYPE l => list
+        DBSIZE => 2
+        LPOP l => \"x\"
+        DBSIZE => 1",
+    );
+}
+
+#[test]
 fn what_has_expired_is_gone() {
     let (_server, mut client) = start();
     converse(
         &mut client,
         "TTL a => -2
+        PTTL a => -2
         EXPIRE a 100 => 0
         SET a 1 => OK
         TTL a => -1
+        PTTL a => -1
         EXPIRE a 100 => 1
         TTL a => ~100
+        PTTL a => ~100000
         EXPIRE a 9223372036854775807 => (error) ERR invalid expire time in 'expire' command
         EXPIRE a -1 => 1
         EXISTS a => 0
@@ -92,6 +112,15 @@ fn a_full_store_takes_nothing_until_there_is_room() {
             INFO memory => \"# Memory\\r\\nused_memory:0\\r\\nmaxmemory:1048576\\r\\n\""
         ),
     );
+}
+
+/// It would be full with its first key.
+#[test]
+fn a_store_of_nothing_is_refused() {
+    let output = example::run("kv_server", &[ANY, "--max-memory", "0"]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("--max-memory"), "{said}");
 }
 
 /// Nobody asks for it, and its memory is free again.

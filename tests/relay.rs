@@ -76,7 +76,8 @@ fn break_off(stream: TcpStream) {
 }
 
 fn assert_reset(mut stream: &TcpStream) {
-    let read = stream.read(&mut [0; 16]).map_err(|e| e.kind());
+    // `read` alone may be interrupted.
+    let read = stream.read_exact(&mut [0]).map_err(|e| e.kind());
     assert_eq!(read, Err(ErrorKind::ConnectionReset));
 }
 
@@ -220,21 +221,24 @@ fn a_client_that_does_not_read_holds_up_its_target_only() {
     drop(client);
 }
 
+/// The relay once it listens no more. Whoever comes meanwhile finds no target.
+fn told_to_end(relay: Relay) -> Example {
+    let Relay { example, target } = relay;
+    drop(target);
+    example.signal(Signal::SIGINT);
+    eventually("it stops listening", || {
+        TcpStream::connect(&example.address).is_err()
+    });
+    example
+}
+
 #[test]
 fn ctrl_c_lets_connections_finish() {
     let relay = Relay::start(&["--drain", "60"]);
     let (client, target) = relay.connect();
     say(&client, "question");
     hear(&target, "question");
-    let Relay {
-        example,
-        target: listener,
-    } = relay;
-    drop(listener);
-    example.signal(Signal::SIGINT);
-    eventually("it stops listening", || {
-        TcpStream::connect(&example.address).is_err()
-    });
+    let example = told_to_end(relay);
     say(&target, "answer");
     end(&target);
     assert_eq!(read_all(&client), "answer");
@@ -261,10 +265,7 @@ fn ctrl_c_lets_a_target_finish_whose_client_says_nothing() {
     let (client, target) = relay.connect();
     say(&target, "one, ");
     hear(&client, "one, ");
-    relay.example.signal(Signal::SIGINT);
-    eventually("the relay listens no more", || {
-        TcpStream::connect(&relay.example.address).is_err()
-    });
+    let example = told_to_end(relay);
     say(&target, "two");
     hear(&client, "two");
     // It was not told that the client has ended.
@@ -273,7 +274,7 @@ fn ctrl_c_lets_a_target_finish_whose_client_says_nothing() {
     assert!(early.is_err_and(|e| e.kind() == ErrorKind::WouldBlock));
     end(&target);
     end(&client);
-    assert!(launch::ended(relay.example).0.success());
+    assert!(launch::ended(example).0.success());
 }
 
 #[test]
@@ -289,7 +290,13 @@ fn ctrl_c_ends_a_connection_that_has_said_nothing() {
 
 #[test]
 fn a_target_that_is_no_address_is_an_error() {
-    for target in ["nonsense", ":80", "localhost:", "localhost:http"] {
+    for target in [
+        "nonsense",
+        ":80",
+        "localhost:",
+        "localhost:http",
+        "localhost:0",
+    ] {
         let output = example::run("relay", &[ANY, target]);
         assert_eq!(output.status.code(), Some(2), "{target}");
         let said = String::from_utf8_lossy(&output.stderr);

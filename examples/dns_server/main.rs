@@ -5,15 +5,17 @@
 //! dig @127.0.0.1 -p 5353 www.example.com
 //! ```
 //!
-//! The zone is a standard master file (RFC 1035, section 5). The server is authoritative for that zone
-//! and for nothing else: it does not ask other servers. Wildcards and delegations work; there are no
-//! zone transfers and no DNSSEC.
+//! The zone is a standard master file (RFC 1035, section 5), in which times may have units, as `1h30m`.
+//! The server is authoritative for that zone and for nothing else: it does not ask other servers.
+//! Wildcards and delegations work; there are no zone transfers and no DNSSEC.
 
 mod entry;
 mod lookup;
 mod master_file;
+mod record;
 mod reply;
 mod same_port;
+mod times;
 mod zone;
 
 use std::io;

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use domain::base::iana::Class;
 use domain::zonefile::inplace::{Entry, ScannedRecord, Zonefile};
-use hickory_proto::rr::{Name, RData, Record};
-use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, DecodeError};
+use hickory_proto::rr::Record;
 
-use super::entry::entries;
+use super::times::in_seconds;
+use super::{entry, record};
 
 /// How deep files may include others: a file that includes itself has no end.
 const MAX_INCLUDES: usize = 16;
@@ -23,91 +23,121 @@ pub struct Placed {
 /// The records in the order in which they stand. An error names the file and the line.
 pub fn read(path: &Path, origin: Option<&str>) -> io::Result<Vec<Placed>> {
     let mut parser = Zonefile::new();
+    parser.set_default_class(Class::IN);
     if let Some(origin) = origin {
         let name = origin.parse();
         parser.set_origin(name.map_err(|e| invalid(format!("--origin {origin}: {e}")))?);
     }
     let mut records = Vec::new();
-    scan(path, parser, MAX_INCLUDES, &mut records)?;
+    MasterFile::open(path.to_owned())?.scan(parser, MAX_INCLUDES, &mut records)?;
     Ok(records)
 }
 
-fn scan(
-    path: &Path,
-    mut parser: Zonefile,
-    includes: usize,
-    records: &mut Vec<Placed>,
-) -> io::Result<()> {
-    let text = fs::read(path);
-    let text = text.map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?;
-    let at = |line: usize| format!("{}:{line}", path.display());
-    parser.set_default_class(Class::IN);
-    for entry in entries(&text).map_err(|(line, e)| invalid(format!("{}: {e}", at(line))))? {
-        let place = at(entry.line);
-        // One at a time: the parser's own lines are off by one for some errors.
-        parser.extend_from_slice(&entry.text);
-        while let Some(entry) = parser.next_entry().map_err(|e| bad(&place, &e))? {
-            match entry {
-                Entry::Record(record) => records.push(convert(&record, &place)?),
-                Entry::Include { .. } if includes == 0 => {
-                    return Err(invalid(format!("{place}: files include files too deep")));
-                }
-                Entry::Include { path: name, origin } => {
-                    let mut inner = Zonefile::new();
-                    if let Some(origin) = origin.or_else(|| parser.origin().ok()) {
-                        inner.set_origin(origin);
+struct MasterFile {
+    path: PathBuf,
+    text: Vec<u8>,
+}
+
+impl MasterFile {
+    fn open(path: PathBuf) -> io::Result<Self> {
+        match fs::read(&path) {
+            Ok(text) => Ok(MasterFile { path, text }),
+            Err(e) => Err(io::Error::new(e.kind(), format!("{}: {e}", path.display()))),
+        }
+    }
+
+    fn scan(
+        &self,
+        mut parser: Zonefile,
+        includes: usize,
+        records: &mut Vec<Placed>,
+    ) -> io::Result<()> {
+        for entry in self.entries()? {
+            let place = self.place(entry.line);
+            // One at a time: the parser's own lines are off by one for some errors.
+            parser.extend_from_slice(&in_seconds(&entry.text));
+            while let Some(entry) = parser.next_entry().map_err(|e| bad(&place, &e))? {
+                match entry {
+                    Entry::Record(record) => records.push(placed(&record, &place)?),
+                    Entry::Include { .. } if includes == 0 => {
+                        return Err(invalid(format!("{place}: files include files too deep")));
                     }
-                    scan(&beside(path, &name), inner, includes - 1, records)?;
+                    Entry::Include { path, origin } => {
+                        // It has the origin and the TTL from here, and does not change them here.
+                        let mut inner = parser.clone();
+                        if let Some(origin) = origin {
+                            inner.set_origin(origin);
+                        }
+                        let included = self.include(&path, &place)?;
+                        included.scan(inner, includes - 1, records)?;
+                    }
                 }
             }
         }
+        Ok(())
     }
-    Ok(())
-}
 
-fn beside(path: &Path, name: &str) -> PathBuf {
-    path.parent().unwrap_or(path).join(name)
-}
-
-fn convert(record: &ScannedRecord, place: &str) -> io::Result<Placed> {
-    let record = over_the_wire(record).map_err(|e| invalid(format!("{place}: no record: {e}")))?;
-    Ok(Placed {
-        place: place.to_owned(),
-        record,
-    })
-}
-
-/// From one library's record to the other's.
-fn over_the_wire(record: &ScannedRecord) -> Result<Record, DecodeError> {
-    let mut wire = Vec::new();
-    let Ok(()) = record.compose(&mut wire);
-    let mut record = Record::read(&mut BinDecoder::new(&wire))?;
-    match &mut record.data {
-        RData::CNAME(name) => resolve_at(&mut name.0),
-        RData::NS(name) => resolve_at(&mut name.0),
-        RData::PTR(name) => resolve_at(&mut name.0),
-        RData::MX(mx) => resolve_at(&mut mx.exchange),
-        RData::SRV(srv) => resolve_at(&mut srv.target),
-        RData::SOA(soa) => resolve_at(&mut soa.mname),
-        _ => {}
+    fn entries(&self) -> io::Result<Vec<entry::Entry>> {
+        let entries = entry::entries(&self.text);
+        entries.map_err(|(line, problem)| invalid(format!("{}: {problem}", self.place(line))))
     }
-    Ok(record)
-}
 
-/// A free-standing @ is the origin. The parser knows that of owners only: elsewhere it makes a label of
-/// it, in front of the origin.
-fn resolve_at(name: &mut Name) {
-    if name.iter().next() == Some(b"@") {
-        *name = name.base_name();
+    fn place(&self, line: usize) -> String {
+        format!("{}:{line}", self.path.display())
+    }
+
+    /// A file that this one includes; its name is relative to where this one is.
+    fn include(&self, name: &str, place: &str) -> io::Result<Self> {
+        let folder = self.path.parent().unwrap_or(&self.path);
+        let file = Self::open(folder.join(name));
+        file.map_err(|e| io::Error::new(e.kind(), format!("{place}: cannot include {e}")))
     }
 }
 
-/// The parser says `LINE:COLUMN: PROBLEM`, of which the place is better known here.
+fn placed(record: &ScannedRecord, place: &str) -> io::Result<Placed> {
+    match record::convert(record) {
+        Ok(record) => Ok(Placed {
+            place: place.to_owned(),
+            record,
+        }),
+        // The parser lets two dots in a row pass.
+        Err(e) => Err(invalid(format!(
+            "{place}: a name or a value that cannot be sent: {e}"
+        ))),
+    }
+}
+
+/// The parser says `LINE:COLUMN: PROBLEM` or `LINE:COLUMN: PROBLEM: DETAIL`, of which the place is better
+/// known here.
 fn bad(place: &str, error: &dyn ToString) -> io::Error {
     let error = error.to_string();
     let problem = error.split_once(": ").map_or(&*error, |(_, what)| what);
-    invalid(format!("{place}: {problem}"))
+    let meaning = MEANINGS.iter().find_map(|(said, meant)| {
+        let detail = problem.strip_prefix(said)?;
+        Some(format!("{place}: {meant}{detail}"))
+    });
+    invalid(meaning.unwrap_or_else(|| format!("{place}: {problem}")))
 }
+
+/// What the parser says, and what it means.
+const MEANINGS: [(&str, &str); 10] = [
+    ("bad charstr", "a text is longer than 255 bytes"),
+    ("bad name", "a name that no domain can have"),
+    ("bad symbol", "a character that is not allowed here"),
+    ("different class", "every record is of one class"),
+    ("expected rtype", "the record's type is missing or unknown"),
+    (
+        "missing last owner",
+        "no name, and no record before this one",
+    ),
+    (
+        "missing origin",
+        "a relative name, but no $ORIGIN and no --origin",
+    ),
+    ("trailing tokens", "there are more words than it takes"),
+    ("unexpected end of entry", "something is missing at the end"),
+    ("unknown control", "unknown directive"),
+];
 
 fn invalid(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, message)

@@ -19,11 +19,7 @@ pub struct Zone {
 impl Zone {
     pub fn load(path: &Path, origin: Option<&str>) -> io::Result<Self> {
         let records = master_file::read(path, origin)?;
-        let mut soas = records.iter().filter_map(|placed| negative(&placed.record));
-        let (Some(soa), None) = (soas.next(), soas.next()) else {
-            let problem = "a zone has one SOA record, no more and no less";
-            return Err(invalid(&path.display(), problem));
-        };
+        let soa = only_soa(&records, path)?;
         let mut zone = Zone {
             apex: (&soa.name).into(),
             soa,
@@ -103,6 +99,26 @@ impl Zone {
             .filter(|record| record.record_type().is_ip_addr())
             .cloned()
             .collect()
+    }
+}
+
+fn only_soa(records: &[Placed], path: &Path) -> io::Result<Record> {
+    let mut soas = records.iter().filter_map(|placed| {
+        let soa = negative(&placed.record)?;
+        Some((soa, &placed.place))
+    });
+    let (soa, first) = soas.next().ok_or_else(|| {
+        invalid(
+            &path.display(),
+            "there is no SOA record, and a zone has one",
+        )
+    })?;
+    match soas.next() {
+        None => Ok(soa),
+        Some((_, second)) => {
+            let problem = format!("a second SOA record; the first is at {first}");
+            Err(invalid(second, &problem))
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
+use nix::errno::Errno;
+
 use super::document::Document;
 use super::listing;
 use super::request::Request;
@@ -18,11 +20,10 @@ pub fn to(request: &Request, root: &Root) -> Response {
         return Response::error(Status::NOT_IMPLEMENTED);
     }
     find(request, root).unwrap_or_else(|error| {
-        let status = Status::of(&error);
-        if status != Status::NOT_FOUND {
+        if !leads_nowhere(&error) {
             log::error!("{}: {error}", request.target.escape_debug());
         }
-        Response::error(status)
+        Response::error(Status::of(&error))
     })
 }
 
@@ -50,4 +51,17 @@ fn index(root: &Root, folder: &Path) -> io::Result<Option<Document>> {
         }
     }
     Ok(None)
+}
+
+/// Whether nothing is wrong but what was asked for: there is no such file, the name is none, or a link
+/// leads out, of which not the system complains but the library.
+fn leads_nowhere(error: &io::Error) -> bool {
+    use Errno::{EINVAL, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, ENXIO};
+    let Some(number) = error.raw_os_error() else {
+        return true;
+    };
+    matches!(
+        Errno::from_raw(number),
+        EINVAL | ELOOP | ENAMETOOLONG | ENOENT | ENOTDIR | ENXIO
+    )
 }

@@ -19,11 +19,17 @@ pub enum Node {
 
 impl Root {
     pub fn open(path: &Path) -> io::Result<Self> {
-        let dir = Dir::open_ambient_dir(path, ambient_authority());
-        dir.map(Root).map_err(|e| {
+        Self::open_readable(path).map_err(|e| {
             let message = format!("cannot serve {}: {e}", path.display());
             io::Error::new(e.kind(), message)
         })
+    }
+
+    fn open_readable(path: &Path) -> io::Result<Self> {
+        let dir = Dir::open_ambient_dir(path, ambient_authority())?;
+        // Whoever may open a directory may not always read it, or open what is in it.
+        dir.entries()?;
+        Ok(Root(dir))
     }
 
     /// Opens a file or a folder; anything else, such as a pipe, is not found.

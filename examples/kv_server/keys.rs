@@ -7,6 +7,7 @@ use super::instance::Instance;
 use super::integer::integer;
 use super::pattern::matches;
 use super::reply::{NOT_AN_INTEGER, OK, Outcome, Reply, SYNTAX};
+use super::store::Value;
 
 /// The time that lies so many units, given in milliseconds, ahead; at once for a negative number.
 /// `None` if it is too far away.
@@ -39,17 +40,37 @@ pub fn expire(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
 
 /// Rounded to the nearest second, as Redis does.
 pub fn ttl(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
+    let seconds = |left: Duration| (left + Duration::from_millis(500)).as_secs().into();
+    Ok(time_left(instance, &words[1], seconds))
+}
+
+pub fn pttl(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
+    Ok(time_left(instance, &words[1], |left| left.as_millis()))
+}
+
+/// Until a key expires: -1 is never, and -2 that there is no such key.
+fn time_left(instance: &Instance, key: &[u8], unit: impl Fn(Duration) -> u128) -> Reply {
     let store = instance.store();
-    let seconds = match store.deadline(&words[1]) {
+    Reply::Integer(match store.deadline(key) {
         Some(at) => {
             let left = at.saturating_duration_since(Instant::now());
-            let seconds = (left + Duration::from_millis(500)).as_secs();
-            i64::try_from(seconds).unwrap_or(i64::MAX)
+            unit(left).try_into().unwrap_or(i64::MAX)
         }
-        None if store.contains(&words[1]) => -1,
+        None if store.contains(key) => -1,
         None => -2,
-    };
-    Ok(Reply::Integer(seconds))
+    })
+}
+
+pub fn kind(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
+    Ok(Reply::Simple(match instance.store().value(&words[1]) {
+        Some(Value::Text(_)) => "string",
+        Some(Value::List(_)) => "list",
+        None => "none",
+    }))
+}
+
+pub fn dbsize(instance: &Instance, _: &[Vec<u8>]) -> Outcome {
+    Ok(Reply::count(instance.store().len()))
 }
 
 pub fn keys(instance: &Instance, words: &[Vec<u8>]) -> Outcome {

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use super::command::wrong_number;
+use super::command::{printable, wrong_number};
 use super::instance::Instance;
 use super::integer::integer;
 use super::reply::{NOT_AN_INTEGER, Outcome, Reply};
-use super::store::End;
+use super::store::{End, List};
 
 pub fn lpush(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
     push(instance, words, End::Left)
@@ -49,19 +49,34 @@ fn place(index: i64, length: usize) -> usize {
     }
 }
 
+pub fn llen(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
+    let store = instance.store();
+    let length = store.list(&words[1])?.map_or(0, List::len);
+    Ok(Reply::count(length))
+}
+
 pub fn lpop(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
+    pop(instance, words, End::Left)
+}
+
+pub fn rpop(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
+    pop(instance, words, End::Right)
+}
+
+fn pop(instance: &Instance, words: &[Vec<u8>], end: End) -> Outcome {
     let key = &words[1];
     let count = match &words[2..] {
         [] => None,
         [count] => Some(element_count(count)?),
-        _ => return Err(wrong_number("lpop")),
+        _ => return Err(wrong_number(&printable(&words[0]).to_lowercase())),
     };
     let mut store = instance.store();
     let there = store.list(key)?.is_some();
+    let mut next = || store.pop(key, end).map(Reply::Bulk);
     Ok(match count {
-        None => store.pop(key).map_or(Reply::Null, Reply::Bulk),
+        None => next().unwrap_or(Reply::Null),
         Some(_) if !there => Reply::NullArray,
-        Some(count) => Reply::array((0..count).map_while(|_| store.pop(key)).map(Reply::Bulk)),
+        Some(count) => Reply::array((0..count).map_while(|_| next())),
     })
 }
 

@@ -6,10 +6,11 @@
 //! redis-cli -p 6380 get greeting
 //! ```
 //!
-//! PING ECHO SET (EX, PX, NX, XX) GET MSET MGET INCR INCRBY DEL EXISTS EXPIRE TTL KEYS LPUSH RPUSH
-//! LRANGE LPOP FLUSHALL INFO COMMAND, and what clients say to begin with (CONFIG GET, CLIENT, HELLO,
-//! SELECT, QUIT), as RESP2, RESP3 or lines from `nc`. What is wrong is told in Redis' own words. A
-//! command has at most 16 MiB, and no 30 s may pass between its parts. Nothing is written to disk.
+//! PING ECHO SET (EX, PX, NX, XX) GET MSET MGET INCR INCRBY DEL EXISTS EXPIRE TTL PTTL TYPE KEYS DBSIZE
+//! LPUSH RPUSH LRANGE LLEN LPOP RPOP FLUSHALL INFO COMMAND, and what clients say to begin with (CONFIG
+//! GET, CLIENT, HELLO, SELECT, QUIT), as RESP2, RESP3 or lines from `nc`. What is wrong is told in Redis'
+//! own words. A command has at most 16 MiB, and no 30 s may pass between its parts. Nothing is written
+//! to disk.
 
 mod admin;
 mod caretaker;
@@ -47,7 +48,7 @@ struct Options {
     #[arg(default_value = "127.0.0.1:6380")]
     address: String,
     /// How much the keys and values may take; then there are only reads and removals
-    #[arg(long, value_name = "MIB", default_value = "256")]
+    #[arg(long, value_name = "MIB", default_value = "256", value_parser = clap::value_parser!(u32).range(1..))]
     max_memory: u32,
     /// The most clients at once; the next are told so, and closed
     #[arg(long, value_name = "N", default_value = "512", value_parser = clap::value_parser!(u16).range(1..=4000))]

@@ -45,8 +45,12 @@ impl Store {
         self.entries.contains_key(key)
     }
 
+    pub fn value(&self, key: &[u8]) -> Option<&Value> {
+        self.entries.get(key).map(|entry| &entry.value)
+    }
+
     pub fn text(&self, key: &[u8]) -> Result<Option<&Bytes>, Cow<'static, str>> {
-        match self.entries.get(key).map(|entry| &entry.value) {
+        match self.value(key) {
             None => Ok(None),
             Some(Value::Text(text)) => Ok(Some(text)),
             Some(Value::List(_)) => Err(WRONG_TYPE),
@@ -54,7 +58,7 @@ impl Store {
     }
 
     pub fn list(&self, key: &[u8]) -> Result<Option<&List>, Cow<'static, str>> {
-        match self.entries.get(key).map(|entry| &entry.value) {
+        match self.value(key) {
             None => Ok(None),
             Some(Value::List(list)) => Ok(Some(list)),
             Some(Value::Text(_)) => Err(WRONG_TYPE),
@@ -108,12 +112,15 @@ impl Store {
         Ok(list.len())
     }
 
-    /// Takes the first element of a list. A list that becomes empty is removed.
-    pub fn pop(&mut self, key: &[u8]) -> Option<Bytes> {
+    /// Takes an element off a list. A list that becomes empty is removed.
+    pub fn pop(&mut self, key: &[u8], end: End) -> Option<Bytes> {
         let Value::List(list) = &mut self.entries.get_mut(key)?.value else {
             return None;
         };
-        let element = list.pop_front()?;
+        let element = match end {
+            End::Left => list.pop_front()?,
+            End::Right => list.pop_back()?,
+        };
         self.used -= ELEMENT + element.len();
         if list.is_empty() {
             self.remove(key);

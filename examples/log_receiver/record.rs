@@ -70,13 +70,13 @@ fn printable(text: &str, newline: &str) -> String {
     out
 }
 
-/// Seconds since 1970 as UTC, to the millisecond.
+/// Seconds since 1970 as UTC, down to the millisecond, as Python prints them.
 fn time(seconds: f64) -> String {
     // Up to the year 9999.
     if !(0.0..253_402_300_799.0).contains(&seconds) {
         return seconds.to_string();
     }
-    let milliseconds = (seconds * 1000.0).round() as u64;
+    let milliseconds = (seconds * 1000.0) as u64;
     let (s, ms) = (milliseconds / 1000, milliseconds % 1000);
     let (year, month, day) = date(s / 86_400);
     let (hour, minute, second) = (s / 3600 % 24, s / 60 % 60, s % 60);

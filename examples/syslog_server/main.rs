@@ -8,13 +8,15 @@
 //!
 //! A message is of RFC 5424 or of the older RFC 3164, of which any part may be missing. Over TCP it is
 //! behind its length, or ends with a newline or a zero byte (RFC 6587). Of one that is longer than 8 KiB
-//! the beginning is printed. Control characters are printed as escapes: no message can pass for two.
+//! the beginning is printed. Control characters are printed as escapes: no message can pass for two. The
+//! server ends when it can no longer print.
 
 #[path = "../dns_server/same_port.rs"]
 mod same_port;
 
 mod frame;
 mod message;
+mod output;
 
 use std::io;
 use std::path::PathBuf;
@@ -27,6 +29,7 @@ use socketserver::prelude::*;
 
 use self::frame::Frame;
 use self::message::Message;
+use self::output::Output;
 
 /// How long a TCP client may be silent, between messages and inside of one.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -42,7 +45,10 @@ struct Options {
     unix: Option<PathBuf>,
 }
 
-struct Printer;
+#[derive(Clone)]
+struct Printer {
+    output: Output,
+}
 
 impl RequestHandler<DatagramRequest> for Printer {
     fn handle(&mut self, request: &mut DatagramRequest) -> HandlerResult {
@@ -50,7 +56,8 @@ impl RequestHandler<DatagramRequest> for Printer {
             data: request.packet.to_vec(),
             cut: request.truncated,
         };
-        print(&frame, &request.client_address)
+        self.print(&frame, &request.client_address);
+        Ok(())
     }
 }
 
@@ -58,29 +65,35 @@ impl RequestHandler<StreamRequest> for Printer {
     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
         while request.wait_idle()? {
             let frame = frame::read(&mut request.rfile)?;
-            print(&frame, &request.client_address)?;
+            self.print(&frame, &request.client_address);
         }
         Ok(())
     }
 }
 
-fn print(frame: &Frame, sender: &Address) -> HandlerResult {
-    let text = String::from_utf8_lossy(&frame.data);
-    let text = text.trim_end_matches(['\0', '\r', '\n']);
-    if text.is_empty() {
-        return Ok(());
+impl Printer {
+    fn print(&self, frame: &Frame, sender: &Address) {
+        let text = String::from_utf8_lossy(&frame.data);
+        let text = text.trim_end_matches(['\0', '\r', '\n']);
+        if !text.is_empty() {
+            let message = Message::parse(text, sender);
+            let end = if frame.cut { " [cut off]" } else { "" };
+            self.output.print(format_args!("{message}{end}"));
+        }
     }
-    let message = Message::parse(text, sender);
-    let end = if frame.cut { " [cut off]" } else { "" };
-    let printed = writeln!(io::stdout(), "{message}{end}");
-    printed.map_err(|e| format!("cannot print: {e}").into())
 }
 
 fn serve(options: Options) -> io::Result<()> {
-    let unix = options.unix.map(bind_unix).transpose()?;
-    let (tcp, udp) = same_port::bind(&options.address, bind_tcp, |address| {
-        UdpServer::bind(address, || Printer)
-    })?;
+    let printer = Printer {
+        output: Output::default(),
+    };
+    let unix = options.unix.map(|path| bind_unix(path, &printer));
+    let unix = unix.transpose()?;
+    let (tcp, udp) = same_port::bind(
+        &options.address,
+        |address| bind_tcp(address, &printer),
+        |address| bind_udp(address, &printer),
+    )?;
     tcp.shutdown_on_ctrlc()?;
     udp.shutdown_on_ctrlc()?;
     println!("listening on {}", tcp.server_address());
@@ -92,17 +105,26 @@ fn serve(options: Options) -> io::Result<()> {
     tcp.serve_forever()
 }
 
-fn bind_tcp(address: &str) -> io::Result<ThreadingTcpServer> {
+/// The one that ends with the output, and the others with it.
+fn bind_tcp(address: &str, printer: &Printer) -> io::Result<ThreadingTcpServer> {
+    let printer = printer.clone();
     ThreadingTcpServer::builder()
         .allow_reuse_address(true)
         .max_threads(1024)
         .idle_timeout(IDLE)
         .read_timeout(IDLE)
-        .bind(address, || Printer)
+        .hooks(printer.output.clone())
+        .bind(address, move || printer.clone())
 }
 
-fn bind_unix(path: PathBuf) -> io::Result<UnixDatagramServer> {
-    let server = UnixDatagramServer::bind(path, || Printer)?;
+fn bind_udp(address: &Address, printer: &Printer) -> io::Result<UdpServer> {
+    let printer = printer.clone();
+    UdpServer::bind(address, move || printer.clone())
+}
+
+fn bind_unix(path: PathBuf, printer: &Printer) -> io::Result<UnixDatagramServer> {
+    let printer = printer.clone();
+    let server = UnixDatagramServer::bind(path, move || printer.clone())?;
     server.shutdown_on_ctrlc()?;
     Ok(server)
 }

@@ -61,7 +61,7 @@ class Expect(logging.Handler):
     """Prints what the receiver should."""
 
     def emit(self, record):
-        seconds, ms = divmod(round(record.created * 1000), 1000)
+        seconds, ms = divmod(int(record.created * 1000), 1000)
         time = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
         try:
             if (record.msg, record.args) in ODD:
