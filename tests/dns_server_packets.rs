@@ -2,9 +2,9 @@
 
 #[path = "support/dns.rs"]
 mod dns;
+#[path = "support/program.rs"]
+mod program;
 mod support;
-#[path = "support/tool.rs"]
-mod tool;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream, UdpSocket};

@@ -4,9 +4,9 @@
 mod http_site;
 #[path = "support/launch.rs"]
 mod launch;
+#[path = "support/program.rs"]
+mod program;
 mod support;
-#[path = "support/tool.rs"]
-mod tool;
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -45,7 +45,7 @@ fn server(site: &Site) -> Option<Command> {
     if File::open(site.path().join("file.txt")).is_err() {
         return Some(server);
     }
-    let mut command = tool::tool("setpriv", "--version")?;
+    let mut command = program::installed("setpriv", "--version")?;
     command.arg("--bounding-set=-all");
     command.arg(server.get_program()).args(server.get_args());
     Some(command)

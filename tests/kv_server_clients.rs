@@ -1,7 +1,7 @@
 //! The example `kv_server` and the clients of Redis; and beside Redis itself, where it is installed.
 
-#[path = "support/programs.rs"]
-mod programs;
+#[path = "support/program.rs"]
+mod program;
 #[path = "support/resp.rs"]
 mod resp;
 mod support;
@@ -9,7 +9,6 @@ mod support;
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
-use programs::is_installed;
 use resp::Client;
 use support::example::Example;
 use support::{ANY, eventually, python};
@@ -21,9 +20,9 @@ fn start() -> Example {
 /// A command that gets the server's host and port as options; `None` where it is not installed.
 fn client(name: &str, server: &Example) -> Option<Command> {
     let (host, port) = server.address.split_once(':').expect("HOST:PORT");
-    let mut command = Command::new(name);
+    let mut command = program::installed(name, "--version")?;
     command.args(["-h", host, "-p", port]).stdin(Stdio::null());
-    is_installed(name).then_some(command)
+    Some(command)
 }
 
 fn output(command: &mut Command) -> (String, String) {
@@ -112,13 +111,11 @@ struct Redis {
 
 impl Redis {
     fn start() -> Option<Self> {
-        if !is_installed("redis-server") {
-            return None;
-        }
+        let mut redis = program::installed("redis-server", "--version")?;
         let free = TcpListener::bind(ANY).expect("a port is free");
         let address = free.local_addr().expect("it is bound");
         drop(free);
-        let child = Command::new("redis-server")
+        let child = redis
             .args(["--bind", "127.0.0.1", "--port", &address.port().to_string()])
             .args(["--save", "", "--appendonly", "no", "--dir", "/"])
             .stdout(Stdio::null())

@@ -1,8 +1,8 @@
 //! The example `syslog_server`, against `logger` and Python's `SysLogHandler`.
 
+#[path = "support/program.rs"]
+mod program;
 mod support;
-#[path = "support/tool.rs"]
-mod tool;
 
 use std::io::BufRead;
 use std::path::PathBuf;
@@ -11,7 +11,6 @@ use nix::sys::signal::Signal;
 use support::example::{self, Example};
 use support::{python, socket_path};
 use tempfile::TempDir;
-use tool::tool;
 
 struct Server {
     example: Example,
@@ -48,7 +47,7 @@ impl Server {
 
     /// Whether there is a `logger` to run with these arguments.
     fn logger(&self, arguments: &str) -> bool {
-        let Some(mut logger) = tool("logger", "--version") else {
+        let Some(mut logger) = program::installed("logger", "--version") else {
             return false;
         };
         let status = logger.args(arguments.split(' ')).status();

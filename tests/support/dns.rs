@@ -5,9 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 
+use crate::program;
 use crate::support::example::{self, Example};
 use crate::support::socket_folder;
-use crate::tool::tool;
 
 const EXAMPLE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -44,7 +44,7 @@ fn write(folder: &Path, zone: &[u8]) -> String {
 /// what dig has to say about the exchange; `None` where there is no dig.
 pub fn dig(server: &Example, question: &str) -> Option<String> {
     let (host, port) = server.address.split_once(':').expect("HOST:PORT");
-    let mut dig = tool("dig", "-v")?;
+    let mut dig = program::installed("dig", "-v")?;
     dig.args([&format!("@{host}"), "-p", port, "-r"]);
     dig.args("+tries=1 +timeout=10 +nocmd +noquestion +nostats".split(' '));
     let output = dig.args(question.split(' ')).output();
