@@ -16,6 +16,19 @@ use crate::sys::process::{self, End, Forked, Pid};
 /// Runs each request in a process of its own, so that a crash, a leak or an abort in a handler
 /// touches nobody else. Python's `ForkingMixIn`. Feature `fork`.
 ///
+/// ```no_run
+/// use socketserver::prelude::*;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let server = ForkingTcpServer::bind_fn("127.0.0.1:9999", |request| {
+///     writeln!(request.wfile, "this is process {}", std::process::id())?;
+///     Ok(())
+/// })?;
+/// server.shutdown_on_ctrlc()?;
+/// server.serve_forever()
+/// # }
+/// ```
+///
 /// The child has its own copy of everything and hands nothing back: what a handler changes is gone
 /// with it. It runs `setup`, `handle` and `finish` and leaves by `_exit`: with status 0, or 1 if
 /// something went wrong that `handle_error` was told of. Of its server's sockets it has its own
@@ -36,7 +49,7 @@ use crate::sys::process::{self, End, Forked, Pid};
 ///
 /// A shutdown lets children finish. Those that wait for their client's next request end at once;
 /// those that are not done within [`shutdown_timeout`](crate::Builder::shutdown_timeout) are killed.
-/// They are told by SIGTERM, again and again until they have heard, which interrupts system calls that
+/// They are told by SIGTERM, every 50 ms until they have heard, which interrupts system calls that
 /// the handler makes itself; reads and writes of its request go on.
 ///
 /// **Threads.** After a fork the child has one thread, and a lock that another thread of the parent
@@ -156,6 +169,8 @@ impl Default for Fork {
 struct List {
     children: Mutex<Vec<Child>>,
     looked: Mutex<Instant>,
+    /// When they were last told of a shutdown.
+    told: Mutex<Option<Instant>>,
     most: AtomicUsize,
     /// A server waits for one to end.
     waited_for: AtomicBool,
@@ -183,12 +198,14 @@ struct Child {
 impl List {
     const SOON: Duration = Duration::from_millis(5);
     const LATER: Duration = Duration::from_millis(500);
+    const AGAIN: Duration = Duration::from_millis(50);
     const NO_DOOR: RawFd = -1;
 
     fn new() -> Self {
         List {
             children: Mutex::default(),
             looked: Mutex::new(Instant::now()),
+            told: Mutex::default(),
             most: AtomicUsize::new(Fork::DEFAULT_MAX_CHILDREN),
             waited_for: AtomicBool::new(false),
             door: AtomicI32::new(Self::NO_DOOR),
@@ -262,12 +279,18 @@ impl Offspring for List {
     }
 
     /// Tells them again and again: one that was about to wait for its client when it was told has
-    /// missed it.
+    /// missed it. Not too often, for it interrupts those that are busy.
     fn drain(&self) {
         if self.copied.load(Ordering::SeqCst) {
             return;
         }
         self.waited_for.store(true, Ordering::Relaxed);
+        let now = Instant::now();
+        let mut told = self.told.lock();
+        if told.is_some_and(|at| now - at < Self::AGAIN) {
+            return;
+        }
+        *told = Some(now);
         for child in &*self.children.lock() {
             process::tell(child.pid);
         }
