@@ -63,8 +63,8 @@ fn relay(request: &mut StreamRequest, target: &str) -> HandlerResult {
         log::info!("{} was broken off: {error}", request.client_address);
         // What was broken off must not look complete, so neither end sees an orderly end of the
         // stream.
-        SockRef::from(&target).set_linger(Some(Duration::ZERO))?;
         request.abort();
+        SockRef::from(&target).set_linger(Some(Duration::ZERO))?;
     }
     Ok(())
 }

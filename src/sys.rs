@@ -1,5 +1,5 @@
 //! What safe code cannot do here: put a listener's descriptor into a poller, receive without blocking
-//! on a socket that blocks when it sends, and fork.
+//! on a socket that blocks when it sends, break a connection off, and fork.
 #![allow(unsafe_code)]
 
 #[cfg(feature = "fork")]
@@ -7,12 +7,12 @@ pub(crate) mod process;
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
 pub(crate) use polling::Events;
 use polling::{Event, PollMode};
-use socket2::Socket;
+use socket2::{SockAddr, SockAddrStorage, SockRef, Socket};
 
 use crate::Address;
 use crate::sync::Poller;
@@ -74,4 +74,14 @@ pub(crate) fn try_recv_from(socket: &Socket, buffer: &mut [u8]) -> io::Result<(u
     let buffer = unsafe { &mut *(buffer as *mut [u8] as *mut [MaybeUninit<u8>]) };
     let (length, sender) = socket.recv_from_with_flags(buffer, MSG_DONTWAIT)?;
     Ok((length, sender.into()))
+}
+
+/// Breaks a TCP connection off: its client is sent a reset, and whoever is blocked on it here is let
+/// go. Not every system can.
+pub(crate) fn reset(connection: &impl AsFd) -> io::Result<()> {
+    let none = SockAddrStorage::zeroed();
+    let length = none.size_of();
+    // SAFETY: zeroes are an address of the family AF_UNSPEC, and it is as long as that.
+    let none = unsafe { SockAddr::new(none, length) };
+    SockRef::from(connection).connect(&none)
 }

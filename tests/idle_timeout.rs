@@ -153,3 +153,21 @@ impl Hooks for Impatient {
         self.0.handle_error(request, error);
     }
 }
+
+#[test]
+fn a_socket_that_does_not_block_is_not_waited_for() {
+    let (tell, told) = channel();
+    let builder = ThreadingTcpServer::builder()
+        .idle_timeout(Duration::MAX)
+        .read_timeout(LONG);
+    let server = builder.bind_fn(ANY, move |request| {
+        socket2::SockRef::from(&*request).set_nonblocking(true)?;
+        let waited = request.wait_idle().map_err(|e| e.kind());
+        Ok(tell.send(waited)?)
+    });
+    let server = server.expect("loopback").serve_in_background();
+    let server = server.expect("a thread starts");
+    let _client = connect(server.server_address());
+    let waited = told.recv_timeout(SHORT * 10).expect("it returns");
+    assert_eq!(waited, Err(ErrorKind::TimedOut));
+}

@@ -38,8 +38,8 @@ impl ServerHandle {
     }
 
     /// Shuts the server down and waits for the requests that run, at most for `within`. Then it
-    /// ends the connections of those that are left, so that blocked reads and writes end, waits up
-    /// to half a second more, and says how it went.
+    /// ends the connections of those that are left, by a reset each, so that blocked reads and writes
+    /// end, waits up to half a second more, and says how it went.
     ///
     /// A request of the calling thread's own is neither waited for nor counted, but its connection is
     /// ended with the others. What is left behind is not waited for when the server is closed either;

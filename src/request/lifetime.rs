@@ -96,7 +96,8 @@ impl Lifetime {
         phase.ended_for.is_none()
     }
 
-    /// Only the handler makes a connection idle or busy, and only it may ask.
+    /// Only the handler, on both threads if it has split the connection, makes it idle or busy, and
+    /// only it may ask.
     pub(super) fn is_idle(&self) -> bool {
         self.idle.load(Ordering::Relaxed)
     }
@@ -125,7 +126,7 @@ impl Lifetime {
         self.end_in(&mut self.phase.lock(), why, stop);
     }
 
-    /// The handler ends it, whosever it is.
+    /// The handler ends it.
     pub(super) fn abort(&self) {
         let mut phase = self.phase.lock();
         if phase.ended_for.is_none_or(EndedFor::is_gentle) {

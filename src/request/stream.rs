@@ -212,11 +212,14 @@ impl StreamRequest {
     /// Breaks the connection off, so that the client does not take what it has received for all
     /// there is: it ends with a reset and not in order. asyncio's `transport.abort()`.
     ///
-    /// What `rfile` and `wfile` hold is dropped. Reads and writes, through a [`Connection`] too,
-    /// fail with `ConnectionAborted` from here on.
+    /// The reset leaves at once. What `rfile` and `wfile` hold, and what the system has not sent yet,
+    /// is dropped. Reads and writes, blocked ones and those through a [`Connection`] too, fail with
+    /// `ConnectionAborted` from here on.
     ///
-    /// The reset leaves when the request is closed: after `finish`, or when a detached request is
-    /// dropped. A Unix socket has no resets, and is just closed.
+    /// # Platform-specific behavior
+    ///
+    /// A Unix socket has no resets: the stream just ends. On systems other than Linux the reset may
+    /// leave only when the request is closed.
     #[doc(alias = "reset")]
     #[doc(alias = "SO_LINGER")]
     pub fn abort(&mut self) {

@@ -72,8 +72,8 @@ impl<L: Listener, D> Builder<L, D> {
         self
     }
 
-    /// How long a shutdown lets running requests go on before their connections are ended. Default
-    /// 30 s; `None` waits for as long as they take.
+    /// How long a shutdown lets running requests go on before their connections are ended, by a reset
+    /// each. Default 30 s; `None` waits for as long as they take.
     ///
     /// What does not end then either, within half a second, is left behind: see
     /// [`ServerHandle::shutdown_within`](crate::ServerHandle::shutdown_within).
@@ -158,9 +158,10 @@ impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
     }
 
     /// How long a connection may be idle: wait for a request in
-    /// [`wait_idle`](StreamRequest::wait_idle), or, if its handler has written nothing, for its first
-    /// byte. Its handler then sees the end of the stream. In `wait_idle` and [`next_line`](StreamRequest::next_line) it holds in
-    /// place of the [read timeout](Self::read_timeout), which is for the parts of a request then.
+    /// [`wait_idle`](StreamRequest::wait_idle), or, if its handler has written nothing, for its
+    /// first byte. Its handler then sees the end of the stream. In `wait_idle` and
+    /// [`next_line`](StreamRequest::next_line) it holds in place of the
+    /// [read timeout](Self::read_timeout), which is for the parts of a request then.
     /// `Duration::MAX` is for ever. Default, and `None`: no idle timeout, and the read timeout
     /// holds there too.
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
@@ -168,12 +169,13 @@ impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
         self
     }
 
-    /// How long a connection may take in all, from the start of its handler. Its connection is
-    /// ended then, whatever it does, and its reads and writes fail with `TimedOut`: a client that
-    /// sends a byte now and then cannot put it off, as it can a read timeout. A handler that does
-    /// neither goes on. A connection of many requests has this much time for all of them;
-    /// [`StreamRequest::set_deadline`] gives each its own. A [detached](StreamRequest::detach)
-    /// connection has no deadline any more. Default, and `None`: for ever.
+    /// How long a connection may take in all, from the start of its handler. It is ended then,
+    /// whatever it does, by a reset, so that nothing looks complete to its client; its reads and
+    /// writes fail with `TimedOut`. A client that sends a byte now and then cannot put it off, as it
+    /// can a read timeout. A handler that does neither read nor write goes on. A connection of many
+    /// requests has this much time for all of them; [`StreamRequest::set_deadline`] gives each its
+    /// own. A [detached](StreamRequest::detach) connection has no deadline any more. Default, and
+    /// `None`: for ever.
     pub fn deadline(mut self, deadline: impl Into<Option<Duration>>) -> Self {
         self.streams.deadline = deadline.into();
         self

@@ -13,9 +13,9 @@ use socket2::SockRef;
 use super::Link;
 use crate::registry::Live;
 use crate::request::lifetime::EndedFor;
-use crate::sys::MSG_DONTWAIT;
 #[cfg(feature = "fork")]
 use crate::sys::process;
+use crate::sys::{self, MSG_DONTWAIT};
 use crate::timer::Timed;
 
 impl Link {
@@ -28,22 +28,15 @@ impl Link {
         }
         let ended_for = self.lifetime.ended_for();
         if ended_for.is_some_and(|why| !why.is_gentle()) {
-            return self.reset();
+            // For systems where it was not reset before: a client that floods would hold on to kernel
+            // memory for minutes.
+            let _ = SockRef::from(self).set_linger(Some(Duration::ZERO));
+            return;
         }
         // Fails with ENOTCONN when the client has reset the connection.
         let is_open = self.transport.shutdown(Shutdown::Write).is_ok();
         if is_open && !self.ended.load(Ordering::Relaxed) {
             self.throw_away();
-        }
-    }
-
-    /// What was broken off must not look complete, and a client that floods would hold on to kernel
-    /// memory for minutes otherwise.
-    fn reset(&self) {
-        let _ = SockRef::from(self).set_linger(Some(Duration::ZERO));
-        // Lets go of a thread that is blocked in a write, and would keep the descriptor open.
-        if self.is_sending() {
-            let _ = self.transport.shutdown(Shutdown::Both);
         }
     }
 
@@ -67,11 +60,18 @@ impl Link {
         self.transport.shutdown(how)
     }
 
-    /// The connection ends with a reset when it is hung up, and nothing is sent or received until
-    /// then.
+    /// The handler ends it, whosever it is.
     pub(in crate::request) fn abort(&self) {
         self.lifetime.abort();
         self.drop_unsent();
+        self.break_off();
+    }
+
+    /// What is broken off must not look complete. A Unix socket knows no difference.
+    fn break_off(&self) {
+        if self.transport.is_unix() || sys::reset(self).is_err() {
+            let _ = self.transport.shutdown(Shutdown::Both);
+        }
     }
 
     /// Nothing is sent from here on, and the connection is not shut down.
@@ -108,7 +108,7 @@ impl Link {
         if why.is_gentle() {
             return !self.something_arrived() && self.transport.shutdown(Shutdown::Read).is_ok();
         }
-        let _ = self.transport.shutdown(Shutdown::Both);
+        self.break_off();
         true
     }
 }

@@ -29,10 +29,10 @@ impl Link {
         }
     }
 
-    /// Whether the read timeout has come and does not count. Without one the socket was made
-    /// non-blocking.
+    /// Whether it was the read timeout that has come, and it does not count.
     fn may_stay_idle(&self) -> bool {
-        self.lifetime.has_idle_timeout() && matches!(self.transport.read_timeout(), Ok(Some(_)))
+        let blocks = || SockRef::from(self).nonblocking().is_ok_and(|non| !non);
+        self.lifetime.has_idle_timeout() && blocks()
     }
 
     fn receive_once(&self, buffer: &mut [u8]) -> io::Result<usize> {

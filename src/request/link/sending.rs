@@ -91,16 +91,11 @@ impl Link {
         self.unsent.pending.store(false, Ordering::Relaxed);
     }
 
-    pub(super) fn is_sending(&self) -> bool {
-        self.unsent.buffer.try_lock().is_none()
-    }
-
     fn in_turn<'a, T>(&'a self, act: impl FnOnce(&mut Turn<'a>) -> io::Result<T>) -> io::Result<T> {
         let mut turn = Turn {
             link: self,
             buffer: self.unsent.buffer.lock(),
         };
-        // Asked in the turn: whoever hangs up sees that it is taken, or is seen here.
         if let Err(error) = self.check_open() {
             self.drop_unsent();
             return Err(error);
