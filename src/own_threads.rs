@@ -1,6 +1,8 @@
 //! The threads that the library keeps for itself, one for signals and one for deadlines. They work in
 //! turns, and rest while the process forks.
 
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -12,8 +14,22 @@ static COUNT: AtomicUsize = AtomicUsize::new(0);
 /// Not of `parking_lot`, whose locks know of threads that a forked process does not have.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// Held while one of them does anything.
-pub(crate) fn turn() -> MutexGuard<'static, ()> {
+/// What one of them does, when it is its turn. It survives a panic: what it calls may log, through a
+/// logger of the program's own.
+pub(crate) fn work<T>(act: impl FnOnce() -> T) -> Option<T> {
+    let _turn = turn();
+    contain(act)
+}
+
+/// `None` if it panics.
+pub(crate) fn contain<T>(act: impl FnOnce() -> T) -> Option<T> {
+    // Dropping what was thrown may panic again.
+    catch_unwind(AssertUnwindSafe(act))
+        .map_err(mem::forget)
+        .ok()
+}
+
+fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -22,7 +38,7 @@ pub(crate) fn started() {
     COUNT.fetch_add(1, Ordering::SeqCst);
 }
 
-/// While it is held, all of them rest and none is started.
+/// While it is held they rest, and the timer is not started.
 #[cfg(feature = "fork")]
 pub(crate) struct Rest {
     _turn: MutexGuard<'static, ()>,

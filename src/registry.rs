@@ -205,10 +205,12 @@ impl Registry {
     /// In a process that was forked for one of them.
     #[cfg(feature = "fork")]
     pub(crate) fn let_go_of_others(&self, own: u64) {
-        let requests = self.requests.lock();
-        let others = requests.connections.iter().filter(|(id, _)| **id != own);
+        let mut requests = self.requests.lock();
+        let own = requests.connections.remove_entry(&own);
+        let others = requests.connections.drain();
         let others = others.filter_map(|(_, connection)| connection.upgrade());
         others.for_each(|connection| connection.let_go());
+        requests.connections.extend(own);
     }
 
     /// All but the threads, which are not known here.

@@ -13,8 +13,7 @@ static HANDLED: AtomicBool = AtomicBool::new(false);
 /// Has `callback` called on Ctrl-C (SIGINT), SIGTERM and SIGHUP, on a thread kept for it.
 pub(crate) fn handle(callback: fn()) -> Result<(), ctrlc::Error> {
     ctrlc::set_handler(move || {
-        let _turn = own_threads::turn();
-        callback();
+        own_threads::work(callback);
     })?;
     own_threads::started();
     HANDLED.store(true, Ordering::SeqCst);

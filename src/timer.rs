@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 // Not of `parking_lot`, whose locks know of threads that a forked process does not have.
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
@@ -150,10 +149,8 @@ impl Timer {
         self.begin();
         loop {
             let (number, timed) = self.next();
-            let _turn = own_threads::turn();
-            // It may log, through a logger that panics.
             let look = || timed.upgrade()?.look(Instant::now());
-            let next = catch_unwind(AssertUnwindSafe(look)).unwrap_or(None);
+            let next = own_threads::work(look).flatten();
             self.set_again(number, next, timed);
         }
     }

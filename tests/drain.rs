@@ -241,7 +241,7 @@ fn a_second_ctrl_c_forces() {
     // Its end tells that the first signal has been taken note of.
     assert_eq!(idle.read(&mut [0]).expect("the end"), 0);
     // Sooner, it would count as the same.
-    thread::sleep(Duration::from_millis(110));
+    thread::sleep(Duration::from_millis(200));
     server.signal(Signal::SIGINT);
     let (status, _, log) = server.finish();
     assert!(status.success(), "{status} {log}");

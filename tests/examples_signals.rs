@@ -203,7 +203,7 @@ fn a_second_signal_cuts_a_client_that_keeps_its_request_open() {
         example.signal(Signal::SIGTERM);
         wait_for_log(&mut log, "told to end");
         // A server that cut the client now would need a moment for it.
-        thread::sleep(Duration::from_millis(100));
+        thread::sleep(Duration::from_millis(200));
         assert!(is_running(&mut example), "{kind}: the request goes on");
 
         example.signal(Signal::SIGTERM);
@@ -225,7 +225,7 @@ fn two_signals_at_once_count_as_one() {
     example.signal(Signal::SIGTERM);
     // That the idle client is let go shows that it was told.
     assert_eq!(read_all(client), "");
-    thread::sleep(Duration::from_millis(100));
+    thread::sleep(Duration::from_millis(200));
     assert!(is_running(&mut example), "the request goes on");
     example.signal(Signal::SIGTERM);
     wait_for_log(&mut log, "told again to end");
@@ -241,7 +241,7 @@ fn the_log_says_that_a_second_signal_cut_connections() {
         example.signal(Signal::SIGTERM);
         wait_for_log(&mut log, "told to end");
         // Sooner, it would count as the same.
-        thread::sleep(Duration::from_millis(110));
+        thread::sleep(Duration::from_millis(200));
         example.signal(Signal::SIGTERM);
         wait_for_log(&mut log, "told again to end");
         writer.join().expect("its write fails");

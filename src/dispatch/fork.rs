@@ -50,7 +50,8 @@ use crate::sys::process::{self, End, Forked, Pid};
 /// A shutdown lets children finish. Those that wait for their client's next request end at once;
 /// those that are not done within [`shutdown_timeout`](crate::Builder::shutdown_timeout) are killed.
 /// They are told by SIGTERM, every 50 ms until they have heard, which interrupts system calls that
-/// the handler makes itself; reads and writes of its request go on.
+/// the handler makes itself; reads and writes of its request go on. Programs that a child starts after
+/// that ignore SIGTERM.
 ///
 /// **Threads.** After a fork the child has one thread, and a lock that another thread of the parent
 /// held stays locked for ever. So in a process with several threads requests are refused with an
@@ -97,7 +98,8 @@ impl Fork {
     ///
     /// Whatever handlers, hooks and loggers use must not depend on a lock that another thread may
     /// hold at the moment of a fork, nor on a thread that the child does not have; and no other thread
-    /// uses a [`ServerHandle`](crate::ServerHandle) of the server at that moment. The memory
+    /// uses anything of the server at that moment, such as a
+    /// [`ServerHandle`](crate::ServerHandle) or a [`Connection`](crate::request::Connection). The memory
     /// allocator of the GNU C library copes; most others, and most libraries with threads of their
     /// own, do not promise to.
     #[allow(unsafe_code)] // A promise of the caller's; nothing here relies on more.

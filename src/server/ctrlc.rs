@@ -7,15 +7,17 @@ use super::Server;
 use crate::ServerHandle;
 use crate::dispatch::Dispatch;
 use crate::listener::Listener;
+use crate::own_threads::contain;
 use crate::signals;
 
 /// The servers that end on a signal; `None` until the first asks, for a process has one handler for
 /// its signals.
 static ON_SIGNAL: Mutex<Option<Vec<Told>>> = Mutex::new(None);
 
+#[derive(Clone)]
 struct Told {
     server: ServerHandle,
-    /// When it was first told.
+    /// When it had been told for the first time.
     at: Option<Instant>,
 }
 
@@ -60,34 +62,40 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
 
 /// Runs on the thread that the crate `ctrlc` keeps for it, not in the signal handler.
 fn shut_all_down() {
-    let Some(orders) = orders(ON_SIGNAL.lock().as_mut()) else {
+    let servers = ON_SIGNAL.lock().clone().unwrap_or_default();
+    if servers.is_empty() {
         // What would have happened without us, so that a program that serves no more can still be
         // ended.
         std::process::exit(130);
-    };
-    for (server, force) in orders {
-        // Logged before it is done, for the process may end with it.
-        let address = server.server_address();
-        if force {
-            log::warn!(target: "socketserver::server", "told again to end: ending all connections of {address}");
-            server.force();
-        } else {
-            log::info!(target: "socketserver::server", "told to end: shutting down {address}");
-            server.shutdown();
-        }
+    }
+    servers.iter().for_each(Told::obey);
+    // What has come meanwhile is looked at after this.
+    let now = Instant::now();
+    for told in ON_SIGNAL.lock().iter_mut().flatten() {
+        told.at.get_or_insert(now);
     }
 }
 
-/// Which servers to shut down, and whether by force; `None` if there are no servers.
-fn orders(servers: Option<&mut Vec<Told>>) -> Option<Vec<(ServerHandle, bool)>> {
-    let servers = servers.filter(|servers| !servers.is_empty())?;
-    let now = Instant::now();
-    let orders = servers.iter_mut().filter_map(|told| {
-        let first = *told.at.get_or_insert(now);
-        let force = first != now;
-        (!force || now - first > AT_ONCE).then(|| (told.server.clone(), force))
-    });
-    Some(orders.collect())
+impl Told {
+    fn obey(&self) {
+        let address = self.server.server_address();
+        match self.at {
+            // Logged before it is done, for the process may end with it.
+            None => {
+                contain(
+                    || log::info!(target: "socketserver::server", "told to end: shutting down {address}"),
+                );
+                self.server.shutdown();
+            }
+            Some(at) if at.elapsed() > AT_ONCE => {
+                contain(
+                    || log::warn!(target: "socketserver::server", "told again to end: ending all connections of {address}"),
+                );
+                self.server.force();
+            }
+            Some(_) => {}
+        }
+    }
 }
 
 /// Takes a closed server off the list.

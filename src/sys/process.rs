@@ -36,7 +36,8 @@ pub(crate) fn fork(mut rest: Rest) -> io::Result<Forked> {
         leave_signals_to_parent();
         let _ = sigterm.thread_unblock();
     } else {
-        before.thread_set_mask()?;
+        // Cannot fail, and there is a child.
+        let _ = before.thread_set_mask();
     }
     match forked? {
         ForkResult::Parent { child } => Ok(Forked::Parent(child)),
@@ -45,7 +46,7 @@ pub(crate) fn fork(mut rest: Rest) -> io::Result<Forked> {
 }
 
 /// Handlers of its own, even where a signal is to do nothing: a program that the child starts does not
-/// inherit these, and can be ended.
+/// inherit these, and can be interrupted.
 fn leave_signals_to_parent() {
     // Without SA_RESTART: a blocked read is to notice.
     handle(Signal::SIGTERM, on_sigterm, SaFlags::empty());
