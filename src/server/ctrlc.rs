@@ -10,19 +10,22 @@ use crate::listener::Listener;
 use crate::own_threads::contain;
 use crate::signals;
 
-/// The servers that end on a signal; `None` until the first asks, for a process has one handler for
-/// its signals.
-static ON_SIGNAL: Mutex<Option<Vec<Told>>> = Mutex::new(None);
+/// `None` until the first server asks, for a process has one handler for its signals.
+static ON_SIGNAL: Mutex<Option<OnSignal>> = Mutex::new(None);
+
+#[derive(Default)]
+struct OnSignal {
+    /// The servers that end on a signal.
+    servers: Vec<Told>,
+    /// When the last one had been heeded.
+    heeded: Option<Instant>,
+}
 
 #[derive(Clone)]
 struct Told {
     server: ServerHandle,
-    /// When it had been told for the first time.
-    at: Option<Instant>,
+    before: bool,
 }
-
-/// One Ctrl-C may arrive twice: from the terminal, and passed on by a program that started this one.
-const AT_ONCE: Duration = Duration::from_millis(100);
 
 impl<L: Listener, D: Dispatch> Server<L, D> {
     /// Shuts the server down when the process is told to end: by Ctrl-C (SIGINT), SIGTERM or
@@ -39,8 +42,8 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
     /// `AlreadyExists` if the program handles these signals through the crate `ctrlc` itself: call
     /// [`ServerHandle::shutdown`] in its handler instead.
     pub fn shutdown_on_ctrlc(&self) -> io::Result<()> {
-        let mut servers = ON_SIGNAL.lock();
-        if servers.is_none() {
+        let mut on_signal = ON_SIGNAL.lock();
+        if on_signal.is_none() {
             signals::handle(shut_all_down).map_err(|e| match e {
                 ::ctrlc::Error::MultipleHandlers => {
                     let message = "this program handles Ctrl-C already; call ServerHandle::shutdown in its handler";
@@ -49,11 +52,11 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
                 other => io::Error::other(other),
             })?;
         }
-        let servers = servers.get_or_insert_default();
+        let servers = &mut on_signal.get_or_insert_default().servers;
         if !servers.iter().any(|told| told.server.is(&self.handle)) {
             servers.push(Told {
                 server: self.handle(),
-                at: None,
+                before: false,
             });
         }
         Ok(())
@@ -62,45 +65,57 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
 
 /// Runs on the thread that the crate `ctrlc` keeps for it, not in the signal handler.
 fn shut_all_down() {
-    let servers = ON_SIGNAL.lock().clone().unwrap_or_default();
-    if servers.is_empty() {
+    let Some((servers, again)) = ON_SIGNAL.lock().as_mut().map(OnSignal::tell) else {
+        return;
+    };
+    if servers.is_empty() && again {
         // What would have happened without us, so that a program that serves no more can still be
         // ended.
         std::process::exit(130);
     }
-    servers.iter().for_each(Told::obey);
-    // What has come meanwhile is looked at after this.
-    let now = Instant::now();
-    for told in ON_SIGNAL.lock().iter_mut().flatten() {
-        told.at.get_or_insert(now);
+    let orders = servers.iter().filter(|told| !told.before || again);
+    let orders: Vec<_> = orders.collect();
+    if !orders.is_empty() {
+        orders.into_iter().for_each(Told::obey);
+        // Not before: one that has come meanwhile is looked at after this.
+        ON_SIGNAL.lock().get_or_insert_default().heeded = Some(Instant::now());
+    }
+}
+
+impl OnSignal {
+    /// Marks all servers as told, and returns them as they were, and whether this is another signal
+    /// than the last.
+    fn tell(&mut self) -> (Vec<Told>, bool) {
+        /// One Ctrl-C may arrive twice: from the terminal, and passed on by the program that started
+        /// this one.
+        const AT_ONCE: Duration = Duration::from_millis(100);
+        let before = self.servers.clone();
+        self.servers.iter_mut().for_each(|told| told.before = true);
+        (before, self.heeded.is_none_or(|at| at.elapsed() > AT_ONCE))
     }
 }
 
 impl Told {
     fn obey(&self) {
         let address = self.server.server_address();
-        match self.at {
-            // Logged before it is done, for the process may end with it.
-            None => {
-                contain(
-                    || log::info!(target: "socketserver::server", "told to end: shutting down {address}"),
-                );
-                self.server.shutdown();
-            }
-            Some(at) if at.elapsed() > AT_ONCE => {
-                contain(
-                    || log::warn!(target: "socketserver::server", "told again to end: ending all connections of {address}"),
-                );
-                self.server.force();
-            }
-            Some(_) => {}
+        // Logged before it is done, for the process may end with it.
+        if self.before {
+            contain(
+                || log::warn!(target: "socketserver::server", "told again to end: ending all connections of {address}"),
+            );
+            self.server.force();
+        } else {
+            contain(
+                || log::info!(target: "socketserver::server", "told to end: shutting down {address}"),
+            );
+            self.server.shutdown();
         }
     }
 }
 
 /// Takes a closed server off the list.
 pub(super) fn forget(server: &ServerHandle) {
-    if let Some(servers) = &mut *ON_SIGNAL.lock() {
-        servers.retain(|told| !told.server.is(server));
+    if let Some(on_signal) = &mut *ON_SIGNAL.lock() {
+        on_signal.servers.retain(|told| !told.server.is(server));
     }
 }
