@@ -1,6 +1,8 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Any error a handler or hook may return: `?` turns every error into it, as well as
 /// `"text".into()`.
@@ -134,3 +136,11 @@ impl fmt::Display for Panicked {
 }
 
 impl Error for Panicked {}
+
+/// Runs what may panic beyond what is caught where it is done: `None` if it does.
+pub(crate) fn contain<T>(run: impl FnOnce() -> T) -> Option<T> {
+    // Dropping what was thrown may panic again.
+    catch_unwind(AssertUnwindSafe(run))
+        .map_err(mem::forget)
+        .ok()
+}

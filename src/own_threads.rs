@@ -1,11 +1,10 @@
 //! The threads that the library keeps for itself, one for signals and one for deadlines. They work in
 //! turns, and rest while the process forks.
 
-use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::error::contain;
 #[cfg(feature = "fork")]
 use crate::timer;
 
@@ -19,14 +18,6 @@ static TURN: Mutex<()> = Mutex::new(());
 pub(crate) fn work<T>(act: impl FnOnce() -> T) -> Option<T> {
     let _turn = turn();
     contain(act)
-}
-
-/// `None` if it panics.
-pub(crate) fn contain<T>(act: impl FnOnce() -> T) -> Option<T> {
-    // Dropping what was thrown may panic again.
-    catch_unwind(AssertUnwindSafe(act))
-        .map_err(mem::forget)
-        .ok()
 }
 
 fn turn() -> MutexGuard<'static, ()> {

@@ -179,8 +179,6 @@ struct List {
     door: AtomicI32,
     /// What is told to come too late for some is done as they come.
     killed: AtomicBool,
-    /// This process is a child itself, and the list a copy that it has no use for.
-    copied: AtomicBool,
 }
 
 /// A child never goes on as its parent would, whatever happens.
@@ -212,7 +210,6 @@ impl List {
             waited_for: AtomicBool::new(false),
             door: AtomicI32::new(Self::NO_DOOR),
             killed: AtomicBool::new(false),
-            copied: AtomicBool::new(false),
         }
     }
 
@@ -257,7 +254,8 @@ impl List {
     /// The child's whole life.
     fn live_as_child(&self, job: Job) -> ! {
         let _exit = ExitOnDrop;
-        self.copied.store(true, Ordering::SeqCst);
+        // They are its parent's, to wait for and to tell.
+        mem::forget(mem::take(&mut *self.children.lock()));
         let door = self.door.load(Ordering::Relaxed);
         if door != Self::NO_DOOR {
             process::blind(door);
@@ -268,9 +266,6 @@ impl List {
 
 impl Offspring for List {
     fn look(&self, soon: bool) -> Option<Duration> {
-        if self.copied.load(Ordering::SeqCst) {
-            return None;
-        }
         let soon = soon || self.waited_for.load(Ordering::Relaxed);
         let pause = if soon { Self::SOON } else { Self::LATER };
         if soon || self.looked.lock().elapsed() >= pause {
@@ -283,9 +278,6 @@ impl Offspring for List {
     /// Tells them again and again: one that was about to wait for its client when it was told has
     /// missed it. Not too often, for it interrupts those that are busy.
     fn drain(&self) {
-        if self.copied.load(Ordering::SeqCst) {
-            return;
-        }
         self.waited_for.store(true, Ordering::Relaxed);
         let now = Instant::now();
         let mut told = self.told.lock();
@@ -299,9 +291,6 @@ impl Offspring for List {
     }
 
     fn kill(&self) {
-        if self.copied.load(Ordering::SeqCst) {
-            return;
-        }
         self.killed.store(true, Ordering::SeqCst);
         for child in &*self.children.lock() {
             process::kill(child.pid);

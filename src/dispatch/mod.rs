@@ -21,14 +21,13 @@ mod worker;
 
 use std::fmt;
 use std::io;
-use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 #[cfg(feature = "fork")]
 pub use self::fork::Fork;
 pub use self::inline::Inline;
 pub use self::pool::ThreadPool;
 pub use crate::children::Children;
+use crate::error::contain;
 pub use crate::gauge::ThreadGauge;
 pub use crate::handle::Waker;
 #[cfg(feature = "fork")]
@@ -144,6 +143,8 @@ impl Job {
     /// Runs the handler from `setup` to `finish` and closes the request. Never panics: what the
     /// handler does wrong goes to `handle_error`.
     pub fn run(self) {
+        // What panics while a panic, an error or a log line of theirs is dealt with must not cost the
+        // thread either.
         contain(|| self.0.run());
     }
 
@@ -151,15 +152,6 @@ impl Job {
     /// and closes the request.
     pub fn refuse(self, error: io::Error) {
         contain(|| self.0.refuse(error));
-    }
-}
-
-/// What handlers do is caught where it is done; this is for what panics while a panic, an error or a
-/// log line of theirs is dealt with, and must not cost the thread.
-fn contain(run: impl FnOnce()) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
-        // Dropping it may panic again.
-        mem::forget(payload);
     }
 }
 

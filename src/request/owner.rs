@@ -63,13 +63,11 @@ impl Listed {
     }
 
     fn look_at(&mut self, at: Option<Instant>) -> io::Result<()> {
-        self.alarm = match at {
-            Some(at) => {
-                let link: Weak<Link> = Arc::downgrade(&self.link);
-                Some(Alarm::set(at, link)?)
-            }
-            None => None,
+        let set = |at| {
+            let link: Weak<Link> = Arc::downgrade(&self.link);
+            Alarm::set(at, link)
         };
+        self.alarm = at.map(set).transpose()?;
         Ok(())
     }
 }

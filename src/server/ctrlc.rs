@@ -6,8 +6,8 @@ use parking_lot::Mutex;
 use super::Server;
 use crate::ServerHandle;
 use crate::dispatch::Dispatch;
+use crate::error::contain;
 use crate::listener::Listener;
-use crate::own_threads::contain;
 use crate::signals;
 
 /// `None` until the first server asks, for a process has one handler for its signals.
