@@ -8,15 +8,14 @@ mod support;
 
 use std::io::{self, ErrorKind};
 use std::net::TcpStream;
-use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::bounded;
 use report::reporting;
 use socketserver::prelude::*;
-use stuck::Watch;
-use support::{ANY, LONG, connect, connect_unix, exchange, read_all, socket_path};
+use stuck::watched;
+use support::{ANY, LONG, connect, connect_unix, exchange, in_background, read_all, socket_path};
 
 fn assert_reset(mut client: TcpStream) {
     let read = client.read(&mut [0; 16]).map_err(|e| e.kind());
@@ -35,11 +34,8 @@ fn break_off(request: &mut StreamRequest) -> HandlerResult {
 
 #[test]
 fn the_client_sees_a_reset_and_no_end() {
-    let (errors, seen) = channel();
-    let server = ThreadingTcpServer::builder().hooks(Watch(errors));
-    let server = server.wbufsize(100).bind_fn(ANY, break_off);
-    let server = server.expect("loopback").serve_in_background();
-    let server = server.expect("a thread starts");
+    let builder = ThreadingTcpServer::builder().wbufsize(100);
+    let (server, seen) = watched(builder, ANY, break_off);
     let client = connect(server.server_address());
     assert_eq!(exchange(&client, "go on\n"), "the beginning\n");
     assert_reset(client);
@@ -51,8 +47,7 @@ fn the_client_sees_a_reset_and_no_end() {
 fn a_unix_socket_is_closed_without_what_was_buffered() {
     let (_folder, path) = socket_path();
     let builder = ThreadingUnixStreamServer::builder().wbufsize(100);
-    let server = builder.bind_fn(path, break_off).expect("the path is free");
-    let server = server.serve_in_background().expect("a thread starts");
+    let server = in_background(builder.bind_fn(path, break_off));
     let client = connect_unix(server.server_address());
     assert_eq!(exchange(&client, "go on\n"), "the beginning\n");
     assert_eq!(read_all(client), "");

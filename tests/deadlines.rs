@@ -10,20 +10,13 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use socketserver::Stage;
 use socketserver::prelude::*;
-use socketserver::{BackgroundServer, Builder, Dispatch, Listener, Stage, listener};
-use stuck::{Seen, Watch, begin, obey};
+use stuck::{Seen, Watch, begin, obey, watched};
 use support::{ANY, LONG, connect, connect_unix, exchange, in_background, read_all, socket_path};
 
 /// Short, for what is going to end.
 const SHORT: Duration = Duration::from_millis(400);
-
-/// Serves `obey` with what is set, and tells what goes wrong.
-fn watched<D: Dispatch>(builder: Builder<listener::Tcp, D>) -> (BackgroundServer, Receiver<Seen>) {
-    let (errors, seen) = channel();
-    let server = builder.hooks(Watch(errors)).bind_fn(ANY, obey);
-    (in_background(server), seen)
-}
 
 fn expect_timeout(seen: &Receiver<Seen>, text: &str) {
     let seen = seen.recv_timeout(LONG).expect("an error");
@@ -35,7 +28,7 @@ fn expect_timeout(seen: &Receiver<Seen>, text: &str) {
 
 #[test]
 fn a_read_timeout_ends_a_read() {
-    let (server, seen) = watched(ThreadingTcpServer::builder().read_timeout(SHORT));
+    let (server, seen) = watched(ThreadingTcpServer::builder().read_timeout(SHORT), ANY, obey);
     let client = begin(server.server_address(), "read");
     expect_timeout(&seen, "nothing received from 127.0.0.1:");
     assert_eq!(read_all(client), "");
@@ -43,7 +36,11 @@ fn a_read_timeout_ends_a_read() {
 
 #[test]
 fn a_write_timeout_ends_a_write() {
-    let (server, seen) = watched(ThreadingTcpServer::builder().write_timeout(SHORT));
+    let (server, seen) = watched(
+        ThreadingTcpServer::builder().write_timeout(SHORT),
+        ANY,
+        obey,
+    );
     let _client = begin(server.server_address(), "write");
     expect_timeout(&seen, "nothing could be sent to 127.0.0.1:");
 }
@@ -91,21 +88,13 @@ fn converse(request: &mut StreamRequest) -> HandlerResult {
     Ok(request.wfile.write_all(b"goodbye\n")?)
 }
 
-fn conversing<L>(
-    builder: Builder<L, socketserver::dispatch::ThreadPool>,
-    address: &str,
-) -> (BackgroundServer, Receiver<Seen>)
-where
-    L: Listener<Request = StreamRequest> + for<'a> listener::Bind<&'a str>,
-{
-    let (errors, seen) = channel();
-    let server = builder.hooks(Watch(errors)).bind_fn(address, converse);
-    (in_background(server), seen)
-}
-
 #[test]
 fn an_idle_connection_ends_quietly() {
-    let (server, errors) = conversing(ThreadingTcpServer::builder().idle_timeout(SHORT), ANY);
+    let (server, errors) = watched(
+        ThreadingTcpServer::builder().idle_timeout(SHORT),
+        ANY,
+        converse,
+    );
     let client = connect(server.server_address());
     let started = Instant::now();
     assert_eq!(exchange(&client, "hello\n"), "hello\n");
@@ -119,9 +108,10 @@ fn an_idle_connection_ends_quietly() {
 fn an_idle_unix_connection_ends_quietly() {
     let (_folder, path) = socket_path();
     let path = path.to_str().expect("temporary folders have plain names");
-    let (server, errors) = conversing(
+    let (server, errors) = watched(
         ThreadingUnixStreamServer::builder().idle_timeout(SHORT),
         path,
+        converse,
     );
     let client = connect_unix(server.server_address());
     assert_eq!(exchange(&client, "hello\n"), "hello\n");
@@ -133,7 +123,7 @@ fn an_idle_unix_connection_ends_quietly() {
 #[test]
 fn a_connection_that_never_sends_is_idle() {
     // This handler says nothing about being idle.
-    let (server, errors) = watched(ThreadingTcpServer::builder().idle_timeout(SHORT));
+    let (server, errors) = watched(ThreadingTcpServer::builder().idle_timeout(SHORT), ANY, obey);
     assert_eq!(read_all(connect(server.server_address())), "begun\n");
     server.stop().expect("it was told to");
     assert_eq!(errors.try_recv().ok(), None);
@@ -141,7 +131,11 @@ fn a_connection_that_never_sends_is_idle() {
 
 #[test]
 fn a_request_that_has_begun_is_not_idle() {
-    let (server, _) = conversing(ThreadingTcpServer::builder().idle_timeout(SHORT), ANY);
+    let (server, _) = watched(
+        ThreadingTcpServer::builder().idle_timeout(SHORT),
+        ANY,
+        converse,
+    );
     let mut client = connect(server.server_address());
     client.write_all(b"hel").expect("the server reads");
     thread::sleep(4 * SHORT);
@@ -151,7 +145,11 @@ fn a_request_that_has_begun_is_not_idle() {
 #[test]
 fn each_request_starts_the_idle_time_anew() {
     let idle = Duration::from_millis(1200);
-    let (server, _) = conversing(ThreadingTcpServer::builder().idle_timeout(idle), ANY);
+    let (server, _) = watched(
+        ThreadingTcpServer::builder().idle_timeout(idle),
+        ANY,
+        converse,
+    );
     let client = connect(server.server_address());
     let started = Instant::now();
     while started.elapsed() < 2 * idle {
@@ -164,7 +162,7 @@ fn each_request_starts_the_idle_time_anew() {
 #[test]
 fn a_client_that_drips_or_floods_does_not_put_off_a_deadline() {
     for (piece, pause) in [(&b"."[..], 10), (&[b'\n'; 65_536][..], 0)] {
-        let (server, seen) = watched(TcpServer::builder().deadline(2 * SHORT));
+        let (server, seen) = watched(TcpServer::builder().deadline(2 * SHORT), ANY, obey);
         let started = Instant::now();
         let mut client = begin(server.server_address(), "read");
         while client.write_all(piece).is_ok() {
@@ -180,7 +178,7 @@ fn a_client_that_drips_or_floods_does_not_put_off_a_deadline() {
 
 #[test]
 fn a_deadline_ends_a_write_that_blocks() {
-    let (server, seen) = watched(TcpServer::builder().deadline(SHORT));
+    let (server, seen) = watched(TcpServer::builder().deadline(SHORT), ANY, obey);
     let _stuck = begin(server.server_address(), "write");
     expect_timeout(&seen, "was not done within 400ms");
     begin(server.server_address(), "nothing");

@@ -9,11 +9,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use socketserver::dispatch::ThreadPool;
 use socketserver::prelude::*;
-use socketserver::{Builder, Listener, listener};
-use stuck::{Seen, Watch};
-use support::{ANY, LONG, connect, connect_unix, exchange, read_all, socket_path};
+use stuck::{Seen, Watch, watched};
+use support::{ANY, LONG, connect, connect_unix, exchange, in_background, read_all, socket_path};
 
 /// Short, for what is going to end.
 const SHORT: Duration = Duration::from_millis(200);
@@ -24,19 +22,6 @@ fn converse(request: &mut StreamRequest) -> HandlerResult {
         writeln!(request.wfile, "{line}")?;
     }
     Ok(request.wfile.write_all(b"goodbye\n")?)
-}
-
-fn conversing<L>(
-    builder: Builder<L, ThreadPool>,
-    address: &str,
-) -> (BackgroundServer, Receiver<Seen>)
-where
-    L: Listener<Request = StreamRequest> + for<'a> listener::Bind<&'a str>,
-{
-    let (errors, seen) = channel();
-    let server = builder.hooks(Watch(errors)).bind_fn(address, converse);
-    let server = server.expect("the address is free").serve_in_background();
-    (server.expect("a thread starts"), seen)
 }
 
 fn expect_timeout(seen: &Receiver<Seen>, text: &str) {
@@ -60,7 +45,7 @@ fn be_silent(mut client: impl Read + Write, seen: &Receiver<Seen>) {
 fn the_read_timeout_is_for_the_parts_of_a_request() {
     for idle in [LONG, Duration::MAX] {
         let builder = ThreadingTcpServer::builder().read_timeout(SHORT);
-        let (server, seen) = conversing(builder.idle_timeout(idle), ANY);
+        let (server, seen) = watched(builder.idle_timeout(idle), ANY, converse);
         be_silent(connect(server.server_address()), &seen);
     }
 }
@@ -70,14 +55,14 @@ fn over_unix_sockets_too() {
     let (_folder, path) = socket_path();
     let path = path.to_str().expect("temporary folders have plain names");
     let builder = ThreadingUnixStreamServer::builder().read_timeout(SHORT);
-    let (server, seen) = conversing(builder.idle_timeout(Duration::MAX), path);
+    let (server, seen) = watched(builder.idle_timeout(Duration::MAX), path, converse);
     be_silent(connect_unix(server.server_address()), &seen);
 }
 
 #[test]
 fn an_idle_timeout_longer_than_the_read_timeout_ends_quietly() {
     let builder = ThreadingTcpServer::builder().read_timeout(SHORT / 4);
-    let (server, seen) = conversing(builder.idle_timeout(2 * SHORT), ANY);
+    let (server, seen) = watched(builder.idle_timeout(2 * SHORT), ANY, converse);
     let client = connect(server.server_address());
     let started = Instant::now();
     assert_eq!(exchange(&client, "hello\n"), "hello\n");
@@ -89,7 +74,11 @@ fn an_idle_timeout_longer_than_the_read_timeout_ends_quietly() {
 
 #[test]
 fn without_an_idle_timeout_the_read_timeout_holds() {
-    let (server, seen) = conversing(ThreadingTcpServer::builder().read_timeout(SHORT), ANY);
+    let (server, seen) = watched(
+        ThreadingTcpServer::builder().read_timeout(SHORT),
+        ANY,
+        converse,
+    );
     let client = connect(server.server_address());
     assert_eq!(exchange(&client, "hello\n"), "hello\n");
     expect_timeout(&seen, "nothing received");
@@ -102,13 +91,13 @@ fn a_shutdown_and_a_deadline_end_what_stays_idle() {
         let builder = ThreadingTcpServer::builder().read_timeout(SHORT / 4);
         builder.idle_timeout(Duration::MAX)
     };
-    let (server, _) = conversing(builder(), ANY);
+    let (server, _) = watched(builder(), ANY, converse);
     let client = connect(server.server_address());
     assert_eq!(exchange(&client, "hello\n"), "hello\n");
     thread::sleep(SHORT);
     server.stop().expect("it was told to");
     assert_eq!(read_all(client), "goodbye\n");
-    let (server, seen) = conversing(builder().deadline(SHORT), ANY);
+    let (server, seen) = watched(builder().deadline(SHORT), ANY, converse);
     let _client = connect(server.server_address());
     expect_timeout(&seen, "was not done within 200ms");
 }
@@ -126,8 +115,7 @@ fn the_read_timeout_holds_where_no_idle_timeout_runs() {
             detached.send(request.detach()).map_err(|e| e.to_string())?;
             Ok(())
         });
-    let server = server.expect("loopback").serve_in_background();
-    let server = server.expect("a thread starts");
+    let server = in_background(server);
     let _silent = connect(server.server_address());
     expect_timeout(&seen, "nothing received");
     let mut client = connect(server.server_address());
@@ -165,8 +153,7 @@ fn a_socket_that_does_not_block_is_not_waited_for() {
         let waited = request.wait_idle().map_err(|e| e.kind());
         Ok(tell.send(waited)?)
     });
-    let server = server.expect("loopback").serve_in_background();
-    let server = server.expect("a thread starts");
+    let server = in_background(server);
     let _client = connect(server.server_address());
     let waited = told.recv_timeout(SHORT * 10).expect("it returns");
     assert_eq!(waited, Err(ErrorKind::TimedOut));

@@ -2,13 +2,14 @@
 #![allow(dead_code)]
 
 use std::io::ErrorKind;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
+use socketserver::listener::Bind;
 use socketserver::prelude::*;
-use socketserver::{Address, DrainReport, RequestError, Stage};
+use socketserver::{Address, Builder, Dispatch, DrainReport, Listener, RequestError, Stage};
 
-use crate::support::{connect, exchange};
+use crate::support::{connect, exchange, in_background};
 
 /// Says `begun`, and gets stuck as the client's first line says.
 pub fn obey(request: &mut StreamRequest) -> HandlerResult {
@@ -61,4 +62,18 @@ impl Hooks for Watch {
         };
         self.0.send(seen).expect("the test waits for it");
     }
+}
+
+/// A server with such hooks, and what they tell.
+pub fn watched<'a, L, D: Dispatch>(
+    builder: Builder<L, D>,
+    address: &'a str,
+    handle: fn(&mut StreamRequest) -> HandlerResult,
+) -> (BackgroundServer, Receiver<Seen>)
+where
+    L: Listener<Request = StreamRequest> + Bind<&'a str>,
+{
+    let (errors, seen) = channel();
+    let server = builder.hooks(Watch(errors)).bind_fn(address, handle);
+    (in_background(server), seen)
 }
