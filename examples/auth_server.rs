@@ -34,7 +34,7 @@ struct Options {
 
 fn upper(auth: &Plain, request: &mut StreamRequest) -> HandlerResult {
     auth.challenge(request)?;
-    while request.wait_idle()? {
+    while request.wait_for_data()? {
         let data = request.rfile.fill_buf()?.to_ascii_uppercase();
         request.rfile.consume(data.len());
         request.wfile.write_all(&data)?;

@@ -43,7 +43,7 @@ struct Options {
     /// The most clients of one IPv4 address or IPv6 /64 network at once; more are rejected [default:
     /// no bound]
     #[arg(long, value_name = "N")]
-    per_source: Option<NonZeroUsize>,
+    per_ip: Option<NonZeroUsize>,
     /// Panic on reading TEXT, to show that nobody else notices
     #[arg(long, value_name = "TEXT")]
     panic_on: Option<String>,
@@ -96,13 +96,13 @@ enum Kind {
 struct Busy;
 
 impl Hooks for Busy {
-    fn reject_request(&self, request: &mut StreamRequest, _: Rejection) -> HandlerResult {
+    fn reject_request(&self, request: &mut StreamRequest, _: RejectReason) -> HandlerResult {
         Ok(request.wfile.write_all(b"server busy\n")?)
     }
 }
 
 fn echo(request: &mut StreamRequest, panic_on: Option<&str>) -> HandlerResult {
-    while request.wait_idle()? {
+    while request.wait_for_data()? {
         let data = request.rfile.fill_buf()?;
         if let Some(text) = panic_on.filter(|text| contains(data, text)) {
             panic!("{} sent {text:?}", request.client_address);
@@ -129,14 +129,14 @@ where
         .disable_nagle_algorithm(true)
         .hooks(Busy)
         .max_connections(options.max_connections.map(NonZeroUsize::get))
-        .max_per_source(options.per_source.map(NonZeroUsize::get))
+        .max_per_ip(options.per_ip.map(NonZeroUsize::get))
         .overload(match options.overload {
-            Policy::Wait => Overload::Wait,
-            Policy::Reject => Overload::Reject,
+            Policy::Wait => OverloadPolicy::Wait,
+            Policy::Reject => OverloadPolicy::Reject,
         })
         .read_timeout(options.read_timeout)
         .idle_timeout(options.idle_timeout)
-        .deadline(options.deadline)
+        .max_lifetime(options.deadline)
         .shutdown_timeout(options.drain);
     let panic_on = options.panic_on;
     let server = builder.bind_fn(options.address, move |request| {

@@ -28,7 +28,7 @@ struct Options {
 
 fn shout(framing: Framing, request: &mut StreamRequest) -> HandlerResult {
     let mut message = Vec::new();
-    while request.wait_idle()? && framing.read_into(&mut request.rfile, &mut message)? {
+    while request.wait_for_data()? && framing.read_into(&mut request.rfile, &mut message)? {
         let text = str::from_utf8(&message)?;
         framing.write(&mut request.wfile, text.to_uppercase().as_bytes())?;
     }

@@ -28,7 +28,7 @@ struct Options {
 
 fn hello(request: &mut StreamRequest) -> HandlerResult {
     request.wfile.write_all(b"Welcome!")?;
-    while request.wait_idle()? {
+    while request.wait_for_data()? {
         let received = request.rfile.fill_buf()?;
         let message = received
             .split_inclusive(|byte| *byte == b'\n')

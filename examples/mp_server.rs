@@ -31,7 +31,7 @@ struct Options {
 
 fn upper(auth: &Multiprocessing, request: &mut StreamRequest) -> HandlerResult {
     let mut connection = auth.accept(request)?;
-    while connection.get_mut().wait_idle()? {
+    while connection.get_mut().wait_for_data()? {
         if let Some(mut message) = connection.recv_bytes()? {
             message.make_ascii_uppercase();
             connection.send_bytes(&message)?;

@@ -34,12 +34,12 @@ impl ThreadGauge {
     }
 
     /// The most there have been at once.
-    pub fn most(&self) -> usize {
+    pub fn peak(&self) -> usize {
         self.0.most.load(Ordering::Relaxed)
     }
 
     /// The most there may be.
-    pub fn bound(&self) -> usize {
+    pub fn limit(&self) -> usize {
         self.0.bound.load(Ordering::Relaxed)
     }
 
@@ -52,7 +52,7 @@ impl ThreadGauge {
     /// Sets the most there may be; 0 counts as 1. Busy threads beyond it end as they become free. A
     /// server that waits for a thread does not notice:
     /// [`ServerHandle::set_max_threads`](crate::ServerHandle::set_max_threads) tells it.
-    pub fn set_bound(&self, threads: usize) {
+    pub fn set_limit(&self, threads: usize) {
         self.0.bound.store(threads.max(1), Ordering::Relaxed);
     }
 }

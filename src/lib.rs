@@ -8,7 +8,7 @@
 //!
 //! impl RequestHandler for Upper {
 //!     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
-//!         while request.wait_idle()? {
+//!         while request.wait_for_data()? {
 //!             let line = request.rfile.readline(65_536)?;
 //!             request.wfile.write_all(&line.to_ascii_uppercase())?;
 //!         }
@@ -65,9 +65,9 @@
 //!
 //! # Under load
 //!
-//! [`Builder::max_connections`], [`Builder::max_per_source`] and `max_threads` bound what a server takes
-//! on; [`Overload`] says what becomes of the rest, [`Hooks::reject_request`] what they are told.
-//! [`Builder::read_timeout`], `write_timeout`, `idle_timeout` and `deadline` bound how long a client may
+//! [`Builder::max_connections`], [`Builder::max_per_ip`] and `max_threads` bound what a server takes
+//! on; [`OverloadPolicy`] says what becomes of the rest, [`Hooks::reject_request`] what they are told.
+//! [`Builder::read_timeout`], `write_timeout`, `idle_timeout` and `max_lifetime` bound how long a client may
 //! take; none is set by default. [`ServerHandle`] changes the limits while serving, suspends and resumes.
 //! [`ServerHandle::shutdown_within`] lets requests finish, ends what is left, and reports.
 //!
@@ -133,7 +133,7 @@ pub use crate::dispatch::Dispatch;
 pub use crate::error::{HandlerError, HandlerResult, Panicked, RequestError, Stage};
 pub use crate::handle::{DrainReport, ServerHandle};
 pub use crate::handler::RequestHandler;
-pub use crate::limits::{Overload, Rejection};
+pub use crate::limits::{OverloadPolicy, RejectReason};
 pub use crate::listener::Listener;
 pub use crate::request::{DatagramRequest, StreamRequest};
 pub use crate::server::{
@@ -145,7 +145,7 @@ pub use crate::server::{
 pub use crate::server::{
     ForkingTcpServer, ForkingUdpServer, ForkingUnixDatagramServer, ForkingUnixStreamServer,
 };
-pub use crate::statistics::{Rejected, Statistics};
+pub use crate::statistics::{RejectedCounts, Statistics};
 
 /// What most programs need: `use socketserver::prelude::*;`. The traits of `std::io` that `rfile`
 /// and `wfile` are used through come along.
@@ -156,7 +156,7 @@ pub mod prelude {
     pub use crate::error::{HandlerError, HandlerResult, RequestError};
     pub use crate::handle::ServerHandle;
     pub use crate::handler::RequestHandler;
-    pub use crate::limits::{Overload, Rejection};
+    pub use crate::limits::{OverloadPolicy, RejectReason};
     pub use crate::request::{DatagramRequest, Request, StreamRequest};
     pub use crate::server::{
         BackgroundServer, Hooks, Server, TcpServer, ThreadingTcpServer, ThreadingUdpServer,

@@ -8,18 +8,18 @@ use crate::Address;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) max_connections: Option<usize>,
-    pub(crate) max_per_source: Option<usize>,
+    pub(crate) max_per_ip: Option<usize>,
     pub(crate) ipv6_prefix: u8,
-    pub(crate) overload: Overload,
+    pub(crate) overload: OverloadPolicy,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Limits {
             max_connections: None,
-            max_per_source: None,
+            max_per_ip: None,
             ipv6_prefix: 64,
-            overload: Overload::Wait,
+            overload: OverloadPolicy::Wait,
         }
     }
 }
@@ -32,7 +32,7 @@ impl Default for Limits {
 /// meanwhile: its clients wait, whatever is said here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Overload {
+pub enum OverloadPolicy {
     /// Nothing is accepted: they wait in the kernel's queue. Once that is full, TCP clients try again
     /// until they give up, and datagrams are dropped without a word. The default.
     #[default]
@@ -53,24 +53,24 @@ pub enum Overload {
 /// Why a request is rejected: see [`Hooks::reject_request`](crate::Hooks::reject_request).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Rejection {
-    /// There is no room, and [`Overload::Reject`] says so.
+pub enum RejectReason {
+    /// There is no room, and [`OverloadPolicy::Reject`] says so.
     Overload,
-    /// It has waited in the queue for as long as [`Overload::Queue`] allows.
+    /// It has waited in the queue for as long as [`OverloadPolicy::Queue`] allows.
     QueueTimeout,
-    /// Its source has [as many](crate::Builder::max_per_source) already.
-    PerSource,
+    /// Its source has [as many](crate::Builder::max_per_ip) already.
+    PerIp,
     /// It was queued when the server shut down.
     Shutdown,
 }
 
-impl fmt::Display for Rejection {
+impl fmt::Display for RejectReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Rejection::Overload => "no room",
-            Rejection::QueueTimeout => "no room in time",
-            Rejection::PerSource => "too many of one source",
-            Rejection::Shutdown => "shutting down",
+            RejectReason::Overload => "no room",
+            RejectReason::QueueTimeout => "no room in time",
+            RejectReason::PerIp => "too many of one source",
+            RejectReason::Shutdown => "shutting down",
         })
     }
 }
@@ -84,7 +84,7 @@ impl Limits {
     /// Whom a client counts with, its IPv4 address or the network of its IPv6 address, and how many
     /// those may be. `None` where sources are not counted: Unix sockets have none.
     pub(crate) fn source(&self, client: &Address) -> Option<(IpAddr, usize)> {
-        let most = self.max_per_source?.max(1);
+        let most = self.max_per_ip?.max(1);
         let source = match client.ip()? {
             IpAddr::V6(address) => network(address, self.ipv6_prefix).into(),
             v4 => v4,
@@ -105,7 +105,7 @@ mod tests {
 
     fn source(client: &str, ipv6_prefix: u8) -> IpAddr {
         let limits = Limits {
-            max_per_source: Some(1),
+            max_per_ip: Some(1),
             ipv6_prefix,
             ..Limits::default()
         };
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn unix_clients_have_no_source() {
         let limits = Limits {
-            max_per_source: Some(1),
+            max_per_ip: Some(1),
             ..Limits::default()
         };
         assert_eq!(limits.source(&Address::Unnamed), None);

@@ -4,16 +4,16 @@
 //! | name | kind | labels beside `server` | of [`Statistics`] |
 //! |---|---|---|---|
 //! | `socketserver_accepted_total` | counter | | `accepted` |
-//! | `socketserver_rejected_total` | counter | `cause`: `refused`, `overload`, `queue_timeout`, `per_source`, `shutdown`, `dispatch` | `rejected` |
+//! | `socketserver_rejected_total` | counter | `cause`: `refused`, `overload`, `queue_timeout`, `per_ip`, `shutdown`, `dispatch` | `rejected` |
 //! | `socketserver_ended_total` | counter | `outcome`: `finished`, `failed`, `panicked`, `timed_out`, `disconnected` | the fields of these names |
 //! | `socketserver_received_bytes_total` | counter | | `bytes_in` |
 //! | `socketserver_sent_bytes_total` | counter | | `bytes_out` |
 //! | `socketserver_active` | gauge | | `active` |
 //! | `socketserver_queued` | gauge | | `queued` |
 //! | `socketserver_threads` | gauge | | `threads` |
-//! | `socketserver_most_active` | gauge | | `most_active` |
-//! | `socketserver_most_queued` | gauge | | `most_queued` |
-//! | `socketserver_most_threads` | gauge | | `most_threads` |
+//! | `socketserver_peak_active` | gauge | | `peak_active` |
+//! | `socketserver_peak_queued` | gauge | | `peak_queued` |
+//! | `socketserver_peak_threads` | gauge | | `peak_threads` |
 //!
 //! The label `server` is the server's address. The counts of requests of one round are of one
 //! moment.
@@ -26,7 +26,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 
-use crate::{Rejected, ServerHandle, Statistics};
+use crate::{RejectedCounts, ServerHandle, Statistics};
 
 impl ServerHandle {
     /// Publishes the [statistics](Self::statistics) at once and then once in every `every`, on a thread
@@ -133,12 +133,12 @@ impl Publisher {
         count(SENT, statistics.bytes_out);
     }
 
-    fn publish_by_cause(&self, rejected: &Rejected) {
+    fn publish_by_cause(&self, rejected: &RejectedCounts) {
         let causes = [
             ("refused", rejected.refused),
             ("overload", rejected.overload),
             ("queue_timeout", rejected.queue_timeout),
-            ("per_source", rejected.per_source),
+            ("per_ip", rejected.per_ip),
             ("shutdown", rejected.shutdown),
             ("dispatch", rejected.dispatch),
         ];
@@ -167,9 +167,9 @@ impl Publisher {
         set(ACTIVE, statistics.active);
         set(QUEUED, statistics.queued);
         set(THREADS, statistics.threads);
-        set(MOST_ACTIVE, statistics.most_active);
-        set(MOST_QUEUED, statistics.most_queued);
-        set(MOST_THREADS, statistics.most_threads);
+        set(PEAK_ACTIVE, statistics.peak_active);
+        set(PEAK_QUEUED, statistics.peak_queued);
+        set(PEAK_THREADS, statistics.peak_threads);
     }
 }
 
@@ -181,9 +181,9 @@ const SENT: &str = "socketserver_sent_bytes_total";
 const ACTIVE: &str = "socketserver_active";
 const QUEUED: &str = "socketserver_queued";
 const THREADS: &str = "socketserver_threads";
-const MOST_ACTIVE: &str = "socketserver_most_active";
-const MOST_QUEUED: &str = "socketserver_most_queued";
-const MOST_THREADS: &str = "socketserver_most_threads";
+const PEAK_ACTIVE: &str = "socketserver_peak_active";
+const PEAK_QUEUED: &str = "socketserver_peak_queued";
+const PEAK_THREADS: &str = "socketserver_peak_threads";
 
 fn describe() {
     describe_counter!(ACCEPTED, Unit::Count, "Requests taken from the system");
@@ -195,14 +195,14 @@ fn describe() {
     describe_gauge!(QUEUED, Unit::Count, "Requests that wait for room");
     describe_gauge!(THREADS, Unit::Count, "Threads that run requests");
     describe_gauge!(
-        MOST_ACTIVE,
+        PEAK_ACTIVE,
         Unit::Count,
         "The most requests handled at once"
     );
     describe_gauge!(
-        MOST_QUEUED,
+        PEAK_QUEUED,
         Unit::Count,
         "The most that waited for room at once"
     );
-    describe_gauge!(MOST_THREADS, Unit::Count, "The most threads at once");
+    describe_gauge!(PEAK_THREADS, Unit::Count, "The most threads at once");
 }

@@ -51,7 +51,7 @@ pub(crate) struct StreamOptions {
     pub(crate) read_timeout: Option<Duration>,
     pub(crate) write_timeout: Option<Duration>,
     pub(crate) idle_timeout: Option<Duration>,
-    pub(crate) deadline: Option<Duration>,
+    pub(crate) max_lifetime: Option<Duration>,
     pub(crate) disable_nagle_algorithm: bool,
     pub(crate) rbufsize: usize,
     pub(crate) wbufsize: usize,
@@ -65,7 +65,7 @@ impl StreamOptions {
             ("read_timeout", self.read_timeout),
             ("write_timeout", self.write_timeout),
             ("idle_timeout", self.idle_timeout),
-            ("deadline", self.deadline),
+            ("max_lifetime", self.max_lifetime),
         ] {
             check_time(name, timeout)?;
         }
@@ -79,7 +79,7 @@ impl Default for StreamOptions {
             read_timeout: None,
             write_timeout: None,
             idle_timeout: None,
-            deadline: None,
+            max_lifetime: None,
             disable_nagle_algorithm: false,
             rbufsize: 8192,
             wbufsize: 0,

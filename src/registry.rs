@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Weak;
 use std::time::Instant;
 
-use crate::limits::Rejection;
+use crate::limits::RejectReason;
 use crate::statistics::{Cause, Outcome, Statistics};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Condvar, Mutex, thread_local};
@@ -61,8 +61,8 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    pub(crate) fn rejected(why: Rejection) -> Self {
-        Place::Rejected(Cause::Rejection(why))
+    pub(crate) fn rejected(why: RejectReason) -> Self {
+        Place::Rejected(Cause::RejectReason(why))
     }
 }
 
@@ -155,11 +155,11 @@ impl Statistics {
         match place {
             Place::Queued => {
                 self.queued += 1;
-                self.most_queued = self.most_queued.max(self.queued);
+                self.peak_queued = self.peak_queued.max(self.queued);
             }
             Place::Active => {
                 self.active += 1;
-                self.most_active = self.most_active.max(self.active);
+                self.peak_active = self.peak_active.max(self.active);
             }
             Place::Rejected(cause) => self.count_rejected(cause),
         }

@@ -1,12 +1,12 @@
 use std::fmt;
 
-use crate::limits::Rejection;
+use crate::limits::RejectReason;
 
 /// What a server has done so far, and what it is doing: a snapshot from
 /// [`ServerHandle::statistics`](crate::ServerHandle::statistics).
 ///
 /// All counts of requests are of one moment, and add up: `accepted` is `active` + `queued` + all that
-/// is [`rejected`](Rejected::total) + `finished` + `failed` + `panicked` + `timed_out` +
+/// is [`rejected`](RejectedCounts::total) + `finished` + `failed` + `panicked` + `timed_out` +
 /// `disconnected`. Bytes and threads are read beside them. A request is a connection, or a datagram.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -15,10 +15,10 @@ pub struct Statistics {
     pub accepted: u64,
     /// Requests on their way through verify, setup, handle, finish and close.
     pub active: usize,
-    /// Requests that wait for room, with [`Overload::Queue`](crate::Overload::Queue).
+    /// Requests that wait for room, with [`OverloadPolicy::Queue`](crate::OverloadPolicy::Queue).
     pub queued: usize,
     /// Requests that were never handled.
-    pub rejected: Rejected,
+    pub rejected: RejectedCounts,
     /// Requests whose handler ended without an error.
     pub finished: u64,
     /// Requests that ended with an error that is none of those below.
@@ -37,25 +37,25 @@ pub struct Statistics {
     /// Threads that run requests, idle ones included; 0 without a pool.
     pub threads: usize,
     /// The highest `active` so far.
-    pub most_active: usize,
+    pub peak_active: usize,
     /// The highest `queued` so far.
-    pub most_queued: usize,
+    pub peak_queued: usize,
     /// The highest `threads` so far.
-    pub most_threads: usize,
+    pub peak_threads: usize,
 }
 
 /// How many requests were not handled, by cause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Rejected {
+pub struct RejectedCounts {
     /// By [`verify_request`](crate::Hooks::verify_request): refused, failed or panicked.
     pub refused: u64,
-    /// No room, with [`Overload::Reject`](crate::Overload::Reject).
+    /// No room, with [`OverloadPolicy::Reject`](crate::OverloadPolicy::Reject).
     pub overload: u64,
     /// Waited for room in the queue for too long.
     pub queue_timeout: u64,
     /// Too many of one source at once.
-    pub per_source: u64,
+    pub per_ip: u64,
     /// The server shut down while they were queued.
     pub shutdown: u64,
     /// They could not be handed to where requests run: no thread could be started, or a dispatcher
@@ -63,13 +63,13 @@ pub struct Rejected {
     pub dispatch: u64,
 }
 
-impl Rejected {
+impl RejectedCounts {
     /// All of them.
     pub fn total(&self) -> u64 {
         self.refused
             + self.overload
             + self.queue_timeout
-            + self.per_source
+            + self.per_ip
             + self.shutdown
             + self.dispatch
     }
@@ -90,7 +90,7 @@ pub(crate) enum Outcome {
 pub(crate) enum Cause {
     Refused,
     Dispatch,
-    Rejection(Rejection),
+    RejectReason(RejectReason),
 }
 
 impl fmt::Display for Outcome {
@@ -110,7 +110,7 @@ impl fmt::Display for Cause {
         match self {
             Cause::Refused => f.write_str("refused"),
             Cause::Dispatch => f.write_str("rejected (not dispatched)"),
-            Cause::Rejection(why) => write!(f, "rejected ({why})"),
+            Cause::RejectReason(why) => write!(f, "rejected ({why})"),
         }
     }
 }
@@ -131,10 +131,10 @@ impl Statistics {
         *match cause {
             Cause::Refused => &mut rejected.refused,
             Cause::Dispatch => &mut rejected.dispatch,
-            Cause::Rejection(Rejection::Overload) => &mut rejected.overload,
-            Cause::Rejection(Rejection::QueueTimeout) => &mut rejected.queue_timeout,
-            Cause::Rejection(Rejection::PerSource) => &mut rejected.per_source,
-            Cause::Rejection(Rejection::Shutdown) => &mut rejected.shutdown,
+            Cause::RejectReason(RejectReason::Overload) => &mut rejected.overload,
+            Cause::RejectReason(RejectReason::QueueTimeout) => &mut rejected.queue_timeout,
+            Cause::RejectReason(RejectReason::PerIp) => &mut rejected.per_ip,
+            Cause::RejectReason(RejectReason::Shutdown) => &mut rejected.shutdown,
         } += 1;
     }
 }

@@ -67,7 +67,7 @@ fn reads_and_writes_fail_from_there_on() -> io::Result<()> {
                 request.rfile.readline(100).map(drop),
                 request.rfile.read(&mut [0; 10]).map(drop),
                 request.next_line().map(drop),
-                request.wait_idle().map(drop),
+                request.wait_for_data().map(drop),
                 request.wfile.write_all(b"lost"),
                 request.wfile.write(b"lost").map(drop),
                 request.wfile.shutdown(),
@@ -156,7 +156,7 @@ fn a_shutdown_does_not_end_in_order_what_was_aborted() -> io::Result<()> {
     let client = connect(server.server_address());
     is_aborted.recv_timeout(LONG).expect("the handler runs");
     // Has told every connection to end, by force too.
-    server.shutdown_within(Duration::ZERO);
+    server.handle().shutdown_within(Duration::ZERO);
     go_on.send(()).expect("the handler waits");
     assert_reset(client);
     server.stop()

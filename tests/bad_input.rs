@@ -246,6 +246,6 @@ fn an_adopted_socket_must_be_of_the_right_family() {
 
     let tcp = TcpListener::bind(ANY).expect("a port is free");
     let socket = UnixListener::from(OwnedFd::from(tcp));
-    let result = UnixStreamServer::builder().adopt(listener::UnixStream::from(socket), || stream);
+    let result = UnixStreamServer::builder().adopt(listener::Unix::from(socket), || stream);
     expect_error(result, ErrorKind::InvalidInput, &["not a Unix socket"]);
 }

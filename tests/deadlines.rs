@@ -72,7 +72,7 @@ fn a_timeout_of_zero_is_refused_at_once() {
         TcpServer::builder().read_timeout(Duration::ZERO),
         TcpServer::builder().write_timeout(Duration::ZERO),
         TcpServer::builder().idle_timeout(Duration::ZERO),
-        TcpServer::builder().deadline(Duration::ZERO),
+        TcpServer::builder().max_lifetime(Duration::ZERO),
     ] {
         let error = builder.bind_fn(ANY, obey).expect_err("no time at all");
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
@@ -81,7 +81,7 @@ fn a_timeout_of_zero_is_refused_at_once() {
 
 /// Answers lines and is idle in between; `Ok` for the end of the stream.
 fn converse(request: &mut StreamRequest) -> HandlerResult {
-    while request.wait_idle()? {
+    while request.wait_for_data()? {
         let line = request.rfile.readline(100)?;
         request.wfile.write_all(&line)?;
     }
@@ -162,7 +162,7 @@ fn each_request_starts_the_idle_time_anew() {
 #[test]
 fn a_client_that_drips_or_floods_does_not_put_off_a_deadline() {
     for (piece, pause) in [(&b"."[..], 10), (&[b'\n'; 65_536][..], 0)] {
-        let (server, seen) = watched(TcpServer::builder().deadline(2 * SHORT), ANY, obey);
+        let (server, seen) = watched(TcpServer::builder().max_lifetime(2 * SHORT), ANY, obey);
         let started = Instant::now();
         let mut client = begin(server.server_address(), "read");
         while client.write_all(piece).is_ok() {
@@ -178,7 +178,7 @@ fn a_client_that_drips_or_floods_does_not_put_off_a_deadline() {
 
 #[test]
 fn a_deadline_ends_a_write_that_blocks() {
-    let (server, seen) = watched(TcpServer::builder().deadline(SHORT), ANY, obey);
+    let (server, seen) = watched(TcpServer::builder().max_lifetime(SHORT), ANY, obey);
     let _stuck = begin(server.server_address(), "write");
     expect_timeout(&seen, "was not done within 400ms");
     begin(server.server_address(), "nothing");
@@ -191,7 +191,7 @@ fn a_deadline_holds_on_unix_sockets_too() {
     let server = in_background(
         UnixStreamServer::builder()
             .hooks(Watch(errors))
-            .deadline(SHORT)
+            .max_lifetime(SHORT)
             .bind_fn(&path, obey),
     );
     for order in ["read\n", "write\n"] {
@@ -207,9 +207,9 @@ fn a_deadline_holds_for_what_follows_an_idle_end() {
     let server = ThreadingTcpServer::builder()
         .hooks(Watch(errors))
         .idle_timeout(SHORT)
-        .deadline(3 * SHORT)
+        .max_lifetime(3 * SHORT)
         .bind_fn(ANY, |request| {
-            assert!(!request.wait_idle()?, "nothing was sent");
+            assert!(!request.wait_for_data()?, "nothing was sent");
             loop {
                 request.wfile.write_all(&[b'.'; 65_536])?;
             }
@@ -223,7 +223,7 @@ fn a_deadline_holds_for_what_follows_an_idle_end() {
 fn a_detached_connection_has_no_deadline_any_more() {
     let (detached, kept) = channel();
     let server = ThreadingTcpServer::builder()
-        .deadline(SHORT)
+        .max_lifetime(SHORT)
         .idle_timeout(SHORT)
         .bind_fn(ANY, move |request| {
             detached.send(request.detach()).map_err(|e| e.to_string())?;
@@ -234,7 +234,7 @@ fn a_detached_connection_has_no_deadline_any_more() {
     let mut request = kept.recv_timeout(LONG).expect("the handler gives it up");
     thread::sleep(3 * SHORT);
     // Nor does the end of the server end it.
-    server.shutdown_within(Duration::ZERO);
+    server.handle().shutdown_within(Duration::ZERO);
     server.stop().expect("it was told to");
     let echo = thread::spawn(move || {
         let line = request.rfile.readline(100).expect("it is open");
@@ -256,11 +256,11 @@ fn times_without_end_are_as_good_as_none() {
         .timeout(Duration::MAX)
         .poll_interval(Duration::MAX)
         .shutdown_timeout(Duration::MAX)
-        .idle_time(Duration::MAX)
+        .thread_keep_alive(Duration::MAX)
         .read_timeout(Duration::MAX)
         .write_timeout(Duration::MAX)
         .idle_timeout(Duration::MAX)
-        .deadline(Duration::MAX)
+        .max_lifetime(Duration::MAX)
         .bind_fn(ANY, converse)
         .expect("loopback");
     let client = TcpStream::connect(server.server_address()).expect("it listens");
@@ -277,11 +277,11 @@ fn times_without_end_are_as_good_as_none() {
 
 /// Echoes lines; each is a request with a deadline of its own.
 fn line_by_line(request: &mut StreamRequest) -> HandlerResult {
-    while request.wait_idle()? {
-        request.set_deadline(SHORT)?;
+    while request.wait_for_data()? {
+        request.set_max_lifetime(SHORT)?;
         let line = request.rfile.readline(100)?;
         request.wfile.write_all(&line)?;
-        request.set_deadline(None)?;
+        request.set_max_lifetime(None)?;
     }
     Ok(())
 }
@@ -290,8 +290,8 @@ fn line_by_line(request: &mut StreamRequest) -> HandlerResult {
 fn each_request_of_a_connection_may_have_a_deadline() {
     let (errors, seen) = channel();
     let server = ThreadingTcpServer::builder().hooks(Watch(errors));
-    let server = server.deadline(SHORT / 2).bind_fn(ANY, |request| {
-        request.set_deadline(None)?;
+    let server = server.max_lifetime(SHORT / 2).bind_fn(ANY, |request| {
+        request.set_max_lifetime(None)?;
         line_by_line(request)
     });
     let server = in_background(server);

@@ -17,7 +17,7 @@ fn detaching(wbufsize: usize) -> io::Result<(BackgroundServer, Receiver<StreamRe
     let server = builder.bind_fn(ANY, move |request| {
         let line = request.rfile.readline(100)?;
         request.wfile.write_all(&line)?;
-        request.context.insert(String::from_utf8(line)?);
+        request.extensions.insert(String::from_utf8(line)?);
         detached
             .send(request.detach())
             .map_err(|_| "the test is over")?;
@@ -41,7 +41,7 @@ fn a_detached_connection_takes_along_what_is_buffered() -> io::Result<()> {
     let mut rest = String::new();
     request.rfile.read_to_string(&mut rest)?;
     assert_eq!(rest, "third");
-    assert_eq!(request.context.get(), Some(&"first\n".to_owned()));
+    assert_eq!(request.extensions.get(), Some(&"first\n".to_owned()));
     drop(request);
     assert_eq!(read_all(client), "first\nand more");
     Ok(())
@@ -99,7 +99,7 @@ fn a_detached_connection_waits_for_its_next_request_after_its_server_is_gone() -
     let mut request = requests.recv_timeout(LONG).expect("it is detached");
     server.stop()?;
     client.write_all(b"next\n")?;
-    assert!(request.wait_idle()?, "the server has let go of it");
+    assert!(request.wait_for_data()?, "the server has let go of it");
     assert_eq!(request.rfile.readline(100)?, b"next\n");
     Ok(())
 }
@@ -115,7 +115,7 @@ fn what_a_detached_connection_leaves_behind_is_ended_and_cannot_be_written_to() 
             .map_err(|_| "the test is over")?;
         let mut all = Vec::new();
         request.rfile.read_to_end(&mut all)?;
-        let read = (all, request.rfile.readline(100)?, request.wait_idle()?);
+        let read = (all, request.rfile.readline(100)?, request.wait_for_data()?);
         let errors = [
             request.wfile.write_all(b"lost").unwrap_err().kind(),
             request.wfile.write(b"lost").unwrap_err().kind(),

@@ -34,7 +34,7 @@ fn serve<D: Dispatch>(builder: Builder<listener::Tcp, D>) -> BackgroundServer {
 
 /// Upper case for each line, idle in between.
 fn shout(request: &mut StreamRequest) -> HandlerResult {
-    while request.wait_idle()? {
+    while request.wait_for_data()? {
         let line = request.rfile.readline(100)?;
         request.wfile.write_all(&line.to_ascii_uppercase())?;
     }
@@ -57,8 +57,8 @@ fn running_requests_finish_and_are_counted_as_drained() {
         assert_eq!(exchange(client, ""), "begun\n");
     }
     let report = thread::scope(|scope| {
-        let report = scope.spawn(|| server.shutdown_within(LONG));
-        eventually("the shutdown begins", || server.is_shutting_down());
+        let report = scope.spawn(|| server.handle().shutdown_within(LONG));
+        eventually("the shutdown begins", || server.handle().is_shutting_down());
         assert!(!report.is_finished());
         go.wait();
         report.join().expect("it returns")
@@ -77,7 +77,7 @@ fn connections_that_wait_for_a_request_end_at_once() {
     let between = connect(server.server_address());
     assert_eq!(exchange(&between, "hello\n"), "HELLO\n");
     let started = Instant::now();
-    assert_eq!(counts(server.shutdown_within(LONG)), (1, 0, 0));
+    assert_eq!(counts(server.handle().shutdown_within(LONG)), (1, 0, 0));
     assert!(started.elapsed() < LONG / 2);
     assert_eq!(read_all(between), "");
 }
@@ -96,7 +96,7 @@ fn connections_that_have_sent_nothing_end_at_once() {
     let silent = connect_unix(server.server_address());
     begins.recv_timeout(LONG).expect("the handler runs");
     let started = Instant::now();
-    assert_eq!(counts(server.shutdown_within(LONG)), (1, 0, 0));
+    assert_eq!(counts(server.handle().shutdown_within(LONG)), (1, 0, 0));
     assert!(started.elapsed() < LONG / 2);
     assert_eq!(read_all(silent), "");
 }
@@ -107,7 +107,7 @@ fn stuck_handlers_are_forced_or_left_behind_and_counted() {
     let address = server.server_address();
     let _stuck = ["read", "read", "write", "write", "write", "loop"].map(|how| begin(address, how));
     let started = Instant::now();
-    assert_eq!(counts(server.shutdown_within(SHORT)), (0, 5, 1));
+    assert_eq!(counts(server.handle().shutdown_within(SHORT)), (0, 5, 1));
     let took = started.elapsed();
     assert!(SHORT <= took && took < SHORT + BEYOND, "{took:?}");
     server.stop().expect("closing waits for nobody now");
@@ -121,8 +121,8 @@ fn a_report_counts_each_kind_of_end() {
     let finishing = begin(address, "read");
     let _stuck = ["read", "loop"].map(|how| begin(address, how));
     let report = thread::scope(|scope| {
-        let report = scope.spawn(|| server.shutdown_within(5 * SHORT));
-        eventually("the shutdown begins", || server.is_shutting_down());
+        let report = scope.spawn(|| server.handle().shutdown_within(5 * SHORT));
+        eventually("the shutdown begins", || server.handle().is_shutting_down());
         drop(finishing);
         report.join().expect("it returns")
     });
@@ -134,7 +134,7 @@ fn an_inline_server_is_forced_too() {
     for (how, expected) in [("read", (0, 1, 0)), ("write", (0, 1, 0))] {
         let server = serve(TcpServer::builder());
         let _stuck = begin(server.server_address(), how);
-        assert_eq!(counts(server.shutdown_within(SHORT)), expected);
+        assert_eq!(counts(server.handle().shutdown_within(SHORT)), expected);
         server.stop().expect("nothing runs any more");
     }
 }
@@ -144,7 +144,7 @@ fn the_guard_of_an_inline_server_does_not_wait_for_a_handler_that_loops() {
     let server = serve(TcpServer::builder());
     let _stuck = begin(server.server_address(), "loop");
     let started = Instant::now();
-    assert_eq!(counts(server.shutdown_within(SHORT)), (0, 0, 1));
+    assert_eq!(counts(server.handle().shutdown_within(SHORT)), (0, 0, 1));
     let error = server.stop().expect_err("the serving thread is lost");
     assert_eq!(error.kind(), ErrorKind::TimedOut);
     assert!(started.elapsed() < SHORT + 2 * BEYOND);
@@ -155,7 +155,7 @@ fn a_forced_request_sees_an_aborted_connection() {
     let (errors, seen) = channel();
     let server = serve(ThreadingTcpServer::builder().hooks(Watch(errors)));
     let _stuck = ["read", "write"].map(|how| begin(server.server_address(), how));
-    server.shutdown_within(SHORT);
+    server.handle().shutdown_within(SHORT);
     for _ in 0..2 {
         let seen = seen.recv_timeout(LONG).expect("an error");
         assert_eq!(seen.stage, Stage::Handle);
@@ -171,7 +171,7 @@ fn the_builders_bound_holds_for_a_plain_shutdown() {
         let server = serve(ThreadingTcpServer::builder().shutdown_timeout(SHORT));
         let _stuck = begin(server.server_address(), how);
         let started = Instant::now();
-        server.shutdown();
+        server.handle().shutdown();
         drop(server);
         let took = started.elapsed();
         assert!(SHORT <= took && took < SHORT + BEYOND, "{how}: {took:?}");
@@ -203,7 +203,7 @@ fn a_datagram_whose_handler_loops_is_left_behind() {
     let client = connect_udp(server.server_address());
     client.send(b"hello").expect("loopback");
     begins.recv_timeout(LONG).expect("the handler runs");
-    assert_eq!(counts(server.shutdown_within(SHORT)), (0, 0, 1));
+    assert_eq!(counts(server.handle().shutdown_within(SHORT)), (0, 0, 1));
 }
 
 /// A client that sends until nothing goes any more, and never reads: the echo server is stuck in a

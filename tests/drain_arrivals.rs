@@ -23,7 +23,7 @@ use support::{
 
 /// Upper case for each line, idle in between.
 fn shout(request: &mut StreamRequest) -> HandlerResult {
-    while request.wait_idle()? {
+    while request.wait_for_data()? {
         let line = request.rfile.readline(100)?;
         request.wfile.write_all(&line.to_ascii_uppercase())?;
     }
@@ -34,7 +34,7 @@ fn shout(request: &mut StreamRequest) -> HandlerResult {
 fn half_a_line_makes_a_request_that_is_finished() {
     let (begun, begins) = channel();
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
-        assert!(request.wait_idle()?, "a request comes");
+        assert!(request.wait_for_data()?, "a request comes");
         begun.send(()).expect("the test waits for it");
         shout(request)
     });
@@ -42,7 +42,7 @@ fn half_a_line_makes_a_request_that_is_finished() {
     let mut client = connect(server.server_address());
     client.write_all(b"good").expect("the server reads");
     begins.recv_timeout(LONG).expect("the request begins");
-    server.shutdown();
+    server.handle().shutdown();
     assert_eq!(exchange(&client, "bye\n"), "GOODBYE\n");
     assert_eq!(read_all(client), "");
     server.stop().expect("it was told to");
@@ -68,7 +68,7 @@ fn a_request_that_arrives_just_before_the_shutdown_is_answered() {
         // What is sent over a Unix socket has arrived. The handler wakes up, and is anywhere between
         // its wait and having read it when the server shuts down.
         client.write_all(b"good").expect("the server reads");
-        server.shutdown();
+        server.handle().shutdown();
         assert_eq!(exchange(&client, "bye\n"), "GOODBYE\n");
         server.stop().expect("it was told to");
     }
@@ -143,5 +143,5 @@ fn a_request_on_its_way_to_its_handler_is_waited_for() {
     let mut client = connect(server.server_address());
     client.write_all(b"hello\n").expect("it is accepted");
     verifies.recv_timeout(LONG).expect("it is accepted");
-    assert_eq!(counts(server.shutdown_within(LONG)), (1, 0, 0));
+    assert_eq!(counts(server.handle().shutdown_within(LONG)), (1, 0, 0));
 }

@@ -22,7 +22,7 @@ const BEYOND: Duration = Duration::from_secs(5);
 
 /// Obeys, but for `stop`, which shuts the server down and tells how it went.
 fn obey_or_stop(request: &mut StreamRequest) -> HandlerResult {
-    request.wait_idle()?;
+    request.wait_for_data()?;
     if request.rfile.buffer() != b"stop\n" {
         return obey(request);
     }
@@ -40,7 +40,7 @@ fn a_handler_is_not_waited_for_by_itself() {
     let running = begin(server.server_address(), "read");
     let mut stopper = connect(server.server_address());
     stopper.write_all(b"stop\n").expect("the server reads");
-    eventually("the shutdown begins", || server.is_shutting_down());
+    eventually("the shutdown begins", || server.handle().is_shutting_down());
     drop(running);
     assert_eq!(read_all(stopper), "(1, 0, 0)\n");
     server.stop().expect("it was told to");
@@ -50,7 +50,7 @@ fn a_handler_is_not_waited_for_by_itself() {
 fn a_handler_does_not_count_itself_among_the_forced() {
     let (reports, reported) = channel();
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
-        request.wait_idle()?;
+        request.wait_for_data()?;
         if request.rfile.buffer() != b"stop\n" {
             return obey(request);
         }
@@ -161,9 +161,9 @@ fn a_handler_may_drop_the_guard_of_its_own_server() {
 fn a_second_call_finds_what_the_first_has_left_behind() {
     let server = serve();
     let _stuck = ["read", "loop"].map(|how| begin(server.server_address(), how));
-    assert_eq!(counts(server.shutdown_within(SHORT)), (0, 1, 1));
+    assert_eq!(counts(server.handle().shutdown_within(SHORT)), (0, 1, 1));
     let started = Instant::now();
-    assert_eq!(counts(server.shutdown_within(LONG)), (0, 0, 1));
+    assert_eq!(counts(server.handle().shutdown_within(LONG)), (0, 0, 1));
     assert!(started.elapsed() < BEYOND);
 }
 
@@ -175,9 +175,9 @@ fn of_two_bounds_at_once_the_shorter_holds() {
         let _stuck = ["read", "loop"].map(|how| begin(server.server_address(), how));
         let started = Instant::now();
         thread::scope(|scope| {
-            let patient = scope.spawn(|| server.shutdown_within(LONG));
-            let hasty = scope.spawn(|| server.shutdown_within(SHORT));
-            scope.spawn(|| server.shutdown());
+            let patient = scope.spawn(|| server.handle().shutdown_within(LONG));
+            let hasty = scope.spawn(|| server.handle().shutdown_within(SHORT));
+            scope.spawn(|| server.handle().shutdown());
             for caller in [patient, hasty] {
                 let report = caller.join().expect("it returns");
                 assert_eq!(counts(report), (0, 1, 1));
@@ -192,9 +192,9 @@ fn of_two_bounds_at_once_the_shorter_holds() {
 fn a_shorter_bound_may_follow_a_plain_shutdown() {
     let server = serve();
     let _stuck = begin(server.server_address(), "read");
-    server.shutdown();
+    server.handle().shutdown();
     let started = Instant::now();
-    assert_eq!(counts(server.shutdown_within(SHORT)), (0, 1, 0));
+    assert_eq!(counts(server.handle().shutdown_within(SHORT)), (0, 1, 0));
     assert!(started.elapsed() < SHORT + BEYOND);
 }
 
@@ -217,8 +217,8 @@ fn an_endless_bound_waits_for_the_requests() {
     let server = serve();
     let reading = begin(server.server_address(), "read");
     let report = thread::scope(|scope| {
-        let report = scope.spawn(|| server.shutdown_within(Duration::MAX));
-        eventually("the shutdown begins", || server.is_shutting_down());
+        let report = scope.spawn(|| server.handle().shutdown_within(Duration::MAX));
+        eventually("the shutdown begins", || server.handle().is_shutting_down());
         drop(reading);
         report.join().expect("it returns")
     });
@@ -230,7 +230,10 @@ fn no_time_at_all_forces_at_once() {
     let server = serve();
     let mut stuck = begin(server.server_address(), "read");
     let started = Instant::now();
-    assert_eq!(counts(server.shutdown_within(Duration::ZERO)), (0, 1, 0));
+    assert_eq!(
+        counts(server.handle().shutdown_within(Duration::ZERO)),
+        (0, 1, 0)
+    );
     assert!(started.elapsed() < BEYOND);
     eventually("the client is cut off", || {
         stuck.write_all(b"more\n").is_err()

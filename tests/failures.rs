@@ -14,7 +14,9 @@ use std::time::Duration;
 use socketserver::dispatch::{Inline, Job, ThreadPool};
 use socketserver::listener::{Listener, Tcp};
 use socketserver::prelude::*;
-use socketserver::{BackgroundServer, Builder, Dispatch, Overload, Rejection, Server, Statistics};
+use socketserver::{
+    BackgroundServer, Builder, Dispatch, OverloadPolicy, RejectReason, Server, Statistics,
+};
 
 use counts::{causes, outcomes, settled};
 use support::{ANY, LONG, connect, eventually, exchange, read_all};
@@ -70,7 +72,7 @@ impl Hooks for Faulty {
         Ok(true)
     }
 
-    fn reject_request(&self, _: &mut StreamRequest, _: Rejection) -> HandlerResult {
+    fn reject_request(&self, _: &mut StreamRequest, _: RejectReason) -> HandlerResult {
         Ok(self.0.pass("reject_request")?)
     }
 
@@ -136,7 +138,7 @@ fn start<D: Dispatch>(builder: Builder<FaultyTcp, D>, fault: &Fault) -> Backgrou
     builder
         .hooks(Faulty(fault.clone()))
         .max_connections(1)
-        .max_per_source(1)
+        .max_per_ip(1)
         .adopt(FaultyTcp(socket.into(), fault.clone()), move || {
             handlers.pass("the factory").expect("it can only panic");
             Faulty(handlers.clone())
@@ -153,7 +155,7 @@ fn go_wrong<D: Dispatch>(builder: Builder<FaultyTcp, D>, fault: &Fault) -> Stati
     // The end of the stream: the socket is closed.
     read_all(client);
     let lost = u64::from(fault.place == "accept");
-    let after = settled(&server, 1 - lost);
+    let after = settled(&server.handle(), 1 - lost);
     eventually("the fault", || fault.happened());
     assert_eq!((after.active, after.queued), (0, 0));
     // Twice, so that it was no accident.
@@ -162,11 +164,11 @@ fn go_wrong<D: Dispatch>(builder: Builder<FaultyTcp, D>, fault: &Fault) -> Stati
         assert_eq!(exchange(&next, ""), "served\n");
         next.shutdown(std::net::Shutdown::Write)
             .expect("it is open");
-        let served = server.statistics().accepted;
-        settled(&server, served);
+        let served = server.handle().statistics().accepted;
+        settled(&server.handle(), served);
     }
-    let report = server.shutdown_within(LONG);
-    assert_eq!((report.forced, report.left_behind), (0, 0));
+    let report = server.handle().shutdown_within(LONG);
+    assert_eq!((report.forced, report.unfinished), (0, 0));
     let handle = server.handle();
     server.stop().expect("it serves to its end");
     assert_eq!(handle.statistics().threads, 0);
@@ -245,17 +247,17 @@ fn a_fault_in_reject_request() -> io::Result<()> {
             passed: Arc::default(),
         };
         let builder = Server::<FaultyTcp, ThreadPool>::builder();
-        let server = start(builder.overload(Overload::Reject), &fault);
+        let server = start(builder.overload(OverloadPolicy::Reject), &fault);
         let first = connect(server.server_address());
         assert_eq!(exchange(&first, ""), "served\n");
         assert_eq!(read_all(connect(server.server_address())), "");
         assert!(fault.happened());
         drop(first);
-        let counted = settled(&server, 2);
+        let counted = settled(&server.handle(), 2);
         assert_eq!(outcomes(&counted), FINISHED);
         assert_eq!(counted.rejected.total(), 1);
-        let report = server.shutdown_within(LONG);
-        assert_eq!((report.forced, report.left_behind), (0, 0));
+        let report = server.handle().shutdown_within(LONG);
+        assert_eq!((report.forced, report.unfinished), (0, 0));
     }
     Ok(())
 }

@@ -66,7 +66,7 @@ fn talk_in_pieces(mut client: impl Read + Write) {
 }
 
 fn answer(request: &mut StreamRequest) -> HandlerResult {
-    while request.wait_idle()? {
+    while request.wait_for_data()? {
         let Some(message) = message(&mut request.rfile)? else {
             break;
         };

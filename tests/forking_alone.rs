@@ -86,7 +86,7 @@ fn a_server_forks_after_one_that_was_closed() {
 }
 
 fn a_server_forks_after_one_with_deadlines() {
-    let before = TcpServer::builder().deadline(Duration::from_secs(3600));
+    let before = TcpServer::builder().max_lifetime(Duration::from_secs(3600));
     let before = before.bind_fn(ANY, echo).expect("a port is free");
     let mut client = connect(before.server_address());
     client.write_all(b"hello\n").expect("it is buffered");
@@ -97,7 +97,7 @@ fn a_server_forks_after_one_with_deadlines() {
 
 fn a_child_has_a_deadline() {
     let builder = ForkingTcpServer::builder().timeout(SHORT);
-    let server = builder.deadline(Duration::from_millis(100));
+    let server = builder.max_lifetime(Duration::from_millis(100));
     let server = server.bind_fn(ANY, echo).expect("a port is free");
     let mut client = connect(server.server_address());
     server.handle_request().expect("it serves");
@@ -133,7 +133,7 @@ fn queued_connections_are_not_inherited() {
     let server = ForkingTcpServer::builder()
         .max_children(1)
         .timeout(SHORT)
-        .overload(Overload::Queue {
+        .overload(OverloadPolicy::Queue {
             length: 10,
             timeout: Duration::from_secs(60),
         })
@@ -164,7 +164,7 @@ fn queued_connections_are_not_inherited() {
 }
 
 fn a_child_that_has_ended_takes_no_place_of_its_source() {
-    let builder = ForkingTcpServer::builder().max_per_source(1);
+    let builder = ForkingTcpServer::builder().max_per_ip(1);
     let server = builder.bind_fn(ANY, echo).expect("a port is free");
     for _ in 0..20 {
         assert_eq!(ask(&server), "hello\n");

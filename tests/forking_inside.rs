@@ -51,9 +51,9 @@ fn a_process_with_threads_is_not_forked() {
     assert_eq!(stage, Stage::Dispatch);
     assert!(text.contains("cannot fork: this process has"), "{text}");
     eventually("it is counted", || {
-        server.statistics().rejected.dispatch == 1
+        server.handle().statistics().rejected.dispatch == 1
     });
-    assert_eq!(server.statistics().accepted, 1);
+    assert_eq!(server.handle().statistics().accepted, 1);
 }
 
 #[test]
@@ -68,8 +68,10 @@ fn tcp() {
     let (hello, child) = answer.split_once('\n').expect("two lines");
     assert_eq!(hello, "hello");
     assert_ne!(child.trim(), std::process::id().to_string());
-    eventually("the child is counted", || server.statistics().finished == 1);
-    assert_eq!(server.statistics().active, 0);
+    eventually("the child is counted", || {
+        server.handle().statistics().finished == 1
+    });
+    assert_eq!(server.handle().statistics().active, 0);
 }
 
 #[test]
@@ -102,7 +104,9 @@ fn udp() {
         let length = client.recv(&mut answer).expect("the server answers");
         assert_eq!(answer[..length], *text.to_uppercase().as_bytes());
     }
-    eventually("both are counted", || server.statistics().finished == 2);
+    eventually("both are counted", || {
+        server.handle().statistics().finished == 2
+    });
 }
 
 #[test]
@@ -133,8 +137,10 @@ fn outcomes_are_counted_by_how_the_child_ends() {
         client.write_all(order.as_bytes()).expect("it reads");
         let _ = client.read_to_end(&mut Vec::new());
     }
-    eventually("all are counted", || server.statistics().active == 0);
-    let statistics = server.statistics();
+    eventually("all are counted", || {
+        server.handle().statistics().active == 0
+    });
+    let statistics = server.handle().statistics();
     let counts = (statistics.finished, statistics.failed, statistics.panicked);
     assert_eq!(counts, (1, 1, 1), "{statistics:?}");
 }
@@ -147,7 +153,9 @@ fn other_children_of_the_program_are_not_waited_for() {
         .bind_fn(ANY, pid);
     let server = in_background(server);
     exchange(connect(server.server_address()), "hello\n");
-    eventually("the child is counted", || server.statistics().finished == 1);
+    eventually("the child is counted", || {
+        server.handle().statistics().finished == 1
+    });
     server.stop().expect("it serves");
     let status = own.wait().expect("nobody else has waited for it");
     assert!(status.success());
@@ -181,8 +189,10 @@ fn a_bound_of_one_serves_one_after_the_other() {
     for client in clients {
         assert_eq!(exchange(client, "hello\n"), "hello\n");
     }
-    eventually("all are counted", || server.statistics().finished == 10);
-    assert_eq!(server.statistics().most_active, 1);
+    eventually("all are counted", || {
+        server.handle().statistics().finished == 10
+    });
+    assert_eq!(server.handle().statistics().peak_active, 1);
 }
 
 #[test]
@@ -194,11 +204,13 @@ fn the_bound_can_be_changed() {
         .serve_in_background()
         .expect("a thread");
     let _first = connect(server.server_address());
-    eventually("the first is in", || server.statistics().active == 1);
+    eventually("the first is in", || {
+        server.handle().statistics().active == 1
+    });
     let second = connect(server.server_address());
-    server.set_max_children(2);
+    server.handle().set_max_children(2);
     assert_eq!(exchange(second, "hello\n"), "hello\n");
-    assert_eq!(server.statistics().most_active, 2);
+    assert_eq!(server.handle().statistics().peak_active, 2);
 }
 
 #[test]
@@ -214,9 +226,9 @@ fn a_shutdown_within_a_bound_kills_what_is_left() {
     let server = in_background(server);
     let client = connect(server.server_address());
     assert_eq!(exchange(&client, "x"), "begun\n");
-    let report = server.shutdown_within(Duration::from_millis(100));
+    let report = server.handle().shutdown_within(Duration::from_millis(100));
     assert_eq!(
-        (report.drained, report.forced, report.left_behind),
+        (report.drained, report.forced, report.unfinished),
         (0, 1, 0)
     );
 }

@@ -20,9 +20,9 @@ use std::time::Duration;
 use log::Level;
 use socket2::{Domain, SockRef, Socket, Type};
 use socketserver::dispatch::{Inline, Job, ThreadPool};
-use socketserver::listener::{Tcp, Udp, UnixDatagram, UnixStream};
+use socketserver::listener::{Tcp, Udp, Unix, UnixDatagram};
 use socketserver::prelude::*;
-use socketserver::{BackgroundServer, Builder, Dispatch, Overload, Server};
+use socketserver::{BackgroundServer, Builder, Dispatch, OverloadPolicy, Server};
 
 use counts::settled;
 use kind::{Client, Kind, Talk};
@@ -96,7 +96,7 @@ fn one<D: Dispatch>(builder: Builder<Tcp, D>, text: &str) -> io::Result<String> 
         let _ = client.shutdown(Shutdown::Write);
     }
     let _ = (&client).read_to_end(&mut Vec::new());
-    settled(&server, 1);
+    settled(&server.handle(), 1);
     Ok(address)
 }
 
@@ -197,10 +197,10 @@ fn disconnected() -> io::Result<()> {
     let client = connect_from(new_host(), server.server_address())?;
     let address = client.local_addr()?.to_string();
     assert_eq!(exchange(&client, "half a li"), "hello\n");
-    eventually("it is read", || server.statistics().bytes_in == 9);
+    eventually("it is read", || server.handle().statistics().bytes_in == 9);
     SockRef::from(&client).set_linger(Some(Duration::ZERO))?;
     drop(client);
-    settled(&server, 1);
+    settled(&server.handle(), 1);
     let why = "DEBUG handle failed: Connection reset by peer (os error 104)";
     tells(&address, &[why], "disconnected; 9 bytes in, 6 bytes out");
     Ok(())
@@ -220,23 +220,23 @@ fn second(
     assert_eq!(exchange(&first, ""), "hello\n");
     let client = connect_from(host, server.server_address())?;
     let address = client.local_addr()?.to_string();
-    meanwhile(&server);
+    meanwhile(&server.handle());
     let _ = (&client).read_to_end(&mut Vec::new());
     drop(first);
-    settled(&server, 2);
+    settled(&server.handle(), 2);
     Ok(lines(2, &address))
 }
 
 fn queue(timeout: Duration) -> Builder<Tcp, ThreadPool> {
     let length = 1;
     let builder = ThreadingTcpServer::builder().max_connections(1);
-    builder.overload(Overload::Queue { length, timeout })
+    builder.overload(OverloadPolicy::Queue { length, timeout })
 }
 
 #[test]
 fn rejected_for_want_of_room() -> io::Result<()> {
     let builder = ThreadingTcpServer::builder().max_connections(1);
-    let lines = second(builder.overload(Overload::Reject), |_| {})?;
+    let lines = second(builder.overload(OverloadPolicy::Reject), |_| {})?;
     assert_eq!(lines[0], "DEBUG accepted");
     let end = "DEBUG rejected (no room); 0 bytes in, 0 bytes out";
     assert_eq!(without_duration(&lines[1]), end);
@@ -268,7 +268,7 @@ fn rejected_by_a_shutdown() -> io::Result<()> {
 
 #[test]
 fn rejected_with_others_of_its_source() -> io::Result<()> {
-    let lines = second(ThreadingTcpServer::builder().max_per_source(1), |_| {})?;
+    let lines = second(ThreadingTcpServer::builder().max_per_ip(1), |_| {})?;
     assert_eq!(lines[0], "DEBUG accepted");
     assert!(lines[1].starts_with("WARN rejected, its source has 1 already"));
     let end = "DEBUG rejected (too many of one source); 0 bytes in, 0 bytes out";
@@ -289,7 +289,7 @@ fn a_datagram_has_its_number_too() -> io::Result<()> {
     let client = connect_udp(server.server_address());
     client.send(b"hello there")?;
     client.recv(&mut [0; 20])?;
-    settled(&server, 1);
+    settled(&server.handle(), 1);
     let lines = lines(1, &client.local_addr()?.to_string());
     assert!(lines[0].starts_with("WARN a datagram longer than 5 bytes was cut"));
     assert_eq!(lines[1], "DEBUG accepted");
@@ -323,7 +323,7 @@ fn numbers<L: Kind, D: Dispatch + Default>() -> io::Result<Vec<u64>> {
             });
         }
     });
-    settled(&server, 100);
+    settled(&server.handle(), 100);
     let numbers = seen.lock().expect("nothing panics in here");
     Ok(numbers.clone())
 }
@@ -341,7 +341,7 @@ fn count_from_one<L: Kind>() -> io::Result<()> {
 #[test]
 fn numbers_are_unique_and_count_from_one() -> io::Result<()> {
     count_from_one::<Tcp>()?;
-    count_from_one::<UnixStream>()?;
+    count_from_one::<Unix>()?;
     count_from_one::<Udp>()?;
     count_from_one::<UnixDatagram>()
 }

@@ -160,8 +160,8 @@ impl Listener for Ticketed {
     fn accept(&self, server: &ServerHandle) -> io::Result<StreamRequest> {
         let mut request = self.0.accept(server)?;
         let ticket = Ticket(request.id() * 100);
-        request.context.insert(ticket);
-        request.context.insert(Trace(vec!["accept"]));
+        request.extensions.insert(ticket);
+        request.extensions.insert(Trace(vec!["accept"]));
         Ok(request)
     }
 
@@ -177,7 +177,7 @@ impl AsFd for Ticketed {
 }
 
 fn trace(request: &mut StreamRequest, step: &'static str) -> HandlerResult {
-    let trace = request.context.get_mut::<Trace>().ok_or("no trace")?;
+    let trace = request.extensions.get_mut::<Trace>().ok_or("no trace")?;
     trace.0.push(step);
     Ok(())
 }
@@ -201,8 +201,8 @@ impl RequestHandler for Tracing {
     }
 
     fn finish(&mut self, request: &mut StreamRequest) -> HandlerResult {
-        let trace = request.context.remove::<Trace>().ok_or("no trace")?;
-        let ticket = request.context.get::<Ticket>().ok_or("no ticket")?;
+        let trace = request.extensions.remove::<Trace>().ok_or("no trace")?;
+        let ticket = request.extensions.get::<Ticket>().ok_or("no ticket")?;
         Ok(write!(request.wfile, "{ticket:?} {}", trace.0.join(" "))?)
     }
 }

@@ -179,7 +179,7 @@ impl Hooks for Cap {
             request.wfile.write_all(b"sorry, we are full\n")?;
             return Ok(false);
         }
-        request.context.insert(seat);
+        request.extensions.insert(seat);
         Ok(true)
     }
 }

@@ -97,7 +97,7 @@ fn a_shutdown_and_a_deadline_end_what_stays_idle() {
     thread::sleep(SHORT);
     server.stop().expect("it was told to");
     assert_eq!(read_all(client), "goodbye\n");
-    let (server, seen) = watched(builder().deadline(SHORT), ANY, converse);
+    let (server, seen) = watched(builder().max_lifetime(SHORT), ANY, converse);
     let _client = connect(server.server_address());
     expect_timeout(&seen, "was not done within 200ms");
 }
@@ -122,7 +122,7 @@ fn the_read_timeout_holds_where_no_idle_timeout_runs() {
     client.write_all(b"hello\n").expect("the server reads");
     let mut request = kept.recv_timeout(LONG).expect("the handler gives it up");
     let (report, reports) = channel();
-    thread::spawn(move || report.send(request.wait_idle()));
+    thread::spawn(move || report.send(request.wait_for_data()));
     let waited = reports.recv_timeout(LONG).expect("it does not block");
     let error = waited.expect_err("nothing is sent");
     assert_eq!(error.kind(), ErrorKind::TimedOut);
@@ -150,7 +150,7 @@ fn a_socket_that_does_not_block_is_not_waited_for() {
         .read_timeout(LONG);
     let server = builder.bind_fn(ANY, move |request| {
         socket2::SockRef::from(&*request).set_nonblocking(true)?;
-        let waited = request.wait_idle().map_err(|e| e.kind());
+        let waited = request.wait_for_data().map_err(|e| e.kind());
         Ok(tell.send(waited)?)
     });
     let server = in_background(server);

@@ -7,7 +7,7 @@ mod kind;
 mod support;
 
 use socketserver::dispatch::{Inline, ThreadPool};
-use socketserver::listener::{Tcp, Udp, UnixDatagram, UnixStream};
+use socketserver::listener::{Tcp, Udp, Unix, UnixDatagram};
 use socketserver::{BackgroundServer, Builder, Server, ServerHandle};
 use tempfile::TempDir;
 
@@ -46,49 +46,49 @@ fn never_more<L: Kind>(gate: &Gate, server: &ServerHandle, bound: usize) {
         assert_eq!(client.hear(), name);
     }
     eventually("all are done", || server.statistics().finished == 10);
-    assert_eq!(server.statistics().most_active, bound);
+    assert_eq!(server.statistics().peak_active, bound);
 }
 
 fn connections_are_bounded<L: Kind>() {
     let gate = Gate::new();
     let (_folder, server) = serve::<L>(&gate, |builder| builder.max_connections(3));
-    never_more::<L>(&gate, &server, 3);
+    never_more::<L>(&gate, &server.handle(), 3);
 }
 
 fn a_bound_of_one_connection_works<L: Kind>() {
     let gate = Gate::new();
     let (_folder, server) = serve::<L>(&gate, |builder| builder.max_connections(1));
-    never_more::<L>(&gate, &server, 1);
+    never_more::<L>(&gate, &server.handle(), 1);
 }
 
 fn a_bound_of_no_connection_counts_as_one<L: Kind>() {
     let gate = Gate::new();
     let (_folder, server) = serve::<L>(&gate, |builder| builder.max_connections(0));
-    never_more::<L>(&gate, &server, 1);
+    never_more::<L>(&gate, &server.handle(), 1);
 }
 
 fn threads_are_bounded<L: Kind>() {
     let gate = Gate::new();
     let (_folder, server) = serve::<L>(&gate, |builder| builder.max_threads(3));
-    never_more::<L>(&gate, &server, 3);
-    assert_eq!(server.statistics().most_threads, 3);
+    never_more::<L>(&gate, &server.handle(), 3);
+    assert_eq!(server.handle().statistics().peak_threads, 3);
 }
 
 fn the_lower_bound_holds<L: Kind>() {
     let gate = Gate::new();
     let limit = |builder: Builder<L, _>| builder.max_threads(5).max_connections(2);
     let (_folder, server) = serve::<L>(&gate, limit);
-    never_more::<L>(&gate, &server, 2);
+    never_more::<L>(&gate, &server.handle(), 2);
 }
 
 fn those_who_wait_are_let_in_when_the_bound_is_raised<L: Kind>() {
     let gate = Gate::new();
     let (_folder, server) = serve::<L>(&gate, |builder| builder.max_connections(1));
-    let _clients = ask::<L>(&server, &["a", "b", "c", "d"]);
+    let _clients = ask::<L>(&server.handle(), &["a", "b", "c", "d"]);
     assert_eq!(gate.next(), "a");
-    server.set_max_connections(3);
+    server.handle().set_max_connections(3);
     assert_eq!(gate.next_few(2), ["b", "c"]);
-    server.set_max_connections(None);
+    server.handle().set_max_connections(None);
     assert_eq!(gate.next(), "d");
     gate.let_go(4);
 }
@@ -96,30 +96,30 @@ fn those_who_wait_are_let_in_when_the_bound_is_raised<L: Kind>() {
 fn those_beyond_a_lowered_bound_stay_and_nobody_comes_in<L: Kind>() {
     let gate = Gate::new();
     let (_folder, server) = serve::<L>(&gate, |builder| builder.max_connections(3));
-    let _clients = ask::<L>(&server, &["a", "b", "c", "d"]);
+    let _clients = ask::<L>(&server.handle(), &["a", "b", "c", "d"]);
     assert_eq!(gate.next_few(3), ["a", "b", "c"]);
-    server.set_max_connections(1);
+    server.handle().set_max_connections(1);
     gate.let_go(3);
     assert_eq!(gate.next(), "d");
-    assert_eq!(server.statistics().finished, 3);
+    assert_eq!(server.handle().statistics().finished, 3);
     gate.let_go(1);
 }
 
 fn threads_are_raised_and_lowered<L: Kind>() {
     let gate = Gate::new();
     let (_folder, server) = serve::<L>(&gate, |builder| builder.max_threads(1));
-    let _clients = ask::<L>(&server, &["a", "b", "c", "d", "e"]);
+    let _clients = ask::<L>(&server.handle(), &["a", "b", "c", "d", "e"]);
     assert_eq!(gate.next(), "a");
-    server.set_max_threads(3);
+    server.handle().set_max_threads(3);
     assert_eq!(gate.next_few(2), ["b", "c"]);
-    server.set_max_threads(1);
+    server.handle().set_max_threads(1);
     gate.let_go(3);
     assert_eq!(gate.next(), "d");
-    eventually("threads go", || server.statistics().threads == 1);
+    eventually("threads go", || server.handle().statistics().threads == 1);
     gate.let_go(1);
     assert_eq!(gate.next(), "e");
-    assert_eq!(server.statistics().active, 1);
-    assert_eq!(server.statistics().most_threads, 3);
+    assert_eq!(server.handle().statistics().active, 1);
+    assert_eq!(server.handle().statistics().peak_threads, 3);
     gate.let_go(1);
 }
 
@@ -128,13 +128,13 @@ fn one_after_the_other_at_a_bound_of_one<L: Kind>() {
     let (folder, gate) = (socket_folder(), Gate::new());
     let builder = Server::<L, Inline>::builder().max_connections(1);
     let server = in_background(builder.bind_fn(L::place(folder.path()), gate.handler()));
-    never_more::<L>(&gate, &server, 1);
+    never_more::<L>(&gate, &server.handle(), 1);
 }
 
 macro_rules! over_all_kinds {
     ($($name:ident)*) => {
         over_all_kinds!(@ tcp Tcp: $($name)*);
-        over_all_kinds!(@ unix_stream UnixStream: $($name)*);
+        over_all_kinds!(@ unix_stream Unix: $($name)*);
         over_all_kinds!(@ udp Udp: $($name)*);
         over_all_kinds!(@ unix_datagram UnixDatagram: $($name)*);
     };

@@ -14,7 +14,7 @@ use log::Level;
 use socketserver::dispatch::ThreadPool;
 use socketserver::listener::Tcp;
 use socketserver::prelude::*;
-use socketserver::{Builder, Overload};
+use socketserver::{Builder, OverloadPolicy};
 
 use gate::Gate;
 use support::{ANY, LONG, connect, connect_udp, eventually, in_background, logs, read_all};
@@ -36,7 +36,7 @@ fn said_when_full(builder: Builder<Tcp, ThreadPool>) -> String {
         }
         gate.let_go(1);
         assert_eq!(read_all(client), "hello\n");
-        eventually("all are gone", || server.statistics().active == 0);
+        eventually("all are gone", || server.handle().statistics().active == 0);
     }
     let about = format!("{}: all ", server.server_address());
     let lines = logs::with(&about);
@@ -71,7 +71,7 @@ fn the_bound_of_threads_is_named_once() {
 
 #[test]
 fn that_clients_are_queued_is_said_once() {
-    let policy = Overload::Queue {
+    let policy = OverloadPolicy::Queue {
         length: 2,
         timeout: LONG,
     };
@@ -85,7 +85,7 @@ fn that_clients_are_rejected_is_said_once() {
     let builder = ThreadingTcpServer::builder().max_connections(1);
     let gate = Gate::new();
     logs::catch();
-    let builder = builder.overload(Overload::Reject);
+    let builder = builder.overload(OverloadPolicy::Reject);
     let server = in_background(builder.bind_fn(ANY, gate.handler()));
     let mut client = connect(server.server_address());
     client.write_all(b"hello\n").expect("there is room");
@@ -147,7 +147,9 @@ fn a_thousand_failures_are_about_a_hundred_lines() {
     let fail = || read_all(connect(server.server_address()));
     let since = Instant::now();
     (0..1000).for_each(|_| drop(fail()));
-    eventually("all have failed", || server.statistics().failed == 1000);
+    eventually("all have failed", || {
+        server.handle().statistics().failed == 1000
+    });
     let lines = logs::with("failure of this test").len();
     assert!((100..=most_lines(since)).contains(&lines), "{lines} lines");
     // Long enough for another line.
@@ -162,17 +164,17 @@ fn a_thousand_failures_are_about_a_hundred_lines() {
 fn a_thousand_rejected_of_one_source_are_about_a_hundred_lines() {
     logs::catch();
     let gate = Gate::new();
-    let builder = ThreadingTcpServer::builder().max_per_source(1);
+    let builder = ThreadingTcpServer::builder().max_per_ip(1);
     let server = in_background(builder.bind_fn(ANY, gate.handler()));
     let mut client = connect(server.server_address());
     client.write_all(b"hello\n").expect("there is room");
     assert_eq!(gate.next(), "hello");
     let since = Instant::now();
     (0..1000).for_each(|_| drop(read_all(connect(server.server_address()))));
-    let lines = logs::with("max_per_source sets the bound");
+    let lines = logs::with("max_per_ip sets the bound");
     assert!((100..=most_lines(since)).contains(&lines.len()));
     assert!(lines.iter().all(|(level, _)| *level == Level::Warn));
-    assert_eq!(server.statistics().rejected.per_source, 1000);
+    assert_eq!(server.handle().statistics().rejected.per_ip, 1000);
     gate.let_go(1);
 }
 

@@ -12,7 +12,7 @@ use std::thread;
 
 use socket2::SockRef;
 use socketserver::dispatch::{Inline, ThreadPool};
-use socketserver::listener::{Tcp, Udp, UnixDatagram, UnixStream};
+use socketserver::listener::{Tcp, Udp, Unix, UnixDatagram};
 use socketserver::request::Request;
 use socketserver::{Address, BackgroundServer, Dispatch, HandlerError, HandlerResult, Hooks};
 use socketserver::{RequestError, Server, Stage};
@@ -306,8 +306,8 @@ matrix! {
     threading_tcp_server: Tcp, ThreadPool, many_requests_run_side_by_side;
     udp_server: Udp, Inline, requests_run_on_the_serving_thread;
     threading_udp_server: Udp, ThreadPool, many_requests_run_side_by_side;
-    unix_stream_server: UnixStream, Inline, requests_run_on_the_serving_thread;
-    threading_unix_stream_server: UnixStream, ThreadPool, many_requests_run_side_by_side;
+    unix_stream_server: Unix, Inline, requests_run_on_the_serving_thread;
+    threading_unix_stream_server: Unix, ThreadPool, many_requests_run_side_by_side;
     unix_datagram_server: UnixDatagram, Inline, requests_run_on_the_serving_thread;
     threading_unix_datagram_server: UnixDatagram, ThreadPool, many_requests_run_side_by_side;
 }

@@ -57,12 +57,12 @@ fn all_there_is_is_published() -> io::Result<()> {
     recorder::install();
     let builder = ThreadingTcpServer::builder().hooks(Picky);
     let server = builder.bind_fn(ANY, obey)?.serve_in_background()?;
-    let publisher = server.publish_metrics(LONG)?;
+    let publisher = server.handle().publish_metrics(LONG)?;
     for (number, line) in (1..).zip(["\n", "fail\n", "panic\n", ""]) {
         let mut client = connect(server.server_address());
         client.write_all(line.as_bytes())?;
         let _ = client.read_to_end(&mut Vec::new());
-        settled(&server, number);
+        settled(&server.handle(), number);
     }
     // Once more at the end, whatever the interval is.
     drop(publisher);
@@ -71,7 +71,7 @@ fn all_there_is_is_published() -> io::Result<()> {
         ("rejected_total", "cause=refused", 1.0),
         ("rejected_total", "cause=overload", 0.0),
         ("rejected_total", "cause=queue_timeout", 0.0),
-        ("rejected_total", "cause=per_source", 0.0),
+        ("rejected_total", "cause=per_ip", 0.0),
         ("rejected_total", "cause=shutdown", 0.0),
         ("rejected_total", "cause=dispatch", 0.0),
         ("ended_total", "outcome=finished", 1.0),
@@ -84,13 +84,13 @@ fn all_there_is_is_published() -> io::Result<()> {
         ("active", "", 0.0),
         ("queued", "", 0.0),
         ("threads", "", 1.0),
-        ("most_active", "", 1.0),
-        ("most_queued", "", 0.0),
-        ("most_threads", "", 1.0),
+        ("peak_active", "", 1.0),
+        ("peak_queued", "", 0.0),
+        ("peak_threads", "", 1.0),
     ];
     for (name, labels, value) in expected {
         assert_eq!(
-            metric(&server, name, labels),
+            metric(&server.handle(), name, labels),
             Some(value),
             "{name} {labels}"
         );
@@ -107,15 +107,15 @@ fn all_there_is_is_published() -> io::Result<()> {
 fn it_is_published_again_and_again() -> io::Result<()> {
     recorder::install();
     let server = ThreadingTcpServer::bind_fn(ANY, obey)?.serve_in_background()?;
-    let publisher = server.publish_metrics(OFTEN)?;
-    wait_for(&server, "accepted_total", "", 0.0);
+    let publisher = server.handle().publish_metrics(OFTEN)?;
+    wait_for(&server.handle(), "accepted_total", "", 0.0);
     let client = connect(server.server_address());
     assert_eq!(exchange(&client, ""), "hello\n");
-    wait_for(&server, "active", "", 1.0);
+    wait_for(&server.handle(), "active", "", 1.0);
     client.shutdown(Shutdown::Write)?;
     assert_eq!(read_all(client), "");
-    wait_for(&server, "active", "", 0.0);
-    wait_for(&server, "ended_total", "outcome=finished", 1.0);
+    wait_for(&server.handle(), "active", "", 0.0);
+    wait_for(&server.handle(), "ended_total", "outcome=finished", 1.0);
     drop(publisher);
     Ok(())
 }

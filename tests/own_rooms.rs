@@ -41,7 +41,7 @@ impl Listener for Badged {
         let mut badge = [0];
         stream.read_exact(&mut badge)?;
         let mut request = StreamRequest::new(stream, address.into(), server);
-        request.context.insert(Badge(badge[0]));
+        request.extensions.insert(Badge(badge[0]));
         Ok(request)
     }
 
@@ -95,7 +95,7 @@ impl Dispatch for Shelf {
         self.0.lock().jobs.push_back(job);
     }
 
-    fn has_room(&self, waker: &Waker) -> bool {
+    fn has_capacity(&self, waker: &Waker) -> bool {
         let mut state = self.0.lock();
         let room = state.bound.is_none_or(|bound| state.jobs.len() < bound);
         if !room {
@@ -113,7 +113,7 @@ impl Dispatch for Shelf {
 fn show_badge(ran_on: Sender<ThreadId>) -> impl Fn(&mut StreamRequest) -> HandlerResult {
     move |request| {
         ran_on.send(thread::current().id())?;
-        let badge = request.context.get::<Badge>().ok_or("no badge")?;
+        let badge = request.extensions.get::<Badge>().ok_or("no badge")?;
         Ok(write!(request.wfile, "badge {}", badge.0)?)
     }
 }
@@ -254,8 +254,8 @@ impl Dispatch for Shared {
         self.pool.dispatch(job);
     }
 
-    fn has_room(&self, waker: &Waker) -> bool {
-        let room = self.pool.has_room(waker);
+    fn has_capacity(&self, waker: &Waker) -> bool {
+        let room = self.pool.has_capacity(waker);
         if !room {
             let _ = self.asleep.send(());
         }

@@ -56,7 +56,7 @@ impl RequestHandler for Handler {
     }
 
     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
-        request.context.insert(Left(self.0.clone()));
+        request.extensions.insert(Left(self.0.clone()));
         self.0.pass("handle");
         request.wfile.write_all(b"served")?;
         match self.0.place {

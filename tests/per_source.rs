@@ -1,4 +1,4 @@
-//! `max_per_source`: nobody takes all the room.
+//! `max_per_ip`: nobody takes all the room.
 
 #[path = "support/gate.rs"]
 mod gate;
@@ -13,7 +13,7 @@ use socket2::{Domain, Socket, Type};
 use socketserver::dispatch::ThreadPool;
 use socketserver::listener::{Tcp, Udp};
 use socketserver::prelude::*;
-use socketserver::{BackgroundServer, Builder, Overload, Rejection};
+use socketserver::{BackgroundServer, Builder, OverloadPolicy, RejectReason};
 
 use gate::Gate;
 use support::{ANY, LONG, connect_unix, eventually, in_background, read_all, socket_path};
@@ -24,7 +24,7 @@ const THERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 struct Tell;
 
 impl Hooks for Tell {
-    fn reject_request(&self, request: &mut StreamRequest, why: Rejection) -> HandlerResult {
+    fn reject_request(&self, request: &mut StreamRequest, why: RejectReason) -> HandlerResult {
         Ok(write!(request.wfile, "{why:?}")?)
     }
 }
@@ -36,7 +36,7 @@ fn serve(place: &str, builder: Builder<Tcp, ThreadPool>) -> (BackgroundServer, G
 }
 
 fn two_each() -> Builder<Tcp, ThreadPool> {
-    ThreadingTcpServer::builder().max_per_source(2)
+    ThreadingTcpServer::builder().max_per_ip(2)
 }
 
 /// A client with this address, that has said its name.
@@ -63,7 +63,7 @@ fn come(server: &ServerHandle, from: IpAddr, name: &str) -> TcpStream {
 }
 
 fn is_rejected(client: TcpStream) {
-    assert_eq!(read_all(client), "PerSource");
+    assert_eq!(read_all(client), "PerIp");
 }
 
 fn nobody_is_there(server: &ServerHandle) {
@@ -76,12 +76,12 @@ fn nobody_is_there(server: &ServerHandle) {
 #[test]
 fn one_source_has_no_more_than_its_share() {
     let (server, gate) = serve(ANY, two_each());
-    let clients = ["a", "b"].map(|name| come(&server, HERE, name));
+    let clients = ["a", "b"].map(|name| come(&server.handle(), HERE, name));
     assert_eq!(gate.next_few(2), ["a", "b"]);
     for _ in 0..10 {
-        is_rejected(come(&server, HERE, "c"));
+        is_rejected(come(&server.handle(), HERE, "c"));
     }
-    let other = come(&server, THERE, "d");
+    let other = come(&server.handle(), THERE, "d");
     assert_eq!(gate.next(), "d");
     gate.let_go(3);
     for (client, name) in clients
@@ -91,43 +91,45 @@ fn one_source_has_no_more_than_its_share() {
     {
         assert_eq!(read_all(client), name);
     }
-    nobody_is_there(&server);
-    assert_eq!(server.statistics().rejected.per_source, 10);
+    nobody_is_there(&server.handle());
+    assert_eq!(server.handle().statistics().rejected.per_ip, 10);
     gate.let_go(1);
-    assert_eq!(read_all(come(&server, HERE, "again")), "again\n");
+    assert_eq!(read_all(come(&server.handle(), HERE, "again")), "again\n");
 }
 
 #[test]
 fn those_in_the_queue_count_too() {
-    let policy = Overload::Queue {
+    let policy = OverloadPolicy::Queue {
         length: 10,
         timeout: LONG,
     };
     let builder = two_each().max_connections(1).overload(policy);
     let (server, gate) = serve(ANY, builder);
-    let _clients = ["a", "b"].map(|name| come(&server, HERE, name));
-    eventually("one is queued", || server.statistics().queued == 1);
-    is_rejected(come(&server, HERE, "c"));
-    let _other = come(&server, THERE, "d");
-    eventually("two are queued", || server.statistics().queued == 2);
+    let _clients = ["a", "b"].map(|name| come(&server.handle(), HERE, name));
+    eventually("one is queued", || server.handle().statistics().queued == 1);
+    is_rejected(come(&server.handle(), HERE, "c"));
+    let _other = come(&server.handle(), THERE, "d");
+    eventually("two are queued", || {
+        server.handle().statistics().queued == 2
+    });
     gate.let_go(3);
-    nobody_is_there(&server);
+    nobody_is_there(&server.handle());
 }
 
 #[test]
 fn who_leaves_the_queue_in_vain_counts_no_more() {
     let timeout = Duration::from_millis(50);
-    let policy = Overload::Queue {
+    let policy = OverloadPolicy::Queue {
         length: 10,
         timeout,
     };
     let (server, gate) = serve(ANY, two_each().max_connections(1).overload(policy));
-    let _first = come(&server, HERE, "a");
+    let _first = come(&server.handle(), HERE, "a");
     assert_eq!(gate.next(), "a");
     for _ in 0..3 {
         // The one before is closed a moment after its client has seen the end.
         eventually("its time is over", || {
-            read_all(come(&server, HERE, "b")) == "QueueTimeout"
+            read_all(come(&server.handle(), HERE, "b")) == "QueueTimeout"
         });
     }
     gate.let_go(1);
@@ -136,29 +138,29 @@ fn who_leaves_the_queue_in_vain_counts_no_more() {
 #[test]
 fn the_bound_is_changed_while_serving() {
     let (server, gate) = serve(ANY, two_each());
-    let _clients = ["a", "b"].map(|name| come(&server, HERE, name));
+    let _clients = ["a", "b"].map(|name| come(&server.handle(), HERE, name));
     assert_eq!(gate.next_few(2), ["a", "b"]);
-    server.set_max_per_source(3);
-    let _third = come(&server, HERE, "c");
+    server.handle().set_max_per_ip(3);
+    let _third = come(&server.handle(), HERE, "c");
     assert_eq!(gate.next(), "c");
-    is_rejected(come(&server, HERE, "d"));
-    server.set_max_per_source(None);
-    let _uncounted = come(&server, HERE, "e");
+    is_rejected(come(&server.handle(), HERE, "d"));
+    server.handle().set_max_per_ip(None);
+    let _uncounted = come(&server.handle(), HERE, "e");
     assert_eq!(gate.next(), "e");
-    server.set_max_per_source(1);
-    is_rejected(come(&server, HERE, "f"));
+    server.handle().set_max_per_ip(1);
+    is_rejected(come(&server.handle(), HERE, "f"));
     gate.let_go(4);
-    nobody_is_there(&server);
+    nobody_is_there(&server.handle());
     gate.let_go(1);
-    assert_eq!(read_all(come(&server, HERE, "g")), "g\n");
+    assert_eq!(read_all(come(&server.handle(), HERE, "g")), "g\n");
 }
 
 #[test]
 fn a_bound_of_none_counts_as_one() {
-    let (server, gate) = serve(ANY, ThreadingTcpServer::builder().max_per_source(0));
-    let _client = come(&server, HERE, "a");
+    let (server, gate) = serve(ANY, ThreadingTcpServer::builder().max_per_ip(0));
+    let _client = come(&server.handle(), HERE, "a");
     assert_eq!(gate.next(), "a");
-    is_rejected(come(&server, HERE, "b"));
+    is_rejected(come(&server.handle(), HERE, "b"));
     gate.let_go(1);
 }
 
@@ -166,15 +168,15 @@ fn a_bound_of_none_counts_as_one() {
 fn a_dual_stack_server_tells_ipv4_clients_apart() {
     let builder = two_each().dual_stack(true).ipv6_prefix(0);
     let (server, gate) = serve("[::]:0", builder);
-    let _clients = ["a", "b"].map(|name| come(&server, HERE, name));
+    let _clients = ["a", "b"].map(|name| come(&server.handle(), HERE, name));
     assert_eq!(gate.next_few(2), ["a", "b"]);
-    is_rejected(come(&server, HERE, "c"));
-    let _other = come(&server, THERE, "d");
+    is_rejected(come(&server.handle(), HERE, "c"));
+    let _other = come(&server.handle(), THERE, "d");
     assert_eq!(gate.next(), "d");
     let six = Ipv6Addr::LOCALHOST.into();
-    let _others = ["e", "f"].map(|name| come(&server, six, name));
+    let _others = ["e", "f"].map(|name| come(&server.handle(), six, name));
     assert_eq!(gate.next_few(2), ["e", "f"]);
-    is_rejected(come(&server, six, "g"));
+    is_rejected(come(&server.handle(), six, "g"));
     gate.let_go(5);
 }
 
@@ -182,7 +184,7 @@ fn a_dual_stack_server_tells_ipv4_clients_apart() {
 fn clients_on_unix_sockets_are_not_counted() {
     let (_folder, path) = socket_path();
     let gate = Gate::new();
-    let builder = ThreadingUnixStreamServer::builder().max_per_source(1);
+    let builder = ThreadingUnixStreamServer::builder().max_per_ip(1);
     let server = in_background(builder.bind_fn(&path, gate.handler()));
     let _clients = ["a", "b", "c"].map(|name| {
         let mut client = connect_unix(server.server_address());
@@ -196,7 +198,7 @@ fn clients_on_unix_sockets_are_not_counted() {
 #[test]
 fn datagrams_are_counted_until_they_are_handled() {
     let gate = Gate::new();
-    let builder = ThreadingUdpServer::builder().max_per_source(2);
+    let builder = ThreadingUdpServer::builder().max_per_ip(2);
     let server = builder.bind_fn(
         ANY,
         gate.handler::<<Udp as socketserver::Listener>::Request>(),
@@ -212,7 +214,7 @@ fn datagrams_are_counted_until_they_are_handled() {
     }
     assert_eq!(gate.next_few(2), ["a", "b"]);
     eventually("one is rejected", || {
-        server.statistics().rejected.per_source == 1
+        server.handle().statistics().rejected.per_ip == 1
     });
     send(THERE, "d");
     assert_eq!(gate.next(), "d");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use socket2::SockRef;
 use socketserver::prelude::*;
-use socketserver::{BackgroundServer, Rejected, Statistics};
+use socketserver::{BackgroundServer, RejectedCounts, Statistics};
 
 use support::{ANY, connect, eventually, in_background, read_all};
 
@@ -48,7 +48,7 @@ fn serve() -> (BackgroundServer, Sender<Verdict>) {
     let kept = Mutex::default();
     let builder = ThreadingTcpServer::builder()
         .max_connections(1)
-        .max_per_source(1);
+        .max_per_ip(1);
     let builder = builder
         .hooks(Verify(verify))
         .read_timeout(Duration::from_secs(1));
@@ -72,63 +72,63 @@ fn room_for_the_next(server: &ServerHandle) -> Statistics {
     let before = server.statistics();
     assert_eq!(read_all(order(server, "next")), "next\n");
     assert_eq!(before.accepted, 1);
-    assert_eq!(before.most_active, 1);
+    assert_eq!(before.peak_active, 1);
     before
 }
 
 #[test]
 fn after_a_request_that_finished() {
     let (server, _) = serve();
-    assert_eq!(read_all(order(&server, "hello")), "hello\n");
-    assert_eq!(room_for_the_next(&server).finished, 1);
+    assert_eq!(read_all(order(&server.handle(), "hello")), "hello\n");
+    assert_eq!(room_for_the_next(&server.handle()).finished, 1);
 }
 
 #[test]
 fn after_a_request_that_failed() {
     let (server, _) = serve();
-    assert_eq!(read_all(order(&server, "fail")), "");
-    assert_eq!(room_for_the_next(&server).failed, 1);
+    assert_eq!(read_all(order(&server.handle(), "fail")), "");
+    assert_eq!(room_for_the_next(&server.handle()).failed, 1);
 }
 
 #[test]
 fn after_a_request_that_panicked() {
     let (server, _) = serve();
-    assert_eq!(read_all(order(&server, "panic")), "");
-    assert_eq!(room_for_the_next(&server).panicked, 1);
+    assert_eq!(read_all(order(&server.handle(), "panic")), "");
+    assert_eq!(room_for_the_next(&server.handle()).panicked, 1);
 }
 
 #[test]
 fn after_a_request_that_timed_out() {
     let (server, _) = serve();
     let _silent = connect(server.server_address());
-    assert_eq!(room_for_the_next(&server).timed_out, 1);
+    assert_eq!(room_for_the_next(&server.handle()).timed_out, 1);
 }
 
 #[test]
 fn after_a_client_that_reset_its_connection() {
     let (server, _) = serve();
-    let client = order(&server, "wait");
-    eventually("it is read", || server.statistics().bytes_in == 5);
+    let client = order(&server.handle(), "wait");
+    eventually("it is read", || server.handle().statistics().bytes_in == 5);
     SockRef::from(&client)
         .set_linger(Some(Duration::ZERO))
         .expect("it can be set");
     drop(client);
-    assert_eq!(room_for_the_next(&server).disconnected, 1);
+    assert_eq!(room_for_the_next(&server.handle()).disconnected, 1);
 }
 
 #[test]
 fn after_a_connection_that_was_detached() {
     let (server, _) = serve();
-    let _kept = order(&server, "detach");
-    assert_eq!(room_for_the_next(&server).finished, 1);
+    let _kept = order(&server.handle(), "detach");
+    assert_eq!(room_for_the_next(&server.handle()).finished, 1);
 }
 
 fn after_a_verdict(verdict: Verdict) {
     let (server, verdicts) = serve();
     verdicts.send(verdict).expect("the server is there");
-    assert_eq!(read_all(order(&server, "hello")), "");
-    let before = room_for_the_next(&server);
-    let Rejected { refused, .. } = before.rejected;
+    assert_eq!(read_all(order(&server.handle(), "hello")), "");
+    let before = room_for_the_next(&server.handle());
+    let RejectedCounts { refused, .. } = before.rejected;
     assert_eq!((refused, before.rejected.total()), (1, 1));
 }
 

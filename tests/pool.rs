@@ -173,7 +173,7 @@ thread_local! {
 fn idle_threads_end_and_new_ones_take_their_place() -> io::Result<()> {
     let token = Arc::new(());
     let kept = token.clone();
-    let builder = ThreadingTcpServer::builder().idle_time(Duration::from_millis(10));
+    let builder = ThreadingTcpServer::builder().thread_keep_alive(Duration::from_millis(10));
     let server = builder.bind_fn(ANY, move |request| {
         ALIVE.set(Some(kept.clone()));
         write!(request.wfile, "{:?}", thread::current().id())?;
@@ -191,7 +191,7 @@ fn idle_threads_end_and_new_ones_take_their_place() -> io::Result<()> {
 #[test]
 fn a_thread_that_is_used_again_and_again_at_the_edge_of_its_idle_time_loses_no_client()
 -> io::Result<()> {
-    let builder = ThreadingTcpServer::builder().idle_time(Duration::from_micros(50));
+    let builder = ThreadingTcpServer::builder().thread_keep_alive(Duration::from_micros(50));
     let server = builder.bind_fn(ANY, |request| Ok(request.wfile.write_all(b"hello")?))?;
     let server = server.serve_in_background()?;
     for _ in 0..1000 {

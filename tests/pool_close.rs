@@ -58,8 +58,8 @@ fn closing_waits_for_handlers() -> io::Result<()> {
     } = busy(ThreadingTcpServer::builder())?;
     let (address, notes) = (server.server_address().clone(), diary.clone());
     // From here on nobody is accepted, so the looks at the port below are no clients.
-    server.shutdown();
-    server.wait();
+    server.handle().shutdown();
+    server.handle().wait();
     let closing = thread::spawn(move || {
         let stopped = server.stop();
         notes.lock().unwrap().push("the server closed");
@@ -105,7 +105,7 @@ fn closing_does_not_wait_for_daemon_threads() -> io::Result<()> {
 
 #[test]
 fn closing_does_not_wait_for_the_idle_time_of_idle_threads() -> io::Result<()> {
-    let builder = ThreadingTcpServer::builder().idle_time(LONG * 100);
+    let builder = ThreadingTcpServer::builder().thread_keep_alive(LONG * 100);
     let server = builder.bind_fn(ANY, |_| Ok(()))?.serve_in_background()?;
     assert_eq!(read_all(connect(server.server_address())), "");
     let (closed, is_closed) = bounded(1);

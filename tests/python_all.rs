@@ -11,9 +11,9 @@ use socketserver::prelude;
 #[allow(unused_imports)]
 mod names {
     pub use socketserver::dispatch::{Inline, Job, ThreadPool, Waker};
-    pub use socketserver::listener::{Bind, SocketOptions, Tcp, Udp, UnixDatagram, UnixStream};
+    pub use socketserver::listener::{Bind, SocketOptions, Tcp, Udp, Unix, UnixDatagram};
     pub use socketserver::request::{
-        Connection, Context, DatagramSocket, Reader, Request, Transport, Writer,
+        Connection, DatagramSocket, Extensions, Reader, Request, Transport, Writer,
     };
     pub use socketserver::server::{AfterError, on_accept_error};
     pub use socketserver::{

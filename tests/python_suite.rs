@@ -234,8 +234,8 @@ impl Dispatch for Watched {
         self.0.dispatch(job);
     }
 
-    fn has_room(&self, waker: &Waker) -> bool {
-        self.0.has_room(waker)
+    fn has_capacity(&self, waker: &Waker) -> bool {
+        self.0.has_capacity(waker)
     }
 
     fn join(&self) {
@@ -245,7 +245,7 @@ impl Dispatch for Watched {
 
 #[test]
 fn test_threads_reaped() {
-    let pool = Arc::new(ThreadPool::new().idle_time(Duration::from_millis(1)));
+    let pool = Arc::new(ThreadPool::new().thread_keep_alive(Duration::from_millis(1)));
     let builder = ThreadingTcpServer::builder().dispatch(Watched(Arc::clone(&pool)));
     let (tell, served) = channel();
     let server = builder

@@ -1,4 +1,4 @@
-//! `Overload::Queue`: accepted clients wait for room, in order, for a time.
+//! `OverloadPolicy::Queue`: accepted clients wait for room, in order, for a time.
 
 #[path = "support/gate.rs"]
 mod gate;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use socketserver::dispatch::ThreadPool;
 use socketserver::listener::Tcp;
 use socketserver::prelude::*;
-use socketserver::{BackgroundServer, Builder, Overload, Rejection};
+use socketserver::{BackgroundServer, Builder, OverloadPolicy, RejectReason};
 
 use gate::Gate;
 use support::{ANY, LONG, connect, eventually, in_background, read_all};
@@ -27,7 +27,7 @@ const SHORT: Duration = Duration::from_millis(100);
 struct Tell;
 
 impl Hooks for Tell {
-    fn reject_request(&self, request: &mut StreamRequest, why: Rejection) -> HandlerResult {
+    fn reject_request(&self, request: &mut StreamRequest, why: RejectReason) -> HandlerResult {
         Ok(write!(request.wfile, "{why:?}")?)
     }
 }
@@ -37,16 +37,16 @@ type Limit = fn(Builder<Tcp, ThreadPool>) -> Builder<Tcp, ThreadPool>;
 const ONE_CONNECTION: Limit = |builder| builder.max_connections(1);
 const ONE_THREAD: Limit = |builder| builder.max_threads(1);
 
-fn queue(length: usize, timeout: Duration) -> Overload {
-    Overload::Queue { length, timeout }
+fn queue(length: usize, timeout: Duration) -> OverloadPolicy {
+    OverloadPolicy::Queue { length, timeout }
 }
 
 /// A server that is full, and the client that fills it.
-fn full(limit: Limit, policy: Overload) -> (BackgroundServer, Gate, TcpStream) {
+fn full(limit: Limit, policy: OverloadPolicy) -> (BackgroundServer, Gate, TcpStream) {
     let gate = Gate::new();
     let builder = limit(ThreadingTcpServer::builder()).overload(policy);
     let server = in_background(builder.hooks(Tell).bind_fn(ANY, gate.handler()));
-    let first = come(&server, "first");
+    let first = come(&server.handle(), "first");
     assert_eq!(gate.next(), "first");
     (server, gate, first)
 }
@@ -65,17 +65,19 @@ fn queued(server: &ServerHandle, count: usize) {
 fn they_are_served_in_order(limit: Limit) {
     let (server, gate, _first) = full(limit, queue(10, LONG));
     let names = ["a", "b", "c", "d"];
-    let clients = names.map(|name| come(&server, name));
-    queued(&server, 4);
+    let clients = names.map(|name| come(&server.handle(), name));
+    queued(&server.handle(), 4);
     for (client, name) in clients.into_iter().zip(names) {
         gate.let_go(1);
         assert_eq!(gate.next(), name);
         drop(client);
     }
     gate.let_go(1);
-    eventually("all are served", || server.statistics().active == 0);
-    let statistics = server.statistics();
-    assert_eq!((statistics.most_queued, statistics.most_active), (4, 1));
+    eventually("all are served", || {
+        server.handle().statistics().active == 0
+    });
+    let statistics = server.handle().statistics();
+    assert_eq!((statistics.peak_queued, statistics.peak_active), (4, 1));
 }
 
 #[test]
@@ -91,7 +93,7 @@ fn served_in_order_when_a_thread_is_free() {
 fn they_are_rejected_in_time(limit: Limit) {
     let (server, gate, first) = full(limit, queue(10, SHORT));
     let since = Instant::now();
-    let clients = ["a", "b", "c"].map(|name| come(&server, name));
+    let clients = ["a", "b", "c"].map(|name| come(&server.handle(), name));
     for client in clients {
         assert_eq!(read_all(client), "QueueTimeout");
     }
@@ -99,7 +101,7 @@ fn they_are_rejected_in_time(limit: Limit) {
     assert!(took >= SHORT && took < 20 * SHORT, "{took:?}");
     gate.let_go(1);
     assert_eq!(read_all(first), "first\n");
-    assert_eq!(server.statistics().rejected.queue_timeout, 3);
+    assert_eq!(server.handle().statistics().rejected.queue_timeout, 3);
 }
 
 #[test]
@@ -115,29 +117,29 @@ fn rejected_when_no_thread_is_free_in_time() {
 #[test]
 fn beyond_the_queue_they_wait_in_the_kernel() {
     let (server, gate, _first) = full(ONE_CONNECTION, queue(2, LONG));
-    let clients = ["a", "b", "c", "d", "e"].map(|name| come(&server, name));
-    queued(&server, 2);
+    let clients = ["a", "b", "c", "d", "e"].map(|name| come(&server.handle(), name));
+    queued(&server.handle(), 2);
     gate.let_go(6);
     for (client, name) in clients.into_iter().zip(["a\n", "b\n", "c\n", "d\n", "e\n"]) {
         assert_eq!(read_all(client), name);
     }
-    assert_eq!(server.statistics().most_queued, 2);
+    assert_eq!(server.handle().statistics().peak_queued, 2);
 }
 
 #[test]
 fn a_queue_of_no_length_is_a_wait() {
     let (server, gate, _first) = full(ONE_CONNECTION, queue(0, Duration::ZERO));
-    let client = come(&server, "a");
+    let client = come(&server.handle(), "a");
     gate.let_go(2);
     assert_eq!(read_all(client), "a\n");
-    assert_eq!(server.statistics().most_queued, 0);
+    assert_eq!(server.handle().statistics().peak_queued, 0);
 }
 
 #[test]
 fn a_timeout_without_end_is_none() {
     let (server, gate, _first) = full(ONE_CONNECTION, queue(1, Duration::MAX));
-    let client = come(&server, "a");
-    queued(&server, 1);
+    let client = come(&server.handle(), "a");
+    queued(&server.handle(), 1);
     gate.let_go(2);
     assert_eq!(read_all(client), "a\n");
 }
@@ -145,11 +147,11 @@ fn a_timeout_without_end_is_none() {
 #[test]
 fn a_raised_bound_lets_the_queue_in() {
     let (server, gate, _first) = full(ONE_CONNECTION, queue(5, LONG));
-    let _clients = ["a", "b", "c"].map(|name| come(&server, name));
-    queued(&server, 3);
-    server.set_max_connections(3);
+    let _clients = ["a", "b", "c"].map(|name| come(&server.handle(), name));
+    queued(&server.handle(), 3);
+    server.handle().set_max_connections(3);
     assert_eq!(gate.next_few(2), ["a", "b"]);
-    server.set_max_connections(None);
+    server.handle().set_max_connections(None);
     assert_eq!(gate.next(), "c");
     gate.let_go(4);
 }
@@ -157,9 +159,9 @@ fn a_raised_bound_lets_the_queue_in() {
 #[test]
 fn more_threads_let_the_queue_in() {
     let (server, gate, _first) = full(ONE_THREAD, queue(5, LONG));
-    let _clients = ["a", "b"].map(|name| come(&server, name));
-    queued(&server, 2);
-    server.set_max_threads(3);
+    let _clients = ["a", "b"].map(|name| come(&server.handle(), name));
+    queued(&server.handle(), 2);
+    server.handle().set_max_threads(3);
     assert_eq!(gate.next_few(2), ["a", "b"]);
     gate.let_go(3);
 }
@@ -167,10 +169,10 @@ fn more_threads_let_the_queue_in() {
 #[test]
 fn what_is_queued_is_served_under_another_policy() {
     let (server, gate, _first) = full(ONE_CONNECTION, queue(5, LONG));
-    let queued_client = come(&server, "a");
-    queued(&server, 1);
-    server.set_overload(Overload::Reject);
-    assert_eq!(read_all(come(&server, "b")), "Overload");
+    let queued_client = come(&server.handle(), "a");
+    queued(&server.handle(), 1);
+    server.handle().set_overload(OverloadPolicy::Reject);
+    assert_eq!(read_all(come(&server.handle(), "b")), "OverloadPolicy");
     gate.let_go(2);
     assert_eq!(read_all(queued_client), "a\n");
 }
@@ -178,9 +180,9 @@ fn what_is_queued_is_served_under_another_policy() {
 #[test]
 fn what_is_queued_is_served_while_the_server_is_suspended() {
     let (server, gate, _first) = full(ONE_CONNECTION, queue(5, LONG));
-    let queued_client = come(&server, "a");
-    queued(&server, 1);
-    server.suspend();
+    let queued_client = come(&server.handle(), "a");
+    queued(&server.handle(), 1);
+    server.handle().pause();
     gate.let_go(2);
     assert_eq!(read_all(queued_client), "a\n");
 }
@@ -188,30 +190,30 @@ fn what_is_queued_is_served_while_the_server_is_suspended() {
 #[test]
 fn a_shutdown_rejects_the_queue_at_once() {
     let (server, gate, first) = full(ONE_CONNECTION, queue(5, LONG));
-    let clients = ["a", "b", "c"].map(|name| come(&server, name));
-    queued(&server, 3);
-    server.shutdown();
+    let clients = ["a", "b", "c"].map(|name| come(&server.handle(), name));
+    queued(&server.handle(), 3);
+    server.handle().shutdown();
     for client in clients {
         assert_eq!(read_all(client), "Shutdown");
     }
     gate.let_go(1);
     assert_eq!(read_all(first), "first\n");
-    assert_eq!(server.statistics().rejected.shutdown, 3);
+    assert_eq!(server.handle().statistics().rejected.shutdown, 3);
 }
 
 #[test]
 fn shutdown_within_does_not_wait_for_the_queue() {
     let (server, _gate, _first) = full(ONE_CONNECTION, queue(100, LONG));
-    let clients: Vec<_> = (0..100).map(|_| come(&server, "a")).collect();
-    queued(&server, 100);
+    let clients: Vec<_> = (0..100).map(|_| come(&server.handle(), "a")).collect();
+    queued(&server.handle(), 100);
     let since = Instant::now();
-    let report = server.shutdown_within(20 * SHORT);
-    assert_eq!((report.drained, report.left_behind), (0, 1));
+    let report = server.handle().shutdown_within(20 * SHORT);
+    assert_eq!((report.drained, report.unfinished), (0, 1));
     assert!(since.elapsed() < LONG / 2, "{:?}", since.elapsed());
     for client in clients {
         assert_eq!(read_all(client), "Shutdown");
     }
-    assert_eq!(server.statistics().rejected.shutdown, 100);
+    assert_eq!(server.handle().statistics().rejected.shutdown, 100);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socketserver::prelude::*;
-use socketserver::{Overload, Stage};
+use socketserver::{OverloadPolicy, Stage};
 
 use full::{Full, Rejecting, SOON};
 use support::{LONG, connect, eventually, read_all};
@@ -30,12 +30,12 @@ fn sleep(_: &mut StreamRequest) -> HandlerResult {
 
 /// Twenty clients that keep the hook busy, more than there are threads for it.
 fn nobody_waits_for(reject: Rejecting, complaint: Option<&str>) {
-    let full = Full::new(Overload::Reject, reject);
+    let full = Full::new(OverloadPolicy::Reject, reject);
     let crowd: Vec<_> = (0..20)
         .map(|_| connect(full.server.server_address()))
         .collect();
     eventually("all are rejected", || {
-        full.server.statistics().rejected.overload == 20
+        full.server.handle().statistics().rejected.overload == 20
     });
     if let Some(complaint) = complaint {
         let (stage, text) = full.errors.recv_timeout(LONG).expect("it fails");
@@ -77,7 +77,7 @@ fn nobody_waits_for_a_hook_that_fails() {
 }
 
 fn ends_after_a_second(reject: Rejecting) {
-    let full = Full::new(Overload::Reject, reject);
+    let full = Full::new(OverloadPolicy::Reject, reject);
     let since = Instant::now();
     let mut client = connect(full.server.server_address());
     let mut sink = Vec::new();
@@ -111,25 +111,27 @@ fn allow_descriptors(count: u64) {
 #[test]
 fn serving_goes_on_beside_a_thousand_rejections() {
     allow_descriptors(8192);
-    let full = Full::new(Overload::Reject, sleep);
+    let full = Full::new(OverloadPolicy::Reject, sleep);
     let crowd: Vec<_> = (0..1200)
         .map(|_| connect(full.server.server_address()))
         .collect();
     eventually("many wait to be told", || {
-        full.server.statistics().rejected.overload == 1024
+        full.server.handle().statistics().rejected.overload == 1024
     });
     // The next is the first of those who wait in the kernel's queue, and says nothing.
     full.gate.let_go(1);
     assert_eq!(read_all(full.first), "first\n");
-    eventually("the next is in", || full.server.statistics().active == 1);
-    assert_eq!(full.server.statistics().rejected.overload, 1024);
+    eventually("the next is in", || {
+        full.server.handle().statistics().active == 1
+    });
+    assert_eq!(full.server.handle().statistics().rejected.overload, 1024);
     drop(crowd);
 }
 
 #[test]
 fn those_who_queued_in_vain_do_not_pile_up() {
     allow_descriptors(8192);
-    let policy = Overload::Queue {
+    let policy = OverloadPolicy::Queue {
         length: 50,
         timeout: Duration::from_millis(1),
     };
@@ -138,9 +140,9 @@ fn those_who_queued_in_vain_do_not_pile_up() {
         .map(|_| connect(full.server.server_address()))
         .collect();
     eventually("many wait to be told", || {
-        full.server.statistics().rejected.queue_timeout >= 1024
+        full.server.handle().statistics().rejected.queue_timeout >= 1024
     });
     thread::sleep(Duration::from_millis(100));
-    let accepted = full.server.statistics().accepted;
+    let accepted = full.server.handle().statistics().accepted;
     assert!(accepted <= 1 + 1024 + 50, "{accepted}");
 }

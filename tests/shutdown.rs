@@ -142,8 +142,8 @@ fn the_port_is_closed_while_a_running_request_goes_on_to_its_end() -> io::Result
     client.write_all(b"five\n")?;
     has_started.recv_timeout(LONG).expect("the handler starts");
     // From here on nobody is accepted, so the looks at the port below are no clients.
-    server.shutdown();
-    server.wait();
+    server.handle().shutdown();
+    server.handle().wait();
     let stopping = thread::spawn(move || server.stop());
     eventually("the port is closed", || {
         TcpStream::connect(&address).is_err()
@@ -156,7 +156,7 @@ fn the_port_is_closed_while_a_running_request_goes_on_to_its_end() -> io::Result
 #[test]
 fn one_of_several_servers_can_be_shut_down() -> io::Result<()> {
     let upper = |request: &mut StreamRequest| -> HandlerResult {
-        while request.wait_idle()? {
+        while request.wait_for_data()? {
             let line = request.rfile.readline(100)?;
             request.wfile.write_all(&line.to_ascii_uppercase())?;
         }

@@ -15,7 +15,7 @@ use support::{ANY, LONG, connect, connect_unix, exchange, read_all, socket_path}
 /// Many requests per connection: each is announced when it begins.
 fn upper(begun: Sender<()>) -> impl Fn(&mut StreamRequest) -> HandlerResult + Send + Sync {
     move |request| {
-        while request.wait_idle()? {
+        while request.wait_for_data()? {
             begun.send(())?;
             let line = request.rfile.readline(100)?;
             request.wfile.write_all(&line.to_ascii_uppercase())?;
@@ -67,8 +67,8 @@ fn a_connection_in_the_middle_of_a_request_is_not_cut() -> io::Result<()> {
     begun.recv_timeout(LONG).expect("the first request begins");
     client.write_all(b"ha")?;
     begun.recv_timeout(LONG).expect("the second request begins");
-    server.shutdown();
-    server.wait();
+    server.handle().shutdown();
+    server.handle().wait();
     assert_eq!(exchange(&client, "lf\n"), "HALF\n");
     assert_eq!(read_all(client), "");
     server.stop()
@@ -80,14 +80,14 @@ fn requests_that_were_received_together_are_all_answered() -> io::Result<()> {
     let mut client = connect(server.server_address());
     client.write_all(b"one\ntwo\nthree\n")?;
     begun.recv_timeout(LONG).expect("the first request begins");
-    server.shutdown();
+    server.handle().shutdown();
     assert_eq!(read_all(client), "ONE\nTWO\nTHREE\n");
     server.stop()
 }
 
 #[test]
 fn a_connection_on_which_nothing_was_received_ends() -> io::Result<()> {
-    // No `wait_idle` here: a handler that knows nothing of all this is let go as well.
+    // No `wait_for_data` here: a handler that knows nothing of all this is let go as well.
     let (started, has_started) = bounded(1);
     let (ended, has_ended) = bounded(1);
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
@@ -141,7 +141,7 @@ fn a_handler_that_has_asked_is_answered() -> io::Result<()> {
     let (server, has_asked) = asking()?;
     let mut client = connect(server.server_address());
     has_asked.recv_timeout(LONG).expect("the handler asks");
-    server.shutdown();
+    server.handle().shutdown();
     client.write_all(b"ada\n")?;
     assert_eq!(read_all(client), "who?\nada\n");
     server.stop()
@@ -158,7 +158,7 @@ fn what_others_send_to_a_connection_does_not_keep_it() -> io::Result<()> {
     let client = connect(server.server_address());
     let connection = connections.recv_timeout(LONG).expect("it is handled");
     connection.send_all(b"news\n")?;
-    server.shutdown();
+    server.handle().shutdown();
     assert_eq!(read_all(client), "news\n");
     server.stop()
 }
@@ -173,13 +173,13 @@ fn after_a_shutdown_a_handler_that_asks_is_told_that_there_is_no_more() -> io::R
         begun.send(())?;
         may_go_on.recv_timeout(LONG)?;
         assert!(request.server.is_shutting_down());
-        Ok(told.send(request.wait_idle()?)?)
+        Ok(told.send(request.wait_for_data()?)?)
     })?;
     let server = server.serve_in_background()?;
     let mut client = connect(server.server_address());
     client.write_all(b"one\n")?;
     has_begun.recv_timeout(LONG).expect("the handler reads");
-    server.shutdown();
+    server.handle().shutdown();
     go_on.send(()).expect("the handler waits");
     assert_eq!(answer.recv_timeout(LONG), Ok(false));
     assert_eq!(read_all(client), "");
@@ -193,7 +193,7 @@ fn meet() -> io::Result<()> {
     let (begun, has_begun) = unbounded();
     let requests = told.clone();
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
-        while request.wait_idle()? {
+        while request.wait_for_data()? {
             begun.send(())?;
             requests.lock().push(request.rfile.readline(100)?);
             request.wfile.write_all(b"ok\n")?;

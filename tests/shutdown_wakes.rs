@@ -97,8 +97,8 @@ fn shutdown_lets_a_running_request_end() {
     client.write_all(b"one ").expect("the server reads");
     client.write_all(b"line\n").expect("the server reads");
     next(&inside);
-    server.shutdown();
-    server.wait();
+    server.handle().shutdown();
+    server.handle().wait();
     client
         .write_all(b"and another\n")
         .expect("the server reads");

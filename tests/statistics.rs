@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use socketserver::dispatch::{Inline, Job, ThreadPool};
-use socketserver::listener::{Tcp, Udp, UnixDatagram, UnixStream};
+use socketserver::listener::{Tcp, Udp, Unix, UnixDatagram};
 use socketserver::prelude::*;
 use socketserver::request::Request;
-use socketserver::{Builder, Dispatch, Overload, Server, Statistics};
+use socketserver::{Builder, Dispatch, OverloadPolicy, Server, Statistics};
 
 use counts::{causes, outcomes, settled};
 use kind::{Client, Kind, Talk};
@@ -90,8 +90,8 @@ fn counts_all<L: Kind, D: Dispatch + Default>(threads: usize) {
     };
     assert_eq!(before.bytes_in, (read + refused) as u64);
     assert_eq!(before.bytes_out, "first,last,".len() as u64);
-    assert_eq!((before.most_active, before.most_queued), (1, 0));
-    assert_eq!((before.threads, before.most_threads), (threads, threads));
+    assert_eq!((before.peak_active, before.peak_queued), (1, 0));
+    assert_eq!((before.threads, before.peak_threads), (threads, threads));
     // Nothing is there any more, and the totals stay.
     assert_eq!(after.threads, 0);
     let mut as_before = after;
@@ -111,8 +111,8 @@ macro_rules! kinds {
 kinds! {
     tcp: Tcp, Inline, 0;
     threading_tcp: Tcp, ThreadPool, 1;
-    unix_stream: UnixStream, Inline, 0;
-    threading_unix_stream: UnixStream, ThreadPool, 1;
+    unix_stream: Unix, Inline, 0;
+    threading_unix_stream: Unix, ThreadPool, 1;
     udp: Udp, Inline, 0;
     threading_udp: Udp, ThreadPool, 1;
     unix_datagram: UnixDatagram, Inline, 0;
@@ -157,7 +157,7 @@ fn a_client_that_is_cut_off_has_disconnected() -> io::Result<()> {
         client.write_all(b"half a li").expect("the server reads");
         eventually("it is read", || server.statistics().bytes_in == 9);
         let report = server.shutdown_within(Duration::from_millis(10));
-        assert_eq!((report.forced, report.left_behind), (1, 0));
+        assert_eq!((report.forced, report.unfinished), (1, 0));
     })?;
     assert_eq!(outcomes(&statistics), [0, 0, 0, 0, 1]);
     Ok(())
@@ -166,7 +166,7 @@ fn a_client_that_is_cut_off_has_disconnected() -> io::Result<()> {
 #[test]
 fn slow_clients_have_timed_out() -> io::Result<()> {
     let short = Duration::from_millis(20);
-    let deadline = ThreadingTcpServer::builder().deadline(short);
+    let deadline = ThreadingTcpServer::builder().max_lifetime(short);
     let read_timeout = ThreadingTcpServer::builder().read_timeout(short);
     for builder in [deadline, read_timeout] {
         let statistics = one(builder, |mut client, _| {
@@ -211,7 +211,7 @@ fn what_fails_twice_counts_once() -> io::Result<()> {
 
 /// With one client served, another is there: what is counted of both.
 fn beside_another(
-    policy: Overload,
+    policy: OverloadPolicy,
     end: impl FnOnce(&ServerHandle, TcpStream, TcpStream),
 ) -> io::Result<Statistics> {
     let builder = ThreadingTcpServer::builder().max_connections(1);
@@ -227,17 +227,17 @@ fn beside_another(
 
 #[test]
 fn one_too_many_is_rejected() -> io::Result<()> {
-    let statistics = beside_another(Overload::Reject, |_, first, second| {
+    let statistics = beside_another(OverloadPolicy::Reject, |_, first, second| {
         assert_eq!(read_all(second), "");
         drop(first);
     })?;
     assert_eq!(causes(&statistics), [0, 1, 0, 0, 0, 0]);
-    assert_eq!((statistics.most_active, statistics.most_queued), (1, 0));
+    assert_eq!((statistics.peak_active, statistics.peak_queued), (1, 0));
     Ok(())
 }
 
-fn queue(timeout: Duration) -> Overload {
-    Overload::Queue { length: 1, timeout }
+fn queue(timeout: Duration) -> OverloadPolicy {
+    OverloadPolicy::Queue { length: 1, timeout }
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn one_that_waits_is_queued_then_active() -> io::Result<()> {
         assert_eq!(server.statistics().queued, 0);
     })?;
     assert_eq!(outcomes(&statistics), [2, 0, 0, 0, 0]);
-    assert_eq!((statistics.most_active, statistics.most_queued), (1, 1));
+    assert_eq!((statistics.peak_active, statistics.peak_queued), (1, 1));
     Ok(())
 }
 
@@ -278,7 +278,7 @@ fn one_that_waits_when_the_server_ends_is_rejected() -> io::Result<()> {
 
 #[test]
 fn one_too_many_of_a_source_is_rejected() -> io::Result<()> {
-    let builder = ThreadingTcpServer::builder().max_per_source(1);
+    let builder = ThreadingTcpServer::builder().max_per_ip(1);
     let server = builder.bind_fn(ANY, echo)?.serve_in_background()?;
     let first = connect(server.server_address());
     assert_eq!(exchange(&first, ""), "hello\n");
@@ -313,7 +313,7 @@ fn what_a_dispatcher_does_not_run_is_rejected() -> io::Result<()> {
             assert_eq!(read_all(client), "");
         })?;
         assert_eq!(causes(&statistics), [0, 0, 0, 0, 0, 1]);
-        assert_eq!(statistics.most_threads, 0);
+        assert_eq!(statistics.peak_threads, 0);
     }
     Ok(())
 }

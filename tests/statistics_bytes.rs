@@ -119,10 +119,10 @@ fn a_kick_or_a_broadcast_counts_for_whom_it_goes_to() -> io::Result<()> {
     let client = connect(server.server_address());
     let connection = next(&told);
     connection.send_all(b"from elsewhere")?;
-    assert_eq!(server.statistics().bytes_out, 14);
+    assert_eq!(server.handle().statistics().bytes_out, 14);
     connection.shutdown()?;
     assert_eq!(read_all(client), "from elsewhere");
-    assert_eq!(settled(&server, 1).bytes_out, 14);
+    assert_eq!(settled(&server.handle(), 1).bytes_out, 14);
     Ok(())
 }
 
@@ -138,13 +138,13 @@ fn a_detached_connection_counts_up_to_then() -> io::Result<()> {
     .serve_in_background()?;
     let mut client = connect(server.server_address());
     let mut taken = next(&told);
-    assert_eq!(settled(&server, 1).bytes_out, 6);
+    assert_eq!(settled(&server.handle(), 1).bytes_out, 6);
     client.write_all(b"hello\n")?;
     assert_eq!(taken.rfile.readline(100)?, b"hello\n");
     taken.wfile.write_all(b"later")?;
     drop(taken);
     assert_eq!(read_all(client), "beforebehindlater");
-    let statistics = server.statistics();
+    let statistics = server.handle().statistics();
     assert_eq!((statistics.bytes_in, statistics.bytes_out), (0, 6));
     Ok(())
 }
@@ -161,7 +161,7 @@ fn what_rejected_and_refused_clients_are_told() -> io::Result<()> {
     let builder = TcpServer::builder().wbufsize(100).hooks(Talkative);
     let server = builder.bind_fn(ANY, |_| Ok(()))?.serve_in_background()?;
     assert_eq!(exchange(connect(server.server_address()), ""), "no");
-    assert_eq!(settled(&server, 1).bytes_out, 2);
+    assert_eq!(settled(&server.handle(), 1).bytes_out, 2);
     Ok(())
 }
 
@@ -179,14 +179,14 @@ fn answer<L: Kind<Request = DatagramRequest>, D: Dispatch + Default>() -> io::Re
     let mut client = L::connect(server.server_address());
     assert_eq!(client.ask("hello"), "at once");
     assert_eq!(client.hear(), "after finish");
-    settled(&server, 1);
+    settled(&server.handle(), 1);
     let (socket, address) = next(&told);
     socket.send_to(b"much later", &address)?;
     assert_eq!(client.hear(), "much later");
     // Of a datagram that is too long, what is taken counts.
     client.say("much too long");
-    eventually("it has come", || server.statistics().accepted == 2);
-    Ok(settled(&server, 2))
+    eventually("it has come", || server.handle().statistics().accepted == 2);
+    Ok(settled(&server.handle(), 2))
 }
 
 fn counts_answers<L: Kind<Request = DatagramRequest>>() -> io::Result<()> {
@@ -216,7 +216,7 @@ fn what_could_not_be_sent_does_not_count() -> io::Result<()> {
     })?
     .serve_in_background()?;
     support::connect_udp(server.server_address()).send(b"hello")?;
-    let statistics = settled(&server, 1);
+    let statistics = settled(&server.handle(), 1);
     assert_eq!((statistics.finished, statistics.bytes_out), (1, 0));
     Ok(())
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use socketserver::prelude::*;
-use socketserver::{Address, Overload, Statistics};
+use socketserver::{Address, OverloadPolicy, Statistics};
 
 use counts::{settled, sum};
 use obedient::obey;
@@ -71,7 +71,7 @@ fn watch(server: &ServerHandle, over: &AtomicBool) -> usize {
         let now = server.statistics();
         assert_eq!(sum(&now), now.accepted, "{now:?}");
         assert!(now.active <= ROOM && now.queued <= QUEUE, "{now:?}");
-        assert!(now.active <= now.most_active && now.queued <= now.most_queued);
+        assert!(now.active <= now.peak_active && now.queued <= now.peak_queued);
         assert!(now.accepted >= before.accepted, "{now:?} after {before:?}");
         assert!(now.bytes_in >= before.bytes_in, "{now:?} after {before:?}");
         assert!(
@@ -86,11 +86,11 @@ fn watch(server: &ServerHandle, over: &AtomicBool) -> usize {
 /// Their policies change under way, too.
 fn change(server: &ServerHandle, over: &AtomicBool) {
     let timeout = Duration::from_millis(1);
-    let queue = Overload::Queue {
+    let queue = OverloadPolicy::Queue {
         length: QUEUE,
         timeout,
     };
-    let mut policies = [Overload::Wait, queue, Overload::Reject]
+    let mut policies = [OverloadPolicy::Wait, queue, OverloadPolicy::Reject]
         .into_iter()
         .cycle();
     while !over.load(Ordering::Relaxed) {
@@ -104,7 +104,7 @@ fn every_snapshot_adds_up() -> io::Result<()> {
     let server = ThreadingTcpServer::builder()
         .hooks(Picky)
         .max_connections(ROOM)
-        .max_per_source(OF_ONE_SOURCE)
+        .max_per_ip(OF_ONE_SOURCE)
         .bind_fn(ANY, obey)?
         .serve_in_background()?;
     let handle = server.handle();
@@ -147,10 +147,10 @@ fn ended_in_all_ways(s: &Statistics) {
         rejected.refused,
         rejected.overload,
         rejected.queue_timeout,
-        rejected.per_source,
+        rejected.per_ip,
     ] {
         assert!(count > 0, "{s:?}");
     }
-    assert_eq!(s.most_active, ROOM, "{s:?}");
-    assert!(s.most_queued >= OF_ONE_SOURCE - ROOM, "{s:?}");
+    assert_eq!(s.peak_active, ROOM, "{s:?}");
+    assert!(s.peak_queued >= OF_ONE_SOURCE - ROOM, "{s:?}");
 }

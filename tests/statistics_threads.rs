@@ -38,41 +38,45 @@ fn served(server: &ServerHandle) -> TcpStream {
 
 fn threads(server: &ServerHandle) -> (usize, usize) {
     let statistics = server.statistics();
-    (statistics.threads, statistics.most_threads)
+    (statistics.threads, statistics.peak_threads)
 }
 
 #[test]
 fn idle_threads_count_until_they_go() -> io::Result<()> {
-    let builder = ThreadingTcpServer::builder().idle_time(Duration::from_millis(200));
+    let builder = ThreadingTcpServer::builder().thread_keep_alive(Duration::from_millis(200));
     let server = start(builder)?;
-    assert_eq!(threads(&server), (0, 0));
-    let clients: Vec<_> = (0..3).map(|_| served(&server)).collect();
-    assert_eq!(threads(&server), (3, 3));
+    assert_eq!(threads(&server.handle()), (0, 0));
+    let clients: Vec<_> = (0..3).map(|_| served(&server.handle())).collect();
+    assert_eq!(threads(&server.handle()), (3, 3));
     drop(clients);
-    assert_eq!(settled(&server, 3).most_active, 3);
-    eventually("they are let go", || threads(&server) == (0, 3));
+    assert_eq!(settled(&server.handle(), 3).peak_active, 3);
+    eventually("they are let go", || threads(&server.handle()) == (0, 3));
     Ok(())
 }
 
 #[test]
 fn fewer_threads_are_allowed_while_more_are_busy() -> io::Result<()> {
-    let server = start(ThreadingTcpServer::builder().max_threads(4).idle_time(LONG))?;
-    let mut clients: Vec<_> = (0..4).map(|_| served(&server)).collect();
-    server.set_max_threads(2);
-    assert_eq!(threads(&server), (4, 4));
+    let server = start(
+        ThreadingTcpServer::builder()
+            .max_threads(4)
+            .thread_keep_alive(LONG),
+    )?;
+    let mut clients: Vec<_> = (0..4).map(|_| served(&server.handle())).collect();
+    server.handle().set_max_threads(2);
+    assert_eq!(threads(&server.handle()), (4, 4));
     clients.truncate(2);
-    eventually("two have gone", || threads(&server) == (2, 4));
+    eventually("two have gone", || threads(&server.handle()) == (2, 4));
     // No room for a third, so it waits.
     let waiting = connect(server.server_address());
     clients.pop();
     assert_eq!(exchange(&waiting, ""), "hello\n");
-    assert_eq!(threads(&server), (2, 4));
-    server.set_max_threads(3);
-    clients.push(served(&server));
-    assert_eq!(threads(&server), (3, 4));
+    assert_eq!(threads(&server.handle()), (2, 4));
+    server.handle().set_max_threads(3);
+    clients.push(served(&server.handle()));
+    assert_eq!(threads(&server.handle()), (3, 4));
     drop((clients, waiting));
-    let statistics = settled(&server, 6);
-    assert_eq!((statistics.finished, statistics.most_active), (6, 4));
+    let statistics = settled(&server.handle(), 6);
+    assert_eq!((statistics.finished, statistics.peak_active), (6, 4));
     let handle = server.handle();
     server.stop()?;
     assert_eq!(threads(&handle), (0, 4));
@@ -105,12 +109,12 @@ impl Dispatch for Shared {
         self.0.dispatch(job);
     }
 
-    fn has_room(&self, waker: &Waker) -> bool {
-        self.0.has_room(waker)
+    fn has_capacity(&self, waker: &Waker) -> bool {
+        self.0.has_capacity(waker)
     }
 
-    fn threads(&self) -> Option<ThreadGauge> {
-        Dispatch::threads(&*self.0)
+    fn thread_gauge(&self) -> Option<ThreadGauge> {
+        Dispatch::thread_gauge(&*self.0)
     }
 
     fn join(&self) {
@@ -123,13 +127,20 @@ fn servers_that_share_a_pool_each_see_its_threads() -> io::Result<()> {
     let pool = Shared(Arc::new(ThreadPool::new()));
     let bind = || start(ThreadingTcpServer::builder().dispatch(pool.clone()));
     let (first, second) = (bind()?, bind()?);
-    let clients = [served(&first), served(&second), served(&second)];
-    let active = [&first, &second].map(|server| server.statistics().active);
+    let clients = [
+        served(&first.handle()),
+        served(&second.handle()),
+        served(&second.handle()),
+    ];
+    let active = [&first, &second].map(|server| server.handle().statistics().active);
     assert_eq!(active, [1, 2]);
-    assert_eq!([threads(&first), threads(&second)], [(3, 3), (3, 3)]);
+    assert_eq!(
+        [threads(&first.handle()), threads(&second.handle())],
+        [(3, 3), (3, 3)]
+    );
     drop(clients);
-    settled(&first, 1);
-    settled(&second, 2);
+    settled(&first.handle(), 1);
+    settled(&second.handle(), 2);
     Ok(())
 }
 
@@ -138,16 +149,18 @@ fn a_shared_pool_outlives_the_first_of_its_servers() -> io::Result<()> {
     let pool = Shared(Arc::new(ThreadPool::new().max_threads(2)));
     let bind = || start(ThreadingTcpServer::builder().dispatch(pool.clone()));
     let (first, second) = (bind()?, bind()?);
-    drop(served(&first));
+    drop(served(&first.handle()));
     first.stop()?;
     // More than the pool has room for, one after the other.
     for _ in 0..5 {
-        let mut client = served(&second);
+        let mut client = served(&second.handle());
         client.shutdown(std::net::Shutdown::Write)?;
         assert_eq!(client.read(&mut [0])?, 0);
     }
-    assert_eq!(settled(&second, 5).finished, 5);
-    eventually("nobody stays in a closed pool", || threads(&second).0 == 0);
+    assert_eq!(settled(&second.handle(), 5).finished, 5);
+    eventually("nobody stays in a closed pool", || {
+        threads(&second.handle()).0 == 0
+    });
     Ok(())
 }
 
@@ -165,7 +178,7 @@ impl Dispatch for ThreadEach {
         });
     }
 
-    fn threads(&self) -> Option<ThreadGauge> {
+    fn thread_gauge(&self) -> Option<ThreadGauge> {
         Some(self.0.clone())
     }
 }
@@ -174,24 +187,26 @@ impl Dispatch for ThreadEach {
 fn a_dispatcher_of_ones_own_shows_its_threads() -> io::Result<()> {
     let gauge = ThreadGauge::new(7);
     let server = start(TcpServer::builder().dispatch(ThreadEach(gauge.clone())))?;
-    let client = served(&server);
-    assert_eq!(threads(&server), (1, 1));
-    server.set_max_threads(5);
-    assert_eq!(gauge.bound(), 5);
+    let client = served(&server.handle());
+    assert_eq!(threads(&server.handle()), (1, 1));
+    server.handle().set_max_threads(5);
+    assert_eq!(gauge.limit(), 5);
     drop(client);
-    settled(&server, 1);
-    eventually("its thread has ended", || threads(&server) == (0, 1));
+    settled(&server.handle(), 1);
+    eventually("its thread has ended", || {
+        threads(&server.handle()) == (0, 1)
+    });
     Ok(())
 }
 
 #[test]
 fn without_threads_none_are_counted() -> io::Result<()> {
     let server = start(TcpServer::builder())?;
-    server.set_max_threads(5);
-    let client = served(&server);
-    assert_eq!(threads(&server), (0, 0));
+    server.handle().set_max_threads(5);
+    let client = served(&server.handle());
+    assert_eq!(threads(&server.handle()), (0, 0));
     client.shutdown(std::net::Shutdown::Write)?;
     assert_eq!(read_all(client), "");
-    settled(&server, 1);
+    settled(&server.handle(), 1);
     Ok(())
 }

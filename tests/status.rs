@@ -62,7 +62,7 @@ fn elsewhere_it_prints_a_line_a_second_and_one_at_the_end() {
 
 #[test]
 fn too_many_of_a_source_are_told_so() {
-    let options = ["127.0.0.1:0", "--per-source", "1"];
+    let options = ["127.0.0.1:0", "--per-ip", "1"];
     let status = Example::start("status", &options);
     let address = address(&status.address);
     let _client = served(&address);

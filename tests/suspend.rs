@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use socketserver::dispatch::{Dispatch, Inline, ThreadPool};
-use socketserver::listener::{Tcp, Udp, UnixDatagram, UnixStream};
+use socketserver::listener::{Tcp, Udp, Unix, UnixDatagram};
 use socketserver::prelude::*;
 use tempfile::TempDir;
 
@@ -43,17 +43,19 @@ fn ask<L: Kind>(server: &ServerHandle, question: &str) -> L::Client {
 fn clients_wait_until_it_is_resumed<L: Kind, D: Dispatch + Default>() {
     let (_folder, server) = serve::<L, D>();
     for round in 0..3 {
-        server.suspend();
-        assert!(server.is_suspended());
-        let mut clients: Vec<_> = (0..5).map(|_| ask::<L>(&server, "early")).collect();
+        server.handle().pause();
+        assert!(server.handle().is_paused());
+        let mut clients: Vec<_> = (0..5)
+            .map(|_| ask::<L>(&server.handle(), "early"))
+            .collect();
         thread::sleep(Duration::from_millis(20));
-        assert_eq!(server.statistics().accepted, round * 6);
-        server.resume();
-        assert!(!server.is_suspended());
+        assert_eq!(server.handle().statistics().accepted, round * 6);
+        server.handle().resume();
+        assert!(!server.handle().is_paused());
         for client in &mut clients {
             assert_eq!(client.hear(), "early");
         }
-        assert_eq!(ask::<L>(&server, "late").hear(), "late");
+        assert_eq!(ask::<L>(&server.handle(), "late").hear(), "late");
     }
 }
 
@@ -63,15 +65,15 @@ fn requests_that_run_go_on<L: Kind, D: Dispatch + Default>() {
         L::place(folder.path()),
         gate.handler(),
     ));
-    let mut running = ask::<L>(&server, "running");
+    let mut running = ask::<L>(&server.handle(), "running");
     assert_eq!(gate.next(), "running");
-    server.suspend();
-    let mut waiting = ask::<L>(&server, "waiting");
+    server.handle().pause();
+    let mut waiting = ask::<L>(&server.handle(), "waiting");
     gate.let_go(2);
     assert_eq!(running.hear(), "running");
-    eventually("it is done", || server.statistics().finished == 1);
-    assert_eq!(server.statistics().accepted, 1);
-    server.resume();
+    eventually("it is done", || server.handle().statistics().finished == 1);
+    assert_eq!(server.handle().statistics().accepted, 1);
+    server.handle().resume();
     assert_eq!(waiting.hear(), "waiting");
 }
 
@@ -89,19 +91,19 @@ fn nobody_is_lost_while_it_is_suspended_again_and_again<L: Kind, D: Dispatch + D
         })
         .collect();
     while !clients.iter().all(|client| client.is_finished()) {
-        server.suspend();
+        server.handle().pause();
         thread::sleep(Duration::from_millis(1));
-        server.resume();
+        server.handle().resume();
         thread::sleep(Duration::from_millis(1));
     }
     clients.into_iter().for_each(join_soon);
-    assert_eq!(server.statistics().accepted, 400);
+    assert_eq!(server.handle().statistics().accepted, 400);
 }
 
 fn a_suspended_server_can_be_shut_down<L: Kind, D: Dispatch + Default>() {
     let (_folder, server) = serve::<L, D>();
-    server.suspend();
-    let _waiting = ask::<L>(&server, "in vain");
+    server.handle().pause();
+    let _waiting = ask::<L>(&server.handle(), "in vain");
     let stopping = thread::spawn(move || server.stop());
     join_soon(stopping).expect("it was served well");
 }
@@ -110,14 +112,14 @@ fn suspended_before_it_serves<L: Kind, D: Dispatch + Default>() {
     let folder = socket_folder();
     let place = L::place(folder.path());
     let server = Server::<L, D>::bind_fn(place, echo).expect("it can be bound");
-    server.handle().suspend();
+    server.handle().pause();
     let mut client = ask::<L>(&server.handle(), "hello");
     let server = server
         .serve_in_background()
         .expect("a thread can be started");
     thread::sleep(Duration::from_millis(20));
-    assert_eq!(server.statistics().accepted, 0);
-    server.resume();
+    assert_eq!(server.handle().statistics().accepted, 0);
+    server.handle().resume();
     assert_eq!(client.hear(), "hello");
 }
 
@@ -125,8 +127,8 @@ macro_rules! over_all_kinds {
     ($($name:ident)*) => {
         over_all_kinds!(@ tcp Tcp Inline: $($name)*);
         over_all_kinds!(@ threading_tcp Tcp ThreadPool: $($name)*);
-        over_all_kinds!(@ unix_stream UnixStream Inline: $($name)*);
-        over_all_kinds!(@ threading_unix_stream UnixStream ThreadPool: $($name)*);
+        over_all_kinds!(@ unix_stream Unix Inline: $($name)*);
+        over_all_kinds!(@ threading_unix_stream Unix ThreadPool: $($name)*);
         over_all_kinds!(@ udp Udp Inline: $($name)*);
         over_all_kinds!(@ threading_udp Udp ThreadPool: $($name)*);
         over_all_kinds!(@ unix_datagram UnixDatagram Inline: $($name)*);
@@ -155,7 +157,7 @@ fn handle_request_of_a_suspended_server_waits_for_its_timeout() {
     let builder = TcpServer::builder().timeout(Duration::from_millis(50));
     let server = builder.bind_fn(ANY, |request| Ok(request.wfile.write_all(b"hello")?));
     let server = server.expect("a port is free");
-    server.handle().suspend();
+    server.handle().pause();
     let client = connect(server.server_address());
     server.handle_request().expect("a timeout is no error");
     assert_eq!(server.handle().statistics().accepted, 0);
@@ -170,7 +172,7 @@ fn handle_request_sees_that_it_is_resumed() {
     let server = builder.bind_fn(ANY, |request| Ok(request.wfile.write_all(b"hello")?));
     let server = server.expect("a port is free");
     let handle = server.handle();
-    handle.suspend();
+    handle.pause();
     let client = connect(handle.server_address());
     let serving = thread::spawn(move || server.handle_request());
     thread::sleep(Duration::from_millis(20));

@@ -39,7 +39,7 @@ fn aside(path: &Path) -> PathBuf {
 }
 
 fn refuse_at(server: &ServerHandle, path: &Path) {
-    server.suspend_and_refuse();
+    server.stop_listening();
     eventually("the path is moved", || {
         aside(path).exists() && !path.exists()
     });
@@ -50,13 +50,13 @@ fn the_port_stays(place: &str) {
     let _running = connect(server.server_address());
     let address = server.server_address().clone();
     for _ in 0..3 {
-        server.suspend_and_refuse();
+        server.handle().stop_listening();
         eventually("clients are refused", || {
             std::net::TcpStream::connect(&address).is_err()
         });
         let other = TcpListener::bind(&address).map_err(|e| e.kind());
         assert_eq!(other.err(), Some(ErrorKind::AddrInUse));
-        server.resume();
+        server.handle().resume();
         eventually("clients come in", || {
             std::net::TcpStream::connect(&address).is_ok()
         });
@@ -81,16 +81,16 @@ fn a_path_that_another_server_took_is_left_to_it_until_it_goes() {
     logs::catch();
     let (_folder, path) = socket_path();
     let server = serve_path(&path);
-    refuse_at(&server, &path);
+    refuse_at(&server.handle(), &path);
     let other = serve_path(&path);
-    server.resume();
+    server.handle().resume();
     let complaint = format!("cannot accept on {}", path.display());
     eventually("it says why it cannot resume", || {
         !logs::with(&complaint).is_empty()
     });
     let client = connect_unix(server.server_address());
     assert_eq!(exchange(client, "other\n"), "other\n");
-    assert!(other.statistics().bytes_in > 0);
+    assert!(other.handle().statistics().bytes_in > 0);
     other.stop().expect("it was served well");
     eventually("the path is back", || path.exists());
     assert_eq!(
@@ -104,9 +104,9 @@ fn a_path_that_another_server_took_is_left_to_it_until_it_goes() {
 fn a_dead_socket_that_took_the_path_is_replaced() {
     let (_folder, path) = socket_path();
     let server = serve_path(&path);
-    refuse_at(&server, &path);
+    refuse_at(&server.handle(), &path);
     drop(UnixListener::bind(&path).expect("the path is free"));
-    server.resume();
+    server.handle().resume();
     eventually("the path is back", || !aside(&path).exists());
     assert_eq!(
         exchange(connect_unix(server.server_address()), "me\n"),
@@ -118,9 +118,9 @@ fn a_dead_socket_that_took_the_path_is_replaced() {
 fn a_file_that_took_the_path_is_not_harmed() {
     let (_folder, path) = socket_path();
     let server = serve_path(&path);
-    refuse_at(&server, &path);
+    refuse_at(&server.handle(), &path);
     fs::write(&path, "precious").expect("the folder is ours");
-    server.resume();
+    server.handle().resume();
     thread::sleep(Duration::from_millis(50));
     server.stop().expect("it was served well");
     assert_eq!(fs::read_to_string(&path).expect("it is there"), "precious");
@@ -132,9 +132,9 @@ fn what_a_killed_server_left_aside_is_replaced() {
     let (_folder, path) = socket_path();
     drop(UnixListener::bind(aside(&path)).expect("the path is free"));
     let server = serve_path(&path);
-    server.suspend_and_refuse();
+    server.handle().stop_listening();
     eventually("the path is moved", || !path.exists());
-    server.resume();
+    server.handle().resume();
     eventually("the path is back", || path.exists());
     assert_eq!(
         exchange(connect_unix(server.server_address()), "me\n"),
@@ -147,7 +147,7 @@ fn what_others_use_there_is_not_harmed_and_clients_wait() {
     let (_folder, path) = socket_path();
     let other = UnixListener::bind(aside(&path)).expect("the path is free");
     let server = serve_path(&path);
-    clients_wait(&server, &path.display().to_string(), |address| {
+    clients_wait(&server.handle(), &path.display().to_string(), |address| {
         kind::Stream(std::io::BufReader::new(connect_unix(address)))
     });
     drop(server);
@@ -159,7 +159,7 @@ fn what_others_use_there_is_not_harmed_and_clients_wait() {
 fn nothing_is_left_behind_when_it_is_closed_while_it_refuses() {
     let (folder, path) = socket_path();
     let server = serve_path(&path);
-    refuse_at(&server, &path);
+    refuse_at(&server.handle(), &path);
     let successor = serve_path(&path);
     server.stop().expect("it was served well");
     assert!(!aside(&path).exists());
@@ -177,8 +177,8 @@ fn the_sockets_mode_is_kept() {
     let (_folder, path) = socket_path();
     let server = serve_path(&path);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("it is ours");
-    refuse_at(&server, &path);
-    server.resume();
+    refuse_at(&server.handle(), &path);
+    server.handle().resume();
     eventually("the path is back", || path.exists());
     let mode = fs::metadata(&path)
         .expect("it is there")
@@ -190,12 +190,12 @@ fn the_sockets_mode_is_kept() {
 /// A client that comes while the server should refuse it is served after `resume`; the log says so.
 fn clients_wait<C: Client>(server: &ServerHandle, name: &str, connect: impl Fn(&Address) -> C) {
     logs::catch();
-    server.suspend_and_refuse();
+    server.stop_listening();
     let warning = format!("{name}: new clients wait, for they cannot be refused");
     eventually("it says that clients wait", || {
         !logs::with(&warning).is_empty()
     });
-    assert!(server.is_suspended());
+    assert!(server.is_paused());
     let mut client = connect(server.server_address());
     client.say("patient");
     thread::sleep(Duration::from_millis(20));
@@ -210,14 +210,22 @@ fn clients_of_an_adopted_socket_wait() {
     let socket = TcpListener::bind(ANY).expect("a port is free");
     let server = in_background(TcpServer::builder().adopt_fn(socket, echo::<StreamRequest>));
     let name = server.server_address().to_string();
-    clients_wait(&server, &name, socketserver::listener::Tcp::connect);
+    clients_wait(
+        &server.handle(),
+        &name,
+        socketserver::listener::Tcp::connect,
+    );
 }
 
 #[test]
 fn udp_clients_wait() {
     let server = in_background(UdpServer::bind_fn(ANY, echo));
     let name = server.server_address().to_string();
-    clients_wait(&server, &name, socketserver::listener::Udp::connect);
+    clients_wait(
+        &server.handle(),
+        &name,
+        socketserver::listener::Udp::connect,
+    );
 }
 
 #[test]
@@ -226,7 +234,7 @@ fn clients_of_unix_datagrams_wait() {
     let server = in_background(UnixDatagramServer::bind_fn(&path, echo));
     let name = path.display().to_string();
     clients_wait(
-        &server,
+        &server.handle(),
         &name,
         socketserver::listener::UnixDatagram::connect,
     );
@@ -239,7 +247,7 @@ fn clients_of_an_abstract_name_wait() {
     use std::os::unix::net::{SocketAddr, UnixStream};
     let name = format!("suspended-{}", std::process::id());
     let server = in_background(UnixStreamServer::bind_fn(format!("\0{name}"), echo));
-    clients_wait(&server, &format!("@{name}"), |_| {
+    clients_wait(&server.handle(), &format!("@{name}"), |_| {
         let address = SocketAddr::from_abstract_name(&name).expect("it is short");
         let client = UnixStream::connect_addr(&address).expect("the server listens");
         client.set_read_timeout(Some(LONG)).expect("it can be set");
@@ -251,12 +259,12 @@ fn clients_of_an_abstract_name_wait() {
 fn a_resume_right_after_it_is_not_lost() {
     let server = in_background(UdpServer::bind_fn(ANY, echo));
     for _ in 0..200 {
-        server.suspend_and_refuse();
+        server.handle().stop_listening();
         // The serving thread is about to find out that datagrams cannot be refused.
         thread::yield_now();
-        server.resume();
-        assert!(!server.is_suspended());
+        server.handle().resume();
+        assert!(!server.handle().is_paused());
     }
     thread::sleep(Duration::from_millis(20));
-    assert!(!server.is_suspended());
+    assert!(!server.handle().is_paused());
 }

@@ -1,4 +1,4 @@
-//! `suspend_and_refuse`: new clients are turned away, and those in the kernel's queue are let go.
+//! `stop_listening`: new clients are turned away, and those in the kernel's queue are let go.
 
 #[path = "support/gate.rs"]
 mod gate;
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 use socketserver::dispatch::ThreadPool;
-use socketserver::listener::{Tcp, UnixStream};
+use socketserver::listener::{Tcp, Unix};
 use socketserver::prelude::*;
 use tempfile::TempDir;
 
@@ -47,8 +47,8 @@ fn refuses(address: &Address) -> bool {
 }
 
 fn refuse(server: &ServerHandle) {
-    server.suspend_and_refuse();
-    assert!(server.is_suspended());
+    server.stop_listening();
+    assert!(server.is_paused());
     eventually("clients are refused", || refuses(server.server_address()));
 }
 
@@ -64,20 +64,20 @@ fn clients_are_refused_until_it_is_resumed_again_and_again<L: Kind>() {
     let gate = Gate::new();
     let (_folder, server) = serve::<L>(&gate);
     for _ in 0..5 {
-        refuse(&server);
-        server.resume();
-        is_served::<L>(&server, &gate);
+        refuse(&server.handle());
+        server.handle().resume();
+        is_served::<L>(&server.handle(), &gate);
     }
 }
 
 fn those_in_the_queue_are_let_go<L: Kind>() {
     let gate = Gate::new();
     let (_folder, server) = serve::<L>(&gate);
-    server.suspend();
+    server.handle().pause();
     let mut clients: Vec<_> = (0..20)
         .map(|_| try_to_connect(server.server_address()).expect("it listens"))
         .collect();
-    refuse(&server);
+    refuse(&server.handle());
     for client in &mut clients {
         let ended = client.read(&mut [0]);
         let gone = |e: &io::Error| e.kind() == ErrorKind::ConnectionReset;
@@ -86,7 +86,7 @@ fn those_in_the_queue_are_let_go<L: Kind>() {
             "{ended:?}"
         );
     }
-    assert_eq!(server.statistics().accepted, 0);
+    assert_eq!(server.handle().statistics().accepted, 0);
 }
 
 fn requests_that_run_go_on<L: Kind>() {
@@ -95,7 +95,7 @@ fn requests_that_run_go_on<L: Kind>() {
     let mut client = L::connect(server.server_address());
     client.say("running");
     assert_eq!(gate.next(), "running");
-    refuse(&server);
+    refuse(&server.handle());
     gate.let_go(1);
     assert_eq!(client.hear(), "running");
 }
@@ -103,19 +103,19 @@ fn requests_that_run_go_on<L: Kind>() {
 fn from_refusing_to_waiting_and_back<L: Kind>() {
     let gate = Gate::new();
     let (_folder, server) = serve::<L>(&gate);
-    refuse(&server);
-    server.suspend();
+    refuse(&server.handle());
+    server.handle().pause();
     eventually("it listens", || !refuses(server.server_address()));
-    assert_eq!(server.statistics().accepted, 0);
-    refuse(&server);
-    server.resume();
-    is_served::<L>(&server, &gate);
+    assert_eq!(server.handle().statistics().accepted, 0);
+    refuse(&server.handle());
+    server.handle().resume();
+    is_served::<L>(&server.handle(), &gate);
 }
 
 fn shut_down_while_it_refuses<L: Kind>() {
     let (folder, server) = serve::<L>(&Gate::new());
     let address = server.server_address().clone();
-    refuse(&server);
+    refuse(&server.handle());
     let stopping = thread::spawn(move || server.stop());
     join_soon(stopping).expect("it was served well");
     assert!(L::is_free(&address));
@@ -133,14 +133,14 @@ fn under_load_each_is_served_or_refused<L: Kind>() {
         })
         .collect();
     while !clients.iter().all(|client| client.is_finished()) {
-        server.suspend_and_refuse();
+        server.handle().stop_listening();
         thread::sleep(Duration::from_millis(1));
-        server.resume();
+        server.handle().resume();
         thread::sleep(Duration::from_millis(2));
     }
     let served: usize = clients.into_iter().map(join_soon).sum();
     assert!(served > 0);
-    is_served::<L>(&server, &gate);
+    is_served::<L>(&server.handle(), &gate);
 }
 
 /// Whether it was answered; it may be turned away, but not kept waiting.
@@ -174,7 +174,7 @@ macro_rules! over_both {
         mod unix {
             $(#[test]
             fn $name() {
-                super::$name::<super::UnixStream>();
+                super::$name::<super::Unix>();
             })*
         }
     };

@@ -105,13 +105,13 @@ fn answers_to_what_came_together_are_sent_together() -> io::Result<()> {
     let (server, reports) = reporting(builder, |request| {
         let connection = request.connection()?;
         for answer in [&b"one, "[..], b"two, "] {
-            assert!(request.wait_idle()?);
+            assert!(request.wait_for_data()?);
             request.rfile.readline(100)?;
             request.wfile.write_all(answer)?;
             // Goes past the buffer, and so arrives first.
             connection.send_all(b"at once, ")?;
         }
-        assert!(!request.wait_idle()?);
+        assert!(!request.wait_for_data()?);
         connection.send_all(b"at the end")
     })?;
     let mut client = connect(server.server_address());
@@ -170,7 +170,7 @@ fn what_a_detached_request_has_buffered_is_sent_before_its_read_only() -> io::Re
         request.wfile.write_all(b"password?\n")?;
         let taken = request.detach();
         // What is left behind has nothing to send.
-        assert!(!request.wait_idle()?);
+        assert!(!request.wait_for_data()?);
         assert_eq!(request.rfile.readline(9)?, b"");
         request.wfile.flush()?;
         taken.connection()?.send_all(b"first, your ")?;
@@ -249,7 +249,7 @@ fn a_shutdown_waits_for_what_is_being_sent() -> io::Result<()> {
     let mut client = connect(server.server_address());
     client.write_all(b"hello\n")?;
     client.read_exact(&mut [0])?;
-    server.shutdown();
+    server.handle().shutdown();
     let mut much = vec![0; MUCH - 1];
     client.read_exact(&mut much)?;
     assert_eq!(read_all(client), "");
@@ -258,7 +258,7 @@ fn a_shutdown_waits_for_what_is_being_sent() -> io::Result<()> {
 
 #[test]
 fn a_deadline_ends_what_is_sent_before_a_read() -> io::Result<()> {
-    let builder = much_buffered().deadline(Duration::from_millis(200));
+    let builder = much_buffered().max_lifetime(Duration::from_millis(200));
     let (server, reports) = reporting(builder, |request| {
         request.wfile.write_all(&vec![b'x'; MUCH])?;
         Ok(request.rfile.readline(100).unwrap_err())

@@ -20,7 +20,7 @@ fn threads_called(name: &str) -> usize {
 #[test]
 fn deadlines_need_one_thread_and_are_forgotten_with_their_connections() {
     let server = ThreadingTcpServer::builder()
-        .deadline(Duration::from_secs(3600))
+        .max_lifetime(Duration::from_secs(3600))
         .idle_timeout(Duration::from_secs(3600))
         .max_threads(4)
         .bind_fn(ANY, |request| {

@@ -13,7 +13,7 @@ use std::path::Path;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 use socketserver::dispatch::Inline;
-use socketserver::listener::{UnixDatagram, UnixStream};
+use socketserver::listener::{Unix, UnixDatagram};
 use socketserver::prelude::*;
 use socketserver::{HandlerResult, Server};
 
@@ -141,7 +141,7 @@ macro_rules! over_both {
         mod stream {
             $(#[test]
             fn $name() {
-                super::$name::<super::UnixStream>();
+                super::$name::<super::Unix>();
             })*
         }
 
@@ -183,7 +183,7 @@ fn a_server_whose_queue_is_full_is_in_use_too() {
         }
         queue.push(client);
     }
-    is_in_use::<UnixStream>(&path, "another server");
+    is_in_use::<Unix>(&path, "another server");
 }
 
 #[test]
@@ -216,5 +216,5 @@ fn a_datagram_server_that_is_bound_twice_keeps_its_path() {
 
 #[test]
 fn a_stream_server_that_is_bound_twice_keeps_its_path() {
-    binding_a_second_time_fails_and_leaves_the_path::<UnixStream>();
+    binding_a_second_time_fails_and_leaves_the_path::<Unix>();
 }

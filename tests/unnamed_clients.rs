@@ -15,9 +15,7 @@ use socketserver::{dispatch::Inline, dispatch::ThreadPool, listener};
 use support::{connect_unix, connect_unix_datagram, in_background, read_all, socket_path};
 use waiting::next;
 
-fn a_stream_client_without_a_name_is_served<D: Dispatch>(
-    builder: Builder<listener::UnixStream, D>,
-) {
+fn a_stream_client_without_a_name_is_served<D: Dispatch>(builder: Builder<listener::Unix, D>) {
     let (_folder, path) = socket_path();
     let server = builder.bind_fn(&path, |request| {
         assert_eq!(request.client_address, Address::Unnamed);

@@ -42,7 +42,7 @@ fn wait_returns_when_nobody_serves_any_more() {
     client.write_all(b"begun\n").expect("the server reads");
     next(&inside);
 
-    server.shutdown();
+    server.handle().shutdown();
     let (handle, (tell, waited)) = (server.handle(), channel());
     let waiting = thread::spawn(move || {
         handle.wait();
@@ -72,7 +72,7 @@ fn wait_without_a_shutdown_waits_on() {
         waited.recv_timeout(A_MOMENT),
         Err(RecvTimeoutError::Timeout)
     );
-    server.shutdown();
+    server.handle().shutdown();
     assert!(next(&waited));
     join_soon(waiting);
 }
@@ -89,7 +89,7 @@ fn wait_does_not_wait_for_requests_on_other_threads() {
     let mut client = connect(server.server_address());
     client.write_all(b"begun\n").expect("the server reads");
     next(&inside);
-    server.shutdown();
+    server.handle().shutdown();
     let handle = server.handle();
     join_soon(thread::spawn(move || handle.wait()));
     assert_eq!(exchange(&client, "still here\n"), "still here\n");

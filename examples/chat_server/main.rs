@@ -51,7 +51,7 @@ impl RequestHandler for Member {
 
     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
         let mut line = Vec::new();
-        while request.wait_idle()? {
+        while request.wait_for_data()? {
             line.clear();
             if let Err(error) = request.rfile.read_until(b'\n', &mut line) {
                 self.room.tell(request.id(), &error.to_string());

@@ -71,7 +71,7 @@ impl RequestHandler<DatagramRequest> for Resolver {
 impl RequestHandler<StreamRequest> for Resolver {
     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
         let mut query = Vec::new();
-        while request.wait_idle()? && MESSAGES.read_into(&mut request.rfile, &mut query)? {
+        while request.wait_for_data()? && MESSAGES.read_into(&mut request.rfile, &mut query)? {
             let Some(reply) = reply::over_tcp(&self.zone, &query)? else {
                 break;
             };
@@ -107,7 +107,7 @@ fn bind_tcp(address: &str, resolver: &Resolver) -> io::Result<ThreadingTcpServer
         .max_threads(256)
         .idle_timeout(PATIENCE)
         .write_timeout(PATIENCE)
-        .deadline(DEADLINE)
+        .max_lifetime(DEADLINE)
         .bind(address, move || resolver.clone())
 }
 

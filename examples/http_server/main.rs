@@ -60,7 +60,7 @@ struct Options {
 
 /// Answers one connection's requests, one after the other.
 fn converse(root: &Root, request: &mut StreamRequest) -> HandlerResult {
-    while request.wait_idle()? {
+    while request.wait_for_data()? {
         let (response, delivery) = match head::read(request) {
             Ok(asked) => {
                 let response = answer::to(&asked, root);

@@ -30,7 +30,7 @@ impl Hooks for Caretaker {
                 .write_all(b"-ERR max number of clients reached\r\n")?;
             return Ok(false);
         };
-        request.context.insert(place);
+        request.extensions.insert(place);
         self.instance.connections.fetch_add(1, Ordering::Relaxed);
         // Idle clients may stay for ever, but not those whose machine is gone.
         let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(300));

@@ -25,7 +25,7 @@ impl Session {
 
 impl RequestHandler for Session {
     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
-        while request.wait_idle()? {
+        while request.wait_for_data()? {
             let reply = match parser::next_command(&mut request.rfile) {
                 Ok(words) if words.is_empty() => continue,
                 Ok(words) => command::run(&self.instance, &words),

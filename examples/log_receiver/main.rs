@@ -38,7 +38,7 @@ struct Options {
 
 fn receive(request: &mut StreamRequest) -> HandlerResult {
     let mut data = Vec::new();
-    while request.wait_idle()? && RECORDS.read_into(&mut request.rfile, &mut data)? {
+    while request.wait_for_data()? && RECORDS.read_into(&mut request.rfile, &mut data)? {
         match pickle::load(&data) {
             Ok(attributes) => print(&Record(attributes))?,
             Err(error) => log::warn!("a record from {}: {error}", request.client_address),

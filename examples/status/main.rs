@@ -19,7 +19,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use simplelog::{Config, LevelFilter, WriteLogger};
 use socketserver::prelude::*;
-use socketserver::{Overload, Rejection};
+use socketserver::{OverloadPolicy, RejectReason};
 
 use screen::Screen;
 use status::Watch;
@@ -38,7 +38,7 @@ struct Options {
     overload: Policy,
     /// The most clients of one IP address at once; more are rejected [default: no bound]
     #[arg(long, value_name = "N")]
-    per_source: Option<NonZeroUsize>,
+    per_ip: Option<NonZeroUsize>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -51,15 +51,15 @@ enum Policy {
     Reject,
 }
 
-impl From<Policy> for Overload {
+impl From<Policy> for OverloadPolicy {
     fn from(policy: Policy) -> Self {
         match policy {
-            Policy::Wait => Overload::Wait,
-            Policy::Queue => Overload::Queue {
+            Policy::Wait => OverloadPolicy::Wait,
+            Policy::Queue => OverloadPolicy::Queue {
                 length: 1000,
                 timeout: Duration::from_secs(1),
             },
-            Policy::Reject => Overload::Reject,
+            Policy::Reject => OverloadPolicy::Reject,
         }
     }
 }
@@ -67,13 +67,13 @@ impl From<Policy> for Overload {
 struct Busy;
 
 impl Hooks for Busy {
-    fn reject_request(&self, request: &mut StreamRequest, _: Rejection) -> HandlerResult {
+    fn reject_request(&self, request: &mut StreamRequest, _: RejectReason) -> HandlerResult {
         Ok(request.wfile.write_all(b"server busy\n")?)
     }
 }
 
 fn echo(request: &mut StreamRequest) -> HandlerResult {
-    while request.wait_idle()? {
+    while request.wait_for_data()? {
         let data = request.rfile.fill_buf()?;
         request.wfile.write_all(data)?;
         let echoed = data.len();
@@ -102,7 +102,7 @@ fn run(options: Options) -> io::Result<()> {
         .hooks(Busy)
         .max_threads(max_connections)
         .max_connections(max_connections)
-        .max_per_source(options.per_source.map(NonZeroUsize::get))
+        .max_per_ip(options.per_ip.map(NonZeroUsize::get))
         .overload(options.overload.into())
         .bind_fn(options.address, echo)?;
     server.shutdown_on_ctrlc()?;

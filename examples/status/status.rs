@@ -52,7 +52,7 @@ const TOTALS: [(&str, Count); 14] = [
     ("disconnected", |s| s.disconnected),
     ("rejected: no room", |s| s.rejected.overload),
     ("  no room in time", |s| s.rejected.queue_timeout),
-    ("  too many of a source", |s| s.rejected.per_source),
+    ("  too many of a source", |s| s.rejected.per_ip),
     ("  refused", |s| s.rejected.refused),
     ("  shutting down", |s| s.rejected.shutdown),
     ("  not dispatched", |s| s.rejected.dispatch),
@@ -73,7 +73,7 @@ impl Status {
             "active {} (most {}), queued {}, threads {}, accepted {} ({:.0}/s), rejected {} ({:.0}/s), \
              in {:.0} bytes/s, out {:.0} bytes/s",
             now.active,
-            now.most_active,
+            now.peak_active,
             now.queued,
             now.threads,
             now.accepted,
@@ -91,9 +91,9 @@ impl Display for Status {
         let now = &self.now;
         writeln!(f, "{:<24}{:>16}{:>14}", "", "now", "most")?;
         for (name, count, most) in [
-            ("active", now.active, now.most_active),
-            ("queued", now.queued, now.most_queued),
-            ("threads", now.threads, now.most_threads),
+            ("active", now.active, now.peak_active),
+            ("queued", now.queued, now.peak_queued),
+            ("threads", now.threads, now.peak_threads),
         ] {
             writeln!(f, "{name:<24}{count:>16}{most:>14}")?;
         }

@@ -63,7 +63,7 @@ impl RequestHandler<DatagramRequest> for Printer {
 
 impl RequestHandler<StreamRequest> for Printer {
     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
-        while request.wait_idle()? {
+        while request.wait_for_data()? {
             let frame = frame::read(&mut request.rfile)?;
             self.print(&frame, &request.client_address);
         }

@@ -89,7 +89,7 @@ impl<D: Duplex> Connection<D> {
     }
 
     /// The stream under it, for what a connection does not do: a handler waits for the next message
-    /// with `connection.get_mut().wait_idle()?`.
+    /// with `connection.get_mut().wait_for_data()?`.
     pub fn get_mut(&mut self) -> &mut D {
         &mut self.stream
     }

@@ -40,7 +40,7 @@ const LONGEST: usize = 256;
 /// let known = auth.clone();
 /// let server = TcpServer::bind_fn("127.0.0.1:0", move |request| {
 ///     let mut connection = known.accept(request)?;
-///     while connection.get_mut().wait_idle()? {
+///     while connection.get_mut().wait_for_data()? {
 ///         let Some(message) = connection.recv_bytes()? else { break };
 ///         connection.send_bytes(&message.to_ascii_uppercase())?;
 ///     }
@@ -91,7 +91,7 @@ impl Multiprocessing {
     ///
     /// A handler that needs its request again afterwards lends it: `accept(&mut *request)`.
     ///
-    /// Blocks until both are done, at most for the [deadline](Self::deadline).
+    /// Blocks until both are done, at most for the [deadline](Self::max_lifetime).
     ///
     /// # Errors
     ///
@@ -110,7 +110,7 @@ impl Multiprocessing {
 
     /// The client's side: answers the server's challenge, then challenges it. Python's `Client`.
     ///
-    /// Blocks until both are done, at most for the [deadline](Self::deadline).
+    /// Blocks until both are done, at most for the [deadline](Self::max_lifetime).
     ///
     /// # Errors
     ///

@@ -79,7 +79,7 @@ impl Plain {
 
     /// The server's side: sends a challenge, and succeeds if the client's answer is right.
     ///
-    /// Blocks until the answer is there, at most for the [deadline](Self::deadline). It takes
+    /// Blocks until the answer is there, at most for the [deadline](Self::max_lifetime). It takes
     /// exactly the answer off the stream.
     ///
     /// # Errors
@@ -100,7 +100,7 @@ impl Plain {
 
     /// The client's side: waits for the challenge and answers it.
     ///
-    /// Blocks until the challenge is there, at most for the [deadline](Self::deadline). A success
+    /// Blocks until the challenge is there, at most for the [deadline](Self::max_lifetime). A success
     /// means that the answer was sent; one that is wrong shows when the server closes the
     /// connection.
     ///

@@ -148,8 +148,8 @@ impl Dispatch for Fork {
         }
     }
 
-    fn has_room(&self, _: &Waker) -> bool {
-        self.list.has_room()
+    fn has_capacity(&self, _: &Waker) -> bool {
+        self.list.has_capacity()
     }
 
     fn may_start_threads(&self) -> bool {
@@ -213,14 +213,14 @@ impl List {
         }
     }
 
-    fn has_room(&self) -> bool {
+    fn has_capacity(&self) -> bool {
         let most = self.most.load(Ordering::Relaxed);
         if self.children.lock().len() >= most {
             self.collect();
         }
-        let has_room = self.children.lock().len() < most;
-        self.waited_for.store(!has_room, Ordering::Relaxed);
-        has_room
+        let has_capacity = self.children.lock().len() < most;
+        self.waited_for.store(!has_capacity, Ordering::Relaxed);
+        has_capacity
     }
 
     /// Takes leave of those that have ended.

@@ -5,7 +5,7 @@
 //! | Python | no mix-in | `ThreadingMixIn` | `ForkingMixIn` |
 //! | servers | `TcpServer`, `UdpServer`, … | `ThreadingTcpServer`, `ThreadingUdpServer`, … | `ForkingTcpServer`, `ForkingUdpServer`, … |
 //! | runs requests | one after the other, on the serving thread | side by side, each on a thread of its own | side by side, each in a process of its own |
-//! | at its bound | the next waits in the kernel's queue | as [`Overload`](crate::Overload) says | the same |
+//! | at its bound | the next waits in the kernel's queue | as [`OverloadPolicy`](crate::OverloadPolicy) says | the same |
 //! | a handler that blocks | holds up everybody | holds up nobody while there are threads | holds up nobody while there may be children |
 //! | a handler that aborts | ends the program | ends the program | ends its process |
 //!
@@ -73,18 +73,18 @@ pub trait Dispatch: Send + Sync + 'static {
     fn dispatch(&self, job: Job);
 
     /// Whether a job dispatched now would be run at once. While it says no, nothing is dispatched, and
-    /// what becomes of new clients is for [`Overload`](crate::Overload) to say. Keep the waker then,
+    /// what becomes of new clients is for [`OverloadPolicy`](crate::OverloadPolicy) to say. Keep the waker then,
     /// and wake it when there is room: the server asks again.
     ///
     /// Always yes by default.
-    fn has_room(&self, waker: &Waker) -> bool {
+    fn has_capacity(&self, waker: &Waker) -> bool {
         let _ = waker;
         true
     }
 
     /// The gauge of its threads, for the server's statistics. `None`, the default, for one without
     /// threads of its own. Asked once, when the server is made.
-    fn threads(&self) -> Option<ThreadGauge> {
+    fn thread_gauge(&self) -> Option<ThreadGauge> {
         None
     }
 

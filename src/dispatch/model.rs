@@ -38,8 +38,10 @@ fn job(number: usize, tally: &Tally) -> Job {
     Job::new(Numbered { number, tally })
 }
 
-fn pool(threads: usize, idle_time: Duration) -> ThreadPool {
-    ThreadPool::new().max_threads(threads).idle_time(idle_time)
+fn pool(threads: usize, thread_keep_alive: Duration) -> ThreadPool {
+    ThreadPool::new()
+        .max_threads(threads)
+        .thread_keep_alive(thread_keep_alive)
 }
 
 /// A serving thread without a listener: it asks for room, and sleeps until it is woken.
@@ -55,7 +57,7 @@ impl Asking {
             streams: StreamOptions::default(),
             limits: Limits::default(),
             shutdown_timeout: None,
-            threads: Dispatch::threads(pool),
+            threads: pool.thread_gauge(),
             children: None,
         };
         let server = ServerHandle::new(Address::Unnamed, terms).expect("no descriptor is needed");
@@ -67,7 +69,7 @@ impl Asking {
     }
 
     fn dispatch(&mut self, pool: &ThreadPool, job: Job) {
-        while !pool.has_room(&self.waker) {
+        while !pool.has_capacity(&self.waker) {
             let slept = self.server.bell().sleep(None, None, &mut self.events);
             slept.expect("the model's poller does not fail");
         }
@@ -85,7 +87,7 @@ fn each_job_runs_once_and_within_the_bound() {
         pool.join();
         assert_eq!(tally.ended(), [0, 1, 2, 3, 4]);
         assert!(tally.take_most() <= 2);
-        assert_eq!(ThreadPool::threads(&pool), 0);
+        assert_eq!(pool.threads(), 0);
     });
 }
 

@@ -10,7 +10,7 @@ use crate::sync::thread;
 /// idle.
 ///
 /// Python's `ThreadingMixIn`, with a bound. At the bound new clients wait in the kernel's queue until
-/// a thread is free, unless the server has another [`Overload`](crate::Overload) policy. The thread
+/// a thread is free, unless the server has another [`OverloadPolicy`](crate::OverloadPolicy) policy. The thread
 /// that became idle last is used first, so the pool shrinks to what the load needs.
 ///
 /// Servers set it up through their builder; for a server of your own kind:
@@ -34,7 +34,7 @@ pub struct ThreadPool {
 
 #[derive(Clone, Debug)]
 struct Settings {
-    idle_time: Duration,
+    thread_keep_alive: Duration,
     stack_size: Option<usize>,
     thread_name: String,
 }
@@ -46,7 +46,7 @@ impl ThreadPool {
     /// A pool with the default settings and no threads yet.
     pub fn new() -> Self {
         let settings = Settings {
-            idle_time: Duration::from_secs(10),
+            thread_keep_alive: Duration::from_secs(10),
             stack_size: None,
             thread_name: "handler".to_owned(),
         };
@@ -59,13 +59,13 @@ impl ThreadPool {
     /// The most threads at once, and so the most requests; 0 counts as 1. Default
     /// [`DEFAULT_MAX_THREADS`](Self::DEFAULT_MAX_THREADS).
     pub fn max_threads(self, threads: usize) -> Self {
-        self.roster.gauge.set_bound(threads);
+        self.roster.gauge.set_limit(threads);
         self
     }
 
     /// How long an idle thread waits for work before it ends. Default 10 s.
-    pub fn idle_time(mut self, time: Duration) -> Self {
-        self.settings.idle_time = time;
+    pub fn thread_keep_alive(mut self, time: Duration) -> Self {
+        self.settings.thread_keep_alive = time;
         self
     }
 
@@ -109,7 +109,7 @@ impl ThreadPool {
         if let Some(bytes) = self.settings.stack_size {
             builder = builder.stack_size(bytes);
         }
-        let (worker, mailbox) = Worker::new(state.next_worker, self.settings.idle_time);
+        let (worker, mailbox) = Worker::new(state.next_worker, self.settings.thread_keep_alive);
         let roster = Arc::clone(&self.roster);
         match builder.spawn(move || worker.work(&roster)) {
             Ok(thread) => {
@@ -132,7 +132,7 @@ impl Dispatch for ThreadPool {
             drop(state);
             return hand(&idle.mailbox, Some(job));
         }
-        if state.threads.len() >= self.roster.gauge.bound() {
+        if state.threads.len() >= self.roster.gauge.limit() {
             return state.queue.push_back(job);
         }
         if let Err((job, error)) = self.start_worker(&mut state, job) {
@@ -144,11 +144,11 @@ impl Dispatch for ThreadPool {
         }
     }
 
-    fn has_room(&self, waker: &Waker) -> bool {
-        self.has_fewer_than(self.roster.gauge.bound(), waker)
+    fn has_capacity(&self, waker: &Waker) -> bool {
+        self.has_fewer_than(self.roster.gauge.limit(), waker)
     }
 
-    fn threads(&self) -> Option<ThreadGauge> {
+    fn thread_gauge(&self) -> Option<ThreadGauge> {
         Some(self.roster.gauge.clone())
     }
 

@@ -67,7 +67,7 @@ impl Roster {
         let mut state = self.state.lock();
         state.unfinished -= 1;
         let wakers = std::mem::take(&mut state.waiting);
-        let too_many = state.threads.len() > self.gauge.bound();
+        let too_many = state.threads.len() > self.gauge.limit();
         let next = match state.queue.pop_front() {
             Some(job) => Next::Run(job),
             None if state.closed || too_many => {
@@ -137,18 +137,18 @@ pub(super) struct Worker {
     id: u64,
     letters: Receiver<Letter>,
     mailbox: Sender<Letter>,
-    idle_time: Duration,
+    thread_keep_alive: Duration,
 }
 
 impl Worker {
-    pub(super) fn new(id: u64, idle_time: Duration) -> (Self, Sender<Letter>) {
+    pub(super) fn new(id: u64, thread_keep_alive: Duration) -> (Self, Sender<Letter>) {
         let (mailbox, letters) = bounded(1);
         (
             Worker {
                 id,
                 letters,
                 mailbox: mailbox.clone(),
-                idle_time,
+                thread_keep_alive,
             },
             mailbox,
         )
@@ -156,7 +156,7 @@ impl Worker {
 
     pub(super) fn work(self, roster: &Roster) {
         loop {
-            match self.letters.recv_timeout(self.idle_time) {
+            match self.letters.recv_timeout(self.thread_keep_alive) {
                 Ok(Some(job)) => {
                     if !self.run(job, roster) {
                         return;

@@ -18,7 +18,7 @@
 //!
 //! fn shout(request: &mut StreamRequest) -> HandlerResult {
 //!     let mut message = Vec::new();
-//!     while request.wait_idle()? && FRAMING.read_into(&mut request.rfile, &mut message)? {
+//!     while request.wait_for_data()? && FRAMING.read_into(&mut request.rfile, &mut message)? {
 //!         message.make_ascii_uppercase();
 //!         FRAMING.write(&mut request.wfile, &message)?;
 //!     }
@@ -94,7 +94,7 @@ impl Framing {
     ///
     /// After each of them the place of the next message is lost, and the stream is of no more use
     /// for reading. To wait for a message with a timeout and then go on, wait for its first byte in
-    /// a way that takes nothing: [`wait_idle`](crate::StreamRequest::wait_idle) or
+    /// a way that takes nothing: [`wait_for_data`](crate::StreamRequest::wait_for_data) or
     /// [`fill_buf`](std::io::BufRead::fill_buf).
     pub fn read<R>(&self, reader: &mut R) -> Result<Option<Vec<u8>>, FramingError>
     where

@@ -1,5 +1,5 @@
 use super::ServerHandle;
-use crate::limits::{Limits, Overload};
+use crate::limits::{Limits, OverloadPolicy};
 use crate::statistics::Statistics;
 
 /// What can be changed and asked while a server serves.
@@ -20,7 +20,7 @@ impl ServerHandle {
         let mut statistics = self.0.registry.statistics();
         if let Some(gauge) = &self.0.threads {
             statistics.threads = gauge.threads();
-            statistics.most_threads = gauge.most();
+            statistics.peak_threads = gauge.peak();
         }
         statistics
     }
@@ -32,11 +32,11 @@ impl ServerHandle {
         self.change(|control| control.limits.max_connections = connections);
     }
 
-    /// Changes [`max_per_source`](crate::Builder::max_per_source) from now on. Requests that came
+    /// Changes [`max_per_ip`](crate::Builder::max_per_ip) from now on. Requests that came
     /// in without such a bound are not counted. 0 counts as 1.
-    pub fn set_max_per_source(&self, requests: impl Into<Option<usize>>) {
+    pub fn set_max_per_ip(&self, requests: impl Into<Option<usize>>) {
         let requests = requests.into();
-        self.change(|control| control.limits.max_per_source = requests);
+        self.change(|control| control.limits.max_per_ip = requests);
     }
 
     /// Changes [`ipv6_prefix`](crate::Builder::ipv6_prefix) from now on. Requests that were counted
@@ -46,7 +46,7 @@ impl ServerHandle {
     }
 
     /// Changes [`overload`](crate::Builder::overload) from now on. What is queued stays queued.
-    pub fn set_overload(&self, policy: Overload) {
+    pub fn set_overload(&self, policy: OverloadPolicy) {
         self.change(|control| control.limits.overload = policy);
     }
 
@@ -55,7 +55,7 @@ impl ServerHandle {
     /// threads has no such bound, and nothing is done.
     pub fn set_max_threads(&self, threads: usize) {
         if let Some(gauge) = &self.0.threads {
-            gauge.set_bound(threads);
+            gauge.set_limit(threads);
         }
         self.0.bell.ring();
     }
@@ -73,7 +73,7 @@ impl ServerHandle {
     /// its buffer. Requests that were accepted go on. Lasts until [`resume`](Self::resume).
     ///
     /// Never blocks; the serving thread heeds it before it accepts again.
-    pub fn suspend(&self) {
+    pub fn pause(&self) {
         self.change(|control| control.door = Door::Suspended);
     }
 
@@ -84,8 +84,8 @@ impl ServerHandle {
     ///
     /// Datagrams cannot be refused in this way, nor clients of abstract Unix names or of a socket that
     /// was [adopted](crate::Builder::adopt), nor TCP clients on systems other than Linux; for these it
-    /// is [`suspend`](Self::suspend), and the log says so.
-    pub fn suspend_and_refuse(&self) {
+    /// is [`suspend`](Self::pause), and the log says so.
+    pub fn stop_listening(&self) {
         self.change(|control| control.door = Door::Refusing);
     }
 
@@ -94,9 +94,9 @@ impl ServerHandle {
         self.change(|control| control.door = Door::Open);
     }
 
-    /// Whether the server was told to [suspend](Self::suspend) accepting, in either way. It may not
+    /// Whether the server was told to [suspend](Self::pause) accepting, in either way. It may not
     /// have heeded that yet.
-    pub fn is_suspended(&self) -> bool {
+    pub fn is_paused(&self) -> bool {
         self.control().door != Door::Open
     }
 

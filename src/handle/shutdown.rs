@@ -12,7 +12,7 @@ impl ServerHandle {
     ///
     /// Requests that are running go on to their end, at most for the
     /// [`shutdown_timeout`](crate::Builder::shutdown_timeout); connections that [wait for a
-    /// request](crate::StreamRequest::wait_idle) end now.
+    /// request](crate::StreamRequest::wait_for_data) end now.
     ///
     /// A shutdown is for good. Called before [`serve_forever`](crate::Server::serve_forever), it
     /// makes that return as soon as it is called; a second call changes nothing. It never blocks,
@@ -56,8 +56,8 @@ impl ServerHandle {
     ///
     /// # fn main() -> std::io::Result<()> {
     /// let server = ThreadingTcpServer::bind_fn("127.0.0.1:0", |_| Ok(()))?.serve_in_background()?;
-    /// let report = server.shutdown_within(Duration::from_secs(5));
-    /// assert_eq!(report.left_behind, 0);
+    /// let report = server.handle().shutdown_within(Duration::from_secs(5));
+    /// assert_eq!(report.unfinished, 0);
     /// # Ok(())
     /// # }
     /// ```
@@ -68,13 +68,13 @@ impl ServerHandle {
         self.shutdown();
         // A request may be on its way from accept to its handler.
         self.wait_until_stopped();
-        let (left_behind, ended) = self.wait_for_requests();
+        let (unfinished, ended) = self.wait_for_requests();
         let forced = self.0.end.lock().forced;
         let drained = forced.map_or(ended, |(_, ended)| ended).max(before);
         DrainReport {
             drained: count(before, drained),
             forced: count(drained, ended),
-            left_behind,
+            unfinished,
         }
     }
 
@@ -205,7 +205,7 @@ pub struct DrainReport {
     /// They ended when their connections were ended.
     pub forced: usize,
     /// They have not ended: their handlers loop, or wait for something that is no connection.
-    pub left_behind: usize,
+    pub unfinished: usize,
 }
 
 /// How far a shutdown has gone.

@@ -1,7 +1,7 @@
 use super::ServerHandle;
 
 /// Wakes a server that waits for its dispatcher to have room: see
-/// [`Dispatch::has_room`](crate::dispatch::Dispatch::has_room).
+/// [`Dispatch::has_capacity`](crate::dispatch::Dispatch::has_capacity).
 #[derive(Clone, Debug)]
 pub struct Waker(ServerHandle);
 

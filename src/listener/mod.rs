@@ -1,6 +1,6 @@
 //! Where requests come from: Python's server classes, without their mix-ins.
 //!
-//! | | [`Tcp`] | [`UnixStream`] | [`Udp`] | [`UnixDatagram`] |
+//! | | [`Tcp`] | [`Unix`] | [`Udp`] | [`UnixDatagram`] |
 //! |---|---|---|---|---|
 //! | Python | `TCPServer` | `UnixStreamServer` | `UDPServer` | `UnixDatagramServer` |
 //! | bound to | an IP address and port | a path, or a Linux abstract name | an IP address and port | a path, or a Linux abstract name |
@@ -20,16 +20,16 @@ mod socket;
 mod socket_path;
 mod tcp;
 mod udp;
+mod unix;
 mod unix_datagram;
-mod unix_stream;
 
 use std::io;
 use std::os::fd::AsFd;
 
 pub use self::tcp::Tcp;
 pub use self::udp::Udp;
+pub use self::unix::Unix;
 pub use self::unix_datagram::UnixDatagram;
-pub use self::unix_stream::UnixStream;
 pub use crate::options::SocketOptions;
 use crate::request::Request;
 use crate::{Address, ServerHandle};
@@ -59,7 +59,7 @@ use crate::{Address, ServerHandle};
 ///     fn accept(&self, server: &ServerHandle) -> io::Result<StreamRequest> {
 ///         let mut request = self.0.accept(server)?;
 ///         let number = Number(request.id());
-///         request.context.insert(number);
+///         request.extensions.insert(number);
 ///         Ok(request)
 ///     }
 ///
@@ -81,7 +81,7 @@ use crate::{Address, ServerHandle};
 /// # fn main() -> io::Result<()> {
 /// let socket = std::net::TcpListener::bind("127.0.0.1:0")?;
 /// let server = Server::<Numbered, Inline>::builder().adopt_fn(Numbered(socket.into()), |request| {
-///     let number = request.context.get::<Number>().map_or(0, |number| number.0);
+///     let number = request.extensions.get::<Number>().map_or(0, |number| number.0);
 ///     writeln!(request.wfile, "you are number {number}")?;
 ///     Ok(())
 /// })?;
@@ -113,7 +113,7 @@ pub trait Listener: AsFd + Send + Sync + 'static {
     }
 
     /// Has new clients refused until [`server_reactivate`](Self::server_reactivate): see
-    /// [`ServerHandle::suspend_and_refuse`].
+    /// [`ServerHandle::stop_listening`].
     ///
     /// # Errors
     ///

@@ -14,7 +14,7 @@ use crate::{Address, ServerHandle};
 
 /// Datagrams over a Unix socket. Python's `UnixDatagramServer`.
 ///
-/// Its path is treated as [`UnixStream`](super::UnixStream) treats its own. Only clients that bound
+/// Its path is treated as [`Unix`](super::Unix) treats its own. Only clients that bound
 /// an address of their own can be answered.
 pub struct UnixDatagram {
     // Dropped first: a client then finds no socket rather than one that refuses it.

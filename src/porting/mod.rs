@@ -66,7 +66,7 @@
 //!
 //! impl RequestHandler for Upper {
 //!     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
-//!         while request.wait_idle()? {
+//!         while request.wait_for_data()? {
 //!             let line = request.rfile.readline(65_536)?;
 //!             request.wfile.write_all(&line.to_ascii_uppercase())?;
 //!         }
@@ -99,7 +99,7 @@
 //! What comes from [`rfile`](StreamRequest::rfile) is bytes, as in Python, unless it is asked for text.
 //! There are two loops over lines:
 //!
-//! | | `wait_idle`, then `rfile.readline(limit)` | [`next_line`](StreamRequest::next_line) |
+//! | | `wait_for_data`, then `rfile.readline(limit)` | [`next_line`](StreamRequest::next_line) |
 //! |---|---|---|
 //! | a line is | bytes with their end, `\n` or `\r\n` | a `String` without it |
 //! | that is not UTF-8 | like any other | an error, [`InvalidData`](std::io::ErrorKind::InvalidData); its bytes stay in `rfile` |
@@ -107,7 +107,7 @@
 //! | the last, if it has no end | as it came | like any other |
 //!
 //! Both end at a shutdown too, by Ctrl-C for example: between two lines the connection is
-//! [idle](StreamRequest::wait_idle), and a line that has come is still answered. A loop around
+//! [idle](StreamRequest::wait_for_data), and a line that has come is still answered. A loop around
 //! `readline` alone, until it returns nothing, makes a shutdown [wait](Builder::shutdown_timeout) for
 //! its client.
 //!
@@ -130,15 +130,15 @@ use std::os::fd::AsFd;
 #[cfg(doc)]
 use crate::dispatch::{Inline, Job, ThreadPool};
 #[cfg(doc)]
-use crate::listener::{Tcp, Udp, UnixDatagram, UnixStream};
+use crate::listener::{Tcp, Udp, Unix, UnixDatagram};
 #[cfg(doc)]
 use crate::prelude::*;
 #[cfg(doc)]
-use crate::request::{Connection, Context, DatagramSocket, Reader, Transport, Writer};
+use crate::request::{Connection, DatagramSocket, Extensions, Reader, Transport, Writer};
 #[cfg(doc)]
 use crate::server::{BackgroundServer, Builder, Server, on_accept_error};
 #[cfg(doc)]
-use crate::{Dispatch, Listener, Overload, Rejection, Stage};
+use crate::{Dispatch, Listener, OverloadPolicy, RejectReason, Stage};
 
 #[doc = include_str!("names.md")]
 pub mod names {}

@@ -10,7 +10,7 @@ use std::time::Duration;
 use socket2::{SockAddr, Socket};
 
 use super::transport::uninterrupted;
-use super::{Context, Lifecycle, Request};
+use super::{Extensions, Lifecycle, Request};
 use crate::{Address, ServerHandle};
 
 /// One datagram, as a handler sees it: the same over UDP and Unix sockets. Python's
@@ -49,7 +49,7 @@ pub struct DatagramRequest {
     /// The server the datagram came through.
     pub server: ServerHandle,
     /// Values put in by a listener, `verify_request` or the handler itself.
-    pub context: Context,
+    pub extensions: Extensions,
     id: u64,
     /// Bytes sent in reply.
     sent: AtomicU64,
@@ -75,7 +75,7 @@ impl DatagramRequest {
             socket,
             client_address,
             server: server.clone(),
-            context: Context::default(),
+            extensions: Extensions::default(),
             id: server.next_id(),
             sent: AtomicU64::new(0),
         }

@@ -10,8 +10,8 @@
 //! | closed by | the server, after `finish` | nobody: the socket is the server's |
 
 mod connection;
-mod context;
 mod datagram;
+mod extensions;
 mod lifecycle;
 mod lifetime;
 mod link;
@@ -24,8 +24,8 @@ mod transport;
 mod writer;
 
 pub use self::connection::Connection;
-pub use self::context::Context;
 pub use self::datagram::{DatagramRequest, DatagramSocket};
+pub use self::extensions::Extensions;
 pub(crate) use self::lifecycle::Lifecycle;
 pub use self::reader::{Lines, Reader};
 pub use self::stream::StreamRequest;

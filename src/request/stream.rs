@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::link::Link;
 use super::owner::{Listed, Owned};
-use super::{Connection, Context, Lifecycle, Reader, Request, Transport, Writer};
+use super::{Connection, Extensions, Lifecycle, Reader, Request, Transport, Writer};
 use crate::registry::Live;
 use crate::{Address, ServerHandle};
 
@@ -28,7 +28,7 @@ pub struct StreamRequest {
     /// The server the connection came through.
     pub server: ServerHandle,
     /// Values put in by a listener, `verify_request` or the handler itself.
-    pub context: Context,
+    pub extensions: Extensions,
     pub(super) link: Arc<Link>,
     /// `None` once the connection is detached, on both sides.
     pub(super) listed: Option<Listed>,
@@ -55,7 +55,7 @@ impl StreamRequest {
             wfile: Writer::new(&link, &owned),
             client_address,
             server: server.clone(),
-            context: Context::default(),
+            extensions: Extensions::default(),
             listed: Some(Listed::new(&link, server)),
             link,
         }
@@ -109,7 +109,7 @@ impl StreamRequest {
     ///
     /// fn shout(request: &mut StreamRequest) -> HandlerResult {
     ///     let mut line = String::new();
-    ///     while request.wait_idle()? {
+    ///     while request.wait_for_data()? {
     ///         line.clear();
     ///         request.rfile.read_line(&mut line)?;
     ///         request.wfile.write_all(line.to_uppercase().as_bytes())?;
@@ -123,7 +123,7 @@ impl StreamRequest {
     ///
     /// `TimedOut` after the deadline, or the read timeout if it holds; `ConnectionAborted` when a
     /// shutdown ended the connection by force; what the socket reports, in sending too.
-    pub fn wait_idle(&mut self) -> io::Result<bool> {
+    pub fn wait_for_data(&mut self) -> io::Result<bool> {
         if !self.rfile.buffer().is_empty() {
             return Ok(!self.link.was_ended());
         }
@@ -138,15 +138,15 @@ impl StreamRequest {
     }
 
     /// The client's next line without its end (`\n` or `\r\n`), for protocols in which each line is
-    /// a request: [`wait_idle`](Self::wait_idle), then a bounded line read. `None` at the end of
+    /// a request: [`wait_for_data`](Self::wait_for_data), then a bounded line read. `None` at the end of
     /// the stream, and when the server is shutting down.
     ///
     /// # Errors
     ///
-    /// Those of `wait_idle`; `InvalidData` for a line that is not UTF-8, or longer than
+    /// Those of `wait_for_data`; `InvalidData` for a line that is not UTF-8, or longer than
     /// [`max_line`](crate::Builder::max_line).
     pub fn next_line(&mut self) -> io::Result<Option<String>> {
-        if !self.wait_idle()? {
+        if !self.wait_for_data()? {
             return Ok(None);
         }
         (&mut self.rfile).into_iter().next().transpose()
@@ -248,7 +248,7 @@ impl StreamRequest {
             wfile: self.wfile.detach(),
             client_address: self.client_address.clone(),
             server: self.server.clone(),
-            context: std::mem::take(&mut self.context),
+            extensions: std::mem::take(&mut self.extensions),
             link: Arc::clone(&self.link),
             listed: None,
         }

@@ -18,7 +18,7 @@ impl StreamRequest {
     }
 
     /// Sets how long one read may block before it fails with `TimedOut`. `None`, the default, waits
-    /// for ever. In [`wait_idle`](Self::wait_idle) an idle timeout holds in its place.
+    /// for ever. In [`wait_for_data`](Self::wait_for_data) an idle timeout holds in its place.
     ///
     /// # Errors
     ///
@@ -56,7 +56,7 @@ impl StreamRequest {
     }
 
     /// Sets how long the connection may go on from now, whatever it does; `None` is for ever. It
-    /// replaces the [`deadline`](crate::Builder::deadline) of the builder, and ends the connection
+    /// replaces the [`deadline`](crate::Builder::max_lifetime) of the builder, and ends the connection
     /// in the same way. Set anew for each, it is a deadline for one of many requests on a
     /// connection.
     ///
@@ -65,7 +65,7 @@ impl StreamRequest {
     /// # Errors
     ///
     /// `InvalidInput` for a duration of zero; what keeps the timer's thread from being started.
-    pub fn set_deadline(&mut self, deadline: impl Into<Option<Duration>>) -> io::Result<()> {
+    pub fn set_max_lifetime(&mut self, deadline: impl Into<Option<Duration>>) -> io::Result<()> {
         let deadline = deadline.into();
         check_time("deadline", deadline)?;
         match &mut self.listed {

@@ -1,16 +1,15 @@
 use std::fmt;
 use std::io;
-use std::ops::Deref;
 use std::thread::{self, JoinHandle};
 
 use super::Server;
-use crate::ServerHandle;
 use crate::dispatch::Dispatch;
 use crate::listener::Listener;
+use crate::{Address, ServerHandle};
 
 /// A server that serves on a thread of its own, until this guard is dropped.
 ///
-/// Everything a [`ServerHandle`] can do, it can do too. Made by [`Server::serve_in_background`].
+/// Made by [`Server::serve_in_background`]. [`handle`](Self::handle) gives its [`ServerHandle`].
 #[must_use = "the server is shut down when its guard is dropped"]
 pub struct BackgroundServer {
     handle: ServerHandle,
@@ -58,6 +57,11 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
 }
 
 impl BackgroundServer {
+    /// The address it is bound to, with the real port where 0 was asked for.
+    pub fn server_address(&self) -> &Address {
+        self.handle.server_address()
+    }
+
     /// A handle that outlives the guard.
     pub fn handle(&self) -> ServerHandle {
         self.handle.clone()
@@ -113,14 +117,6 @@ impl Drop for BackgroundServer {
         if let Err(error) = self.join_thread() {
             log::error!(target: "socketserver::server", "serving on {} ended: {error}", self.handle.server_address());
         }
-    }
-}
-
-impl Deref for BackgroundServer {
-    type Target = ServerHandle;
-
-    fn deref(&self) -> &ServerHandle {
-        &self.handle
     }
 }
 

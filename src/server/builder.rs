@@ -237,7 +237,7 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
             streams: self.streams,
             limits: self.limits,
             shutdown_timeout: self.shutdown_timeout,
-            threads: self.dispatch.threads(),
+            threads: self.dispatch.thread_gauge(),
             children,
         };
         let handle = ServerHandle::new(address.clone(), terms)?;

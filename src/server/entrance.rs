@@ -12,7 +12,7 @@ use super::service::shielded;
 use crate::ServerHandle;
 use crate::dispatch::{Dispatch, Waker};
 use crate::handle::{Control, Door, Serving};
-use crate::limits::{Limits, Overload, Rejection};
+use crate::limits::{Limits, OverloadPolicy, RejectReason};
 use crate::listener::Listener;
 use crate::registry::Place;
 use crate::request::{Lifecycle, Request};
@@ -70,7 +70,7 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
         while !self.handle.is_ending() {
             let Control { limits, door } = self.handle.control();
             self.reject_expired();
-            let room = self.has_room(&limits);
+            let room = self.has_capacity(&limits);
             self.look = self.handle.look_after_children(!room);
             if room && self.lobby.len() > 0 {
                 return Ok(self.lobby.admit());
@@ -96,7 +96,7 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
     }
 
     /// Whether one more request may be handled now. If not, the bell rings when that changes.
-    fn has_room(&mut self, limits: &Limits) -> bool {
+    fn has_capacity(&mut self, limits: &Limits) -> bool {
         let registry = self.handle.registry();
         let full = match limits.permits() {
             Some(most) if !registry.has_permit(most) => Bound::Connections(most),
@@ -108,8 +108,8 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
     }
 
     fn dispatcher_has_room(&self) -> bool {
-        let has_room = || self.server.dispatch.has_room(&self.waker);
-        shielded("has_room", has_room).unwrap_or(false)
+        let has_capacity = || self.server.dispatch.has_capacity(&self.waker);
+        shielded("has_capacity", has_capacity).unwrap_or(false)
     }
 
     /// Whether to accept another client, be it to reject it.
@@ -118,17 +118,17 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
         self.heed(door) && !paused && (room || self.takes_more(limits.overload))
     }
 
-    fn takes_more(&self, policy: Overload) -> bool {
+    fn takes_more(&self, policy: OverloadPolicy) -> bool {
         match policy {
-            Overload::Wait => false,
-            Overload::Queue { length, .. } => self.lobby.len() < length && self.can_reject(),
-            Overload::Reject => self.can_reject(),
+            OverloadPolicy::Wait => false,
+            OverloadPolicy::Queue { length, .. } => self.lobby.len() < length && self.can_reject(),
+            OverloadPolicy::Reject => self.can_reject(),
         }
     }
 
     /// Those who queue may have to be rejected too.
     fn can_reject(&self) -> bool {
-        self.server.rejections.has_room(&self.waker)
+        self.server.rejections.has_capacity(&self.waker)
     }
 
     /// Finds a place for a request; returns it if that is with its handler.
@@ -150,16 +150,16 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
             return Some(Arrival::new(request, Place::Active, source));
         }
         match limits.overload {
-            Overload::Queue { timeout, .. } => {
+            OverloadPolicy::Queue { timeout, .. } => {
                 let arrival = Arrival::new(request, Place::Queued, source);
                 self.lobby.push(arrival, timeout);
             }
             // Somebody has left since it was asked.
-            _ if self.has_room(limits) => {
+            _ if self.has_capacity(limits) => {
                 return Some(Arrival::new(request, Place::Active, source));
             }
             _ => {
-                let why = Rejection::Overload;
+                let why = RejectReason::Overload;
                 self.server
                     .reject(Arrival::new(request, Place::rejected(why), source), why);
             }
@@ -181,7 +181,7 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
 
     /// In silence where too many wait for a word already: others are to be accepted.
     fn reject_for_source(&mut self, request: L::Request, most: usize) {
-        let why = Rejection::PerSource;
+        let why = RejectReason::PerIp;
         let arrival = Arrival::new(request, Place::rejected(why), None);
         arrival.log_too_many(most);
         if self.can_reject() {
@@ -193,7 +193,8 @@ impl<'a, L: Listener, D: Dispatch> Entrance<'a, L, D> {
 
     fn reject_expired(&mut self) {
         while let Some(arrival) = self.lobby.pop_expired() {
-            self.server.reject_queued(arrival, Rejection::QueueTimeout);
+            self.server
+                .reject_queued(arrival, RejectReason::QueueTimeout);
         }
     }
 }

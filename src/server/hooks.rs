@@ -2,7 +2,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use crate::error::{HandlerError, HandlerResult, RequestError};
-use crate::limits::Rejection;
+use crate::limits::RejectReason;
 use crate::request::{Request, StreamRequest};
 use crate::{Address, ServerHandle};
 
@@ -76,13 +76,13 @@ pub trait Hooks<R: Request = StreamRequest>: Send + Sync + 'static {
 
     /// There is no room for this request: tell the client so, with a `503` or a line, before it is
     /// closed. `why` says what was full; what fills up, and what happens then, is set with
-    /// [`overload`](super::Builder::overload) and [`max_per_source`](super::Builder::max_per_source).
+    /// [`overload`](super::Builder::overload) and [`max_per_ip`](super::Builder::max_per_ip).
     /// By default nothing is said.
     ///
     /// Runs on one of 16 threads kept for this, so accepting goes on. The connection is ended a second
     /// after its turn has come, so a client that does not read, or is waited for, costs no more than
     /// that; a hook that waits for something else is not interrupted. If 1,024 rejections run or wait
-    /// for their turn, those of `max_per_source` are closed without a word, and nobody is accepted
+    /// for their turn, those of `max_per_ip` are closed without a word, and nobody is accepted
     /// only to be rejected. A datagram has no time limit.
     ///
     /// Servers that fork have no such threads: there it runs on the serving thread, nobody is accepted
@@ -91,7 +91,7 @@ pub trait Hooks<R: Request = StreamRequest>: Send + Sync + 'static {
     /// # Errors
     ///
     /// Go to `handle_error`.
-    fn reject_request(&self, request: &mut R, why: Rejection) -> HandlerResult {
+    fn reject_request(&self, request: &mut R, why: RejectReason) -> HandlerResult {
         let _ = (request, why);
         Ok(())
     }
@@ -104,7 +104,7 @@ pub trait Hooks<R: Request = StreamRequest>: Send + Sync + 'static {
     /// | what ended it | a read | a write | `io_kind()` | counted as |
     /// |---|---|---|---|---|
     /// | `read_timeout`, if no `idle_timeout` holds; `write_timeout` | fails, can be tried again | fails | `TimedOut` | `timed_out` |
-    /// | `deadline` | fails for good | fails for good | `TimedOut` | `timed_out` |
+    /// | `max_lifetime` | fails for good | fails for good | `TimedOut` | `timed_out` |
     /// | `idle_timeout`; a shutdown, if it was idle | sees the end of the stream | goes on | no error | as the handler ends |
     /// | a shutdown whose time is over, a second Ctrl-C | fails for good | fails for good | `ConnectionAborted` | `disconnected` |
     /// | the client has gone | sees the end or fails | fails | `ConnectionReset`, `BrokenPipe` | `disconnected` |

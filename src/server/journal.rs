@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::arrival::Arrival;
 use crate::error::RequestError;
 use crate::handle::ServerHandle;
-use crate::limits::Overload;
+use crate::limits::OverloadPolicy;
 use crate::request::Request;
 
 impl RequestError {
@@ -69,7 +69,7 @@ impl<R: Request> Arrival<R> {
         if let Some(held_back) = self.ticket.server().throttle().admit() {
             log::warn!(
                 target: "socketserver::server",
-                "{}: rejected, its source has {most} already (max_per_source sets the bound){held_back}",
+                "{}: rejected, its source has {most} already (max_per_ip sets the bound){held_back}",
                 Name(&self.request)
             );
         }
@@ -90,15 +90,15 @@ pub(super) struct Pressure(Option<Instant>);
 impl Pressure {
     const MINUTE: Duration = Duration::from_secs(60);
 
-    pub(super) fn say(&mut self, server: &ServerHandle, bound: Bound, policy: Overload) {
+    pub(super) fn say(&mut self, server: &ServerHandle, bound: Bound, policy: OverloadPolicy) {
         if self.0.is_some_and(|said| said.elapsed() < Self::MINUTE) {
             return;
         }
         self.0 = Some(Instant::now());
         let fate = match policy {
-            Overload::Wait => "wait until one is free",
-            Overload::Queue { .. } => "are queued",
-            Overload::Reject => "are rejected",
+            OverloadPolicy::Wait => "wait until one is free",
+            OverloadPolicy::Queue { .. } => "are queued",
+            OverloadPolicy::Reject => "are rejected",
         };
         let (taken, setter) = match (bound, server.threads()) {
             (Bound::Connections(most), _) => {
@@ -106,7 +106,7 @@ impl Pressure {
                 (taken, " (max_connections sets the bound)")
             }
             (Bound::Dispatch, Some(threads)) => {
-                let taken = format!("all threads are busy, {} of them", threads.bound());
+                let taken = format!("all threads are busy, {} of them", threads.limit());
                 (taken, " (max_threads sets the bound)")
             }
             (Bound::Dispatch, None) if server.children().is_some() => {

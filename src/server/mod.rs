@@ -3,7 +3,7 @@
 //! | | [`Inline`]: one request after the other | [`ThreadPool`]: side by side | `Fork`: side by side, in processes |
 //! |---|---|---|---|
 //! | [`Tcp`] | [`TcpServer`] | [`ThreadingTcpServer`] | `ForkingTcpServer` |
-//! | [`UnixStream`] | [`UnixStreamServer`] | [`ThreadingUnixStreamServer`] | `ForkingUnixStreamServer` |
+//! | [`Unix`] | [`UnixStreamServer`] | [`ThreadingUnixStreamServer`] | `ForkingUnixStreamServer` |
 //! | [`Udp`] | [`UdpServer`] | [`ThreadingUdpServer`] | `ForkingUdpServer` |
 //! | [`UnixDatagram`] | [`UnixDatagramServer`] | [`ThreadingUnixDatagramServer`] | `ForkingUnixDatagramServer` |
 
@@ -45,8 +45,8 @@ use crate::dispatch::Fork;
 use crate::dispatch::{Dispatch, Inline, ThreadPool};
 use crate::error::HandlerResult;
 use crate::handler::RequestHandler;
-use crate::limits::Rejection;
-use crate::listener::{Bind, Listener, Tcp, Udp, UnixDatagram, UnixStream};
+use crate::limits::RejectReason;
+use crate::listener::{Bind, Listener, Tcp, Udp, Unix, UnixDatagram};
 use crate::registry::Place;
 use crate::sync::Mutex;
 use crate::{Address, ServerHandle};
@@ -64,9 +64,9 @@ pub type UdpServer = Server<Udp, Inline>;
 #[doc(alias = "ThreadingUDPServer")]
 pub type ThreadingUdpServer = Server<Udp, ThreadPool>;
 /// Unix stream sockets, one connection after the other. Python's class of that name.
-pub type UnixStreamServer = Server<UnixStream, Inline>;
+pub type UnixStreamServer = Server<Unix, Inline>;
 /// Unix stream sockets, each connection on a thread. Python's class of that name.
-pub type ThreadingUnixStreamServer = Server<UnixStream, ThreadPool>;
+pub type ThreadingUnixStreamServer = Server<Unix, ThreadPool>;
 /// Unix datagram sockets, one datagram after the other. Python's class of that name.
 pub type UnixDatagramServer = Server<UnixDatagram, Inline>;
 /// Unix datagram sockets, each datagram on a thread. Python's class of that name.
@@ -83,7 +83,7 @@ pub type ForkingUdpServer = Server<Udp, Fork>;
 /// Unix stream sockets, each connection in a process of its own. Python's class of that name. Feature
 /// `fork`.
 #[cfg(feature = "fork")]
-pub type ForkingUnixStreamServer = Server<UnixStream, Fork>;
+pub type ForkingUnixStreamServer = Server<Unix, Fork>;
 /// Unix datagram sockets, each datagram in a process of its own. Python's class of that name. Feature
 /// `fork`.
 #[cfg(feature = "fork")]
@@ -238,11 +238,11 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
 }
 
 impl<L: Listener, D: Dispatch> Server<L, D> {
-    fn reject(&self, arrival: Arrival<L::Request>, why: Rejection) {
+    fn reject(&self, arrival: Arrival<L::Request>, why: RejectReason) {
         self.rejections.reject(arrival, why, &self.service);
     }
 
-    fn reject_queued(&self, mut arrival: Arrival<L::Request>, why: Rejection) {
+    fn reject_queued(&self, mut arrival: Arrival<L::Request>, why: RejectReason) {
         arrival.ticket.go(Place::rejected(why));
         self.reject(arrival, why);
     }
@@ -250,7 +250,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
     /// Rejects all that wait for room, for there will be none.
     fn clear(&self, lobby: &mut Lobby<L::Request>) {
         while let Some(arrival) = lobby.pop() {
-            self.reject_queued(arrival, Rejection::Shutdown);
+            self.reject_queued(arrival, RejectReason::Shutdown);
         }
     }
 

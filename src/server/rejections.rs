@@ -7,7 +7,7 @@ use super::arrival::Arrival;
 use super::away::Away;
 use super::service::Service;
 use crate::dispatch::{Dispatch, Job, Task, ThreadPool, Waker};
-use crate::limits::Rejection;
+use crate::limits::RejectReason;
 use crate::request::Request;
 #[cfg(feature = "fork")]
 use crate::{dispatch::Remote, sys::process::Pid};
@@ -22,7 +22,7 @@ impl Rejections {
     /// More than this are not kept waiting for their turn.
     const MOST: usize = 1024;
     const THREADS: usize = 16;
-    const IDLE_TIME: Duration = Duration::from_secs(1);
+    const KEEP_ALIVE: Duration = Duration::from_secs(1);
     /// How long each may take.
     const WITHIN: Duration = Duration::from_secs(1);
 
@@ -30,21 +30,21 @@ impl Rejections {
         let threads = || {
             ThreadPool::new()
                 .max_threads(Self::THREADS)
-                .idle_time(Self::IDLE_TIME)
+                .thread_keep_alive(Self::KEEP_ALIVE)
                 .thread_name("reject")
         };
         Rejections(may_start_threads.then(threads))
     }
 
-    pub(super) fn has_room(&self, waker: &Waker) -> bool {
-        let has_room = |threads: &ThreadPool| threads.has_fewer_than(Self::MOST, waker);
-        self.0.as_ref().is_none_or(has_room)
+    pub(super) fn has_capacity(&self, waker: &Waker) -> bool {
+        let has_capacity = |threads: &ThreadPool| threads.has_fewer_than(Self::MOST, waker);
+        self.0.as_ref().is_none_or(has_capacity)
     }
 
     pub(super) fn reject<R: Request>(
         &self,
         arrival: Arrival<R>,
-        why: Rejection,
+        why: RejectReason,
         service: &Arc<Service<R>>,
     ) {
         let Some(threads) = &self.0 else {
@@ -68,7 +68,7 @@ impl Rejections {
 /// A rejected request, to be told so and closed.
 struct Farewell<R> {
     arrival: Arrival<R>,
-    why: Rejection,
+    why: RejectReason,
     service: Arc<Service<R>>,
 }
 

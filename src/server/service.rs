@@ -13,7 +13,7 @@ use super::journal::log_panic;
 use crate::dispatch::Task;
 use crate::error::{HandlerResult, Panicked, RequestError, Stage};
 use crate::handler::{RequestHandler, finish_request, guard};
-use crate::limits::Rejection;
+use crate::limits::RejectReason;
 use crate::registry::Place;
 use crate::request::Request;
 use crate::statistics::{Cause, Outcome};
@@ -108,7 +108,7 @@ impl<R: Request> Service<R> {
     pub(super) fn reject(
         &self,
         mut arrival: Arrival<R>,
-        why: Rejection,
+        why: RejectReason,
         within: Duration,
         alone: bool,
     ) {
@@ -125,8 +125,8 @@ impl<R: Request> Service<R> {
         self.close_rejected(arrival, why);
     }
 
-    pub(super) fn close_rejected(&self, arrival: Arrival<R>, why: Rejection) {
-        arrival.log_end(&Cause::Rejection(why));
+    pub(super) fn close_rejected(&self, arrival: Arrival<R>, why: RejectReason) {
+        arrival.log_end(&Cause::RejectReason(why));
         close(arrival.request.id(), arrival);
     }
 

@@ -7,7 +7,7 @@ use super::{Builder, Hooks};
 #[cfg(feature = "fork")]
 use crate::dispatch::Fork;
 use crate::dispatch::{Dispatch, ThreadPool};
-use crate::limits::Overload;
+use crate::limits::OverloadPolicy;
 use crate::listener::Listener;
 use crate::request::{DatagramRequest, StreamRequest};
 
@@ -99,13 +99,13 @@ impl<L: Listener, D> Builder<L, D> {
     /// is [rejected](Hooks::reject_request). A source is an IPv4 address, or a network of IPv6
     /// addresses (see [`ipv6_prefix`](Self::ipv6_prefix)); clients on Unix sockets have none, and
     /// are not counted. 0 counts as 1. Default, and `None`: no such bound.
-    pub fn max_per_source(mut self, requests: impl Into<Option<usize>>) -> Self {
-        self.limits.max_per_source = requests.into();
+    pub fn max_per_ip(mut self, requests: impl Into<Option<usize>>) -> Self {
+        self.limits.max_per_ip = requests.into();
         self
     }
 
     /// How many bits of IPv6 addresses make one source for
-    /// [`max_per_source`](Self::max_per_source). Default 64, a network of one subscriber; 128 tells
+    /// [`max_per_ip`](Self::max_per_ip). Default 64, a network of one subscriber; 128 tells
     /// every address apart.
     pub fn ipv6_prefix(mut self, bits: u8) -> Self {
         self.limits.ipv6_prefix = bits;
@@ -113,8 +113,8 @@ impl<L: Listener, D> Builder<L, D> {
     }
 
     /// What becomes of new clients while there is no room. Default
-    /// [`Overload::Wait`](crate::Overload::Wait).
-    pub fn overload(mut self, policy: Overload) -> Self {
+    /// [`OverloadPolicy::Wait`](crate::OverloadPolicy::Wait).
+    pub fn overload(mut self, policy: OverloadPolicy) -> Self {
         self.limits.overload = policy;
         self
     }
@@ -129,7 +129,7 @@ impl<L: Listener, D> Builder<L, D> {
 /// Settings of stream servers.
 ///
 /// No time limit is set by default, for none suits every protocol. A server that strangers can
-/// reach needs a [`deadline`](Self::deadline), or an [`idle_timeout`](Self::idle_timeout) with a
+/// reach needs a [`max_lifetime`](Self::max_lifetime), or an [`idle_timeout`](Self::idle_timeout) with a
 /// [`read_timeout`](Self::read_timeout), and a [`write_timeout`](Self::write_timeout). What each
 /// does to a handler is told at [`Hooks::handle_error`].
 impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
@@ -158,8 +158,8 @@ impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
     }
 
     /// How long a connection may be idle: wait for a request in
-    /// [`wait_idle`](StreamRequest::wait_idle), or, if its handler has written nothing, for its
-    /// first byte. Its handler then sees the end of the stream. In `wait_idle` and
+    /// [`wait_for_data`](StreamRequest::wait_for_data), or, if its handler has written nothing, for its
+    /// first byte. Its handler then sees the end of the stream. In `wait_for_data` and
     /// [`next_line`](StreamRequest::next_line) it holds in place of the
     /// [read timeout](Self::read_timeout), which is for the parts of a request then.
     /// `Duration::MAX` is for ever. Default, and `None`: no idle timeout, and the read timeout
@@ -173,11 +173,11 @@ impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
     /// whatever it does, by a reset, so that nothing looks complete to its client; its reads and
     /// writes fail with `TimedOut`. A client that sends a byte now and then cannot put it off, as it
     /// can a read timeout. A handler that does neither read nor write goes on. A connection of many
-    /// requests has this much time for all of them; [`StreamRequest::set_deadline`] gives each its
+    /// requests has this much time for all of them; [`StreamRequest::set_max_lifetime`] gives each its
     /// own. A [detached](StreamRequest::detach) connection has no deadline any more. Default, and
     /// `None`: for ever.
-    pub fn deadline(mut self, deadline: impl Into<Option<Duration>>) -> Self {
-        self.streams.deadline = deadline.into();
+    pub fn max_lifetime(mut self, lifetime: impl Into<Option<Duration>>) -> Self {
+        self.streams.max_lifetime = lifetime.into();
         self
     }
 
@@ -248,8 +248,8 @@ impl<L: Listener> Builder<L, ThreadPool> {
     }
 
     /// How long a thread waits for its next request before it ends. Default 10 s.
-    pub fn idle_time(mut self, time: Duration) -> Self {
-        self.dispatch = self.dispatch.idle_time(time);
+    pub fn thread_keep_alive(mut self, time: Duration) -> Self {
+        self.dispatch = self.dispatch.thread_keep_alive(time);
         self
     }
 

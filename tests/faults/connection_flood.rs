@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use socketserver::prelude::*;
-use socketserver::{Overload, Rejection, Statistics};
+use socketserver::{OverloadPolicy, RejectReason, Statistics};
 
 use crate::alone;
 use crate::clients::{connect_from, source};
@@ -23,7 +23,7 @@ const CLIENTS: usize = 300;
 /// What serving takes: so the bound is reached, and a queue forms.
 const WORK: Duration = Duration::from_millis(10);
 
-const QUEUE: Overload = Overload::Queue {
+const QUEUE: OverloadPolicy = OverloadPolicy::Queue {
     length: 150,
     timeout: Duration::from_millis(15),
 };
@@ -32,7 +32,7 @@ const QUEUE: Overload = Overload::Queue {
 #[ignore = "of full size"]
 fn flood() {
     let _alone = alone();
-    for policy in [Overload::Wait, QUEUE, Overload::Reject] {
+    for policy in [OverloadPolicy::Wait, QUEUE, OverloadPolicy::Reject] {
         flood_with(20_000, policy);
     }
 }
@@ -40,7 +40,7 @@ fn flood() {
 #[test]
 fn a_small_flood() {
     let _alone = alone();
-    for policy in [Overload::Wait, QUEUE, Overload::Reject] {
+    for policy in [OverloadPolicy::Wait, QUEUE, OverloadPolicy::Reject] {
         flood_with(2_000, policy);
     }
 }
@@ -49,7 +49,7 @@ fn a_small_flood() {
 struct Busy;
 
 impl Hooks for Busy {
-    fn reject_request(&self, request: &mut StreamRequest, _: Rejection) -> HandlerResult {
+    fn reject_request(&self, request: &mut StreamRequest, _: RejectReason) -> HandlerResult {
         Ok(request.wfile.write_all(b"server busy\n")?)
     }
 }
@@ -60,13 +60,13 @@ fn work(request: &mut StreamRequest) -> HandlerResult {
     Ok(request.wfile.write_all(&line)?)
 }
 
-fn flood_with(connections: usize, policy: Overload) {
+fn flood_with(connections: usize, policy: OverloadPolicy) {
     let server = ThreadingTcpServer::builder()
         .max_connections(BOUND)
         .overload(policy)
         .hooks(Busy)
         .thread_name("flood")
-        .idle_time(Duration::from_millis(500))
+        .thread_keep_alive(Duration::from_millis(500))
         .bind_fn(ANY, work);
     let server = in_background(server);
     let address = server.server_address();
@@ -76,14 +76,14 @@ fn flood_with(connections: usize, policy: Overload) {
     let (served, rejected) = come(connections, address);
     let took = started.elapsed();
     eventually("all requests are closed", || {
-        server.statistics().active == 0
+        server.handle().statistics().active == 0
     });
-    let statistics = server.statistics();
+    let statistics = server.handle().statistics();
     println!(
         "{policy:?}: {connections} connections in {took:.1?}: {served} served, {rejected} rejected with bytes; at most {} active, {} queued, {} threads, {} of memory",
-        statistics.most_active,
-        statistics.most_queued,
-        statistics.most_threads,
+        statistics.peak_active,
+        statistics.peak_queued,
+        statistics.peak_threads,
         mebibytes(most_resident(process::id()))
     );
     check(&statistics, connections, served, rejected);
@@ -102,7 +102,7 @@ fn check(statistics: &Statistics, connections: usize, served: usize, rejected: u
         rejected as u64,
         "{statistics:?}"
     );
-    assert!(statistics.most_active <= BOUND, "{statistics:?}");
+    assert!(statistics.peak_active <= BOUND, "{statistics:?}");
 }
 
 /// How many were served, and how many rejected with the bytes for it.

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use socketserver::prelude::*;
-use socketserver::{BackgroundServer, Overload};
+use socketserver::{BackgroundServer, OverloadPolicy};
 
 use crate::alone;
 use crate::figures::mebibytes;
@@ -25,7 +25,7 @@ const MEMORY: u64 = 64 * 1024;
 #[ignore = "of full size"]
 fn datagram_flood() {
     let _alone = alone();
-    for policy in [Overload::Wait, Overload::Reject] {
+    for policy in [OverloadPolicy::Wait, OverloadPolicy::Reject] {
         flood(1_000_000, policy);
     }
 }
@@ -33,12 +33,12 @@ fn datagram_flood() {
 #[test]
 fn a_small_datagram_flood() {
     let _alone = alone();
-    for policy in [Overload::Wait, Overload::Reject] {
+    for policy in [OverloadPolicy::Wait, OverloadPolicy::Reject] {
         flood(50_000, policy);
     }
 }
 
-fn flood(datagrams: u64, policy: Overload) {
+fn flood(datagrams: u64, policy: OverloadPolicy) {
     let server = ThreadingUdpServer::builder()
         .max_threads(MAX_THREADS)
         .overload(policy)
@@ -52,21 +52,21 @@ fn flood(datagrams: u64, policy: Overload) {
     let (sent, most) = send(datagrams, &server);
     let took = started.elapsed();
     eventually("all datagrams are accounted for", || {
-        server.statistics().accepted + drops(&server) == sent
+        server.handle().statistics().accepted + drops(&server) == sent
     });
-    let (statistics, dropped) = (server.statistics(), drops(&server));
+    let (statistics, dropped) = (server.handle().statistics(), drops(&server));
     let memory = most.saturating_sub(before);
     println!(
         "{policy:?}: {sent} datagrams in {took:.1?}: {} accepted ({} rejected) + {dropped} dropped by the kernel; {} threads and {} of memory more at most",
         statistics.accepted,
         statistics.rejected.total(),
-        statistics.most_threads,
+        statistics.peak_threads,
         mebibytes(memory)
     );
-    assert!(statistics.most_threads <= MAX_THREADS, "{statistics:?}");
+    assert!(statistics.peak_threads <= MAX_THREADS, "{statistics:?}");
     assert!(memory < MEMORY, "{memory} KiB");
     eventually("all datagrams are handled", || {
-        let statistics = server.statistics();
+        let statistics = server.handle().statistics();
         statistics.finished + statistics.rejected.total() == statistics.accepted
     });
 }

@@ -49,7 +49,7 @@ fn a_few_drippers_against_fewer_threads() {
 #[ignore = "of full size"]
 fn drippers_against_few_threads_with_a_cap_per_source() {
     let _alone = alone();
-    let options = "--max-threads 64 --per-source 16";
+    let options = "--max-threads 64 --per-ip 16";
     let delays = beside_a_client(2000, Duration::from_secs(3), GRACE, options);
     assert!(delays.quantile(0.99) < Duration::from_millis(200));
 }
@@ -57,7 +57,7 @@ fn drippers_against_few_threads_with_a_cap_per_source() {
 #[test]
 fn a_few_drippers_with_a_cap_per_source() {
     let _alone = alone();
-    let options = "--max-threads 32 --per-source 16";
+    let options = "--max-threads 32 --per-ip 16";
     beside_a_client(200, Duration::from_secs(1), AMPLE, options);
 }
 
@@ -66,22 +66,22 @@ fn beside_a_client(count: usize, deadline: Duration, grace: Duration, options: &
     let options = format!("{options} --deadline {}", deadline.as_secs());
     let server = Server::echo(&options);
     let over = AtomicBool::new(false);
-    let (delays, lives, left, most_threads) = thread::scope(|scope| {
+    let (delays, lives, left, peak_threads) = thread::scope(|scope| {
         let client = scope.spawn(|| {
             let go_on = || !over.load(Ordering::Relaxed);
             well_behaved(source(1), server.address, go_on).expect("it is served")
         });
         let mut drippers = Drippers::come(count, server.address);
         drippers.drip(deadline * ROUNDS, true);
-        let most_threads = threads(server.pid());
+        let peak_threads = threads(server.pid());
         drippers.drip(2 * (deadline + grace), false);
         let left = drippers.left();
         over.store(true, Ordering::Relaxed);
         let delays = client.join().expect("the client is served");
-        (delays, drippers.lives, left, most_threads)
+        (delays, drippers.lives, left, peak_threads)
     });
     println!(
-        "client: {}; drippers: {}; {} of memory at most, {most_threads} threads, {} s of processor time",
+        "client: {}; drippers: {}; {} of memory at most, {peak_threads} threads, {} s of processor time",
         delays.describe(),
         lives.describe(),
         mebibytes(most_resident(server.pid())),

@@ -30,7 +30,7 @@ fn a_few_rude_clients() {
 }
 
 fn echo(request: &mut StreamRequest) -> HandlerResult {
-    while request.wait_idle()? {
+    while request.wait_for_data()? {
         let data = request.rfile.fill_buf()?;
         request.wfile.write_all(data)?;
         let echoed = data.len();
@@ -43,26 +43,26 @@ fn echo(request: &mut StreamRequest) -> HandlerResult {
 fn rude(each: usize) {
     let server = ThreadingTcpServer::builder()
         .thread_name("rude")
-        .idle_time(Duration::from_millis(500))
+        .thread_keep_alive(Duration::from_millis(500))
         .bind_fn(ANY, echo);
     let server = in_background(server);
     let before = descriptors(process::id());
     let started = Instant::now();
     let connections = each * MANNERS.len();
-    come(connections, &server);
+    come(connections, &server.handle());
     eventually("all are accepted and closed", || {
-        let statistics = server.statistics();
+        let statistics = server.handle().statistics();
         statistics.accepted == connections as u64 && statistics.active == 0
     });
     let took = started.elapsed();
-    let statistics = server.statistics();
+    let statistics = server.handle().statistics();
     println!(
         "{connections} connections in {took:.1?}: {} finished, {} disconnected, {} failed, {} panicked; {} threads at most",
         statistics.finished,
         statistics.disconnected,
         statistics.failed,
         statistics.panicked,
-        statistics.most_threads
+        statistics.peak_threads
     );
     let ended = statistics.finished + statistics.disconnected;
     assert_eq!(ended, connections as u64, "{statistics:?}");

@@ -19,7 +19,7 @@ fn three_hundred_stuck_handlers() {
         .map(|order| begin(server.server_address(), order))
         .collect();
     let started = Instant::now();
-    let report = server.shutdown_within(Duration::from_secs(1));
+    let report = server.handle().shutdown_within(Duration::from_secs(1));
     let took = started.elapsed();
     println!("returned after {took:.2?}: {report:?}");
     assert_eq!(counts(report), (0, 200, 100));

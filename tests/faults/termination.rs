@@ -67,7 +67,7 @@ fn as_many_requests_are_answered_as_have_begun() {
     let counter = Arc::clone(&begun);
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
         let mut message = [0; REQUEST];
-        while request.wait_idle()? {
+        while request.wait_for_data()? {
             counter.fetch_add(1, Ordering::Relaxed);
             request.rfile.read_exact(&mut message)?;
             request.wfile.write_all(&message)?;
@@ -78,7 +78,7 @@ fn as_many_requests_are_answered_as_have_begun() {
     let address = server.server_address().socket_addr().expect("IP");
     let clients = send_back_to_back(address);
     thread::sleep(BEFORE);
-    let report = server.shutdown_within(LONG);
+    let report = server.handle().shutdown_within(LONG);
     let seen = join(clients);
     let begun = begun.load(Ordering::Relaxed);
     println!(
@@ -86,7 +86,7 @@ fn as_many_requests_are_answered_as_have_begun() {
         seen.answered
     );
     assert_eq!((seen.answered, seen.cut), (begun, 0));
-    assert_eq!((report.forced, report.left_behind), (0, 0));
+    assert_eq!((report.forced, report.unfinished), (0, 0));
 }
 
 /// Each message is sent in two parts, the second one only after SIGTERM.

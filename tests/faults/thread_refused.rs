@@ -85,7 +85,7 @@ fn threads_refused_are_reported_and_counted() {
     let refused = CLIENTS - served.len();
     assert!(!served.is_empty() && refused > 0);
     eventually("the others are reported and counted", || {
-        let statistics = server.statistics();
+        let statistics = server.handle().statistics();
         let reported = *reports.0.lock().expect("nothing panics in here");
         statistics.active == served.len()
             && statistics.rejected.dispatch == refused as u64

@@ -41,7 +41,7 @@ pub fn causes(s: &Statistics) -> [u64; 6] {
         rejected.refused,
         rejected.overload,
         rejected.queue_timeout,
-        rejected.per_source,
+        rejected.per_ip,
         rejected.shutdown,
         rejected.dispatch,
     ]

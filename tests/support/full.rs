@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use socketserver::dispatch::ThreadPool;
 use socketserver::listener::Tcp;
 use socketserver::prelude::*;
-use socketserver::{BackgroundServer, Builder, Overload, Rejection, Stage};
+use socketserver::{BackgroundServer, Builder, OverloadPolicy, RejectReason, Stage};
 
 use crate::gate::Gate;
 use crate::support::{ANY, connect, eventually, in_background, read_all};
@@ -25,8 +25,11 @@ struct Bouncer {
 }
 
 impl Hooks for Bouncer {
-    fn reject_request(&self, request: &mut StreamRequest, why: Rejection) -> HandlerResult {
-        assert!(matches!(why, Rejection::Overload | Rejection::QueueTimeout));
+    fn reject_request(&self, request: &mut StreamRequest, why: RejectReason) -> HandlerResult {
+        assert!(matches!(
+            why,
+            RejectReason::Overload | RejectReason::QueueTimeout
+        ));
         (self.reject)(request)
     }
 
@@ -45,7 +48,7 @@ pub struct Full {
 }
 
 impl Full {
-    pub fn new(policy: Overload, reject: Rejecting) -> Self {
+    pub fn new(policy: OverloadPolicy, reject: Rejecting) -> Self {
         // Hooks that sleep are left behind.
         let builder = one().shutdown_timeout(Duration::from_millis(100));
         Self::with(builder.overload(policy), reject)
@@ -59,7 +62,7 @@ impl Full {
             errors: sender,
         });
         let server = in_background(builder.bind_fn(ANY, gate.handler()));
-        let first = come(&server, "first");
+        let first = come(&server.handle(), "first");
         assert_eq!(gate.next(), "first");
         Full {
             server,
@@ -73,8 +76,10 @@ impl Full {
     pub fn serves(self) {
         self.gate.let_go(2);
         assert_eq!(read_all(self.first), "first\n");
-        eventually("there is room", || self.server.statistics().active == 0);
-        assert_eq!(read_all(come(&self.server, "next")), "next\n");
+        eventually("there is room", || {
+            self.server.handle().statistics().active == 0
+        });
+        assert_eq!(read_all(come(&self.server.handle(), "next")), "next\n");
     }
 }
 

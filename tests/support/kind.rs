@@ -7,7 +7,7 @@ use std::os::unix::net;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use socketserver::listener::{Bind, Tcp, Udp, UnixDatagram, UnixStream};
+use socketserver::listener::{Bind, Tcp, Udp, Unix, UnixDatagram};
 use socketserver::request::Request;
 use socketserver::{Address, DatagramRequest, StreamRequest};
 
@@ -77,7 +77,7 @@ impl Kind for Tcp {
     }
 }
 
-impl Kind for UnixStream {
+impl Kind for Unix {
     type Client = Stream<net::UnixStream>;
     const STREAM: bool = true;
 

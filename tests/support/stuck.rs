@@ -37,7 +37,7 @@ pub fn begin(address: &Address, order: &str) -> std::net::TcpStream {
 
 /// Drained, forced, left behind.
 pub fn counts(report: DrainReport) -> (usize, usize, usize) {
-    (report.drained, report.forced, report.left_behind)
+    (report.drained, report.forced, report.unfinished)
 }
 
 /// What `handle_error` saw.

@@ -42,7 +42,7 @@ impl Link {
     ) -> Arc<Self> {
         let limits = Limits {
             idle_timeout: options.idle_timeout,
-            deadline: options.deadline,
+            deadline: options.max_lifetime,
         };
         Arc::new(Link {
             transport,

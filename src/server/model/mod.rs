@@ -9,7 +9,7 @@ use self::street::{Street, Visit, Visits};
 use super::{Builder, Server};
 use crate::ServerHandle;
 use crate::dispatch::ThreadPool;
-use crate::limits::Overload;
+use crate::limits::OverloadPolicy;
 use crate::statistics::Statistics;
 use crate::sync::model::explore;
 use crate::sync::thread;
@@ -18,7 +18,7 @@ type Settings = Builder<Visits, ThreadPool>;
 
 fn threads(most: usize) -> Settings {
     Server::<Visits, ThreadPool>::builder()
-        .dispatch(ThreadPool::new().idle_time(Duration::from_secs(1)))
+        .dispatch(ThreadPool::new().thread_keep_alive(Duration::from_secs(1)))
         .max_threads(most)
         .shutdown_timeout(None)
 }
@@ -72,7 +72,7 @@ fn permits_bound_the_active() {
     explore(|| {
         let (statistics, street) = serve_all(threads(3).max_connections(2), 4);
         assert_eq!(statistics.finished, 4);
-        assert!(statistics.most_active <= 2);
+        assert!(statistics.peak_active <= 2);
         assert!(street.present.take_most() <= 2);
     });
 }
@@ -82,14 +82,14 @@ fn threads_bound_the_running() {
     explore(|| {
         let (statistics, street) = serve_all(threads(1).max_connections(3), 4);
         assert_eq!(statistics.finished, 4);
-        assert_eq!(statistics.most_threads, 1);
+        assert_eq!(statistics.peak_threads, 1);
         assert_eq!(street.handled.take_most(), 1);
     });
 }
 
 #[test]
 fn the_queue_is_admitted_as_there_is_room() {
-    const FOR_EVER: Overload = Overload::Queue {
+    const FOR_EVER: OverloadPolicy = OverloadPolicy::Queue {
         length: 2,
         timeout: Duration::MAX,
     };
@@ -97,8 +97,8 @@ fn the_queue_is_admitted_as_there_is_room() {
         let settings = threads(2).max_connections(1).overload(FOR_EVER);
         let (statistics, street) = serve_all(settings, 5);
         assert_eq!(statistics.finished, 5);
-        assert!(statistics.most_active <= 1);
-        assert!(statistics.most_queued <= 2);
+        assert!(statistics.peak_active <= 1);
+        assert!(statistics.peak_queued <= 2);
         assert!(street.present.take_most() <= 3);
     });
 }
@@ -106,7 +106,7 @@ fn the_queue_is_admitted_as_there_is_room() {
 #[test]
 fn rejected_clients_are_gone_too() {
     explore(|| {
-        let settings = threads(1).overload(Overload::Reject);
+        let settings = threads(1).overload(OverloadPolicy::Reject);
         let (statistics, street) = serve_all(settings, 4);
         assert_eq!(statistics.accepted, 4);
         assert!(statistics.finished >= 1);
@@ -138,7 +138,7 @@ fn the_bounds_move_meanwhile() {
             street.present.wait_for(5);
         });
         assert_eq!(statistics.finished, 5);
-        assert!(statistics.most_active <= 3);
+        assert!(statistics.peak_active <= 3);
         assert!(street.handled.take_most() <= 3);
     });
 }
@@ -148,7 +148,7 @@ fn suspended_and_resumed() {
     explore(|| {
         let street = Street::with(3);
         let statistics = serve(threads(2).max_connections(1), &street, |server| {
-            server.suspend();
+            server.pause();
             server.resume();
             street.present.wait_for(3);
         });
@@ -158,12 +158,12 @@ fn suspended_and_resumed() {
 
 #[test]
 fn shut_down_at_any_time() {
-    const FOR_EVER: Overload = Overload::Queue {
+    const FOR_EVER: OverloadPolicy = OverloadPolicy::Queue {
         length: 2,
         timeout: Duration::MAX,
     };
     explore(|| {
-        for policy in [Overload::Wait, Overload::Reject, FOR_EVER] {
+        for policy in [OverloadPolicy::Wait, OverloadPolicy::Reject, FOR_EVER] {
             let settings = threads(2).max_connections(1).overload(policy);
             serve(settings, &Street::with(3), |_| ());
         }

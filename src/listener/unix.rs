@@ -17,7 +17,7 @@ use crate::{Address, ServerHandle};
 /// server left behind is replaced; one that is listened on, or a file that is no socket, is an
 /// error (`AddrInUse`).
 #[derive(Debug)]
-pub struct UnixStream {
+pub struct Unix {
     // Dropped first: a client then finds no socket rather than one that refuses it.
     path: Option<SocketPath>,
     socket: UnixListener,
@@ -25,7 +25,7 @@ pub struct UnixStream {
     wanted: Option<(Address, i32)>,
 }
 
-impl Listener for UnixStream {
+impl Listener for Unix {
     type Request = StreamRequest;
 
     fn server_bind(&mut self) -> io::Result<()> {
@@ -78,12 +78,12 @@ impl Listener for UnixStream {
     }
 }
 
-impl<A: AsRef<Path>> Bind<A> for UnixStream {
+impl<A: AsRef<Path>> Bind<A> for Unix {
     fn open(address: A, options: &SocketOptions) -> io::Result<Vec<Self>> {
         let address = unix_address(address.as_ref())?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         let wanted = Some((address, options.request_queue_size));
-        Ok(vec![UnixStream {
+        Ok(vec![Unix {
             path: None,
             socket: socket.into(),
             wanted,
@@ -93,9 +93,9 @@ impl<A: AsRef<Path>> Bind<A> for UnixStream {
 
 /// Adopts a socket that is bound already, listening or not. It is made non-blocking, and so are its
 /// duplicates. Its path is left to whoever bound it.
-impl From<UnixListener> for UnixStream {
+impl From<UnixListener> for Unix {
     fn from(socket: UnixListener) -> Self {
-        UnixStream {
+        Unix {
             path: None,
             socket,
             wanted: None,
@@ -103,7 +103,7 @@ impl From<UnixListener> for UnixStream {
     }
 }
 
-impl AsFd for UnixStream {
+impl AsFd for Unix {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }

@@ -5,22 +5,22 @@ use std::fmt;
 /// [`verify_request`](crate::Hooks::verify_request), read by the handler.
 ///
 /// ```
-/// use socketserver::request::Context;
+/// use socketserver::request::Extensions;
 ///
 /// #[derive(Debug, PartialEq)]
 /// struct User(String);
 ///
-/// let mut context = Context::default();
-/// context.insert(User("ada".into()));
-/// assert_eq!(context.get(), Some(&User("ada".into())));
+/// let mut extensions = Extensions::default();
+/// extensions.insert(User("ada".into()));
+/// assert_eq!(extensions.get(), Some(&User("ada".into())));
 /// ```
 #[derive(Default)]
-pub struct Context {
+pub struct Extensions {
     // Few requests carry any, and those carry few: no map is as small while empty.
     values: Vec<Box<dyn Any + Send>>,
 }
 
-impl Context {
+impl Extensions {
     /// Puts a value in, and returns the one of its type that was there before.
     pub fn insert<T: Any + Send>(&mut self, value: T) -> Option<T> {
         let old = self.remove();
@@ -51,9 +51,9 @@ impl Context {
     }
 }
 
-impl fmt::Debug for Context {
+impl fmt::Debug for Extensions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Context")
+        f.debug_struct("Extensions")
             .field("values", &self.values.len())
             .finish()
     }
