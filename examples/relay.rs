@@ -53,7 +53,7 @@ fn relay(request: &mut StreamRequest, target: &str) -> HandlerResult {
     prepare(&SockRef::from(&*request))?;
     prepare(&SockRef::from(&target))?;
     let broken = AtomicBool::new(false);
-    let (rfile, wfile) = request.split();
+    let (mut rfile, wfile) = request.split();
     let ends = thread::scope(|scope| {
         let there = thread::Builder::new().spawn_scoped(scope, || pass(rfile, &target, &broken))?;
         let back = pass(&target, wfile, &broken);

@@ -1,34 +1,30 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Any error a handler or hook may return: `?` turns every error into it, as well as
-/// `"text".into()`.
+/// Any error of a handler or hook. `?` converts every error type to it, and so does `"text".into()`.
 pub type HandlerError = Box<dyn Error + Send + Sync>;
 
 /// What handlers return. The error goes to [`Hooks::handle_error`](crate::Hooks::handle_error).
 pub type HandlerResult = Result<(), HandlerError>;
 
-/// The step of a request's life in which an error happened.
+/// The step in which an error of a request happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stage {
-    /// [`Hooks::verify_request`](crate::Hooks::verify_request), on the serving thread.
+    /// [`Hooks::verify_request`](crate::Hooks::verify_request), on the thread of the accept loop.
     Verify,
-    /// Handing the request to where it runs; a thread that could not be started, for example.
+    /// Passing the request to its thread or process, for example if a thread cannot be started.
     Dispatch,
     /// Making the handler, setting the socket's options,
     /// [`RequestHandler::setup`](crate::RequestHandler::setup).
     Setup,
     /// [`RequestHandler::handle`](crate::RequestHandler::handle).
     Handle,
-    /// [`Hooks::reject_request`](crate::Hooks::reject_request), on a thread for such requests, or
-    /// the serving thread where there are none.
+    /// [`Hooks::reject_request`](crate::Hooks::reject_request), on a thread for rejections, or on the
+    /// thread of the accept loop of a server that forks.
     Reject,
-    /// [`RequestHandler::finish`](crate::RequestHandler::finish) and sending what the handler left
-    /// in `wfile`.
+    /// [`RequestHandler::finish`](crate::RequestHandler::finish), and the flush of `wfile` after it.
     Finish,
 }
 
@@ -45,8 +41,8 @@ impl fmt::Display for Stage {
     }
 }
 
-/// What went wrong with one request: the stage and the error.
-/// [`Hooks::handle_error`](crate::Hooks::handle_error) gets it.
+/// An error of one request, with the step in which it happened. Goes to
+/// [`Hooks::handle_error`](crate::Hooks::handle_error).
 #[derive(Debug)]
 pub struct RequestError {
     stage: Stage,
@@ -61,12 +57,12 @@ impl RequestError {
         }
     }
 
-    /// Where it happened.
+    /// The step in which it happened.
     pub fn stage(&self) -> Stage {
         self.stage
     }
 
-    /// The error as the handler returned it, to be downcast to its own type.
+    /// The error as the handler returned it. It can be downcast to its own type.
     pub fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
         &*self.error
     }
@@ -83,8 +79,8 @@ impl RequestError {
         None
     }
 
-    /// Whether the connection is gone: the client closed, reset or aborted it, or a shutdown ended it
-    /// by force.
+    /// Whether the connection is gone: the client has closed or reset it, or a shutdown has closed it by
+    /// force.
     pub fn is_disconnect(&self) -> bool {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
         matches!(
@@ -117,7 +113,7 @@ impl Error for RequestError {
     }
 }
 
-/// The error that stands for a panic: its text is the panic's message.
+/// The error that represents a panic. Its text is the panic's message.
 #[derive(Debug)]
 pub struct Panicked(String);
 
@@ -136,11 +132,3 @@ impl fmt::Display for Panicked {
 }
 
 impl Error for Panicked {}
-
-/// Runs what may panic beyond what is caught where it is done: `None` if it does.
-pub(crate) fn contain<T>(run: impl FnOnce() -> T) -> Option<T> {
-    // Dropping what was thrown may panic again.
-    catch_unwind(AssertUnwindSafe(run))
-        .map_err(mem::forget)
-        .ok()
-}

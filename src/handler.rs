@@ -1,26 +1,23 @@
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use crate::error::{HandlerError, HandlerResult, Panicked, RequestError, Stage};
+use crate::error::{HandlerResult, RequestError, Stage};
+use crate::panics::catch_as_error;
 use crate::request::{Request, StreamRequest};
 
 /// Handles one request. Python's `BaseRequestHandler`.
 ///
-/// A connection is one request, and so is a datagram (`impl RequestHandler<DatagramRequest>`); one
-/// type may implement both. The server makes a new handler for each request, and this is its life,
-/// all on one thread:
+/// A connection is one request, and so is a datagram (`impl RequestHandler<DatagramRequest>`); one type
+/// may implement both. The server makes a new handler for each request. Its life, on one thread:
 ///
-/// 1. The factory given to [`bind`](crate::Builder::bind) makes it.
-/// 2. [`setup`](Self::setup). If it fails, steps 3 and 4 are left out.
+/// 1. The handler factory given to [`bind`](crate::Builder::bind) makes it.
+/// 2. [`setup`](Self::setup). If it fails, steps 3 and 4 do not run.
 /// 3. [`handle`](Self::handle).
-/// 4. [`finish`](Self::finish), also after an error or a panic in `handle`. Then what `wfile` holds
-///    is sent.
+/// 4. [`finish`](Self::finish), also after an error or a panic in `handle`. Then `wfile` is flushed.
 /// 5. The handler is dropped, and the connection is shut down and closed.
 ///
-/// Each step that fails or panics is reported to
-/// [`Hooks::handle_error`](crate::Hooks::handle_error) before step 5. It costs no other request
-/// anything.
+/// Each error or panic in these steps is reported to
+/// [`Hooks::handle_error`](crate::Hooks::handle_error) before step 5. Other requests are not affected.
 ///
-/// State of one connection lives in the handler; state of the server is what the factory captures.
+/// The state of one connection belongs in the handler. The state of the server is what the factory
+/// captures.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -47,9 +44,10 @@ use crate::request::{Request, StreamRequest};
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias("BaseRequestHandler", "StreamRequestHandler", "DatagramRequestHandler"))]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot handle a `{R}`",
-    note = "implement `RequestHandler<{R}>` for it; handlers of streams and of datagrams are two implementations"
+    note = "implement `RequestHandler<{R}>` for it; a handler of streams and a handler of datagrams are two implementations"
 )]
 pub trait RequestHandler<R = StreamRequest> {
     /// Runs before `handle`. Does nothing by default.
@@ -66,22 +64,22 @@ pub trait RequestHandler<R = StreamRequest> {
     ///
     /// # Errors
     ///
-    /// Any error ends the request after `finish`, and goes to `handle_error`. A client that went
-    /// away is logged at debug level only, so `?` on every read and write is right.
+    /// Any error ends the request after `finish`, and goes to `handle_error`. Errors of a client that has
+    /// disconnected are logged at debug level only, so use `?` on every read and write.
     fn handle(&mut self, request: &mut R) -> HandlerResult;
 
-    /// Runs after `handle`, whatever its end, if `setup` succeeded. Does nothing by default.
+    /// Runs after `handle`, also after an error, if `setup` succeeded. Does nothing by default.
     ///
     /// # Errors
     ///
-    /// Goes to `handle_error` like any other.
+    /// Go to `handle_error`.
     fn finish(&mut self, request: &mut R) -> HandlerResult {
         let _ = request;
         Ok(())
     }
 }
 
-/// A closure is a handler with nothing but `handle`.
+/// A closure is a handler with `handle` only.
 impl<R, F: FnMut(&mut R) -> HandlerResult> RequestHandler<R> for F {
     fn handle(&mut self, request: &mut R) -> HandlerResult {
         self(request)
@@ -102,14 +100,13 @@ impl<R> RequestHandler<R> for Box<dyn RequestHandler<R>> {
     }
 }
 
-/// The one driver of setup → handle → finish. Whatever fails is reported, and nothing unwinds out
-/// of here.
-pub(crate) fn finish_request<R: Request, H: RequestHandler<R>>(
+/// Runs setup → handle → finish, and reports each failure. Never panics.
+pub(crate) fn run_handler<R: Request, H: RequestHandler<R>>(
     make_handler: &dyn Fn() -> H,
     request: &mut R,
     report: &dyn Fn(&mut R, RequestError),
 ) {
-    let set_up = guard(Stage::Setup, || {
+    let set_up = catch_as_error(Stage::Setup, || {
         request.begin()?;
         let mut handler = make_handler();
         handler.setup(request)?;
@@ -119,31 +116,19 @@ pub(crate) fn finish_request<R: Request, H: RequestHandler<R>>(
         Ok(handler) => handler,
         Err(error) => return report(request, error),
     };
-    let mut attempt = |stage, step: &mut dyn FnMut(&mut R) -> HandlerResult| {
-        if let Err(error) = guard(stage, || step(request)) {
+    let mut run = |stage, step: &mut dyn FnMut(&mut R) -> HandlerResult| {
+        if let Err(error) = catch_as_error(stage, || step(request)) {
             report(request, error);
         }
     };
-    attempt(Stage::Handle, &mut |request| handler.handle(request));
-    attempt(Stage::Finish, &mut |request| handler.finish(request));
-    attempt(Stage::Finish, &mut |request| Ok(request.end()?));
-    if let Err(error) = guard(Stage::Finish, move || {
+    run(Stage::Handle, &mut |request| handler.handle(request));
+    run(Stage::Finish, &mut |request| handler.finish(request));
+    run(Stage::Finish, &mut |request| Ok(request.end()?));
+    let dropped = catch_as_error(Stage::Finish, move || {
         drop(handler);
         Ok(())
-    }) {
+    });
+    if let Err(error) = dropped {
         report(request, error);
-    }
-}
-
-/// Runs one step. A panic becomes an error like any other: Python's `except Exception`.
-pub(crate) fn guard<T>(
-    stage: Stage,
-    step: impl FnOnce() -> Result<T, HandlerError>,
-) -> Result<T, RequestError> {
-    // The state behind a panic is the handler's, which is dropped, and the request's, which is
-    // closed.
-    match catch_unwind(AssertUnwindSafe(step)) {
-        Ok(result) => result.map_err(|error| RequestError::new(stage, error)),
-        Err(payload) => Err(RequestError::new(stage, Panicked::new(&*payload))),
     }
 }

@@ -104,11 +104,11 @@ compile_error!("socketserver runs on Unix systems only, so far");
 mod address;
 #[cfg(feature = "auth")]
 pub mod auth;
-mod children;
+
 pub mod dispatch;
 mod error;
 pub mod framing;
-mod gauge;
+
 mod handle;
 mod handler;
 mod limits;
@@ -116,17 +116,15 @@ pub mod listener;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 mod options;
-mod own_threads;
+mod panics;
 pub mod porting;
-mod registry;
+mod rate_limit;
 pub mod request;
 pub mod server;
-mod signals;
+
 mod statistics;
 mod sync;
 mod sys;
-mod throttle;
-mod timer;
 
 pub use crate::address::Address;
 pub use crate::dispatch::Dispatch;

@@ -105,7 +105,7 @@ impl Publisher {
     fn run(&self, every: Duration, stopped: &Receiver<()>) {
         describe();
         loop {
-            let gone = self.server.is_gone();
+            let gone = self.server.is_finished();
             self.publish();
             if gone {
                 return;

@@ -1,28 +1,27 @@
 use std::io;
 use std::time::Duration;
 
-/// What the builder was told about sockets: handed to [`Bind::open`](crate::listener::Bind::open).
-///
-/// The builder's setters document each value.
+/// The builder's settings for sockets, for [`Bind::open`](crate::listener::Bind::open). The builder's
+/// methods document them.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SocketOptions {
-    /// `SO_REUSEADDR`. Default false, as in Python.
-    pub allow_reuse_address: bool,
+    /// `SO_REUSEADDR`. `None` is the default of the kind: true for TCP, false for UDP.
+    pub allow_reuse_address: Option<bool>,
     /// `SO_REUSEPORT`. Default false.
     pub allow_reuse_port: bool,
-    /// Whether a socket bound to an IPv6 address takes IPv4 clients too. Default false.
+    /// Whether a socket bound to an IPv6 address accepts IPv4 clients too. Default false.
     pub dual_stack: bool,
-    /// The backlog of `listen(2)`. Default `i32::MAX`, which the system cuts to its own maximum.
+    /// The backlog of `listen(2)`. Default `i32::MAX`, which the system reduces to its own maximum.
     pub request_queue_size: i32,
-    /// The longest datagram received whole, in bytes. Default 8,192.
+    /// The longest datagram that is received whole, in bytes. Default 8,192.
     pub max_packet_size: usize,
 }
 
 impl Default for SocketOptions {
     fn default() -> Self {
         SocketOptions {
-            allow_reuse_address: false,
+            allow_reuse_address: None,
             allow_reuse_port: false,
             dual_stack: false,
             request_queue_size: i32::MAX,
@@ -32,20 +31,21 @@ impl Default for SocketOptions {
 }
 
 impl SocketOptions {
-    /// Longer than any datagram of any kind.
+    /// Longer than any datagram.
     const LONGEST_PACKET: usize = 1 << 24;
 
     pub(crate) fn check(&self) -> io::Result<()> {
         if self.max_packet_size <= Self::LONGEST_PACKET {
             return Ok(());
         }
-        let (size, most) = (self.max_packet_size, Self::LONGEST_PACKET);
-        let message = format!("a max_packet_size of {size} bytes is too much: {most} at most");
+        let (size, limit) = (self.max_packet_size, Self::LONGEST_PACKET);
+        let message =
+            format!("a max_packet_size of {size} bytes is too large; the limit is {limit}");
         Err(io::Error::new(io::ErrorKind::InvalidInput, message))
     }
 }
 
-/// How each accepted stream is set up. Python keeps these on `StreamRequestHandler`.
+/// The settings of each accepted connection. Python has them on `StreamRequestHandler`.
 #[derive(Clone, Debug)]
 pub(crate) struct StreamOptions {
     pub(crate) read_timeout: Option<Duration>,
@@ -59,7 +59,7 @@ pub(crate) struct StreamOptions {
 }
 
 impl StreamOptions {
-    /// What each accepted socket would refuse.
+    /// Refuses what each accepted socket would refuse.
     pub(crate) fn check(&self) -> io::Result<()> {
         for (name, timeout) in [
             ("read_timeout", self.read_timeout),
@@ -92,6 +92,6 @@ pub(crate) fn check_time(name: &str, time: Option<Duration>) -> io::Result<()> {
     if time.is_none_or(|time| !time.is_zero()) {
         return Ok(());
     }
-    let message = format!("a {name} of zero leaves no time for anything");
+    let message = format!("{name} is zero; it must be longer, or None for no limit");
     Err(io::Error::new(io::ErrorKind::InvalidInput, message))
 }

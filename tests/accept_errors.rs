@@ -14,57 +14,8 @@ use parking_lot::Mutex;
 use socketserver::dispatch::Inline;
 use socketserver::listener::{Listener, Tcp};
 use socketserver::prelude::*;
-use socketserver::server::{AfterError, on_accept_error};
 use socketserver::{Address, Server, ServerHandle};
 use support::{ANY, LONG, connect, eventually, logs, read_all};
-
-#[test]
-fn the_table_says_what_follows_each_error() {
-    let after = |errno: Errno| on_accept_error(&io::Error::from_raw_os_error(errno as i32));
-    assert_eq!(after(Errno::EAGAIN), AfterError::Wait);
-    for errno in [
-        Errno::EINTR,
-        Errno::ECONNABORTED,
-        Errno::ECONNRESET,
-        Errno::ECONNREFUSED,
-        Errno::EPERM,
-        Errno::ETIMEDOUT,
-        Errno::ENETDOWN,
-        Errno::ENETUNREACH,
-        Errno::EHOSTUNREACH,
-    ] {
-        assert_eq!(after(errno), AfterError::Retry, "{errno}");
-    }
-    for errno in [
-        Errno::EBADF,
-        Errno::EINVAL,
-        Errno::ENOTSOCK,
-        Errno::EOPNOTSUPP,
-        Errno::EFAULT,
-    ] {
-        assert_eq!(after(errno), AfterError::Stop, "{errno}");
-    }
-    for errno in [
-        Errno::EMFILE,
-        Errno::ENFILE,
-        Errno::ENOBUFS,
-        Errno::ENOMEM,
-        // Known to nobody here.
-        Errno::EDQUOT,
-    ] {
-        assert_eq!(after(errno), AfterError::BackOff, "{errno}");
-    }
-}
-
-#[test]
-fn errors_of_a_listeners_own_follow_their_kind() {
-    use io::ErrorKind::*;
-    let after = |kind| on_accept_error(&io::Error::new(kind, "of my own making"));
-    assert_eq!(after(WouldBlock), AfterError::Wait);
-    assert_eq!(after(ConnectionAborted), AfterError::Retry);
-    assert_eq!(after(InvalidInput), AfterError::Stop);
-    assert_eq!(after(Other), AfterError::BackOff);
-}
 
 /// What the listener below does instead of accepting.
 #[derive(Default)]

@@ -146,9 +146,9 @@ fn two_halves_serve_two_threads_at_once() -> io::Result<()> {
     const MUCH: u64 = 50_000_000;
     let (count, counted) = unbounded();
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
-        let (rfile, wfile) = request.split();
+        let (mut rfile, wfile) = request.split();
         thread::scope(|scope| {
-            let reading = scope.spawn(|| io::copy(rfile, &mut io::sink()));
+            let reading = scope.spawn(|| io::copy(&mut rfile, &mut io::sink()));
             // Far more than the buffers of both sockets hold, in both directions: one thread could
             // not do both.
             io::copy(&mut io::repeat(b'x').take(MUCH), wfile)?;

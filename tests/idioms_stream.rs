@@ -218,10 +218,10 @@ fn a_handler_gives_its_connection_away() -> io::Result<()> {
 // 18. A relay: two sockets, a thread for each direction.
 fn relay(request: &mut StreamRequest, target: TcpStream) -> HandlerResult {
     let client = request.connection()?;
-    let (rfile, wfile) = request.split();
+    let (mut rfile, wfile) = request.split();
     thread::scope(|scope| {
         let upstream = scope.spawn(|| {
-            let copied = io::copy(rfile, &mut &target);
+            let copied = io::copy(&mut rfile, &mut &target);
             target.shutdown(Shutdown::Write)?;
             copied
         });

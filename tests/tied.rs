@@ -128,7 +128,7 @@ fn the_halves_of_a_split_request_do_not_send_for_each_other() -> io::Result<()> 
     let builder = ThreadingTcpServer::builder().wbufsize(100);
     let (server, reports) = reporting(builder, |request| {
         let connection = request.connection()?;
-        let (rfile, wfile) = request.split();
+        let (mut rfile, wfile) = request.split();
         wfile.write_all(b"buffered")?;
         assert_eq!(rfile.readline(100)?, b"go on\n");
         connection.send_all(b"at once, ")
@@ -146,10 +146,10 @@ fn the_reading_half_goes_on_while_the_client_does_not_read() -> io::Result<()> {
     const MUCH: usize = 50_000_000;
     let builder = ThreadingTcpServer::builder().wbufsize(10_000);
     let (server, reports) = reporting(builder, |request| {
-        let (rfile, wfile) = request.split();
+        let (mut rfile, wfile) = request.split();
         thread::scope(|scope| {
             let writing = scope.spawn(|| io::copy(&mut io::repeat(b'x').take(MUCH as u64), wfile));
-            let read = io::copy(rfile, &mut io::sink());
+            let read = io::copy(&mut rfile, &mut io::sink());
             writing.join().expect("no panic")?;
             read
         })

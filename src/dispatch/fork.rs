@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::{Children, Dispatch, Job, Remote, Waker};
-use crate::children::Offspring;
-use crate::own_threads::Rest;
+use super::{Dispatch, Job, Waker};
+use crate::handle::ChildProcesses;
 use crate::sync::Mutex;
-use crate::sys::process::{self, End, Forked, Pid};
+pub(crate) use crate::sys::process::Pid;
+use crate::sys::process::{self, ExitState, ForkGuard, Forked};
 
-/// Runs each request in a process of its own, so that a crash, a leak or an abort in a handler
-/// touches nobody else. Python's `ForkingMixIn`. Feature `fork`.
+/// Runs each request in a process of its own, so that a crash, a leak or an abort in a handler affects no
+/// other request. Python's `ForkingMixIn`. Feature `fork`.
 ///
 /// ```no_run
 /// use socketserver::prelude::*;
@@ -29,66 +29,62 @@ use crate::sys::process::{self, End, Forked, Pid};
 /// # }
 /// ```
 ///
-/// The child has its own copy of everything and hands nothing back: what a handler changes is gone
-/// with it. It runs `setup`, `handle` and `finish` and leaves by `_exit`: with status 0, or 1 if
-/// something went wrong that `handle_error` was told of. Of its server's sockets it has its own
-/// connection only (or the socket that datagrams are answered through); what else the program has
-/// open, another server's socket included, it has too. The server closes its copy of the connection
-/// without shutting it down. `handle_error` runs in the child, `verify_request` and the other hooks in
-/// the server.
+/// The child has its own copy of all memory: what a handler changes is lost when it ends. It runs `setup`,
+/// `handle` and `finish`, and ends by `_exit` with status 0, or 1 after an error that went to
+/// `handle_error`. Of its server's sockets it has its own connection only, or the socket that datagrams are
+/// answered through. It has everything else that the program has open, also the socket of another server.
+/// The server closes its copy of the connection without shutting it down. `handle_error` runs in the child;
+/// `verify_request` and the other hooks run in the server.
 ///
-/// Children that have ended are collected while the server waits for requests: at least twice a second,
-/// and at once where somebody waits for one to end. No other child of the program is waited for, and
-/// SIGCHLD is left alone; it must not be ignored, nor may the program wait for any child there is, or
-/// it is not known how a child has ended. A server that does not [block on
-/// close](crate::Builder::block_on_close) leaves those that run uncollected.
+/// The server reaps children while it waits for requests: at least twice a second, and at once where it
+/// waits for one to end. It does not reap other children of the program, and leaves SIGCHLD alone. SIGCHLD
+/// must not be ignored, and the program must not reap these children, or their exit status is unknown. A
+/// server that does not [block on close](crate::Builder::block_on_close) does not reap the children that
+/// still run then.
 ///
-/// In the server's [`Statistics`](crate::Statistics) a child that exits with 1 counts as failed, be it
-/// a panic, a timeout or a client that went away; one that was killed by a signal counts as panicked,
-/// or as disconnected once a shutdown kills what is left. Its bytes are not known.
+/// In the server's [`Statistics`](crate::Statistics) a child that exits with 1 counts as failed, also after
+/// a panic, a timeout or a disconnect. A child that was killed by a signal counts as panicked, or as
+/// disconnected after a forced close. Its bytes are not known.
 ///
-/// A shutdown lets children finish. Those that wait for their client's next request end at once;
-/// those that are not done within [`shutdown_timeout`](crate::Builder::shutdown_timeout) are killed.
-/// They are told by SIGTERM, every 50 ms until they have heard, which interrupts system calls that
-/// the handler makes itself; reads and writes of its request go on. Programs that a child starts after
-/// that ignore SIGTERM.
+/// A shutdown lets children finish. Those that are idle end at once. Those that have not ended within
+/// [`shutdown_timeout`](crate::Builder::shutdown_timeout) are killed. The server sends SIGTERM every 50 ms
+/// until a child has acted on it. That interrupts system calls that the handler makes itself; reads and
+/// writes of its request go on. Programs that a child starts after that ignore SIGTERM.
 ///
-/// **Threads.** After a fork the child has one thread, and a lock that another thread of the parent
-/// held stays locked for ever. So in a process with several threads requests are refused with an
-/// error that says so. The library's own threads, for
-/// [`shutdown_on_ctrlc`](crate::Server::shutdown_on_ctrlc) and for deadlines, do not count: they rest
-/// while the server forks. But a forking server cannot
-/// [`serve_in_background`](crate::Server::serve_in_background), nor publish metrics, nor run beside a
-/// logger with a thread, or a server with a thread pool. [`beside_threads`](Self::beside_threads) lifts
-/// that.
+/// **Threads.** After a fork the child has one thread, and a lock that another thread of the parent held
+/// stays locked. So in a process with several threads requests are refused with an error that says so. The
+/// library's own threads, for [`shutdown_on_ctrlc`](crate::Server::shutdown_on_ctrlc) and for timers, do not
+/// count: they pause while the server forks. But a forking server cannot
+/// [`serve_in_background`](crate::Server::serve_in_background), publish metrics, or run beside a logger with
+/// a thread or a server with a thread pool. [`beside_threads`](Self::beside_threads) allows that.
 ///
 /// # Platform-specific behavior
 ///
-/// Threads are counted in `/proc/self/task`. Without it, that is on systems other than Linux, all
-/// requests are refused unless `beside_threads` was called.
+/// Threads are counted in `/proc/self/task`. Without it, on systems other than Linux, all requests are
+/// refused unless `beside_threads` was called.
 #[derive(Debug)]
 pub struct Fork {
-    list: Arc<List>,
+    table: Arc<ChildTable>,
     beside_threads: bool,
 }
 
 impl Fork {
-    /// The default bound: 40 children, as in Python.
+    /// The default limit: 40 children, as in Python.
     pub const DEFAULT_MAX_CHILDREN: usize = 40;
 
-    /// No children yet, and [`DEFAULT_MAX_CHILDREN`](Self::DEFAULT_MAX_CHILDREN) at most.
+    /// A dispatcher without children yet, with the default limit.
     pub fn new() -> Self {
         Fork {
-            list: Arc::new(List::new()),
+            table: Arc::new(ChildTable::new()),
             beside_threads: false,
         }
     }
 
-    /// The most children at once; 0 counts as 1. Default
-    /// [`DEFAULT_MAX_CHILDREN`](Self::DEFAULT_MAX_CHILDREN). At the bound there is no room for new
-    /// clients: [`overload`](crate::Builder::overload) says what becomes of them.
+    /// How many children there may be at once; 0 counts as 1. Default
+    /// [`DEFAULT_MAX_CHILDREN`](Self::DEFAULT_MAX_CHILDREN). At the limit
+    /// [`overload`](crate::Builder::overload) applies to new clients.
     pub fn max_children(self, children: usize) -> Self {
-        self.list.set_most(children);
+        self.table.set_limit(children);
         self
     }
 
@@ -96,13 +92,12 @@ impl Fork {
     ///
     /// # Safety
     ///
-    /// Whatever handlers, hooks and loggers use must not depend on a lock that another thread may
-    /// hold at the moment of a fork, nor on a thread that the child does not have; and no other thread
-    /// uses anything of the server at that moment, such as a
-    /// [`ServerHandle`](crate::ServerHandle) or a [`Connection`](crate::request::Connection). The memory
-    /// allocator of the GNU C library copes; most others, and most libraries with threads of their
-    /// own, do not promise to.
-    #[allow(unsafe_code)] // A promise of the caller's; nothing here relies on more.
+    /// Handlers, hooks and loggers must not depend on a lock that another thread may hold at the moment of
+    /// a fork, nor on a thread that the child does not have. No other thread may use anything of the server
+    /// at that moment, such as a [`ServerHandle`](crate::ServerHandle) or a
+    /// [`Connection`](crate::request::Connection). The memory allocator of the GNU C library is safe here;
+    /// most other allocators, and most libraries with threads, do not promise that.
+    #[allow(unsafe_code)] // The caller promises; no code here is unsafe.
     pub unsafe fn beside_threads(mut self) -> Self {
         self.beside_threads = true;
         self
@@ -110,26 +105,25 @@ impl Fork {
 
     /// How many children there are.
     pub fn children(&self) -> usize {
-        self.list.children.lock().len()
+        self.table.children.lock().len()
     }
 
     fn fork(&self) -> io::Result<Forked> {
-        let rest = Rest::begin();
+        let guard = ForkGuard::lock();
         if !self.beside_threads {
-            check_threads(1 + rest.count())?;
+            check_threads(1 + guard.threads())?;
         }
-        process::fork(rest).map_err(|e| {
+        process::fork(guard).map_err(|e| {
             let children = self.children();
-            let message = format!("cannot fork beside the {children} children there are: {e}");
+            let message = format!("cannot fork in addition to {children} children: {e}");
             io::Error::new(e.kind(), message)
         })
     }
 }
 
-/// Whether there are no more threads than those that may be.
-fn check_threads(most: usize) -> io::Result<()> {
+fn check_threads(limit: usize) -> io::Result<()> {
     let why = match fs::read_dir("/proc/self/task").map(Iterator::count) {
-        Ok(threads) if threads <= most => return Ok(()),
+        Ok(threads) if threads <= limit => return Ok(()),
         Ok(threads) => format!("has {threads} threads"),
         Err(e) => format!("may have several threads ({e})"),
     };
@@ -142,22 +136,18 @@ fn check_threads(most: usize) -> io::Result<()> {
 impl Dispatch for Fork {
     fn dispatch(&self, job: Job) {
         match self.fork() {
-            Ok(Forked::Child) => self.list.live_as_child(job),
-            Ok(Forked::Parent(child)) => self.list.enter(child, job),
+            Ok(Forked::Child) => self.table.run_as_child(job),
+            Ok(Forked::Parent(child)) => self.table.insert(child, job),
             Err(e) => job.refuse(e),
         }
     }
 
     fn has_capacity(&self, _: &Waker) -> bool {
-        self.list.has_capacity()
+        self.table.has_capacity()
     }
 
-    fn may_start_threads(&self) -> bool {
-        false
-    }
-
-    fn children(&self) -> Option<Children> {
-        Some(Children::new(self.list.clone()))
+    fn children(&self) -> Option<Arc<dyn ChildProcesses>> {
+        Some(self.table.clone())
     }
 }
 
@@ -167,21 +157,107 @@ impl Default for Fork {
     }
 }
 
+/// What a child's request does beside running.
+pub(crate) trait ChildWork {
+    /// In the child, before the request runs.
+    fn begin_in_child(&mut self);
+
+    /// In the parent, once the child runs: closes the parent's copy of the connection.
+    fn leave_to(&mut self, child: Pid);
+
+    /// In the parent, once the child has ended.
+    fn child_ended(&mut self, child: Pid, exit: ExitState);
+}
+
 /// The children of one server.
-struct List {
+struct ChildTable {
     children: Mutex<Vec<Child>>,
-    looked: Mutex<Instant>,
-    /// When they were last told of a shutdown.
-    told: Mutex<Option<Instant>>,
-    most: AtomicUsize,
-    /// A server waits for one to end.
-    waited_for: AtomicBool,
-    door: AtomicI32,
-    /// What is told to come too late for some is done as they come.
+    reaped_at: Mutex<Instant>,
+    sigterm_sent_at: Mutex<Option<Instant>>,
+    limit: AtomicUsize,
+    /// The server waits for one to end.
+    is_waited_for: AtomicBool,
+    listener: AtomicI32,
+    /// Children that are inserted from now on are killed at once.
     killed: AtomicBool,
 }
 
-/// A child never goes on as its parent would, whatever happens.
+/// A child with the request that it runs.
+struct Child {
+    pid: Pid,
+    job: Job,
+}
+
+impl ChildTable {
+    const POLL_SOON: Duration = Duration::from_millis(5);
+    const POLL_LATER: Duration = Duration::from_millis(500);
+    const SIGTERM_INTERVAL: Duration = Duration::from_millis(50);
+    const NO_LISTENER: RawFd = -1;
+
+    fn new() -> Self {
+        ChildTable {
+            children: Mutex::default(),
+            reaped_at: Mutex::new(Instant::now()),
+            sigterm_sent_at: Mutex::default(),
+            limit: AtomicUsize::new(Fork::DEFAULT_MAX_CHILDREN),
+            is_waited_for: AtomicBool::new(false),
+            listener: AtomicI32::new(Self::NO_LISTENER),
+            killed: AtomicBool::new(false),
+        }
+    }
+
+    fn has_capacity(&self) -> bool {
+        let limit = self.limit.load(Ordering::Relaxed);
+        if self.children.lock().len() >= limit {
+            self.reap();
+        }
+        let has_capacity = self.children.lock().len() < limit;
+        self.is_waited_for.store(!has_capacity, Ordering::Relaxed);
+        has_capacity
+    }
+
+    fn reap(&self) {
+        *self.reaped_at.lock() = Instant::now();
+        let mut ended = Vec::new();
+        let mut children = self.children.lock();
+        for child in mem::take(&mut *children) {
+            match process::try_reap(child.pid) {
+                ExitState::Running => children.push(child),
+                exit => ended.push((child, exit)),
+            }
+        }
+        drop(children);
+        // Outside the lock: the end of a request takes other locks.
+        for (mut child, exit) in ended {
+            child.job.0.child_work().child_ended(child.pid, exit);
+        }
+    }
+
+    fn insert(&self, pid: Pid, mut job: Job) {
+        job.0.child_work().leave_to(pid);
+        // Locked until it is killed too: nobody reaps it before.
+        let mut children = self.children.lock();
+        children.push(Child { pid, job });
+        if self.killed.load(Ordering::SeqCst) {
+            process::send_sigkill(pid);
+        }
+    }
+
+    /// The whole life of a child.
+    fn run_as_child(&self, mut job: Job) -> ! {
+        let _exit = ExitOnDrop;
+        // The parent reaps and signals the others.
+        mem::forget(mem::take(&mut *self.children.lock()));
+        let listener = self.listener.load(Ordering::Relaxed);
+        if listener != Self::NO_LISTENER {
+            process::replace_with_dev_null(listener);
+        }
+        job.0.child_work().begin_in_child();
+        process::exit(job.0.run())
+    }
+}
+
+/// A child must not go on as its parent would, not even after a panic.
 struct ExitOnDrop;
 
 impl Drop for ExitOnDrop {
@@ -190,127 +266,57 @@ impl Drop for ExitOnDrop {
     }
 }
 
-struct Child {
-    pid: Pid,
-    request: Box<dyn Remote>,
-}
-
-impl List {
-    const SOON: Duration = Duration::from_millis(5);
-    const LATER: Duration = Duration::from_millis(500);
-    const AGAIN: Duration = Duration::from_millis(50);
-    const NO_DOOR: RawFd = -1;
-
-    fn new() -> Self {
-        List {
-            children: Mutex::default(),
-            looked: Mutex::new(Instant::now()),
-            told: Mutex::default(),
-            most: AtomicUsize::new(Fork::DEFAULT_MAX_CHILDREN),
-            waited_for: AtomicBool::new(false),
-            door: AtomicI32::new(Self::NO_DOOR),
-            killed: AtomicBool::new(false),
+impl ChildProcesses for ChildTable {
+    fn poll(&self, now: bool) -> Option<Duration> {
+        let now = now || self.is_waited_for.load(Ordering::Relaxed);
+        let pause = if now {
+            Self::POLL_SOON
+        } else {
+            Self::POLL_LATER
+        };
+        if now || self.reaped_at.lock().elapsed() >= pause {
+            self.reap();
         }
+        let any_left = !self.children.lock().is_empty();
+        any_left.then_some(pause)
     }
 
-    fn has_capacity(&self) -> bool {
-        let most = self.most.load(Ordering::Relaxed);
-        if self.children.lock().len() >= most {
-            self.collect();
-        }
-        let has_capacity = self.children.lock().len() < most;
-        self.waited_for.store(!has_capacity, Ordering::Relaxed);
-        has_capacity
-    }
-
-    /// Takes leave of those that have ended.
-    fn collect(&self) {
-        *self.looked.lock() = Instant::now();
-        let mut ended = Vec::new();
-        let mut children = self.children.lock();
-        for child in mem::take(&mut *children) {
-            match process::try_wait(child.pid) {
-                End::NotYet => children.push(child),
-                end => ended.push((child, end)),
-            }
-        }
-        drop(children);
-        // Outside the lock: what ends with them takes locks of its own.
-        for (child, end) in ended {
-            child.request.ended(end);
-        }
-    }
-
-    fn enter(&self, pid: Pid, job: Job) {
-        let request = job.leave_to(pid);
-        // Locked until it is killed too: nobody else takes leave of it before.
-        let mut children = self.children.lock();
-        children.push(Child { pid, request });
-        if self.killed.load(Ordering::SeqCst) {
-            process::kill(pid);
-        }
-    }
-
-    /// The child's whole life.
-    fn live_as_child(&self, job: Job) -> ! {
-        let _exit = ExitOnDrop;
-        // They are its parent's, to wait for and to tell.
-        mem::forget(mem::take(&mut *self.children.lock()));
-        let door = self.door.load(Ordering::Relaxed);
-        if door != Self::NO_DOOR {
-            process::blind(door);
-        }
-        process::exit(job.run_as_child())
-    }
-}
-
-impl Offspring for List {
-    fn look(&self, soon: bool) -> Option<Duration> {
-        let soon = soon || self.waited_for.load(Ordering::Relaxed);
-        let pause = if soon { Self::SOON } else { Self::LATER };
-        if soon || self.looked.lock().elapsed() >= pause {
-            self.collect();
-        }
-        let left = !self.children.lock().is_empty();
-        left.then_some(pause)
-    }
-
-    /// Tells them again and again: one that was about to wait for its client when it was told has
-    /// missed it. Not too often, for it interrupts those that are busy.
+    /// Repeats the signal: a child that was about to block in a read misses one. Not too often, for it
+    /// interrupts children that are busy.
     fn drain(&self) {
-        self.waited_for.store(true, Ordering::Relaxed);
+        self.is_waited_for.store(true, Ordering::Relaxed);
         let now = Instant::now();
-        let mut told = self.told.lock();
-        if told.is_some_and(|at| now - at < Self::AGAIN) {
+        let mut sent_at = self.sigterm_sent_at.lock();
+        if sent_at.is_some_and(|at| now - at < Self::SIGTERM_INTERVAL) {
             return;
         }
-        *told = Some(now);
+        *sent_at = Some(now);
         for child in &*self.children.lock() {
-            process::tell(child.pid);
+            process::send_sigterm(child.pid);
         }
     }
 
     fn kill(&self) {
         self.killed.store(true, Ordering::SeqCst);
         for child in &*self.children.lock() {
-            process::kill(child.pid);
+            process::send_sigkill(child.pid);
         }
     }
 
-    fn set_most(&self, children: usize) {
-        self.most.store(children.max(1), Ordering::Relaxed);
+    fn set_limit(&self, children: usize) {
+        self.limit.store(children.max(1), Ordering::Relaxed);
     }
 
-    fn set_door(&self, door: RawFd) {
-        self.door.store(door, Ordering::Relaxed);
+    fn set_listener(&self, listener: RawFd) {
+        self.listener.store(listener, Ordering::Relaxed);
     }
 }
 
-impl fmt::Debug for List {
+impl fmt::Debug for ChildTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("List")
+        f.debug_struct("ChildTable")
             .field("children", &self.children.lock().len())
-            .field("most", &self.most)
+            .field("limit", &self.limit)
             .finish_non_exhaustive()
     }
 }

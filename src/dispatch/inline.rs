@@ -1,9 +1,9 @@
 use super::{Dispatch, Job};
 
-/// Runs each request on the serving thread, one after the other: Python's servers without a mix-in.
+/// Runs each request on the thread of the accept loop, one after the other: Python's servers without a
+/// mix-in.
 ///
-/// Right for short handlers and datagrams. A handler that waits for its client keeps everybody else
-/// waiting.
+/// Right for short handlers and datagrams. While a handler waits for its client, all other clients wait.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Inline;
 

@@ -1,19 +1,23 @@
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::io;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::worker::{Roster, State, Worker, hand};
 use super::{Dispatch, Job, ThreadGauge, Waker};
-use crate::sync::thread;
+use crate::sync::channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{Mutex, MutexGuard};
 
-/// Runs requests side by side on threads that are started on demand, used again, and let go when
-/// idle.
+/// Runs requests concurrently on threads. Threads are started on demand, used again, and end when they
+/// are idle for a while.
 ///
-/// Python's `ThreadingMixIn`, with a bound. At the bound new clients wait in the kernel's queue until
-/// a thread is free, unless the server has another [`OverloadPolicy`](crate::OverloadPolicy) policy. The thread
+/// Python's `ThreadingMixIn`, with a limit. At the limit new clients wait in the system's queue until a
+/// thread is free, unless the server has another [`OverloadPolicy`](crate::OverloadPolicy). The thread
 /// that became idle last is used first, so the pool shrinks to what the load needs.
 ///
-/// Servers set it up through their builder; for a server of your own kind:
+/// Servers configure it through their builder. For a server of your own kind:
 ///
 /// ```
 /// use socketserver::dispatch::ThreadPool;
@@ -28,95 +32,94 @@ use crate::sync::thread;
 /// ```
 #[derive(Debug)]
 pub struct ThreadPool {
-    settings: Settings,
-    roster: Arc<Roster>,
-}
-
-#[derive(Clone, Debug)]
-struct Settings {
-    thread_keep_alive: Duration,
+    shared: Arc<Shared>,
+    keep_alive: Duration,
     stack_size: Option<usize>,
     thread_name: String,
 }
 
 impl ThreadPool {
-    /// The default bound: 4,096 threads.
+    /// The default limit: 4,096 threads.
     pub const DEFAULT_MAX_THREADS: usize = 4096;
 
     /// A pool with the default settings and no threads yet.
     pub fn new() -> Self {
-        let settings = Settings {
-            thread_keep_alive: Duration::from_secs(10),
+        ThreadPool {
+            shared: Arc::new(Shared {
+                state: Mutex::default(),
+                gauge: ThreadGauge::new(Self::DEFAULT_MAX_THREADS),
+            }),
+            keep_alive: Duration::from_secs(10),
             stack_size: None,
             thread_name: "handler".to_owned(),
-        };
-        ThreadPool {
-            settings,
-            roster: Arc::new(Roster::new(Self::DEFAULT_MAX_THREADS)),
         }
     }
 
-    /// The most threads at once, and so the most requests; 0 counts as 1. Default
+    /// How many threads there may be, and so how many requests run at once; 0 counts as 1. Default
     /// [`DEFAULT_MAX_THREADS`](Self::DEFAULT_MAX_THREADS).
     pub fn max_threads(self, threads: usize) -> Self {
-        self.roster.gauge.set_limit(threads);
+        self.shared.gauge.set_limit(threads);
         self
     }
 
-    /// How long an idle thread waits for work before it ends. Default 10 s.
+    /// How long an idle thread waits for a request before it ends. Default 10 s.
     pub fn thread_keep_alive(mut self, time: Duration) -> Self {
-        self.settings.thread_keep_alive = time;
+        self.keep_alive = time;
         self
     }
 
-    /// Each thread's stack, in bytes. Default: Rust's own, 2 MiB or `RUST_MIN_STACK`. Only what is
-    /// used takes memory.
+    /// The size of each thread's stack, in bytes. Default: Rust's own, 2 MiB or `RUST_MIN_STACK`. Only
+    /// used pages take memory.
     pub fn stack_size(mut self, bytes: usize) -> Self {
-        self.settings.stack_size = Some(bytes);
+        self.stack_size = Some(bytes);
         self
     }
 
-    /// What the threads are called; each name gets `-` and a number. Default `handler`.
+    /// The name of the threads; `-` and a number are added. Default `handler`.
     pub fn thread_name(mut self, name: impl Into<String>) -> Self {
-        self.settings.thread_name = name.into();
+        self.thread_name = name.into();
         self
     }
 
-    /// How many threads there are now, busy or idle.
+    /// How many threads there are, busy or idle.
     pub fn threads(&self) -> usize {
-        self.roster.gauge.threads()
+        self.shared.gauge.threads()
     }
 
-    /// Whether fewer than `most` jobs run or wait to. If not, the next that ends wakes the server.
-    pub(crate) fn has_fewer_than(&self, most: usize, waker: &Waker) -> bool {
-        let mut state = self.roster.lock();
-        if state.unfinished < most {
+    /// Whether fewer than `limit` jobs are unfinished. If not, the next one that ends wakes the server.
+    pub(crate) fn has_fewer_than(&self, limit: usize, waker: &Waker) -> bool {
+        let mut state = self.shared.lock();
+        if state.unfinished < limit {
             return true;
         }
-        if !state.waiting.iter().any(|waiting| waiting.will_wake(waker)) {
-            state.waiting.push(waker.clone());
+        if !state.wakers.iter().any(|other| other.will_wake(waker)) {
+            state.wakers.push(waker.clone());
         }
         false
     }
 
-    /// Starts a thread with its first job in its letter box; gives the job back if it cannot. The
-    /// roster stays locked, so that the thread cannot leave before it is entered.
+    /// Starts a thread with its first job. Gives the job back on failure.
     fn start_worker(&self, state: &mut State, job: Job) -> Result<(), (Job, io::Error)> {
-        let mut builder = thread::Builder::new().name(format!(
-            "{}-{}",
-            self.settings.thread_name, state.next_worker
-        ));
-        if let Some(bytes) = self.settings.stack_size {
+        let id = state.next_worker;
+        let mut builder = thread::Builder::new().name(format!("{}-{id}", self.thread_name));
+        if let Some(bytes) = self.stack_size {
             builder = builder.stack_size(bytes);
         }
-        let (worker, mailbox) = Worker::new(state.next_worker, self.settings.thread_keep_alive);
-        let roster = Arc::clone(&self.roster);
-        match builder.spawn(move || worker.work(&roster)) {
+        let (sender, receiver) = bounded(1);
+        let worker = Worker {
+            id,
+            receiver,
+            sender: sender.clone(),
+            keep_alive: self.keep_alive,
+            shared: Arc::clone(&self.shared),
+        };
+        match builder.spawn(move || worker.work()) {
             Ok(thread) => {
-                state.threads.insert(state.next_worker, Some(thread));
-                self.roster.gauge.set_threads(state.threads.len());
+                // The state is still locked, so the thread cannot end before it is in the map.
+                state.threads.insert(id, Some(thread));
+                self.shared.gauge.set_threads(state.threads.len());
                 state.next_worker += 1;
-                hand(&mailbox, Some(job));
+                send(&sender, Some(job));
                 Ok(())
             }
             Err(error) => Err((job, error)),
@@ -126,37 +129,37 @@ impl ThreadPool {
 
 impl Dispatch for ThreadPool {
     fn dispatch(&self, job: Job) {
-        let mut state = self.roster.lock();
+        let mut state = self.shared.lock();
         state.unfinished += 1;
         if let Some(idle) = state.idle.pop() {
             drop(state);
-            return hand(&idle.mailbox, Some(job));
+            return send(&idle.sender, Some(job));
         }
-        if state.threads.len() >= self.roster.gauge.limit() {
+        if state.threads.len() >= self.shared.gauge.limit() {
             return state.queue.push_back(job);
         }
         if let Err((job, error)) = self.start_worker(&mut state, job) {
             state.unfinished -= 1;
             let threads = state.threads.len();
             drop(state);
-            let message = format!("cannot start a thread beside the {threads} there are: {error}");
+            let message = format!("cannot start a thread in addition to {threads}: {error}");
             job.refuse(io::Error::new(error.kind(), message));
         }
     }
 
     fn has_capacity(&self, waker: &Waker) -> bool {
-        self.has_fewer_than(self.roster.gauge.limit(), waker)
+        self.has_fewer_than(self.shared.gauge.limit(), waker)
     }
 
     fn thread_gauge(&self) -> Option<ThreadGauge> {
-        Some(self.roster.gauge.clone())
+        Some(self.shared.gauge.clone())
     }
 
-    /// Lets idle threads go, and waits for the others to finish their requests and end.
+    /// Ends idle threads, and waits for the others to finish their requests.
     fn join(&self) {
-        for thread in self.roster.close() {
+        for thread in self.shared.close() {
             if thread.thread().id() != thread::current().id() {
-                // A worker catches what its jobs throw; there is nothing to learn here.
+                // Workers do not panic: they catch the panics of jobs.
                 let _ = thread.join();
             }
         }
@@ -169,9 +172,158 @@ impl Default for ThreadPool {
     }
 }
 
-/// Busy threads finish their requests and end by themselves.
+/// Busy threads finish their requests and end.
 impl Drop for ThreadPool {
     fn drop(&mut self) {
-        self.roster.close();
+        self.shared.close();
+    }
+}
+
+/// What a pool and its threads share.
+struct Shared {
+    state: Mutex<State>,
+    gauge: ThreadGauge,
+}
+
+#[derive(Default)]
+struct State {
+    /// The one that became idle last is at the end.
+    idle: Vec<IdleWorker>,
+    /// Jobs beyond the limit, from servers that dispatch without asking for capacity.
+    queue: VecDeque<Job>,
+    /// How many jobs run, are queued or were sent to a thread.
+    unfinished: usize,
+    /// Threads that have not ended, by id; `None` if another thread joins it.
+    threads: HashMap<u64, Option<JoinHandle<()>>>,
+    next_worker: u64,
+    /// The servers that wait for capacity. Several may share a pool.
+    wakers: Vec<Waker>,
+    closed: bool,
+}
+
+/// Whoever removes it from the list may send one message to it.
+struct IdleWorker {
+    id: u64,
+    sender: Sender<Option<Job>>,
+}
+
+/// What a worker does after a job.
+enum Next {
+    Run(Job),
+    Wait,
+    End,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// Ends idle threads, and returns all threads that are not joined yet. Busy ones end after their job.
+    fn close(&self) -> Vec<JoinHandle<()>> {
+        let mut state = self.lock();
+        state.closed = true;
+        let State { idle, threads, .. } = &mut *state;
+        let mut running: Vec<_> = threads.values_mut().filter_map(Option::take).collect();
+        for idle in idle.drain(..) {
+            send(&idle.sender, None);
+            running.extend(threads.remove(&idle.id).flatten());
+        }
+        self.gauge.set_threads(threads.len());
+        running
+    }
+
+    fn job_ended(&self, worker: &Worker) -> Next {
+        let mut state = self.lock();
+        state.unfinished -= 1;
+        let wakers = mem::take(&mut state.wakers);
+        let is_beyond_limit = state.threads.len() > self.gauge.limit();
+        let next = match state.queue.pop_front() {
+            Some(job) => Next::Run(job),
+            None if state.closed || is_beyond_limit => {
+                self.remove(&mut state, worker.id);
+                Next::End
+            }
+            None => {
+                let (id, sender) = (worker.id, worker.sender.clone());
+                state.idle.push(IdleWorker { id, sender });
+                Next::Wait
+            }
+        };
+        drop(state);
+        wakers.iter().for_each(Waker::wake);
+        next
+    }
+
+    /// Removes a worker that was idle for long enough. Returns false if a job was sent to it.
+    fn retire(&self, id: u64) -> bool {
+        let mut state = self.lock();
+        let Some(at) = state.idle.iter().position(|idle| idle.id == id) else {
+            return false;
+        };
+        state.idle.remove(at);
+        self.remove(&mut state, id);
+        true
+    }
+
+    fn remove(&self, state: &mut State, id: u64) {
+        state.threads.remove(&id);
+        self.gauge.set_threads(state.threads.len());
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.lock();
+        f.debug_struct("Shared")
+            .field("threads", &state.threads.len())
+            .field("idle", &state.idle.len())
+            .field("unfinished", &state.unfinished)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Sends a job, or `None` to end the thread.
+fn send(sender: &Sender<Option<Job>>, message: Option<Job>) {
+    // A worker keeps both ends of its channel, and ends only when it is off the list and the channel is
+    // empty.
+    sender
+        .try_send(message)
+        .expect("the channel of an idle worker is empty and open");
+}
+
+/// One thread of the pool.
+struct Worker {
+    id: u64,
+    receiver: Receiver<Option<Job>>,
+    sender: Sender<Option<Job>>,
+    keep_alive: Duration,
+    shared: Arc<Shared>,
+}
+
+impl Worker {
+    fn work(self) {
+        loop {
+            let goes_on = match self.receiver.recv_timeout(self.keep_alive) {
+                Ok(Some(job)) => self.run(job),
+                Ok(None) | Err(RecvTimeoutError::Disconnected) => false,
+                Err(RecvTimeoutError::Timeout) => !self.shared.retire(self.id),
+            };
+            if !goes_on {
+                return;
+            }
+        }
+    }
+
+    /// Runs the job and those in the queue. Returns false when the thread has to end.
+    fn run(&self, mut job: Job) -> bool {
+        loop {
+            job.run();
+            match self.shared.job_ended(self) {
+                Next::Run(next) => job = next,
+                Next::Wait => return true,
+                Next::End => return false,
+            }
+        }
     }
 }

@@ -2,10 +2,10 @@ use super::ServerHandle;
 use crate::limits::{Limits, OverloadPolicy};
 use crate::statistics::Statistics;
 
-/// What can be changed and asked while a server serves.
+/// Statistics, limits, pause and resume.
 impl ServerHandle {
-    /// What the server has done so far and is doing now. Cheap, but for one look at each open
-    /// connection.
+    /// What the server has done so far and does now. Takes one lock, and reads the byte counters of each
+    /// open connection.
     ///
     /// ```
     /// use socketserver::prelude::*;
@@ -25,125 +25,126 @@ impl ServerHandle {
         statistics
     }
 
-    /// Changes [`max_connections`](crate::Builder::max_connections) from now on. Those beyond a
-    /// lower bound stay until they end. 0 counts as 1.
+    /// Changes [`max_connections`](crate::Builder::max_connections). Connections beyond a lower limit
+    /// stay until they end. 0 counts as 1.
     pub fn set_max_connections(&self, connections: impl Into<Option<usize>>) {
         let connections = connections.into();
         self.change(|control| control.limits.max_connections = connections);
     }
 
-    /// Changes [`max_per_ip`](crate::Builder::max_per_ip) from now on. Requests that came
-    /// in without such a bound are not counted. 0 counts as 1.
+    /// Changes [`max_per_ip`](crate::Builder::max_per_ip). Requests that were accepted without such a
+    /// limit are not counted. 0 counts as 1.
+    #[doc(alias = "limit_conn")]
     pub fn set_max_per_ip(&self, requests: impl Into<Option<usize>>) {
         let requests = requests.into();
         self.change(|control| control.limits.max_per_ip = requests);
     }
 
-    /// Changes [`ipv6_prefix`](crate::Builder::ipv6_prefix) from now on. Requests that were counted
-    /// with their source stay so.
+    /// Changes [`ipv6_prefix`](crate::Builder::ipv6_prefix) for requests accepted from now on.
     pub fn set_ipv6_prefix(&self, bits: u8) {
         self.change(|control| control.limits.ipv6_prefix = bits);
     }
 
-    /// Changes [`overload`](crate::Builder::overload) from now on. What is queued stays queued.
+    /// Changes [`overload`](crate::Builder::overload). Requests in the pending queue stay there.
     pub fn set_overload(&self, policy: OverloadPolicy) {
         self.change(|control| control.limits.overload = policy);
     }
 
-    /// Changes [`max_threads`](crate::Builder::max_threads) from now on; 0 counts as 1. Threads beyond
-    /// a lower bound end after the request they run, idle ones after their idle time. A server without
-    /// threads has no such bound, and nothing is done.
+    /// Changes [`max_threads`](crate::Builder::max_threads); 0 counts as 1. Busy threads beyond a lower
+    /// limit end after their request, idle ones after `thread_keep_alive`. Does nothing on a server
+    /// without threads.
     pub fn set_max_threads(&self, threads: usize) {
         if let Some(gauge) = &self.0.threads {
             gauge.set_limit(threads);
         }
-        self.0.bell.ring();
+        self.0.poller.notify();
     }
 
-    /// Changes `max_children` from now on; 0 counts as 1. Children beyond a lower bound stay until they
-    /// end. A server that does not fork has no such bound, and nothing is done.
+    /// Changes `max_children`; 0 counts as 1. Children beyond a lower limit stay until they end. Does
+    /// nothing on a server that does not fork.
     pub fn set_max_children(&self, children: usize) {
-        if let Some(list) = self.children() {
-            list.set_most(children);
+        if let Some(processes) = self.children() {
+            processes.set_limit(children);
         }
-        self.0.bell.ring();
+        self.0.poller.notify();
     }
 
-    /// Stops accepting, and keeps the socket: new clients wait in the kernel's queue, datagrams in
-    /// its buffer. Requests that were accepted go on. Lasts until [`resume`](Self::resume).
+    /// Stops accepting, and keeps the socket: new clients wait in the system's queue, datagrams in its
+    /// buffer. Accepted requests go on. [`resume`](Self::resume) ends the pause.
     ///
-    /// Never blocks; the serving thread heeds it before it accepts again.
+    /// Never blocks. The accept loop applies it before it accepts the next client.
+    #[doc(alias = "suspend")]
     pub fn pause(&self) {
-        self.change(|control| control.door = Door::Suspended);
+        self.change(|control| control.listen = ListenState::Paused);
     }
 
-    /// Stops accepting, and stops listening too: new clients are refused, and those that waited in
-    /// the kernel's queue are let go, so that they can go elsewhere. A TCP port stays reserved; a Unix
-    /// socket's path is moved aside, to one that ends in `.suspended`, and anybody may take it. Lasts
-    /// until [`resume`](Self::resume), which waits for the path if somebody has it: the log says so.
+    /// Stops accepting and listening: new clients are refused, and clients in the system's queue are
+    /// disconnected, so that they can go elsewhere. Accepted requests go on. A TCP port stays reserved. A
+    /// Unix socket's path is renamed to one that ends in `.closed`, and any program may take the path.
+    /// [`resume`](Self::resume) undoes it; if another program has the path then, the server tries again
+    /// until the path is free, and logs that.
     ///
     /// Datagrams cannot be refused in this way, nor clients of abstract Unix names or of a socket that
-    /// was [adopted](crate::Builder::adopt), nor TCP clients on systems other than Linux; for these it
-    /// is [`suspend`](Self::pause), and the log says so.
+    /// was [adopted](crate::Builder::adopt), nor TCP clients on systems other than Linux. There it does
+    /// what [`pause`](Self::pause) does, and logs that.
     pub fn stop_listening(&self) {
-        self.change(|control| control.door = Door::Refusing);
+        self.change(|control| control.listen = ListenState::Closed);
     }
 
-    /// Accepts again.
+    /// Accepts again after [`pause`](Self::pause) or [`stop_listening`](Self::stop_listening).
     pub fn resume(&self) {
-        self.change(|control| control.door = Door::Open);
+        self.change(|control| control.listen = ListenState::Open);
     }
 
-    /// Whether the server was told to [suspend](Self::pause) accepting, in either way. It may not
-    /// have heeded that yet.
+    /// Whether [`pause`](Self::pause) or [`stop_listening`](Self::stop_listening) was called last, and
+    /// not [`resume`](Self::resume). The accept loop may not have applied it yet.
     pub fn is_paused(&self) -> bool {
-        self.control().door != Door::Open
+        self.control().listen != ListenState::Open
     }
 
-    /// What was last said, as one.
     pub(crate) fn control(&self) -> Control {
         *self.0.control.lock()
     }
 
     fn change(&self, change: impl FnOnce(&mut Control)) {
         change(&mut self.0.control.lock());
-        self.0.bell.ring();
+        self.0.poller.notify();
     }
 }
 
-/// What the serving thread asks before it accepts.
+/// What the accept loop reads before it accepts.
 #[derive(Clone, Copy)]
 pub(crate) struct Control {
     pub(crate) limits: Limits,
-    pub(crate) door: Door,
+    pub(crate) listen: ListenState,
 }
 
 impl Control {
     pub(super) fn new(limits: Limits) -> Self {
         Control {
             limits,
-            door: Door::Open,
+            listen: ListenState::Open,
         }
     }
 }
 
-/// Whether new clients are let in.
+/// Whether the server accepts, and what new clients see if not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Door {
+pub(crate) enum ListenState {
     #[default]
     Open,
-    /// They wait in the kernel's queue.
-    Suspended,
-    /// The kernel turns them away.
-    Refusing,
+    /// They wait in the system's queue.
+    Paused,
+    /// The system refuses them.
+    Closed,
 }
 
-impl Door {
+impl ListenState {
     pub(crate) fn describe(self) -> &'static str {
         match self {
-            Door::Open => "accepting again",
-            Door::Suspended => "suspended; new clients wait",
-            Door::Refusing => "suspended; new clients are refused",
+            ListenState::Open => "accepting again",
+            ListenState::Paused => "paused; new clients wait",
+            ListenState::Closed => "stopped listening; new clients are refused",
         }
     }
 }

@@ -1,34 +1,34 @@
 mod control;
-mod serving;
+mod permit;
+mod registry;
 mod shutdown;
-mod waker;
+mod thread_gauge;
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, OnceLock, Weak};
-use std::time::Duration;
+use std::os::fd::RawFd;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
-pub(crate) use self::control::{Control, Door};
-pub(crate) use self::serving::Serving;
-use self::serving::State;
+pub(crate) use self::control::{Control, ListenState};
+pub(crate) use self::permit::{Permit, RequestEnd, RequestState};
+pub(crate) use self::registry::{ByteCounters, ConnectionEntry, OpenConnection, Registry};
 pub use self::shutdown::DrainReport;
-use self::shutdown::End;
-pub use self::waker::Waker;
+pub(crate) use self::shutdown::Serving;
+use self::shutdown::ShutdownState;
+pub use self::thread_gauge::ThreadGauge;
 use crate::Address;
-use crate::children::{Children, Offspring};
-use crate::gauge::ThreadGauge;
 use crate::limits::Limits;
 use crate::options::StreamOptions;
-use crate::registry::{Live, Registry};
+use crate::rate_limit::RateLimit;
+use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::sync::{Condvar, Mutex};
-use crate::sys::Doorbell;
-use crate::throttle::Throttle;
+use crate::sys::Poller;
 
-/// A server's remote control: cheap to clone, `Send` and `Sync`, and reachable from every handler
-/// as `request.server`.
+/// A handle to a server: its address, statistics, limits, pause and shutdown, from any thread. Cheap to
+/// clone, and available in every handler as `request.server`.
 ///
-/// It keeps working after the server is gone; there is just nothing left to stop then.
+/// It stays valid after the server is closed; its methods have nothing to act on then.
 ///
 /// ```
 /// use socketserver::prelude::*;
@@ -44,101 +44,126 @@ use crate::throttle::Throttle;
 pub struct ServerHandle(Arc<Shared>);
 
 struct Shared {
-    requested: Address,
-    bound: OnceLock<Address>,
+    requested_address: Address,
+    bound_address: OnceLock<Address>,
     stream_options: StreamOptions,
     control: Mutex<Control>,
     threads: Option<ThreadGauge>,
-    children: Option<Children>,
-    throttle: Throttle,
-    bell: Doorbell,
-    shutting_down: AtomicBool,
-    closed: AtomicBool,
+    children: Option<Arc<dyn ChildProcesses>>,
+    log_limit: RateLimit,
+    poller: Poller,
     next_id: AtomicU64,
     registry: Registry,
-    shutdown_timeout: Option<Duration>,
-    end: Mutex<End>,
-    state: Mutex<State>,
-    stopped: Condvar,
+    closed: AtomicBool,
+    shutdown: ShutdownState,
 }
 
-/// What the builder knows and a handle has to.
-pub(crate) struct Terms {
+/// What a handle takes from the builder.
+pub(crate) struct HandleConfig {
     pub(crate) streams: StreamOptions,
     pub(crate) limits: Limits,
     pub(crate) shutdown_timeout: Option<Duration>,
     pub(crate) threads: Option<ThreadGauge>,
-    pub(crate) children: Option<Children>,
+    pub(crate) children: Option<Arc<dyn ChildProcesses>>,
+}
+
+/// The processes that a dispatcher runs requests in. Only `dispatch::Fork` has any.
+pub trait ChildProcesses: Send + Sync {
+    /// Reaps those that have ended, if the last time is long enough ago or `now` is true. Never blocks.
+    /// Returns when to poll again if any are left.
+    fn poll(&self, now: bool) -> Option<Duration>;
+
+    /// Asks them to shut down. Called with every poll during a shutdown.
+    fn drain(&self);
+
+    /// Kills them.
+    fn kill(&self);
+
+    /// Sets how many there may be; 0 counts as 1.
+    fn set_limit(&self, children: usize);
+
+    /// The listening socket, which a child has no use for.
+    fn set_listener(&self, listener: RawFd);
 }
 
 impl ServerHandle {
-    pub(crate) fn new(requested: Address, terms: Terms) -> io::Result<Self> {
+    pub(crate) fn new(requested_address: Address, config: HandleConfig) -> io::Result<Self> {
         Ok(ServerHandle(Arc::new(Shared {
-            requested,
-            bound: OnceLock::new(),
-            stream_options: terms.streams,
-            control: Mutex::new(Control::new(terms.limits)),
-            threads: terms.threads,
-            children: terms.children,
-            throttle: Throttle::default(),
-            bell: Doorbell::new()?,
-            shutting_down: AtomicBool::new(false),
-            closed: AtomicBool::new(false),
+            requested_address,
+            bound_address: OnceLock::new(),
+            stream_options: config.streams,
+            control: Mutex::new(Control::new(config.limits)),
+            threads: config.threads,
+            children: config.children,
+            log_limit: RateLimit::default(),
+            poller: Poller::new()?,
             next_id: AtomicU64::new(1),
             registry: Registry::default(),
-            shutdown_timeout: terms.shutdown_timeout,
-            end: Mutex::default(),
-            state: Mutex::default(),
-            stopped: Condvar::new(),
+            closed: AtomicBool::new(false),
+            shutdown: ShutdownState::new(config.shutdown_timeout),
         })))
     }
 
-    /// The address the server is bound to, with the real port where 0 was asked for. Before
-    /// `server_bind`, the address that was asked for.
+    /// The address the server is bound to, with the real port where port 0 was requested. Before
+    /// `server_bind`, the requested address.
     pub fn server_address(&self) -> &Address {
-        self.0.bound.get().unwrap_or(&self.0.requested)
+        self.0.address()
     }
 
-    /// Enters a connection in the list of those that a shutdown ends. One that comes while it does
-    /// so is not missed: it is seen there, or the shutdown is seen here.
-    pub(crate) fn enter_connection(&self, id: u64, connection: Weak<dyn Live>) {
-        self.0
-            .registry
-            .enter_connection(id, Weak::clone(&connection));
-        let Some(connection) = connection.upgrade() else {
-            return;
-        };
-        if self.is_ending() {
-            connection.drain();
-        }
-        if self.0.end.lock().is_forced() {
-            connection.cut();
-        }
+    /// Whether both are handles of the same server.
+    pub(crate) fn is(&self, other: &ServerHandle) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    pub(crate) fn is_bound(&self) -> bool {
+        self.0.bound_address.get().is_some()
+    }
+
+    pub(crate) fn set_bound(&self, address: Address) {
+        // `Server::server_bind` makes sure that a server is bound once.
+        let _ = self.0.bound_address.set(address);
+    }
+
+    pub(crate) fn set_closed(&self) {
+        self.0.closed.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the server is closed and its last request has ended.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn is_finished(&self) -> bool {
+        self.0.closed.load(Ordering::SeqCst) && self.0.registry.present() == 0
     }
 
     pub(crate) fn registry(&self) -> &Registry {
         &self.0.registry
     }
 
-    pub(crate) fn is(&self, other: &ServerHandle) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-
-    pub(crate) fn bell(&self) -> &Doorbell {
-        &self.0.bell
+    pub(crate) fn poller(&self) -> &Poller {
+        &self.0.poller
     }
 
     pub(crate) fn threads(&self) -> Option<&ThreadGauge> {
         self.0.threads.as_ref()
     }
 
-    pub(crate) fn children(&self) -> Option<&dyn Offspring> {
-        self.0.children.as_ref().map(Children::get)
+    pub(crate) fn children(&self) -> Option<&dyn ChildProcesses> {
+        self.0.children.as_deref()
     }
 
-    /// Asked before a line is logged that clients can cause.
-    pub(crate) fn throttle(&self) -> &Throttle {
-        &self.0.throttle
+    /// Reaps children that have ended, and tells the others of a shutdown. Returns when to poll again,
+    /// if any are left.
+    pub(crate) fn poll_children(&self, now: bool) -> Option<Instant> {
+        let children = self.children()?;
+        let pause = children.poll(now)?;
+        if self.is_shutdown_begun() {
+            children.drain();
+        }
+        Some(Instant::now() + pause)
+    }
+
+    /// Asked before each log line that clients can cause.
+    pub(crate) fn log_limit(&self) -> &RateLimit {
+        &self.0.log_limit
     }
 
     pub(crate) fn stream_options(&self) -> &StreamOptions {
@@ -148,24 +173,11 @@ impl ServerHandle {
     pub(crate) fn next_id(&self) -> u64 {
         self.0.next_id.fetch_add(1, Ordering::Relaxed)
     }
+}
 
-    pub(crate) fn is_bound(&self) -> bool {
-        self.0.bound.get().is_some()
-    }
-
-    pub(crate) fn set_closed(&self) {
-        self.0.closed.store(true, Ordering::SeqCst);
-    }
-
-    /// Whether the server is closed and none of its requests is left.
-    #[cfg(feature = "metrics")]
-    pub(crate) fn is_gone(&self) -> bool {
-        self.0.closed.load(Ordering::SeqCst) && self.0.registry.present() == 0
-    }
-
-    pub(crate) fn set_bound(&self, address: Address) {
-        // A server is bound once; `Server::server_bind` sees to that.
-        let _ = self.0.bound.set(address);
+impl Shared {
+    fn address(&self) -> &Address {
+        self.bound_address.get().unwrap_or(&self.requested_address)
     }
 }
 
@@ -173,7 +185,28 @@ impl fmt::Debug for ServerHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerHandle")
             .field("server_address", self.server_address())
-            .field("is_shutting_down", &self.is_ending())
+            .field("is_shutting_down", &self.is_shutdown_begun())
             .finish_non_exhaustive()
+    }
+}
+
+/// Wakes a server that waits until its dispatcher has capacity: see
+/// [`Dispatch::has_capacity`](crate::dispatch::Dispatch::has_capacity).
+#[derive(Clone, Debug)]
+pub struct Waker(ServerHandle);
+
+impl Waker {
+    pub(crate) fn new(server: &ServerHandle) -> Self {
+        Waker(server.clone())
+    }
+
+    /// Whether both wake the same server.
+    pub fn will_wake(&self, other: &Waker) -> bool {
+        self.0.is(&other.0)
+    }
+
+    /// Makes the server ask `has_capacity` again. Never blocks. A call too many does no harm.
+    pub fn wake(&self) {
+        self.0.poller().notify();
     }
 }

@@ -2,52 +2,54 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::{ServerHandle, Shared};
-use crate::signals;
-use crate::sync::atomic::Ordering;
-use crate::timer::{Alarm, Timed};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::thread::{self, ThreadId};
+use crate::sync::{Condvar, Mutex};
+use crate::sys::signals;
+use crate::sys::timer::{OnTimer, Timer};
 
+/// How long a shutdown waits for requests after it has closed their connections by force.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// Shutting down, and waiting for it.
 impl ServerHandle {
-    /// Tells the server to stop. Returns at once, whether or not the server has:
-    /// [`wait`](Self::wait) waits for that.
+    /// Begins a graceful shutdown (drain), and returns at once. [`wait`](Self::wait) waits for the accept
+    /// loop to end.
     ///
-    /// Requests that are running go on to their end, at most for the
-    /// [`shutdown_timeout`](crate::Builder::shutdown_timeout); connections that [wait for a
-    /// request](crate::StreamRequest::wait_for_data) end now.
+    /// Running requests go on, at most for the
+    /// [`shutdown_timeout`](crate::Builder::shutdown_timeout). [Idle](crate::StreamRequest::wait_for_data)
+    /// connections end now.
     ///
-    /// A shutdown is for good. Called before [`serve_forever`](crate::Server::serve_forever), it
-    /// makes that return as soon as it is called; a second call changes nothing. It never blocks,
-    /// so handlers, hooks and signal handling threads may call it.
+    /// A shutdown cannot be undone. If it is called before [`serve_forever`](crate::Server::serve_forever),
+    /// that returns at once. A second call changes nothing. It never blocks, so it may be called in
+    /// handlers, hooks and threads that handle signals.
     ///
-    /// Python's `BaseServer.shutdown` waits for the loop to end, and so deadlocks where this does
-    /// not.
+    /// Python's `BaseServer.shutdown` waits for the loop to end, and so deadlocks where this does not.
+    #[doc(alias("graceful shutdown", "drain", "SIGTERM", "quit"))]
     pub fn shutdown(&self) {
-        if !self.0.shutting_down.swap(true, Ordering::SeqCst) {
-            self.force_after(self.0.shutdown_timeout);
+        let shutdown = &self.0.shutdown;
+        if !shutdown.begun.swap(true, Ordering::SeqCst) {
+            self.force_after(shutdown.timeout);
         }
-        // Taken and let go, so that a thread between its look at the flag and its sleep in `wait`
-        // is not missed.
-        drop(self.0.state.lock());
-        self.0.stopped.notify_all();
-        self.0.bell.ring();
-        self.0
-            .registry
-            .each_connection(|connection| connection.drain());
+        shutdown.wake_waiting();
+        self.0.poller.notify();
+        self.0.registry.for_each_connection(|conn| conn.drain());
         if let Some(children) = self.children() {
             children.drain();
         }
     }
 
-    /// Shuts the server down and waits for the requests that run, at most for `within`. Then it
-    /// ends the connections of those that are left, by a reset each, so that blocked reads and writes
-    /// end, waits up to half a second more, and says how it went.
+    /// Shuts the server down and waits for running requests, at most for `timeout`. Then it resets the
+    /// connections of those that are left, so that their blocked reads and writes fail, waits up to half
+    /// a second more, and reports.
     ///
-    /// A request of the calling thread's own is neither waited for nor counted, but its connection is
-    /// ended with the others. What is left behind is not waited for when the server is closed either;
-    /// such a thread ends with the process.
+    /// The calling thread's own request is neither waited for nor counted, but its connection is reset
+    /// like the others. Requests that have not ended by then are not waited for when the server is closed
+    /// either; their threads end with the process.
     ///
-    /// May be called from any thread and more than once. Of several bounds, that of
-    /// [`shutdown_timeout`](crate::Builder::shutdown_timeout) included once a plain
-    /// [`shutdown`](Self::shutdown) was called, the one that ends first holds.
+    /// May be called on any thread and more than once. Of several time limits, the one that ends first
+    /// applies; [`shutdown_timeout`](crate::Builder::shutdown_timeout) is one of them if a plain
+    /// [`shutdown`](Self::shutdown) was called before.
     ///
     /// ```
     /// use std::time::Duration;
@@ -61,138 +63,215 @@ impl ServerHandle {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn shutdown_within(&self, within: Duration) -> DrainReport {
+    pub fn shutdown_within(&self, timeout: Duration) -> DrainReport {
         let before = self.0.registry.ended();
-        self.0.shutting_down.store(true, Ordering::SeqCst);
-        self.force_after(Some(within));
+        self.0.shutdown.begun.store(true, Ordering::SeqCst);
+        self.force_after(Some(timeout));
         self.shutdown();
-        // A request may be on its way from accept to its handler.
+        // A request may be between accept and dispatch.
         self.wait_until_stopped();
         let (unfinished, ended) = self.wait_for_requests();
-        let forced = self.0.end.lock().forced;
+        let forced = self.0.shutdown.force.lock().forced;
         let drained = forced.map_or(ended, |(_, ended)| ended).max(before);
         DrainReport {
-            drained: count(before, drained),
-            forced: count(drained, ended),
+            drained: difference(before, drained),
+            forced: difference(drained, ended),
             unfinished,
         }
     }
 
-    /// Whether running requests were told to end.
-    #[cfg(feature = "fork")]
+    /// Blocks until a shutdown has begun and no thread is in
+    /// [`serve_forever`](crate::Server::serve_forever).
+    ///
+    /// `handle.shutdown(); handle.wait();` is Python's `server.shutdown()`. Requests on other threads may
+    /// still run: closing the server waits for them, and so does
+    /// [`shutdown_within`](Self::shutdown_within). On the thread that serves (in a hook, or in a handler
+    /// of a server without threads) it returns at once, because it would wait for itself.
+    pub fn wait(&self) {
+        self.0.shutdown.wait_stopped(|| None);
+    }
+
+    /// Whether [`shutdown`](Self::shutdown) was called or the server was closed. A handler of long-lived
+    /// connections can ask this between two messages.
+    pub fn is_shutting_down(&self) -> bool {
+        signals::run_pending();
+        self.is_shutdown_begun()
+    }
+
+    /// The same where locks are held, or a system call was not interrupted.
+    pub(crate) fn is_shutdown_begun(&self) -> bool {
+        self.0.shutdown.begun.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn is_forced(&self) -> bool {
-        self.0.end.lock().is_forced()
+        self.0.shutdown.force.lock().forced.is_some()
     }
 
-    /// Ends every connection, whatever it is doing.
-    pub(crate) fn force(&self) {
-        self.0.force();
+    /// Closes every connection by force, whatever it does.
+    pub(crate) fn force_close(&self) {
+        self.0.force_close();
     }
 
-    /// Waits for every request but the calling thread's own, until some time after they were forced.
-    /// Returns how many are left behind, and how many have ended.
+    /// [`wait`](Self::wait), but gives up some time after the forced close: a request that does not end
+    /// may run on the thread that serves. Returns whether the server has stopped.
+    pub(crate) fn wait_until_stopped(&self) -> bool {
+        let shutdown = &self.0.shutdown;
+        shutdown.wait_stopped(|| shutdown.give_up_at())
+    }
+
+    /// Waits for all requests but the calling thread's own, until some time after the forced close.
+    /// Returns how many have not ended, and how many have.
     pub(crate) fn wait_for_requests(&self) -> (usize, u64) {
-        let give_up = || self.0.end.lock().give_up();
-        let (left, ended) = loop {
-            let look = self.look_after_children(true);
-            let until = || give_up().into_iter().chain(look).min();
-            let (left, ended) = self.0.registry.wait(until);
-            if left == 0 || look.is_none() || give_up().is_some_and(|at| at <= Instant::now()) {
-                break (left, ended);
+        let give_up_at = || self.0.shutdown.give_up_at();
+        let (unfinished, ended) = loop {
+            let next_poll = self.poll_children(true);
+            let until = || give_up_at().into_iter().chain(next_poll).min();
+            let (unfinished, ended) = self.0.registry.wait(until);
+            let has_given_up = give_up_at().is_some_and(|at| at <= Instant::now());
+            if unfinished == 0 || next_poll.is_none() || has_given_up {
+                break (unfinished, ended);
             }
         };
-        if left > 0 {
-            // Done long ago, unless the timer could not be started.
-            self.force();
+        if unfinished > 0 {
+            // Done before, unless the timer could not be set.
+            self.force_close();
         }
-        (left, ended)
+        (unfinished, ended)
     }
 
-    /// Takes leave of children that have ended, and tells others of a shutdown. Returns when to look
-    /// again, if any are left.
-    pub(crate) fn look_after_children(&self, soon: bool) -> Option<Instant> {
-        let children = self.children()?;
-        let pause = children.look(soon)?;
-        if self.is_ending() {
-            children.drain();
-        }
-        Some(Instant::now() + pause)
+    /// Marks the calling thread as the one that serves, until the value is dropped.
+    pub(crate) fn start_serving(&self) -> Serving<'_> {
+        *self.0.shutdown.serving.lock() = Some(thread::current().id());
+        Serving(&self.0.shutdown)
     }
 
-    /// Has running requests forced after this time, or sooner if that is what somebody else has
-    /// asked for.
-    fn force_after(&self, within: Option<Duration>) {
-        let Some(at) = within.and_then(|within| Instant::now().checked_add(within)) else {
+    /// Schedules the forced close, unless it is scheduled for an earlier time.
+    fn force_after(&self, timeout: Option<Duration>) {
+        let Some(at) = timeout.and_then(|timeout| Instant::now().checked_add(timeout)) else {
             return;
         };
         let shared: Weak<Shared> = Arc::downgrade(&self.0);
-        let mut end = self.0.end.lock();
-        if end.at.is_some_and(|earlier| earlier <= at) {
+        let mut force = self.0.shutdown.force.lock();
+        if force.at.is_some_and(|earlier| earlier <= at) {
             return;
         }
-        end.at = Some(at);
-        let set = Alarm::set(at, shared).map(|alarm| end.alarm = Some(alarm));
-        drop(end);
-        // Those who wait may have to give up sooner now.
-        self.0.nudge();
+        force.at = Some(at);
+        let set = Timer::set(at, shared).map(|timer| force.timer = Some(timer));
+        drop(force);
+        // Threads that wait may have to give up earlier now.
+        self.0.wake_all_waiting();
         if let Err(e) = set {
             log::error!(target: "socketserver::server", "no timer for the shutdown: {e}");
         }
     }
-
-    /// Whether [`shutdown`](Self::shutdown) was called or the server was closed. A handler of
-    /// long-lived connections asks this between two requests.
-    pub fn is_shutting_down(&self) -> bool {
-        signals::heed();
-        self.is_ending()
-    }
-
-    /// The same, where locks are held.
-    pub(crate) fn is_ending(&self) -> bool {
-        self.0.shutting_down.load(Ordering::SeqCst)
-    }
 }
 
 impl Shared {
-    fn force(&self) {
-        let (late, ended) = (self.registry.present(), self.registry.ended());
-        let mut end = self.end.lock();
-        if end.forced.is_some() {
+    fn force_close(&self) {
+        let (running, ended) = (self.registry.present(), self.registry.ended());
+        let mut force = self.shutdown.force.lock();
+        if force.forced.is_some() {
             return;
         }
-        end.forced = Some((Instant::now(), ended));
-        drop(end);
-        self.registry.each_connection(|connection| connection.cut());
+        force.forced = Some((Instant::now(), ended));
+        drop(force);
+        self.registry.for_each_connection(|conn| conn.force_close());
         if let Some(children) = &self.children {
-            children.get().kill();
+            children.kill();
         }
-        self.nudge();
-        if late > 0 {
+        self.wake_all_waiting();
+        if running > 0 {
             log::warn!(
                 target: "socketserver::server",
-                "{}: ended the connections of {late} requests that had not ended by themselves",
-                self.bound.get().unwrap_or(&self.requested)
+                "{}: closed the connections of {running} requests by force, for they had not ended in time",
+                self.address()
             );
         }
     }
 
-    /// Makes those who wait ask again for how long.
-    fn nudge(&self) {
-        self.registry.nudge();
-        drop(self.state.lock());
+    /// Threads that wait ask again how long to wait.
+    fn wake_all_waiting(&self) {
+        self.registry.wake_waiting();
+        self.shutdown.wake_waiting();
+    }
+}
+
+/// The shutdown timeout has passed.
+impl OnTimer for Shared {
+    fn on_timer(&self, _: Instant) -> Option<Instant> {
+        self.force_close();
+        None
+    }
+}
+
+/// How far a shutdown is, and which thread serves.
+pub(super) struct ShutdownState {
+    begun: AtomicBool,
+    timeout: Option<Duration>,
+    force: Mutex<ForcedClose>,
+    serving: Mutex<Option<ThreadId>>,
+    stopped: Condvar,
+}
+
+#[derive(Default)]
+struct ForcedClose {
+    /// When it is to happen, and the timer for it.
+    at: Option<Instant>,
+    timer: Option<Timer>,
+    /// When it happened, and how many requests had ended before.
+    forced: Option<(Instant, u64)>,
+}
+
+impl ShutdownState {
+    pub(super) fn new(timeout: Option<Duration>) -> Self {
+        ShutdownState {
+            begun: AtomicBool::new(false),
+            timeout,
+            force: Mutex::default(),
+            serving: Mutex::default(),
+            stopped: Condvar::new(),
+        }
+    }
+
+    fn wait_stopped(&self, give_up_at: impl Fn() -> Option<Instant>) -> bool {
+        let mut serving = self.serving.lock();
+        loop {
+            let has_stopped = match *serving {
+                None => self.begun.load(Ordering::SeqCst),
+                Some(thread) => thread == thread::current().id(),
+            };
+            if has_stopped {
+                return true;
+            }
+            match give_up_at() {
+                None => self.stopped.wait(&mut serving),
+                Some(at) if Instant::now() >= at => return false,
+                Some(at) => drop(self.stopped.wait_until(&mut serving, at)),
+            }
+        }
+    }
+
+    /// When to stop waiting for requests that do not end.
+    fn give_up_at(&self) -> Option<Instant> {
+        let force = self.force.lock();
+        let forced = force.forced.map(|(at, _)| at);
+        forced.or(force.at)?.checked_add(GRACE)
+    }
+
+    fn wake_waiting(&self) {
+        // Locked once, so that no thread is between its check and its wait.
+        drop(self.serving.lock());
         self.stopped.notify_all();
     }
 }
 
-fn count(from: u64, to: u64) -> usize {
-    usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX)
-}
+/// Held by the thread that serves.
+pub(crate) struct Serving<'a>(&'a ShutdownState);
 
-/// The time that a shutdown gives running requests is over.
-impl Timed for Shared {
-    fn look(&self, _: Instant) -> Option<Instant> {
-        self.force();
-        None
+impl Drop for Serving<'_> {
+    fn drop(&mut self) {
+        *self.0.serving.lock() = None;
+        self.0.stopped.notify_all();
     }
 }
 
@@ -202,33 +281,12 @@ impl Timed for Shared {
 pub struct DrainReport {
     /// They ended by themselves.
     pub drained: usize,
-    /// They ended when their connections were ended.
+    /// They ended after their connections were closed by force.
     pub forced: usize,
-    /// They have not ended: their handlers loop, or wait for something that is no connection.
+    /// They have not ended: their handlers loop, or wait for something other than their connection.
     pub unfinished: usize,
 }
 
-/// How far a shutdown has gone.
-#[derive(Default)]
-pub(super) struct End {
-    /// When running requests are to be forced, and what does it then.
-    at: Option<Instant>,
-    alarm: Option<Alarm>,
-    /// When they were, and how many had ended by themselves.
-    forced: Option<(Instant, u64)>,
+fn difference(from: u64, to: u64) -> usize {
+    usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX)
 }
-
-impl End {
-    pub(super) fn is_forced(&self) -> bool {
-        self.forced.is_some()
-    }
-
-    /// When what still runs is left behind.
-    pub(super) fn give_up(&self) -> Option<Instant> {
-        let forced = self.forced.map(|(at, _)| at);
-        forced.or(self.at)?.checked_add(GRACE)
-    }
-}
-
-/// How long requests that were forced to end are waited for.
-const GRACE: Duration = Duration::from_millis(500);

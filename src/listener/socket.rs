@@ -57,7 +57,7 @@ pub(super) fn open_ip(
         if address.is_ipv6() {
             socket.set_only_v6(!options.dual_stack)?;
         }
-        socket.set_reuse_address(options.allow_reuse_address)?;
+        socket.set_reuse_address(options.allow_reuse_address.unwrap_or(kind == Type::STREAM))?;
         if options.allow_reuse_port {
             socket.set_reuse_port(true)?;
         }
@@ -164,7 +164,7 @@ pub(super) fn unix_address(path: &Path) -> io::Result<Address> {
 }
 
 fn log_cut(request: &DatagramRequest) {
-    if let Some(held_back) = request.server.throttle().admit() {
+    if let Some(held_back) = request.server.log_limit().allow() {
         log::warn!(
             target: "socketserver::listener",
             "request {} from {}: a datagram longer than {} bytes was cut (max_packet_size sets the bound){held_back}",

@@ -4,13 +4,13 @@ use std::net::Shutdown;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::link::Link;
+use super::conn::Conn;
 use crate::Address;
 
-/// A cloneable handle to a live connection, for a registry of them: send to it, or end it, from any
-/// thread.
+/// A cloneable handle to an open connection: sends to it, or ends it, from any thread. For a registry of
+/// connections, to broadcast and to kick.
 ///
-/// It does not keep the connection open. Once the server has closed it, everything here fails with
+/// It does not keep the connection open. After the server has closed it, all methods fail with
 /// `NotConnected`. Two handles are equal when they stand for the same connection.
 ///
 /// ```
@@ -43,17 +43,17 @@ use crate::Address;
 /// ```
 #[derive(Clone)]
 pub struct Connection {
-    link: Weak<Link>,
+    conn: Weak<Conn>,
     client_address: Address,
     id: u64,
 }
 
 impl Connection {
-    pub(super) fn new(link: &Arc<Link>) -> Self {
+    pub(super) fn new(conn: &Arc<Conn>) -> Self {
         Connection {
-            link: Arc::downgrade(link),
-            client_address: link.client_address.clone(),
-            id: link.id,
+            conn: Arc::downgrade(conn),
+            client_address: conn.client_address.clone(),
+            id: conn.id,
         }
     }
 
@@ -67,10 +67,10 @@ impl Connection {
         &self.client_address
     }
 
-    /// Sends all of `data`, never in the middle of what another thread sends. It goes past the
-    /// `wfile` of the handler: what is buffered there is sent later.
+    /// Sends all of `data`, never in the middle of what another thread sends. It bypasses the buffer of
+    /// the handler's `wfile`, which is sent later.
     ///
-    /// Blocks while the client does not read; with a write timeout, until it has taken nothing for
+    /// Blocks while the client does not read; with a write timeout, until the client has taken nothing for
     /// that long.
     ///
     /// # Errors
@@ -79,17 +79,17 @@ impl Connection {
     /// the socket reports.
     #[doc(alias = "sendall")]
     pub fn send_all(&self, data: &[u8]) -> io::Result<()> {
-        self.link()?.send_all(data)
+        self.conn()?.send_all(data)
     }
 
-    /// Sets how long one write may block, in this handle and in the handler. `None`, the default,
-    /// waits for ever.
+    /// Sets how long one write may block, in this handle and in the handler. `None`, the default, is no
+    /// limit.
     ///
     /// # Errors
     ///
     /// `InvalidInput` for a duration of zero, `NotConnected` once the connection is closed.
     pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.link()?.transport.set_write_timeout(timeout)
+        self.conn()?.transport.set_write_timeout(timeout)
     }
 
     /// Ends the connection in both directions: the handler's blocked read sees the end of the
@@ -97,14 +97,14 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// `NotConnected` if the connection is closed already; what ended it, if it was
-    /// [aborted](super::StreamRequest::abort), out of time or cut by a shutdown.
+    /// `NotConnected` if the connection is closed already. `ConnectionAborted` or `TimedOut` if it was
+    /// [aborted](super::StreamRequest::abort), closed by force, or ended after its maximum lifetime.
     pub fn shutdown(&self) -> io::Result<()> {
-        self.link()?.shutdown(Shutdown::Both)
+        self.conn()?.shutdown(Shutdown::Both)
     }
 
-    fn link(&self) -> io::Result<Arc<Link>> {
-        self.link.upgrade().ok_or_else(|| {
+    fn conn(&self) -> io::Result<Arc<Conn>> {
+        self.conn.upgrade().ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::NotConnected,
                 format!("the connection from {} is closed", self.client_address),
@@ -115,7 +115,7 @@ impl Connection {
 
 impl PartialEq for Connection {
     fn eq(&self, other: &Self) -> bool {
-        Weak::ptr_eq(&self.link, &other.link)
+        Weak::ptr_eq(&self.conn, &other.conn)
     }
 }
 

@@ -11,13 +11,14 @@ use socket2::{SockAddr, Socket};
 
 use super::transport::uninterrupted;
 use super::{Extensions, Lifecycle, Request};
+use crate::handle::ConnectionEntry;
 use crate::{Address, ServerHandle};
 
 /// One datagram, as a handler sees it: the same over UDP and Unix sockets. Python's
 /// `DatagramRequestHandler`.
 ///
-/// What the handler writes to `wfile` is sent to the client as one datagram after `finish`. If it
-/// wrote nothing, nothing is sent.
+/// What the handler writes to `wfile` is sent to the client as one datagram after `finish`. If `wfile` is
+/// empty, nothing is sent.
 ///
 /// ```
 /// use socketserver::prelude::*;
@@ -33,22 +34,21 @@ use crate::{Address, ServerHandle};
 /// ```
 #[derive(Debug)]
 pub struct DatagramRequest {
-    /// The datagram's bytes, cheap to clone and keep.
+    /// The datagram's bytes. Cheap to clone.
     pub packet: Arc<[u8]>,
-    /// Whether the datagram was longer than `max_packet_size`, so that `packet` is only its
-    /// beginning.
+    /// Whether the datagram was longer than `max_packet_size`, and `packet` is only its beginning.
     pub truncated: bool,
     /// The same bytes as a stream, for handlers that read.
     pub rfile: Cursor<Arc<[u8]>>,
     /// The reply, sent after `finish` unless it is empty.
     pub wfile: Vec<u8>,
-    /// The server's socket, to be cloned and kept for sending later.
+    /// The server's socket. Clone it to send later.
     pub socket: DatagramSocket,
-    /// The sender's address. A Unix socket that was never bound has none, and cannot be answered.
+    /// The sender's address. A Unix socket that was never bound has none, and cannot receive a reply.
     pub client_address: Address,
-    /// The server the datagram came through.
+    /// The server that received the datagram.
     pub server: ServerHandle,
-    /// Values put in by a listener, `verify_request` or the handler itself.
+    /// Values from a listener, `verify_request` or the handler itself.
     pub extensions: Extensions,
     id: u64,
     /// Bytes sent in reply.
@@ -87,7 +87,7 @@ impl DatagramRequest {
         self.id
     }
 
-    /// Sends one datagram to the client now, an empty one too, and leaves `wfile` alone.
+    /// Sends one datagram to the client now, also an empty one. Does not change `wfile`.
     ///
     /// # Errors
     ///
@@ -116,6 +116,10 @@ impl Request for DatagramRequest {
 impl Lifecycle for DatagramRequest {
     const OWNS_SOCKET: bool = false;
 
+    fn connection_entry(&self) -> Option<ConnectionEntry> {
+        None
+    }
+
     fn begin(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -123,8 +127,6 @@ impl Lifecycle for DatagramRequest {
     fn begin_rejection(&mut self, _: Duration, _: bool) -> io::Result<()> {
         Ok(())
     }
-
-    fn abandon(&mut self) {}
 
     fn end(&mut self) -> io::Result<()> {
         let reply = mem::take(&mut self.wfile);
@@ -135,21 +137,23 @@ impl Lifecycle for DatagramRequest {
         }
     }
 
-    fn traffic(&self) -> (u64, u64) {
+    fn abandon(&mut self) {}
+
+    fn byte_counts(&self) -> (u64, u64) {
         (self.packet.len() as u64, self.sent.load(Ordering::Relaxed))
     }
 }
 
-/// The socket a datagram server receives on: cloneable, for sending from anywhere at any time.
+/// The socket of a datagram server. Cloneable, to send from any thread at any time.
 ///
-/// The port stays bound until the last clone is dropped, so give them up when the server is closed.
+/// The address stays bound until the last clone is dropped.
 #[derive(Clone, Debug)]
 pub struct DatagramSocket(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     socket: Socket,
-    /// The one that receives on it, and counts what it sends.
+    /// The server that receives on it; it counts what is sent.
     server: OnceLock<ServerHandle>,
 }
 
@@ -165,8 +169,8 @@ impl DatagramSocket {
         &self.0.socket
     }
 
-    /// Sends one datagram. Blocks while the send buffer is full, or the receiving Unix socket's
-    /// queue is.
+    /// Sends one datagram. Blocks while the send buffer, or the queue of the receiving Unix socket, is
+    /// full.
     ///
     /// # Errors
     ///
@@ -213,22 +217,22 @@ fn explain(error: io::Error, length: usize, address: &Address) -> io::Error {
     }
     let limit = address
         .ip()
-        .map(|ip| format!("; {} at most over UDP", most(ip)));
+        .map(|ip| format!("; {} at most over UDP", longest(ip)));
     io::Error::new(
         io::ErrorKind::InvalidInput,
         failed + &limit.unwrap_or_default(),
     )
 }
 
-/// What has no `ErrorKind` of its own.
+/// It has no `ErrorKind` of its own.
 const EMSGSIZE: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {
     90
 } else {
     40
 };
 
-/// What 65,535 bytes of IP leave for data: IPv4 counts its own header of 20 bytes, IPv6 does not,
-/// UDP takes 8.
-fn most(ip: IpAddr) -> usize {
+/// An IP packet has 65,535 bytes. Of these the IPv4 header takes 20, the IPv6 header none, and the UDP
+/// header 8.
+fn longest(ip: IpAddr) -> usize {
     if ip.is_ipv4() { 65_507 } else { 65_527 }
 }

@@ -1,8 +1,8 @@
 use std::any::Any;
 use std::fmt;
 
-/// Values that travel with a request, one per type: put in by a listener or by
-/// [`verify_request`](crate::Hooks::verify_request), read by the handler.
+/// Values that travel with a request, one of each type. A listener or
+/// [`verify_request`](crate::Hooks::verify_request) puts them in, and the handler reads them.
 ///
 /// ```
 /// use socketserver::request::Extensions;
@@ -16,12 +16,12 @@ use std::fmt;
 /// ```
 #[derive(Default)]
 pub struct Extensions {
-    // Few requests carry any, and those carry few: no map is as small while empty.
+    // Few requests carry any, and those carry few. An empty `Vec` does not allocate.
     values: Vec<Box<dyn Any + Send>>,
 }
 
 impl Extensions {
-    /// Puts a value in, and returns the one of its type that was there before.
+    /// Inserts a value, and returns the value of its type that was there before.
     pub fn insert<T: Any + Send>(&mut self, value: T) -> Option<T> {
         let old = self.remove();
         self.values.push(Box::new(value));
@@ -33,14 +33,14 @@ impl Extensions {
         self.values.iter().find_map(|value| value.downcast_ref())
     }
 
-    /// The value of this type, to be changed.
+    /// The value of this type, mutable.
     pub fn get_mut<T: Any + Send>(&mut self) -> Option<&mut T> {
         self.values
             .iter_mut()
             .find_map(|value| value.downcast_mut())
     }
 
-    /// Takes the value of this type out.
+    /// Removes the value of this type, and returns it.
     pub fn remove<T: Any + Send>(&mut self) -> Option<T> {
         let at = self.values.iter().position(|value| value.is::<T>())?;
         self.values

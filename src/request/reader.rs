@@ -1,36 +1,34 @@
 use std::io::{self, BufRead, Read};
 use std::mem;
 use std::str;
-use std::sync::Arc;
 
-use super::link::Link;
-use super::owner::Owned;
+use super::conn::{Conn, OwnedConn};
 
 /// A request's `rfile`: a buffered reader of the connection.
 ///
-/// It is Python's `rfile` and `recv` in one, so the two mix freely: [`read`](Read::read) is `recv`,
-/// and takes what is buffered first.
+/// It is Python's `rfile` and `recv` in one, so both can be mixed: [`read`](Read::read) is `recv`, and
+/// returns what is buffered first. A loop over its lines is Python's `for line in self.rfile`: see
+/// [`Lines`](super::Lines).
 ///
-/// Before a read waits for the client, it sends what [`wfile`](super::Writer) has buffered, and
-/// reports what goes wrong there.
+/// Before a read waits for the client, it flushes [`wfile`](super::Writer), and fails if that fails.
 ///
-/// Lines are bounded. Where [`BufRead`] would go on for ever, [`read_line`](BufRead::read_line),
-/// [`read_until`](BufRead::read_until) and a loop over its lines fail with `InvalidData` once a
-/// line is longer than [`max_line`](crate::Builder::max_line), 64 KiB unless told otherwise.
+/// A line has a maximum length, [`max_line`](crate::Builder::max_line), 64 KiB by default. Where
+/// [`BufRead`] would read without limit, [`read_line`](BufRead::read_line) and
+/// [`read_until`](BufRead::read_until) fail with `InvalidData` when a line is longer.
 ///
-/// **A line read that fails takes nothing.** After a line that is too long or not UTF-8, a timeout
-/// or a reset, all that had arrived is still there to be read again in another way; a line
-/// that is too long is passed over with [`skip_until`](BufRead::skip_until).
+/// **A line read that fails consumes nothing.** After a line that is too long or not UTF-8, or a timeout,
+/// all that had arrived is still there and can be read in another way.
+/// [`skip_until`](BufRead::skip_until) skips a line that is too long.
 ///
 /// ```
 /// use socketserver::prelude::*;
 ///
-/// struct Greeter;
+/// struct Upper;
 ///
-/// impl RequestHandler for Greeter {
+/// impl RequestHandler for Upper {
 ///     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
-///         for name in &mut request.rfile {
-///             writeln!(request.wfile, "Hello, {}!", name?)?;
+///         for line in &mut request.rfile {
+///             request.wfile.write_all(&line?.to_ascii_uppercase())?;
 ///         }
 ///         Ok(())
 ///     }
@@ -38,26 +36,18 @@ use super::owner::Owned;
 /// ```
 #[derive(Debug)]
 pub struct Reader {
-    link: Arc<Link>,
+    conn: OwnedConn,
     buffer: Vec<u8>,
     start: usize,
     end: usize,
     capacity: usize,
     max_line: usize,
-    /// `None` once the connection is detached.
-    owned: Option<Arc<Owned>>,
 }
 
 impl Reader {
-    pub(super) fn new(
-        link: &Arc<Link>,
-        owned: &Arc<Owned>,
-        capacity: usize,
-        max_line: usize,
-    ) -> Self {
+    pub(super) fn new(conn: OwnedConn, capacity: usize, max_line: usize) -> Self {
         Reader {
-            link: Arc::clone(link),
-            owned: Some(Arc::clone(owned)),
+            conn,
             buffer: Vec::new(),
             start: 0,
             end: 0,
@@ -68,19 +58,17 @@ impl Reader {
 
     /// Moves the reader out, with all that it has buffered. What stays behind is at its end.
     pub(super) fn detach(&mut self) -> Self {
-        let (start, end) = (mem::take(&mut self.start), mem::take(&mut self.end));
-        Reader {
-            link: Arc::clone(&self.link),
-            owned: self.owned.take(),
+        let left = Reader {
+            conn: self.conn.take(),
             buffer: mem::take(&mut self.buffer),
-            start,
-            end,
             ..*self
-        }
+        };
+        (self.start, self.end) = (0, 0);
+        left
     }
 
     pub(super) fn is_detached(&self) -> bool {
-        self.owned.is_none()
+        self.conn.is_detached()
     }
 
     /// What has been received and not yet read.
@@ -88,10 +76,10 @@ impl Reader {
         &self.buffer[self.start..self.end]
     }
 
-    /// Receives once more, behind what is [buffered](Self::buffer), and returns how many bytes
-    /// came; 0 at the end of the stream. For parsers that are given what is there, and say whether
-    /// that is all: `fill_buf` receives only when nothing is left. What was parsed is taken with
-    /// [`consume`](BufRead::consume).
+    /// Receives once more, behind what is [buffered](Self::buffer), and returns how many bytes were
+    /// received; 0 at the end of the stream. For parsers that need a whole message in the buffer:
+    /// `fill_buf` receives only when the buffer is empty. [`consume`](BufRead::consume) removes what was
+    /// parsed.
     ///
     /// ```
     /// use std::io::{self, ErrorKind};
@@ -114,37 +102,36 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// `InvalidData` if as much as a line may have, [`max_line`](crate::Builder::max_line), is
-    /// buffered already; what the socket reports, `TimedOut` after the read timeout. What had
-    /// arrived stays.
+    /// `InvalidData` if [`max_line`](crate::Builder::max_line) bytes are buffered already; what the socket
+    /// reports, `TimedOut` after the read timeout. What had arrived stays in the buffer.
     pub fn fill_more(&mut self) -> io::Result<usize> {
         if self.buffer().len() >= self.max_line {
-            return Err(self.does_not_end("what came"));
+            return Err(self.does_not_end("a message"));
         }
         self.fill()
     }
 
-    /// Sets the longest line taken from here on, in bytes and with its newline. See
+    /// Sets the maximum length of a line from here on, in bytes, with its newline. See
     /// [`Builder::max_line`](crate::Builder::max_line).
     pub fn set_max_line(&mut self, bytes: usize) {
         self.max_line = bytes;
     }
 
     /// Reads up to and with the next newline, but at most `limit` bytes; empty at the end of the
-    /// stream. Python's `rfile.readline(limit)`: what is longer comes in pieces, and is no error.
+    /// stream. Python's `rfile.readline(limit)`: a longer line comes in pieces, without an error.
     ///
     /// Blocks until there is a newline, `limit` bytes, or the end.
     ///
     /// # Errors
     ///
-    /// What the socket reports, `TimedOut` after the read timeout. What had arrived stays.
+    /// What the socket reports, `TimedOut` after the read timeout. What had arrived stays in the buffer.
     pub fn readline(&mut self, limit: usize) -> io::Result<Vec<u8>> {
         let length = self.find(b'\n', limit)?.unwrap_or(limit);
         Ok(self.take(length).to_vec())
     }
 
-    /// The length of the next piece that ends with `delimiter` or with the stream; `None` if it is
-    /// over `limit`.
+    /// The length of the next piece, which ends with `delimiter` or with the stream; `None` if it is
+    /// longer than `limit`.
     fn find(&mut self, delimiter: u8, limit: usize) -> io::Result<Option<usize>> {
         let mut searched = 0;
         loop {
@@ -164,32 +151,59 @@ impl Reader {
         }
     }
 
-    /// The same for the methods whose bound is `max_line`.
-    fn find_bounded(&mut self, delimiter: u8) -> io::Result<usize> {
+    /// [`find`](Self::find) with the limit `max_line`, which is an error.
+    fn find_limited(&mut self, delimiter: u8) -> io::Result<usize> {
         self.find(delimiter, self.max_line)?
             .ok_or_else(|| self.does_not_end("a line"))
     }
 
     fn does_not_end(&self, what: &str) -> io::Error {
-        let (client, most) = (&self.link.client_address, self.max_line);
-        let message = format!("{what} from {client} does not end within {most} bytes");
+        let (client, limit) = (&self.conn.client_address, self.max_line);
+        let message = format!("{what} from {client} does not end within {limit} bytes");
         io::Error::new(io::ErrorKind::InvalidData, message)
     }
 
-    /// Receives the first bytes of a request, after as long as the connection may be idle. Returns
-    /// false at the end of the stream.
-    pub(super) fn wait(&mut self) -> io::Result<bool> {
-        Ok(self.fill_by(Link::receive_request)? > 0)
+    /// [`StreamRequest::wait_for_data`](super::StreamRequest::wait_for_data).
+    pub(super) fn wait_for_data(&mut self) -> io::Result<bool> {
+        let state = &self.conn.state;
+        if !self.buffer().is_empty() {
+            return Ok(!state.is_closed());
+        }
+        if self.is_detached() {
+            return Ok(false);
+        }
+        // Before the connection is idle: a client that is slow to read is not.
+        self.conn.flush()?;
+        let is_draining = state.set_idle();
+        let received = if is_draining && !self.conn.has_arrived() {
+            Ok(0)
+        } else {
+            self.fill_by(Conn::receive_message)
+        };
+        if self.conn.state.is_idle() {
+            self.conn.state.set_busy();
+        }
+        Ok(received? > 0)
+    }
+
+    /// The next line with its end; `None` at the end of the stream.
+    pub(super) fn next_line(&mut self, marks_idle: bool) -> io::Result<Option<Vec<u8>>> {
+        if marks_idle && !self.wait_for_data()? {
+            return Ok(None);
+        }
+        let length = self.find_limited(b'\n')?;
+        let line = self.take(length);
+        Ok((!line.is_empty()).then(|| line.to_vec()))
     }
 
     /// Receives once, behind what is buffered. Returns 0 at the end of the stream.
     fn fill(&mut self) -> io::Result<usize> {
-        self.fill_by(Link::receive)
+        self.fill_by(Conn::receive)
     }
 
     fn fill_by(
         &mut self,
-        receive: impl FnOnce(&Link, &mut [u8]) -> io::Result<usize>,
+        receive: impl FnOnce(&Conn, &mut [u8]) -> io::Result<usize>,
     ) -> io::Result<usize> {
         if self.is_detached() {
             return Ok(0);
@@ -203,14 +217,13 @@ impl Reader {
             self.buffer
                 .resize((self.end * 2).max(self.capacity).max(1), 0);
         }
-        // Without a buffer nothing may be taken ahead, and a line is read byte by byte, as in
-        // Python.
-        let most = if self.capacity == 0 {
+        // Without a buffer nothing may be read ahead, so a line is read byte by byte, as in Python.
+        let end = if self.capacity == 0 {
             self.end + 1
         } else {
             self.buffer.len()
         };
-        let received = receive(&self.link, &mut self.buffer[self.end..most])?;
+        let received = receive(&self.conn, &mut self.buffer[self.end..end])?;
         self.end += received;
         Ok(received)
     }
@@ -222,47 +235,14 @@ impl Reader {
     }
 }
 
-/// Python's `for line in self.rfile` is `for line in &mut request.rfile`. It borrows `rfile` alone,
-/// so the loop can write to `wfile`. See [`Lines`].
-impl<'a> IntoIterator for &'a mut Reader {
-    type Item = io::Result<String>;
-    type IntoIter = Lines<'a>;
-
-    fn into_iter(self) -> Lines<'a> {
-        Lines { reader: Some(self) }
-    }
-}
-
-/// The lines up to the end of the stream, without their ends (`\n` or `\r\n`).
-///
-/// Each may be an error instead, one of [`read_line`](BufRead::read_line)'s, and is the last one
-/// then: a loop that passes over errors ends too.
-#[derive(Debug)]
-pub struct Lines<'a> {
-    reader: Option<&'a mut Reader>,
-}
-
-impl Iterator for Lines<'_> {
-    type Item = io::Result<String>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let line = self.reader.as_mut()?.lines().next();
-        if !matches!(line, Some(Ok(_))) {
-            self.reader = None;
-        }
-        line
-    }
-}
-
-/// Like [`io::BufReader`], a read of at least `rbufsize` bytes goes straight into the caller's
-/// buffer.
+/// As in [`io::BufReader`], a read of at least `rbufsize` bytes goes directly into the caller's buffer.
 impl Read for Reader {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         if out.is_empty() {
             return Ok(0);
         }
         if self.start == self.end && out.len() >= self.capacity && !self.is_detached() {
-            return self.link.receive(out);
+            return self.conn.receive(out);
         }
         let n = self.fill_buf()?.read(out)?;
         self.consume(n);
@@ -283,20 +263,20 @@ impl BufRead for Reader {
         self.start = (self.start + amount).min(self.end);
     }
 
-    /// As in [`BufRead`], but bounded by `max_line`, and nothing is taken when it fails.
+    /// As in [`BufRead`], but limited by `max_line`, and a failure consumes nothing.
     fn read_until(&mut self, delimiter: u8, out: &mut Vec<u8>) -> io::Result<usize> {
-        let length = self.find_bounded(delimiter)?;
+        let length = self.find_limited(delimiter)?;
         out.extend_from_slice(self.take(length));
         Ok(length)
     }
 
-    /// As in [`BufRead`], but bounded by `max_line`, and nothing is taken when it fails.
+    /// As in [`BufRead`], but limited by `max_line`, and a failure consumes nothing.
     fn read_line(&mut self, out: &mut String) -> io::Result<usize> {
-        let length = self.find_bounded(b'\n')?;
+        let length = self.find_limited(b'\n')?;
         match str::from_utf8(&self.buffer()[..length]) {
             Ok(line) => out.push_str(line),
             Err(e) => {
-                let message = format!("a line from {} is not UTF-8: {e}", self.link.client_address);
+                let message = format!("a line from {} is not UTF-8: {e}", self.conn.client_address);
                 return Err(io::Error::new(io::ErrorKind::InvalidData, message));
             }
         }

@@ -1,181 +1,162 @@
-use std::io::{self, BufRead, Write};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::link::Link;
-use super::owner::{Listed, Owned};
-use super::{Connection, Extensions, Lifecycle, Reader, Request, Transport, Writer};
-use crate::registry::Live;
+use super::conn::{Conn, OwnedConn};
+use super::state::{Flag, Owner};
+use super::{Connection, Extensions, Lifecycle, ReadHalf, Reader, Request, Transport, Writer};
+use crate::handle::ConnectionEntry;
+use crate::options::check_time;
+use crate::sys::timer::Timer;
 use crate::{Address, ServerHandle};
 
 /// One connection, as a handler sees it: the same over TCP and Unix sockets. Python's
 /// `StreamRequestHandler`.
 ///
-/// The fields carry Python's names and are borrowed one by one: read lines from `rfile` while
-/// writing to `wfile`.
+/// The fields have Python's names, and can be borrowed one by one: read lines from `rfile` while writing
+/// to `wfile`.
 ///
-/// The server closes the connection after `finish`: it sends what `wfile` holds, shuts the write
-/// side down and closes. To keep the connection, [`detach`](Self::detach) it.
+/// The server closes the connection after `finish`: it flushes `wfile`, shuts the write side down and
+/// closes the socket. [`detach`](Self::detach) keeps the connection open.
 #[derive(Debug)]
 pub struct StreamRequest {
-    /// Reads from the client: buffered, with bounded lines.
+    /// Reads from the client: buffered, with limited lines.
     pub rfile: Reader,
-    /// Writes to the client: unbuffered unless the builder was told a `wbufsize`.
+    /// Writes to the client: unbuffered, unless the builder sets a `wbufsize`.
     pub wfile: Writer,
     /// The client's address.
     pub client_address: Address,
-    /// The server the connection came through.
+    /// The server that accepted the connection.
     pub server: ServerHandle,
-    /// Values put in by a listener, `verify_request` or the handler itself.
+    /// Values from a listener, `verify_request` or the handler itself.
     pub extensions: Extensions,
-    pub(super) link: Arc<Link>,
-    /// `None` once the connection is detached, on both sides.
-    pub(super) listed: Option<Listed>,
+    conn: Arc<Conn>,
+    /// For the idle timeout and the maximum lifetime.
+    timer: Option<Timer>,
 }
 
 impl StreamRequest {
-    /// Makes a request of a connected socket: what a [`Listener`](crate::Listener) of your own
-    /// returns from `accept`.
+    /// Makes a request of a connected socket: what a [`Listener`](crate::Listener) of your own returns
+    /// from `accept`.
     pub fn new(
         transport: impl Into<Transport>,
         client_address: Address,
         server: &ServerHandle,
     ) -> Self {
         let options = server.stream_options();
-        let link = Link::new(
-            transport.into(),
-            client_address.clone(),
-            server.next_id(),
-            options,
-        );
-        let owned = Owned::new(&link);
+        let (id, address) = (server.next_id(), client_address.clone());
+        let conn = Conn::new(transport.into(), address, id, options);
+        let reader = OwnedConn::new(&conn);
         StreamRequest {
-            rfile: Reader::new(&link, &owned, options.rbufsize, options.max_line),
-            wfile: Writer::new(&link, &owned),
+            rfile: Reader::new(reader, options.rbufsize, options.max_line),
+            wfile: Writer::new(OwnedConn::new(&conn)),
             client_address,
             server: server.clone(),
             extensions: Extensions::default(),
-            listed: Some(Listed::new(&link, server)),
-            link,
+            conn,
+            timer: None,
         }
     }
 
-    /// The connection's number: unique within its server, counted from 1 in the order of accepting.
-    /// The log names it.
+    /// The connection's number: unique within its server, counted from 1 in the order of accepting. The
+    /// log names it.
     pub fn id(&self) -> u64 {
-        self.link.id
+        self.conn.id
     }
 
-    /// The server's end of this connection: for a server on `0.0.0.0`, the address the client
-    /// chose.
+    /// The server's end of this connection: for a server on `0.0.0.0`, the address that the client
+    /// connected to.
     ///
     /// # Errors
     ///
     /// What `getsockname` reports.
     #[doc(alias = "getsockname")]
     pub fn local_address(&self) -> io::Result<Address> {
-        self.link.transport.local_address()
+        self.conn.transport.local_address()
     }
 
-    /// Sets `TCP_NODELAY`: small writes leave at once instead of waiting for the client to
-    /// acknowledge the one before. Does nothing on a Unix socket.
+    /// Sets `TCP_NODELAY`: a small write is sent at once, and does not wait until the client has
+    /// acknowledged the one before. Does nothing on a Unix socket.
     ///
     /// # Errors
     ///
     /// What the socket reports.
     #[doc(alias = "disable_nagle_algorithm")]
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        self.link.transport.set_nodelay(nodelay)
+        self.conn.transport.set_nodelay(nodelay)
     }
 
-    /// Waits for the client's next request, and says whether there is one: `false` at the end of
-    /// the stream, when the server is shutting down, and after the idle timeout.
+    /// Waits for the next message, and returns whether there is one: `false` at the end of the stream,
+    /// when the server shuts down, and after the idle timeout. The data stays in `rfile`.
     ///
-    /// A handler of several requests per connection calls it between two of them, and so tells the
-    /// server that nothing is lost if the connection ends here. A shutdown ends it at once, and a
-    /// connection on which nothing was received, nor written by the handler, too; one that is inside
-    /// a request is never cut by it.
+    /// Meanwhile the connection is idle: a graceful shutdown ends it at once. (A new connection is idle
+    /// too, until something is received or sent.) A connection that is not idle is never ended by a
+    /// graceful shutdown. For a protocol of lines, loop over `rfile` or use
+    /// [`next_line`](Self::next_line), which do the same.
     ///
-    /// What `wfile` has buffered is sent first, unless `rfile` has more of what the client sent.
+    /// `wfile` is flushed first, unless `rfile` has buffered more of what the client sent.
     ///
-    /// Blocks until something arrives, at most for the [idle
-    /// timeout](crate::Builder::idle_timeout), which holds in place of the read timeout, or what is
-    /// left of the deadline. Without an idle timeout the read timeout holds here too. What arrives
-    /// is not taken: `rfile` reads it next.
+    /// Blocks until something arrives, at most for the [idle timeout](crate::Builder::idle_timeout), which
+    /// replaces the read timeout here. Without an idle timeout the read timeout applies.
     ///
     /// ```
     /// use socketserver::prelude::*;
     ///
-    /// fn shout(request: &mut StreamRequest) -> HandlerResult {
-    ///     let mut line = String::new();
+    /// /// Messages of four bytes.
+    /// fn echo(request: &mut StreamRequest) -> HandlerResult {
+    ///     let mut message = [0; 4];
     ///     while request.wait_for_data()? {
-    ///         line.clear();
-    ///         request.rfile.read_line(&mut line)?;
-    ///         request.wfile.write_all(line.to_uppercase().as_bytes())?;
+    ///         request.rfile.read_exact(&mut message)?;
+    ///         request.wfile.write_all(&message)?;
     ///     }
     ///     Ok(())
     /// }
-    /// # let _ = ThreadingTcpServer::bind_fn("127.0.0.1:0", shout);
+    /// # let _ = ThreadingTcpServer::bind_fn("127.0.0.1:0", echo);
     /// ```
     ///
     /// # Errors
     ///
-    /// `TimedOut` after the deadline, or the read timeout if it holds; `ConnectionAborted` when a
-    /// shutdown ended the connection by force; what the socket reports, in sending too.
+    /// `TimedOut` after the maximum lifetime, or the read timeout where it applies; `ConnectionAborted`
+    /// after a forced close; what the socket reports, also of the flush.
+    #[doc(alias("keep-alive", "idle"))]
     pub fn wait_for_data(&mut self) -> io::Result<bool> {
-        if !self.rfile.buffer().is_empty() {
-            return Ok(!self.link.was_ended());
-        }
-        // Before the mark is made: a client that takes its time to read is not idle.
-        self.wfile.flush()?;
-        let _idle = self.link.idle();
-        // Asked after the mark is made: a shutdown sees the mark, or is seen here.
-        if self.is_to_end() && !self.link.something_arrived() {
-            return Ok(false);
-        }
-        self.rfile.wait()
+        self.rfile.wait_for_data()
     }
 
-    /// The client's next line without its end (`\n` or `\r\n`), for protocols in which each line is
-    /// a request: [`wait_for_data`](Self::wait_for_data), then a bounded line read. `None` at the end of
-    /// the stream, and when the server is shutting down.
+    /// The next line as text without its end (`\n` or `\r\n`). **Each line is a message**: the connection
+    /// is idle until it begins, as in [`wait_for_data`](Self::wait_for_data). `None` at the end of the
+    /// stream, when the server shuts down, and after the idle timeout.
     ///
     /// # Errors
     ///
     /// Those of `wait_for_data`; `InvalidData` for a line that is not UTF-8, or longer than
     /// [`max_line`](crate::Builder::max_line).
     pub fn next_line(&mut self) -> io::Result<Option<String>> {
-        if !self.wait_for_data()? {
+        if !self.rfile.wait_for_data()? {
             return Ok(None);
         }
-        (&mut self.rfile).into_iter().next().transpose()
+        io::BufRead::lines(&mut self.rfile).next().transpose()
     }
 
-    /// A handle to this connection for other threads: to send to it or to end it. See
-    /// [`Connection`].
+    /// A handle to this connection for other threads, to send to it or to end it.
     ///
     /// # Errors
     ///
     /// `NotConnected` if the connection was detached.
     pub fn connection(&self) -> io::Result<Connection> {
         if self.rfile.is_detached() {
-            return Err(io::Error::new(
-                io::ErrorKind::NotConnected,
-                format!(
-                    "the connection from {} was detached from its request",
-                    self.client_address
-                ),
-            ));
+            let client = &self.client_address;
+            let message = format!("the connection from {client} was detached from its request");
+            return Err(io::Error::new(io::ErrorKind::NotConnected, message));
         }
-        Ok(Connection::new(&self.link))
+        Ok(Connection::new(&self.conn))
     }
 
-    /// Both directions at once, for two threads: a relay reads from one in a thread of its own
-    /// while writing to the other.
+    /// Both directions, for two threads: a relay reads from one while it writes to the other.
     ///
-    /// From here on a read of `rfile` does not [send](Writer) what `wfile` has buffered: a client
-    /// that sends and does not read would hold up both threads.
+    /// From here on a read does not flush [`wfile`](Writer): a client that sends and does not read would
+    /// block both threads.
     ///
     /// ```no_run
     /// use std::net::{Shutdown, TcpStream};
@@ -186,16 +167,16 @@ impl StreamRequest {
     /// fn relay(request: &mut StreamRequest) -> HandlerResult {
     ///     let target = TcpStream::connect("127.0.0.1:8000")?;
     ///     let client = request.connection()?;
-    ///     let (rfile, wfile) = request.split();
+    ///     let (mut rfile, wfile) = request.split();
     ///     thread::scope(|scope| {
     ///         let upstream = scope.spawn(|| {
-    ///             let copied = io::copy(rfile, &mut &target);
+    ///             let copied = io::copy(&mut rfile, &mut &target);
     ///             target.shutdown(Shutdown::Write)?;
     ///             copied
     ///         });
     ///         let downstream = io::copy(&mut &target, wfile).and_then(|_| wfile.shutdown());
     ///         if downstream.is_err() {
-    ///             // The other thread reads from it.
+    ///             // Ends the read of the other thread.
     ///             let _ = client.shutdown();
     ///         }
     ///         upstream.join().expect("copying does not panic")?;
@@ -204,58 +185,125 @@ impl StreamRequest {
     /// }
     /// # let _ = ThreadingTcpServer::bind_fn("127.0.0.1:0", relay);
     /// ```
-    pub fn split(&mut self) -> (&mut Reader, &mut Writer) {
-        self.link.untie();
-        (&mut self.rfile, &mut self.wfile)
+    pub fn split(&mut self) -> (ReadHalf<'_>, &mut Writer) {
+        self.conn.state.set_flag(Flag::Split, true);
+        (ReadHalf(&mut self.rfile), &mut self.wfile)
     }
 
-    /// Breaks the connection off, so that the client does not take what it has received for all
-    /// there is: it ends with a reset and not in order. asyncio's `transport.abort()`.
+    /// Ends the connection with a reset, so that the client does not take what it has received for all
+    /// there is. asyncio's `transport.abort()`.
     ///
-    /// The reset leaves at once. What `rfile` and `wfile` hold, and what the system has not sent yet,
-    /// is dropped. Reads and writes, blocked ones and those through a [`Connection`] too, fail with
-    /// `ConnectionAborted` from here on.
+    /// The reset is sent at once. What `rfile` and `wfile` have buffered and what the system has not sent
+    /// yet is dropped. Reads and writes, also those that block in other threads, fail with
+    /// `ConnectionAborted`.
     ///
     /// # Platform-specific behavior
     ///
-    /// A Unix socket has no resets: the stream just ends. On systems other than Linux the reset may
-    /// leave only when the request is closed.
-    #[doc(alias = "reset")]
-    #[doc(alias = "SO_LINGER")]
+    /// A Unix socket has no resets: the stream ends. On systems other than Linux the reset may be sent
+    /// only when the request is closed.
+    #[doc(alias("reset", "SO_LINGER"))]
     pub fn abort(&mut self) {
-        if self.rfile.is_detached() {
-            return;
+        if !self.rfile.is_detached() {
+            let buffered = self.rfile.buffer().len();
+            io::BufRead::consume(&mut self.rfile, buffered);
+            self.conn.abort();
         }
-        let held = self.rfile.buffer().len();
-        self.rfile.consume(held);
-        self.link.abort();
     }
 
-    /// Takes the connection away from the server, which no longer closes it: the returned request
-    /// does, when it is dropped. It can be sent to another thread and outlive the handler and the
-    /// server.
+    /// Takes the connection away from the server. The returned request closes it when it is dropped; it
+    /// can be sent to another thread, and outlive the handler and the server.
     ///
-    /// It is no request of the server's any more: once the handler has ended, no limit, statistic
-    /// or shutdown counts it.
+    /// No limit, timeout or shutdown of the server applies to it any more, and no statistic counts it
+    /// once the handler has ended.
     ///
-    /// What `rfile` and `wfile` hold goes along. What stays behind in the handler reads as ended,
-    /// and cannot be written to.
+    /// What `rfile` and `wfile` have buffered moves along. What stays with the handler is at the end of
+    /// the stream, and cannot be written to.
+    #[doc(alias("hijack", "upgrade"))]
     #[must_use = "the connection is closed when the returned request is dropped"]
     pub fn detach(&mut self) -> StreamRequest {
-        self.listed = None;
+        self.timer = None;
+        self.conn.state.set_owner(Owner::Detached);
+        self.conn.bytes.detach();
         StreamRequest {
             rfile: self.rfile.detach(),
             wfile: self.wfile.detach(),
             client_address: self.client_address.clone(),
             server: self.server.clone(),
             extensions: std::mem::take(&mut self.extensions),
-            link: Arc::clone(&self.link),
-            listed: None,
+            conn: Arc::clone(&self.conn),
+            timer: None,
         }
     }
+}
 
-    fn is_to_end(&self) -> bool {
-        self.listed.is_some() && self.server.is_ending()
+/// Time limits of one connection.
+impl StreamRequest {
+    /// Sets both timeouts below. Python's `request.settimeout`.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a duration of zero.
+    #[doc(alias = "settimeout")]
+    pub fn set_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.set_read_timeout(timeout)?;
+        self.set_write_timeout(timeout)
+    }
+
+    /// Sets how long one read may block before it fails with `TimedOut`. `None`, the default, is no
+    /// limit. In [`wait_for_data`](Self::wait_for_data) an idle timeout replaces it.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a duration of zero.
+    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.conn.transport.set_read_timeout(timeout)
+    }
+
+    /// Sets how long one write may block before it fails with `TimedOut`. `None`, the default, is no
+    /// limit.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a duration of zero.
+    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.conn.transport.set_write_timeout(timeout)
+    }
+
+    /// How long one read may block; `None` is no limit.
+    ///
+    /// # Errors
+    ///
+    /// What the socket reports.
+    pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
+        self.conn.transport.read_timeout()
+    }
+
+    /// How long one write may block; `None` is no limit.
+    ///
+    /// # Errors
+    ///
+    /// What the socket reports.
+    pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
+        self.conn.transport.write_timeout()
+    }
+
+    /// Sets how long the connection may last from now, whatever it does; `None` is no limit. Replaces the
+    /// builder's [`max_lifetime`](crate::Builder::max_lifetime), and ends the connection in the same way.
+    /// Called for each message, it limits the time of one message.
+    ///
+    /// Does nothing on a detached connection.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a duration of zero; the thread for timers cannot be started.
+    #[doc(alias = "deadline")]
+    pub fn set_max_lifetime(&mut self, lifetime: impl Into<Option<Duration>>) -> io::Result<()> {
+        let lifetime = lifetime.into();
+        check_time("max_lifetime", lifetime)?;
+        if self.conn.state.is_servers() {
+            self.timer = self.conn.begin(lifetime)?;
+        }
+        Ok(())
     }
 }
 
@@ -276,6 +324,10 @@ impl Request for StreamRequest {
 impl Lifecycle for StreamRequest {
     const OWNS_SOCKET: bool = true;
 
+    fn connection_entry(&self) -> Option<ConnectionEntry> {
+        Some(self.conn.entry())
+    }
+
     fn begin(&mut self) -> io::Result<()> {
         let options = self.server.stream_options();
         if options.read_timeout.is_some() {
@@ -287,36 +339,37 @@ impl Lifecycle for StreamRequest {
         if options.disable_nagle_algorithm {
             self.set_nodelay(true)?;
         }
-        match &mut self.listed {
-            Some(listed) => listed.start(),
-            None => Ok(()),
+        if self.conn.state.is_servers() {
+            self.timer = self.conn.begin(options.max_lifetime)?;
         }
+        Ok(())
     }
 
-    fn begin_rejection(&mut self, within: Duration, alone: bool) -> io::Result<()> {
-        match &mut self.listed {
-            Some(listed) if !alone => listed.start_within(Some(within)),
-            _ => self.set_timeout(Some(within)),
+    fn begin_rejection(&mut self, timeout: Duration, may_use_timer: bool) -> io::Result<()> {
+        if may_use_timer {
+            self.set_max_lifetime(timeout)
+        } else {
+            self.set_timeout(Some(timeout))
         }
-    }
-
-    fn abandon(&mut self) {
-        self.link.abandon();
     }
 
     fn end(&mut self) -> io::Result<()> {
-        self.wfile.flush()
+        io::Write::flush(&mut self.wfile)
     }
 
-    fn traffic(&self) -> (u64, u64) {
-        self.link.traffic()
+    fn abandon(&mut self) {
+        self.conn.state.set_owner(Owner::Child);
+    }
+
+    fn byte_counts(&self) -> (u64, u64) {
+        self.conn.bytes.totals()
     }
 }
 
-/// The socket itself, for options this type does not name: `socket2::SockRef::from(&*request)`.
-/// Reading from it goes past what `rfile` has buffered. Python's `self.request`.
+/// The socket itself, for options that this type does not name: `socket2::SockRef::from(&*request)`.
+/// Reading from it bypasses what `rfile` has buffered. Python's `self.request`.
 impl AsFd for StreamRequest {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.link.as_fd()
+        self.conn.as_fd()
     }
 }

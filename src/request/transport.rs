@@ -1,14 +1,17 @@
 use std::io::{self, IoSlice, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use crate::Address;
-use crate::signals;
+use socket2::SockRef;
 
-/// The connected socket under a [`StreamRequest`](super::StreamRequest), of whatever family. Made
-/// by `From`.
+use crate::Address;
+use crate::sys::{self, MSG_DONTWAIT, MSG_PEEK, signals};
+
+/// The connected socket of a [`StreamRequest`](super::StreamRequest), over TCP or a Unix socket. Made by
+/// `From`.
 #[derive(Debug)]
 pub struct Transport(Kind);
 
@@ -47,6 +50,40 @@ impl Transport {
 
     pub(super) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         on_socket!(self, socket => socket.shutdown(how))
+    }
+
+    /// Looks at the next byte and leaves it in the socket. Returns 0 at the end of the stream.
+    pub(super) fn peek(&self, flags: i32) -> io::Result<usize> {
+        let mut byte = [MaybeUninit::uninit()];
+        uninterrupted(|| SockRef::from(self).recv_with_flags(&mut byte, MSG_PEEK | flags))
+    }
+
+    /// Closing a socket with unread input sends a reset, which can destroy the reply on its way (RFC
+    /// 1122, 4.2.2.13). So what has arrived is discarded before, up to a limit.
+    pub(super) fn discard_input(&self) {
+        const LIMIT: usize = 65_536;
+        let mut scratch = [MaybeUninit::uninit(); 4096];
+        let mut discarded = 0;
+        while let Ok(n) = SockRef::from(self).recv_with_flags(&mut scratch, MSG_DONTWAIT) {
+            discarded += n;
+            if n == 0 || discarded >= LIMIT {
+                break;
+            }
+        }
+    }
+
+    /// So that the client does not take what it has received for all there is. A Unix socket has no
+    /// resets: the stream ends.
+    pub(super) fn reset(&self) {
+        if self.is_unix() || sys::reset(self).is_err() {
+            let _ = self.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// For systems where `reset` cannot: without it a client that floods would keep kernel memory for
+    /// minutes.
+    pub(super) fn reset_on_close(&self) {
+        let _ = SockRef::from(self).set_linger(Some(Duration::ZERO));
     }
 
     pub(super) fn read_timeout(&self) -> io::Result<Option<Duration>> {
@@ -99,12 +136,12 @@ impl From<UnixStream> for Transport {
     }
 }
 
-/// Goes on after a signal: with a timeout set, a blocked call is broken off by one even where
-/// signal handlers restart system calls. Python does so since PEP 475.
+/// Repeats a call that a signal has interrupted. A socket with a timeout is interrupted even where signal
+/// handlers restart system calls. Python repeats calls too, since PEP 475.
 pub(super) fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
         match call() {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => signals::heed(),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => signals::run_pending(),
             result => return result,
         }
     }

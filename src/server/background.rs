@@ -7,7 +7,7 @@ use crate::dispatch::Dispatch;
 use crate::listener::Listener;
 use crate::{Address, ServerHandle};
 
-/// A server that serves on a thread of its own, until this guard is dropped.
+/// A server that serves on its own thread, until this guard is dropped.
 ///
 /// Made by [`Server::serve_in_background`]. [`handle`](Self::handle) gives its [`ServerHandle`].
 #[must_use = "the server is shut down when its guard is dropped"]
@@ -17,8 +17,8 @@ pub struct BackgroundServer {
 }
 
 impl<L: Listener, D: Dispatch> Server<L, D> {
-    /// Serves on a thread of its own. Dropping the guard that is returned shuts the server down,
-    /// closes it and waits for both: Python's `shutdown()`, `server_close()` and `thread.join()`.
+    /// Serves on a new thread. Dropping the returned guard shuts the server down, closes it and waits for
+    /// both: Python's `shutdown()`, `server_close()` and `thread.join()`.
     ///
     /// ```
     /// use std::io::{Read, Write};
@@ -57,24 +57,24 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
 }
 
 impl BackgroundServer {
-    /// The address it is bound to, with the real port where 0 was asked for.
+    /// The address it is bound to, with the real port where port 0 was requested.
     pub fn server_address(&self) -> &Address {
         self.handle.server_address()
     }
 
-    /// A handle that outlives the guard.
+    /// A handle to the server, also for the time after the guard is dropped.
     pub fn handle(&self) -> ServerHandle {
         self.handle.clone()
     }
 
-    /// Shuts the server down, closes it and waits until both are done: for running requests too,
-    /// unless it was told not to [block on close](super::Builder::block_on_close).
+    /// Shuts the server down, closes it and waits for both, also for running requests unless
+    /// [`block_on_close`](super::Builder::block_on_close) is false.
     ///
     /// # Errors
     ///
-    /// What ended [`serve_forever`](Server::serve_forever) if it was not the shutdown; `TimedOut` if
-    /// the serving thread itself is in a handler that does not end, though it was
-    /// [forced](super::Builder::shutdown_timeout) to.
+    /// What ended [`serve_forever`](Server::serve_forever) if it was not the shutdown; `TimedOut` if the
+    /// thread of the accept loop is in a handler that does not end, not even after the
+    /// [forced close](super::Builder::shutdown_timeout).
     pub fn stop(self) -> io::Result<()> {
         self.handle.shutdown();
         self.join()
@@ -94,7 +94,7 @@ impl BackgroundServer {
         let Some(thread) = self.thread.take() else {
             return Ok(());
         };
-        // A guard that a handler of its own server drops cannot be waited for.
+        // A handler that drops the guard of its own server would wait for itself.
         let serves_here = thread.thread().id() == thread::current().id();
         if serves_here || self.handle.registry().runs_here() {
             return Ok(());
@@ -102,12 +102,12 @@ impl BackgroundServer {
         if !self.handle.wait_until_stopped() {
             return Err(io::Error::new(
                 io::ErrorKind::TimedOut,
-                "the serving thread is in a handler or hook that does not end, and is left behind",
+                "the thread of the accept loop is in a handler or hook that does not end",
             ));
         }
         thread
             .join()
-            .unwrap_or_else(|_| Err(io::Error::other("the serving thread panicked")))
+            .unwrap_or_else(|_| Err(io::Error::other("the thread of the accept loop panicked")))
     }
 }
 

@@ -2,27 +2,26 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::acceptor::AcceptState;
+use super::admission::RejectPool;
 use super::hooks::NoHooks;
-use super::lobby::Lobby;
-use super::rejections::Rejections;
-use super::service::{FinishRequest, Service, from_closure, from_factory};
+use super::service::{HandlerFn, Service, from_closure, from_factory};
 use super::{Hooks, Server};
 use crate::ServerHandle;
-use crate::children::Children;
 use crate::dispatch::Dispatch;
 use crate::error::HandlerResult;
-use crate::handle::Terms;
+use crate::handle::HandleConfig;
 use crate::handler::RequestHandler;
 use crate::limits::Limits;
 use crate::listener::{Bind, Listener};
 use crate::options::{SocketOptions, StreamOptions};
 use crate::sync::Mutex;
 
-/// Everything a server is told before it exists, in one place: Python's class attributes and
-/// overridden methods.
+/// The settings of a server: Python's class attributes and overridden methods.
 ///
-/// Made by [`Server::builder`]; ended by [`bind`](Self::bind), [`adopt`](Self::adopt), their twins
-/// for closures, or [`unbound`](Self::unbound).
+/// Made by [`Server::builder`]. [`bind`](Self::bind) makes the server; [`bind_fn`](Self::bind_fn) does so
+/// with a closure for a handler, [`adopt`](Self::adopt) with a socket that exists, and
+/// [`unbound`](Self::unbound) without binding it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -31,7 +30,6 @@ use crate::sync::Mutex;
 ///
 /// # fn main() -> std::io::Result<()> {
 /// let server = ThreadingTcpServer::builder()
-///     .allow_reuse_address(true)
 ///     .max_threads(100)
 ///     .read_timeout(Duration::from_secs(30))
 ///     .bind_fn("127.0.0.1:0", |request| {
@@ -50,12 +48,11 @@ pub struct Builder<L: Listener, D> {
     pub(super) limits: Limits,
     pub(super) dispatch: D,
     pub(super) hooks: Option<Box<dyn Hooks<L::Request>>>,
-    /// `None` until it is told: then the dispatcher's own.
+    /// `None` until it is set: then the dispatcher's default applies.
     pub(super) timeout: Option<Option<Duration>>,
     pub(super) poll_interval: Duration,
     pub(super) shutdown_timeout: Option<Duration>,
     pub(super) block_on_close: bool,
-    pub(super) daemon_threads: bool,
 }
 
 impl<L: Listener, D> Builder<L, D> {
@@ -70,31 +67,30 @@ impl<L: Listener, D> Builder<L, D> {
             poll_interval: Duration::from_millis(500),
             shutdown_timeout: Some(Duration::from_secs(30)),
             block_on_close: true,
-            daemon_threads: false,
         }
     }
 }
 
-/// Ending the builder: making the server.
+/// Making the server.
 impl<L: Listener, D: Dispatch> Builder<L, D> {
-    /// Binds and activates a server. `handler` makes the handler of each request; it is Python's
-    /// handler class.
+    /// Makes a server, bound and listening. `make_handler` is a handler factory: it is called for each
+    /// request, and returns its handler. In Python this is the handler class.
     ///
     /// # Errors
     ///
-    /// The address does not parse or resolve, is in use, or needs a privilege; the message names
-    /// it. `InvalidInput` for a timeout or
-    /// deadline of zero, or a `max_packet_size` that is too large. Nothing is left open.
-    pub fn bind<A, F, H>(self, address: A, handler: F) -> io::Result<Server<L, D>>
+    /// The address does not parse or resolve, is in use, or needs a privilege. The message names the
+    /// address and what can be done. `InvalidInput` for a timeout or lifetime of zero, or a
+    /// `max_packet_size` that is too large. Nothing stays open.
+    pub fn bind<A, F, H>(self, address: A, make_handler: F) -> io::Result<Server<L, D>>
     where
         L: Bind<A>,
         F: Fn() -> H + Send + Sync + 'static,
         H: RequestHandler<L::Request>,
     {
-        self.bind_service(address, from_factory(handler))
+        self.bind_service(address, from_factory(make_handler))
     }
 
-    /// The same with a closure for a handler.
+    /// [`bind`](Self::bind) with a closure that handles each request.
     ///
     /// # Errors
     ///
@@ -111,21 +107,21 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
     /// [`server_bind`](Server::server_bind) and [`server_activate`](Server::server_activate) before
     /// serving.
     ///
-    /// Of a name with several addresses, the first is taken.
+    /// If a name has several addresses, the first one is used.
     ///
     /// # Errors
     ///
     /// The address does not parse or resolve; the socket cannot be opened.
-    pub fn unbound<A, F, H>(self, address: A, handler: F) -> io::Result<Server<L, D>>
+    pub fn unbound<A, F, H>(self, address: A, make_handler: F) -> io::Result<Server<L, D>>
     where
         L: Bind<A>,
         F: Fn() -> H + Send + Sync + 'static,
         H: RequestHandler<L::Request>,
     {
-        self.unbound_service(address, from_factory(handler))
+        self.unbound_service(address, from_factory(make_handler))
     }
 
-    /// [`unbound`](Self::unbound) with a closure for a handler.
+    /// [`unbound`](Self::unbound) with a closure that handles each request.
     ///
     /// # Errors
     ///
@@ -138,24 +134,25 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
         self.unbound_service(address, from_closure(handle))
     }
 
-    /// Makes a server of a socket that exists already, one inherited or passed on by a service
-    /// manager, or of a [`Listener`] of your own.
+    /// Makes a server of a socket that exists already, for example one from a service manager, or of a
+    /// [`Listener`] of your own.
     ///
-    /// The socket is not bound again, so the options and the hook for that have no effect; it is
-    /// activated.
+    /// The socket must be bound. It is activated, but not bound again, so the options and the hook for
+    /// binding have no effect.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` if the socket is of the wrong kind; what activating it reports.
-    pub fn adopt<F, H>(self, socket: impl Into<L>, handler: F) -> io::Result<Server<L, D>>
+    /// `InvalidInput` if the socket is of the wrong kind; what the activation reports.
+    #[doc(alias("socket activation", "from_raw_fd"))]
+    pub fn adopt<F, H>(self, socket: impl Into<L>, make_handler: F) -> io::Result<Server<L, D>>
     where
         F: Fn() -> H + Send + Sync + 'static,
         H: RequestHandler<L::Request>,
     {
-        self.adopt_service(socket.into(), from_factory(handler))
+        self.adopt_service(socket.into(), from_factory(make_handler))
     }
 
-    /// [`adopt`](Self::adopt) with a closure for a handler.
+    /// [`adopt`](Self::adopt) with a closure that handles each request.
     ///
     /// # Errors
     ///
@@ -170,7 +167,7 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
     fn unbound_service<A>(
         self,
         address: A,
-        handle: Box<FinishRequest<L::Request>>,
+        run_handler: Box<HandlerFn<L::Request>>,
     ) -> io::Result<Server<L, D>>
     where
         L: Bind<A>,
@@ -178,23 +175,23 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
         self.check()?;
         let first = L::open(address, &self.sockets)?.into_iter().next();
         let none = || io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
-        self.build(first.ok_or_else(none)?, false, handle)
+        self.build(first.ok_or_else(none)?, false, run_handler)
     }
 
     fn adopt_service(
         self,
         mut listener: L,
-        handle: Box<FinishRequest<L::Request>>,
+        run_handler: Box<HandlerFn<L::Request>>,
     ) -> io::Result<Server<L, D>> {
         self.check()?;
         listener.server_activate()?;
-        self.build(listener, true, handle)
+        self.build(listener, true, run_handler)
     }
 
     fn bind_service<A>(
         self,
         address: A,
-        handle: Box<FinishRequest<L::Request>>,
+        run_handler: Box<HandlerFn<L::Request>>,
     ) -> io::Result<Server<L, D>>
     where
         L: Bind<A>,
@@ -203,7 +200,7 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
         let mut failed = None;
         for mut listener in L::open(address, &self.sockets)? {
             match self.bind_and_activate(&mut listener) {
-                Ok(()) => return self.build(listener, true, handle),
+                Ok(()) => return self.build(listener, true, run_handler),
                 Err(error) => failed = Some(error),
             }
         }
@@ -226,40 +223,41 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
         self,
         listener: L,
         active: bool,
-        finish_request: Box<FinishRequest<L::Request>>,
+        run_handler: Box<HandlerFn<L::Request>>,
     ) -> io::Result<Server<L, D>> {
+        /// Python's default for servers that fork.
+        const FORKING_TIMEOUT: Duration = Duration::from_secs(300);
         let address = listener.local_address()?;
         let children = self.dispatch.children();
-        let timeout = self
-            .timeout
-            .unwrap_or_else(|| children.as_ref().map(|_| Children::TIMEOUT));
-        let terms = Terms {
-            streams: self.streams,
-            limits: self.limits,
-            shutdown_timeout: self.shutdown_timeout,
-            threads: self.dispatch.thread_gauge(),
-            children,
-        };
-        let handle = ServerHandle::new(address.clone(), terms)?;
+        let forks = children.is_some();
+        let handle = ServerHandle::new(
+            address.clone(),
+            HandleConfig {
+                streams: self.streams,
+                limits: self.limits,
+                shutdown_timeout: self.shutdown_timeout,
+                threads: self.dispatch.thread_gauge(),
+                children,
+            },
+        )?;
         if active {
             handle.set_bound(address);
         }
-        let rejections = Rejections::new(self.dispatch.may_start_threads());
         Ok(Server {
             listener: Some(listener),
             active,
             dispatch: self.dispatch,
             handle,
-            timeout,
-            // Without hooks there is nothing to do between requests, and the thread sleeps on.
+            timeout: self.timeout.unwrap_or(forks.then_some(FORKING_TIMEOUT)),
+            // Without hooks there is nothing to do periodically.
             poll_interval: self.hooks.is_some().then_some(self.poll_interval),
             service: Arc::new(Service {
                 hooks: self.hooks.unwrap_or_else(|| Box::new(NoHooks)),
-                finish_request,
+                run_handler,
             }),
-            lobby: Mutex::new(Lobby::new()),
-            rejections,
-            block_on_close: self.block_on_close && !self.daemon_threads,
+            accept_state: Mutex::new(AcceptState::default()),
+            reject_pool: RejectPool::new(!forks),
+            block_on_close: self.block_on_close,
         })
     }
 }
@@ -272,13 +270,13 @@ mod tests {
     const ANY: &str = "127.0.0.1:0";
 
     #[test]
-    fn only_servers_that_fork_have_a_timeout_of_their_own() {
+    fn only_servers_that_fork_have_a_default_timeout() {
         let plain = TcpServer::bind_fn(ANY, |_| Ok(())).expect("a port is free");
         let forking = ForkingTcpServer::bind_fn(ANY, |_| Ok(())).expect("a port is free");
         assert_eq!(plain.timeout, None);
         assert_eq!(forking.timeout, Some(Duration::from_secs(300)));
-        let told = ForkingTcpServer::builder().timeout(None);
-        let told = told.bind_fn(ANY, |_| Ok(())).expect("a port is free");
-        assert_eq!(told.timeout, None);
+        let unlimited = ForkingTcpServer::builder().timeout(None);
+        let unlimited = unlimited.bind_fn(ANY, |_| Ok(())).expect("a port is free");
+        assert_eq!(unlimited.timeout, None);
     }
 }

@@ -1,30 +1,27 @@
-//! The servers, and what is said to them before and while they serve.
+//! The servers, their builder, and their hooks.
 //!
-//! | | [`Inline`]: one request after the other | [`ThreadPool`]: side by side | `Fork`: side by side, in processes |
+//! | | [`Inline`]: one request after the other | [`ThreadPool`]: concurrent, on threads | `Fork`: concurrent, in processes |
 //! |---|---|---|---|
 //! | [`Tcp`] | [`TcpServer`] | [`ThreadingTcpServer`] | `ForkingTcpServer` |
 //! | [`Unix`] | [`UnixStreamServer`] | [`ThreadingUnixStreamServer`] | `ForkingUnixStreamServer` |
 //! | [`Udp`] | [`UdpServer`] | [`ThreadingUdpServer`] | `ForkingUdpServer` |
 //! | [`UnixDatagram`] | [`UnixDatagramServer`] | [`ThreadingUnixDatagramServer`] | `ForkingUnixDatagramServer` |
 
-mod accept_error;
-mod arrival;
-#[cfg(feature = "fork")]
-mod away;
+mod acceptor;
+mod admission;
 mod background;
 mod builder;
-mod ctrlc;
-mod door;
-mod entrance;
+#[cfg(feature = "fork")]
+mod child;
+#[cfg(feature = "fork")]
+mod forking;
 mod hooks;
-mod journal;
-mod lobby;
 #[cfg(all(test, shuttle))]
 mod model;
-mod rejections;
-mod serve;
+mod request_log;
 mod service;
 mod settings;
+mod signals;
 
 use std::fmt;
 use std::io;
@@ -32,22 +29,19 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::accept_error::{AfterError, on_accept_error};
-use self::arrival::Arrival;
+use self::acceptor::AcceptState;
+use self::admission::RejectPool;
 pub use self::background::BackgroundServer;
 pub use self::builder::Builder;
-pub use self::hooks::Hooks;
-use self::lobby::Lobby;
-use self::rejections::Rejections;
-use self::service::{Service, shielded};
 #[cfg(feature = "fork")]
-use crate::dispatch::Fork;
+pub use self::forking::*;
+pub use self::hooks::Hooks;
+use self::service::Service;
 use crate::dispatch::{Dispatch, Inline, ThreadPool};
 use crate::error::HandlerResult;
 use crate::handler::RequestHandler;
-use crate::limits::RejectReason;
 use crate::listener::{Bind, Listener, Tcp, Udp, Unix, UnixDatagram};
-use crate::registry::Place;
+use crate::panics::catch_and_log;
 use crate::sync::Mutex;
 use crate::{Address, ServerHandle};
 
@@ -63,55 +57,39 @@ pub type UdpServer = Server<Udp, Inline>;
 /// UDP, each datagram on a thread. Python's `ThreadingUDPServer`.
 #[doc(alias = "ThreadingUDPServer")]
 pub type ThreadingUdpServer = Server<Udp, ThreadPool>;
-/// Unix stream sockets, one connection after the other. Python's class of that name.
+/// Unix stream sockets, one connection after the other. Python's `UnixStreamServer`.
 pub type UnixStreamServer = Server<Unix, Inline>;
-/// Unix stream sockets, each connection on a thread. Python's class of that name.
+/// Unix stream sockets, each connection on a thread. Python's `ThreadingUnixStreamServer`.
 pub type ThreadingUnixStreamServer = Server<Unix, ThreadPool>;
-/// Unix datagram sockets, one datagram after the other. Python's class of that name.
+/// Unix datagram sockets, one datagram after the other. Python's `UnixDatagramServer`.
 pub type UnixDatagramServer = Server<UnixDatagram, Inline>;
-/// Unix datagram sockets, each datagram on a thread. Python's class of that name.
+/// Unix datagram sockets, each datagram on a thread. Python's `ThreadingUnixDatagramServer`.
 pub type ThreadingUnixDatagramServer = Server<UnixDatagram, ThreadPool>;
 
-/// TCP, each connection in a process of its own. Python's `ForkingTCPServer`. Feature `fork`.
-#[cfg(feature = "fork")]
-#[doc(alias = "ForkingTCPServer")]
-pub type ForkingTcpServer = Server<Tcp, Fork>;
-/// UDP, each datagram in a process of its own. Python's `ForkingUDPServer`. Feature `fork`.
-#[cfg(feature = "fork")]
-#[doc(alias = "ForkingUDPServer")]
-pub type ForkingUdpServer = Server<Udp, Fork>;
-/// Unix stream sockets, each connection in a process of its own. Python's class of that name. Feature
-/// `fork`.
-#[cfg(feature = "fork")]
-pub type ForkingUnixStreamServer = Server<Unix, Fork>;
-/// Unix datagram sockets, each datagram in a process of its own. Python's class of that name. Feature
-/// `fork`.
-#[cfg(feature = "fork")]
-pub type ForkingUnixDatagramServer = Server<UnixDatagram, Fork>;
-
-/// A server: a [`Listener`] that requests come from, and a [`Dispatch`] that runs them. Python's
+/// A server: a [`Listener`] that accepts requests, and a [`Dispatch`] that runs them. Python's
 /// `BaseServer`.
 ///
 /// Use one of the aliases, such as [`ThreadingTcpServer`].
 ///
-/// It is closed when dropped: the socket first, so that no client waits in vain, then, unless
-/// [`block_on_close`](Builder::block_on_close) was turned off, it waits for the requests that run.
+/// Dropping it closes it: first the socket, then it waits for running requests, unless
+/// [`block_on_close`](Builder::block_on_close) is false.
+#[doc(alias("BaseServer", "TCPServer", "UDPServer"))]
 pub struct Server<L: Listener, D: Dispatch> {
-    /// There until the server is closed.
+    /// `None` once the server is closed.
     listener: Option<L>,
     active: bool,
     dispatch: D,
     handle: ServerHandle,
     service: Arc<Service<L::Request>>,
-    lobby: Mutex<Lobby<L::Request>>,
-    rejections: Rejections,
+    accept_state: Mutex<AcceptState<L::Request>>,
+    reject_pool: RejectPool,
     timeout: Option<Duration>,
     poll_interval: Option<Duration>,
     block_on_close: bool,
 }
 
 impl<L: Listener, D: Dispatch + Default> Server<L, D> {
-    /// Starts a server that is to be told more than an address and a handler.
+    /// A builder, for a server that needs more than an address and a handler.
     pub fn builder() -> Builder<L, D> {
         Builder::new(D::default())
     }
@@ -121,13 +99,13 @@ impl<L: Listener, D: Dispatch + Default> Server<L, D> {
     /// # Errors
     ///
     /// Those of [`Builder::bind`].
-    pub fn bind<A, F, H>(address: A, handler: F) -> io::Result<Self>
+    pub fn bind<A, F, H>(address: A, make_handler: F) -> io::Result<Self>
     where
         L: Bind<A>,
         F: Fn() -> H + Send + Sync + 'static,
         H: RequestHandler<L::Request>,
     {
-        Self::builder().bind(address, handler)
+        Self::builder().bind(address, make_handler)
     }
 
     /// A server with the default settings and a closure for a handler. See [`Builder::bind_fn`].
@@ -145,26 +123,26 @@ impl<L: Listener, D: Dispatch + Default> Server<L, D> {
 }
 
 impl<L: Listener, D: Dispatch> Server<L, D> {
-    /// The address it is bound to, with the real port where 0 was asked for.
+    /// The address it is bound to, with the real port where port 0 was requested.
     pub fn server_address(&self) -> &Address {
         self.handle.server_address()
     }
 
-    /// A handle to use from elsewhere: statistics, limits, suspend and resume, shutdown.
+    /// A handle for other threads: statistics, limits, pause, shutdown.
     pub fn handle(&self) -> ServerHandle {
         self.handle.clone()
     }
 
-    /// Tells the server to stop, and returns at once. See [`ServerHandle::shutdown`].
+    /// Begins a graceful shutdown, and returns at once. See [`ServerHandle::shutdown`].
     pub fn shutdown(&self) {
         self.handle.shutdown();
     }
 
-    /// The listener, for what a listener of your own has to say.
+    /// The listener.
     pub fn listener(&self) -> &L {
         self.listener
             .as_ref()
-            .expect("the listener is there until the server is closed")
+            .expect("there is a listener until the server is closed")
     }
 
     /// Binds the socket of a server made with [`unbound`](Builder::unbound).
@@ -177,7 +155,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
         let listener = self
             .listener
             .as_mut()
-            .expect("the listener is there until the server is closed");
+            .expect("there is a listener until the server is closed");
         if self.handle.is_bound() {
             let message = format!(
                 "the server on {} is bound already",
@@ -190,7 +168,8 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
         Ok(())
     }
 
-    /// Makes a server listen that was made with [`unbound`](Builder::unbound) and is bound.
+    /// Activates (listens on) the socket of a server made with [`unbound`](Builder::unbound), after
+    /// [`server_bind`](Self::server_bind).
     ///
     /// # Errors
     ///
@@ -199,15 +178,15 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
         let listener = self
             .listener
             .as_mut()
-            .expect("the listener is there until the server is closed");
+            .expect("there is a listener until the server is closed");
         activate(listener, &*self.service.hooks)?;
         self.active = true;
         Ok(())
     }
 
-    /// Closes the server, as dropping it does: the socket at once, then it waits for running
-    /// requests, unless [`block_on_close`](Builder::block_on_close) was turned off. A request on
-    /// the calling thread is not waited for.
+    /// Closes the server, as dropping it does: the socket at once, then it waits for running requests,
+    /// unless [`block_on_close`](Builder::block_on_close) is false. It does not wait for a request on the
+    /// calling thread.
     pub fn server_close(self) {
         drop(self);
     }
@@ -215,52 +194,32 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
     fn close(&mut self) {
         self.handle.shutdown();
         drop(self.listener.take());
-        self.clear(&mut self.lobby.lock());
+        self.reject_pending(&mut self.accept_state.lock());
         if self.block_on_close {
-            self.say_what_is_waited_for();
-            match self.handle.wait_for_requests().0 {
-                0 => {
-                    self.dispatch.join();
-                    self.rejections.join();
-                }
-                left => log::error!(
-                    target: "socketserver::server",
-                    "closing {} over {left} requests that do not end", self.server_address()
-                ),
-            }
+            self.wait_for_requests();
         }
-        shielded("server_close", || {
+        catch_and_log("server_close", || {
             self.service.hooks.server_close(&self.handle)
         });
-        ctrlc::forget(&self.handle);
+        signals::unregister(&self.handle);
         self.handle.set_closed();
     }
-}
 
-impl<L: Listener, D: Dispatch> Server<L, D> {
-    fn reject(&self, arrival: Arrival<L::Request>, why: RejectReason) {
-        self.rejections.reject(arrival, why, &self.service);
-    }
-
-    fn reject_queued(&self, mut arrival: Arrival<L::Request>, why: RejectReason) {
-        arrival.ticket.go(Place::rejected(why));
-        self.reject(arrival, why);
-    }
-
-    /// Rejects all that wait for room, for there will be none.
-    fn clear(&self, lobby: &mut Lobby<L::Request>) {
-        while let Some(arrival) = lobby.pop() {
-            self.reject_queued(arrival, RejectReason::Shutdown);
-        }
-    }
-
-    fn say_what_is_waited_for(&self) {
+    fn wait_for_requests(&self) {
+        let address = self.server_address();
         let running = self.handle.registry().present();
         if running > 0 {
-            log::info!(
+            log::info!(target: "socketserver::server", "{address}: waiting for {running} running requests");
+        }
+        match self.handle.wait_for_requests().0 {
+            0 => {
+                self.dispatch.join();
+                self.reject_pool.join();
+            }
+            unfinished => log::error!(
                 target: "socketserver::server",
-                "{}: waiting for {running} running requests", self.server_address()
-            );
+                "{address}: closed although {unfinished} requests do not end"
+            ),
         }
     }
 }
@@ -271,7 +230,7 @@ impl<L: Listener, D: Dispatch> Drop for Server<L, D> {
     }
 }
 
-/// The listening socket, to be put into a poll loop of your own beside
+/// The listening socket, for a poll loop of your own with
 /// [`handle_request`](Server::handle_request). Python's `fileno`.
 impl<L: Listener, D: Dispatch> AsFd for Server<L, D> {
     fn as_fd(&self) -> BorrowedFd<'_> {

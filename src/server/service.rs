@@ -1,145 +1,203 @@
 use std::cell::RefCell;
-use std::fmt;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Hooks;
-use super::arrival::Arrival;
+use super::request_log::log_panic;
 #[cfg(feature = "fork")]
-use super::away::Away;
-use super::journal::log_panic;
-use crate::dispatch::Task;
-use crate::error::{HandlerResult, Panicked, RequestError, Stage};
-use crate::handler::{RequestHandler, finish_request, guard};
-use crate::limits::RejectReason;
-use crate::registry::Place;
+use crate::dispatch::ChildWork;
+use crate::dispatch::Work;
+use crate::error::{HandlerResult, RequestError, Stage};
+use crate::handle::{Permit, RequestEnd, RequestState};
+use crate::handler::{RequestHandler, run_handler};
+use crate::panics::{catch_and_log, catch_as_error};
 use crate::request::Request;
 use crate::statistics::{Cause, Outcome};
-#[cfg(feature = "fork")]
-use crate::{
-    dispatch::Remote,
-    signals,
-    sys::process::{self, Pid},
-};
 
-/// What becomes of an accepted request: the handlers and the hooks of one server.
+/// The hooks and the handlers of one server.
 pub(super) struct Service<R> {
     pub(super) hooks: Box<dyn Hooks<R>>,
-    /// Drives one handler from `setup` to `finish`. The handler's type ends here, so that servers
-    /// can be named.
-    pub(super) finish_request: Box<FinishRequest<R>>,
+    /// Runs one handler from `setup` to `finish`. The handler's type is known here only, so that the
+    /// server's type does not contain it.
+    pub(super) run_handler: Box<HandlerFn<R>>,
 }
 
-pub(super) type FinishRequest<R> = dyn Fn(&mut R, &Report<'_, R>) + Send + Sync;
+pub(super) type HandlerFn<R> = dyn Fn(&mut R, &Report<'_, R>) + Send + Sync;
 type Report<'a, R> = dyn Fn(&mut R, RequestError) + 'a;
 
 /// A new handler for each request.
-pub(super) fn from_factory<R, F, H>(make_handler: F) -> Box<FinishRequest<R>>
+pub(super) fn from_factory<R, F, H>(make_handler: F) -> Box<HandlerFn<R>>
 where
     R: Request,
     F: Fn() -> H + Send + Sync + 'static,
     H: RequestHandler<R>,
 {
-    Box::new(move |request, report| finish_request(&make_handler, request, report))
+    Box::new(move |request, report| run_handler(&make_handler, request, report))
 }
 
-/// One closure, lent to each request.
-pub(super) fn from_closure<R, F>(handle: F) -> Box<FinishRequest<R>>
+/// One closure for all requests.
+pub(super) fn from_closure<R, F>(handle: F) -> Box<HandlerFn<R>>
 where
     R: Request,
     F: Fn(&mut R) -> HandlerResult + Send + Sync + 'static,
 {
     Box::new(move |request, report| {
-        finish_request(&|| |request: &mut R| handle(request), request, report)
+        run_handler(&|| |request: &mut R| handle(request), request, report)
     })
 }
 
 impl<R: Request> Service<R> {
-    /// Asks whether to handle a request.
-    pub(super) fn verify(&self, arrival: &mut Arrival<R>) -> Result<bool, RequestError> {
-        let _here = arrival.ticket.run_here();
-        let request = &mut arrival.request;
-        guard(Stage::Verify, || self.hooks.verify_request(request))
-    }
-
-    /// Handles a request and closes it.
-    fn handle(&self, mut arrival: Arrival<R>) -> Outcome {
-        let _here = arrival.ticket.run_here();
-        let Arrival { request, ticket } = &mut arrival;
-        ticket.begin();
-        let ticket = RefCell::new(ticket);
-        (self.finish_request)(request, &|request, error| {
-            ticket.borrow_mut().note(outcome(&error));
-            self.handle_error(request, error);
-        });
-        let outcome = arrival.ticket.outcome().unwrap_or(Outcome::Finished);
-        arrival.log_end(&outcome);
-        close(arrival.request.id(), arrival);
-        outcome
-    }
-
-    /// Shuts a request down that is not to be handled, after sending what a hook wrote to it.
-    pub(super) fn refuse(
-        &self,
-        mut arrival: Arrival<R>,
-        error: Option<RequestError>,
-        cause: Cause,
-    ) {
-        let _here = arrival.ticket.run_here();
-        if let Some(error) = error {
-            self.handle_error(&mut arrival.request, error);
-        }
-        if let Err(error) = arrival.request.end() {
-            let error = RequestError::new(Stage::Verify, error);
-            self.handle_error(&mut arrival.request, error);
-        }
-        arrival.log_end(&cause);
-        let Arrival {
-            request,
-            mut ticket,
-        } = arrival;
-        close(request.id(), request);
-        ticket.go(Place::Rejected(cause));
-    }
-
-    /// Tells a request that there is no room for it, and closes it.
-    pub(super) fn reject(
-        &self,
-        mut arrival: Arrival<R>,
-        why: RejectReason,
-        within: Duration,
-        alone: bool,
-    ) {
-        let _here = arrival.ticket.run_here();
-        let request = &mut arrival.request;
-        let told = guard(Stage::Reject, || {
-            request.begin_rejection(within, alone)?;
-            self.hooks.reject_request(request, why)?;
-            Ok(request.end()?)
-        });
-        if let Err(error) = told {
-            self.handle_error(request, error);
-        }
-        self.close_rejected(arrival, why);
-    }
-
-    pub(super) fn close_rejected(&self, arrival: Arrival<R>, why: RejectReason) {
-        arrival.log_end(&Cause::RejectReason(why));
-        close(arrival.request.id(), arrival);
-    }
-
     fn handle_error(&self, request: &mut R, error: RequestError) {
-        let handled = guard(error.stage(), || {
+        let handled = catch_as_error(error.stage(), || {
             self.hooks.handle_error(request, &error);
-            // What a handler made may panic as it is dropped.
+            // The drop of a handler's own error may panic.
             drop(error);
             Ok(())
         });
         if let Err(panic) = handled {
             log_panic(request, "handle_error", panic.error());
         }
+    }
+}
+
+/// A request with its permit, from accept to close. Dropping it closes the request, and this is the only
+/// place where a request is closed.
+pub(super) struct Accepted<R: Request> {
+    /// `None` once it is closed, or left to a child.
+    pub(super) request: Option<R>,
+    pub(super) permit: Permit,
+    service: Arc<Service<R>>,
+}
+
+impl<R: Request> Accepted<R> {
+    /// How long a rejection may take.
+    const REJECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+    /// `ip` is the client's address and the limit of requests per address, if there is one.
+    pub(super) fn new(
+        request: R,
+        service: Arc<Service<R>>,
+        ip: Option<(IpAddr, usize)>,
+        state: RequestState,
+    ) -> Self {
+        let name = (request.id(), request.client_address().clone());
+        let connection = request.connection_entry();
+        let permit = Permit::new(request.server(), name, connection, ip, state);
+        let accepted = Accepted {
+            request: Some(request),
+            permit,
+            service,
+        };
+        accepted.log_begin();
+        accepted
+    }
+
+    pub(super) fn state(&self) -> RequestState {
+        self.permit.state()
+    }
+
+    pub(super) fn set_state(&mut self, state: RequestState) {
+        self.permit.set_state(state);
+    }
+
+    /// Asks the hook whether to serve the request.
+    pub(super) fn verify(&mut self) -> Result<bool, RequestError> {
+        let _here = self.permit.run_here();
+        let (request, _, service) = self.parts();
+        catch_as_error(Stage::Verify, || service.hooks.verify_request(request))
+    }
+
+    /// Runs the handler from `setup` to `finish`.
+    fn handle(&mut self) {
+        let (request, permit, service) = self.parts();
+        permit.begin();
+        let permit = RefCell::new(permit);
+        (service.run_handler)(request, &|request, error| {
+            permit.borrow_mut().record(outcome(&error));
+            service.handle_error(request, error);
+        });
+    }
+
+    /// Closes a request that is not handled, after sending what a hook has written to it.
+    pub(super) fn refuse(mut self, error: Option<RequestError>, cause: Cause) {
+        let _here = self.permit.run_here();
+        let (request, permit, service) = self.parts();
+        permit.refuse(cause);
+        if let Some(error) = error {
+            service.handle_error(request, error);
+        }
+        if let Err(error) = request.end() {
+            service.handle_error(request, RequestError::new(Stage::Verify, error));
+        }
+        drop(self);
+    }
+
+    /// Runs the hook for rejected requests.
+    fn reject(&mut self, why: crate::RejectReason) {
+        let may_use_timer = self.permit.server().children().is_none();
+        let (request, _, service) = self.parts();
+        let rejected = catch_as_error(Stage::Reject, || {
+            request.begin_rejection(Self::REJECT_TIMEOUT, may_use_timer)?;
+            service.hooks.reject_request(request, why)?;
+            Ok(request.end()?)
+        });
+        if let Err(error) = rejected {
+            service.handle_error(request, error);
+        }
+    }
+
+    fn parts(&mut self) -> (&mut R, &mut Permit, &Service<R>) {
+        let request = self.request.as_mut();
+        let request = request.expect("the request is there until it is closed");
+        (request, &mut self.permit, &self.service)
+    }
+
+    /// Closes the request. The drop of a value in its extensions may panic.
+    pub(super) fn close(&mut self) {
+        if let Some(request) = self.request.take() {
+            let id = self.permit.id();
+            catch_and_log(format_args!("closing request {id}"), || drop(request));
+        }
+    }
+}
+
+impl<R: Request> Drop for Accepted<R> {
+    fn drop(&mut self) {
+        if self.request.is_some() {
+            self.log_end();
+            self.close();
+        }
+    }
+}
+
+impl<R: Request> Work for Accepted<R> {
+    fn run(mut self: Box<Self>) -> bool {
+        let _here = self.permit.run_here();
+        match self.state() {
+            RequestState::Rejected(Cause::RejectReason(why)) => self.reject(why),
+            _ => self.handle(),
+        }
+        let succeeded = self.permit.end() == RequestEnd::Handled(Outcome::Finished);
+        drop(self);
+        succeeded
+    }
+
+    fn refuse(self: Box<Self>, error: io::Error) {
+        match self.state() {
+            // There was no thread for the hook.
+            RequestState::Rejected(_) => drop(self),
+            _ => {
+                let error = RequestError::new(Stage::Dispatch, error);
+                (*self).refuse(Some(error), Cause::Dispatch);
+            }
+        }
+    }
+
+    #[cfg(feature = "fork")]
+    fn child_work(&mut self) -> &mut dyn ChildWork {
+        self
     }
 }
 
@@ -153,72 +211,4 @@ fn outcome(error: &RequestError) -> Outcome {
     } else {
         Outcome::Failed
     }
-}
-
-/// One request on its way to its handler; empty once it is there.
-pub(super) struct Work<R: Request>(Option<(Arrival<R>, Arc<Service<R>>)>);
-
-impl<R: Request> Work<R> {
-    pub(super) fn new(arrival: Arrival<R>, service: Arc<Service<R>>) -> Self {
-        Work(Some((arrival, service)))
-    }
-
-    fn unpack(&mut self) -> (Arrival<R>, Arc<Service<R>>) {
-        self.0.take().expect("work is done once")
-    }
-}
-
-impl<R: Request> Task for Work<R> {
-    fn run(mut self: Box<Self>) {
-        let (arrival, service) = self.unpack();
-        service.handle(arrival);
-    }
-
-    fn refuse(mut self: Box<Self>, error: io::Error) {
-        let (arrival, service) = self.unpack();
-        let error = RequestError::new(Stage::Dispatch, error);
-        service.refuse(arrival, Some(error), Cause::Dispatch);
-    }
-
-    #[cfg(feature = "fork")]
-    fn run_as_child(mut self: Box<Self>) -> bool {
-        let (arrival, service) = self.unpack();
-        let server = arrival.ticket.server().clone();
-        server.registry().let_go_of_others(arrival.request.id());
-        signals::when_told(move || {
-            process::ignore_sigterm();
-            server.shutdown();
-        });
-        service.handle(arrival) == Outcome::Finished
-    }
-
-    #[cfg(feature = "fork")]
-    fn leave_to(mut self: Box<Self>, child: Pid) -> Box<dyn Remote> {
-        let (arrival, _) = self.unpack();
-        Box::new(Away::new(arrival, child))
-    }
-}
-
-/// A dispatcher that drops a job says nothing; the log does.
-impl<R: Request> Drop for Work<R> {
-    fn drop(&mut self) {
-        if let Some((arrival, _)) = self.0.take() {
-            arrival.log_end(&Cause::Dispatch);
-            close(arrival.request.id(), arrival);
-        }
-    }
-}
-
-/// Dropping a request closes it. What a handler left in its context is dropped too, and may panic.
-pub(super) fn close<T>(id: u64, request: T) {
-    shielded(format_args!("closing request {id}"), || drop(request));
-}
-
-/// Runs what must not bring the server down. A panic is logged, and `None` returned.
-pub(super) fn shielded<T>(what: impl fmt::Display, run: impl FnOnce() -> T) -> Option<T> {
-    let result = catch_unwind(AssertUnwindSafe(run));
-    let report = |payload: Box<dyn std::any::Any + Send>| {
-        log::error!(target: "socketserver::server", "{what} {}", Panicked::new(&*payload));
-    };
-    result.map_err(report).ok()
 }

@@ -1,5 +1,4 @@
-//! The builder's setters: every default is stated here, and set in [`Builder::new`] and in
-//! `options.rs`.
+//! The builder's setters. Each states its default, which is set in `Builder::new` and in `options.rs`.
 
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ impl<L: Listener, D> Builder<L, D> {
         self
     }
 
-    /// Runs requests through a dispatcher of your own.
+    /// A dispatcher of your own.
     pub fn dispatch<E: Dispatch>(self, dispatch: E) -> Builder<L, E> {
         Builder {
             sockets: self.sockets,
@@ -31,89 +30,93 @@ impl<L: Listener, D> Builder<L, D> {
             poll_interval: self.poll_interval,
             shutdown_timeout: self.shutdown_timeout,
             block_on_close: self.block_on_close,
-            daemon_threads: self.daemon_threads,
         }
     }
 
-    /// `SO_REUSEADDR`: lets a restarted server bind while old connections are in `TIME_WAIT`, on
-    /// systems other than Linux if the server before it was told so too. Not for Unix sockets.
-    /// Default false, as in Python.
+    /// `SO_REUSEADDR`: a restarted server can bind while connections of the old one are in `TIME_WAIT`.
+    /// Does not apply to Unix sockets. Default true for TCP, as in Rust's `std`, Go and nginx (Python:
+    /// false). Default false for UDP, where two servers would share the port.
+    #[doc(alias("SO_REUSEADDR", "TIME_WAIT"))]
     pub fn allow_reuse_address(mut self, allow: bool) -> Self {
-        self.sockets.allow_reuse_address = allow;
+        self.sockets.allow_reuse_address = Some(allow);
         self
     }
 
-    /// `SO_REUSEPORT`: lets several servers share the port, each with a queue of its own. Not for
-    /// Unix sockets. Default false.
+    /// `SO_REUSEPORT`: several servers can share the port, each with its own queue. Does not apply to Unix
+    /// sockets. Default false.
+    #[doc(alias = "SO_REUSEPORT")]
     pub fn allow_reuse_port(mut self, allow: bool) -> Self {
         self.sockets.allow_reuse_port = allow;
         self
     }
 
-    /// Whether a server bound to an IPv6 address takes IPv4 clients too: `[::]:80` is then both.
-    /// Default false, whatever the system's own default.
+    /// Whether a server bound to an IPv6 address accepts IPv4 clients too, so that `[::]:80` is both.
+    /// Default false, whatever the system's default.
+    #[doc(alias = "IPV6_V6ONLY")]
     pub fn dual_stack(mut self, both: bool) -> Self {
         self.sockets.dual_stack = both;
         self
     }
 
-    /// How long [`handle_request`](super::Server::handle_request) waits for a request; `None` is for
-    /// ever. Default: for ever, and 300 s for servers that fork, as in Python.
+    /// How long [`handle_request`](super::Server::handle_request) waits for a request. `None` is no limit.
+    /// Default: no limit, and 300 s for servers that fork, as in Python.
     pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.timeout = Some(timeout.into());
         self
     }
 
-    /// How often [`service_actions`](Hooks::service_actions) runs while there are no requests.
-    /// Default 0.5 s. A server without hooks sleeps for as long as nothing happens; shutdown never
-    /// waits for this.
+    /// How often [`service_actions`](Hooks::service_actions) runs while there are no requests. Default 0.5
+    /// s. A server without hooks does not wake up for it, and a shutdown never waits for it.
     pub fn poll_interval(mut self, interval: Duration) -> Self {
         self.poll_interval = interval;
         self
     }
 
-    /// How long a shutdown lets running requests go on before their connections are ended, by a reset
-    /// each. Default 30 s; `None` waits for as long as they take.
+    /// How long a graceful shutdown lets running requests go on. After that it resets their connections
+    /// (forced close). `None` is no limit. Default 30 s.
     ///
-    /// What does not end then either, within half a second, is left behind: see
+    /// Requests that have not ended half a second later are not waited for: see
     /// [`ServerHandle::shutdown_within`](crate::ServerHandle::shutdown_within).
+    #[doc(alias("graceful shutdown", "drain timeout", "grace period"))]
     pub fn shutdown_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.shutdown_timeout = timeout.into();
         self
     }
 
-    /// The most requests at once, from accept to close, and so a bound for the memory and
-    /// descriptors that clients can take. Nothing more is accepted at the bound, unless
-    /// [`overload`](Self::overload) says otherwise: then those that are queued, or wait to be
-    /// rejected, 1,024 at most, have a descriptor too. Threads have [a bound of their
-    /// own](Self::max_threads): there may be some more of them than requests, for a thread needs a
-    /// moment to become idle. A [detached](StreamRequest::detach) connection counts until its
-    /// handler has ended. 0 counts as 1. Default, and `None`: what the dispatcher bounds, threads,
-    /// children or one at a time.
+    /// How many requests there may be at once, from accept to close. This limits the memory and the
+    /// descriptors that clients can take. 0 counts as 1. `None`, the default: the limit of the dispatcher
+    /// (threads, children, or one request at a time) applies alone.
+    ///
+    /// At the limit nothing is accepted, unless [`overload`](Self::overload) says otherwise: then requests
+    /// in the pending queue, and requests that are being rejected (1,024 at most), have a descriptor too.
+    /// [Threads](Self::max_threads) have a limit of their own. There may be a few more threads than
+    /// requests, because a thread becomes idle a moment after its request has ended. A
+    /// [detached](StreamRequest::detach) connection counts until its handler has ended.
+    #[doc(alias("worker_connections", "backpressure"))]
     pub fn max_connections(mut self, connections: impl Into<Option<usize>>) -> Self {
         self.limits.max_connections = connections.into();
         self
     }
 
-    /// The most requests of one source at once, be they handled or queued. What comes beyond that
-    /// is [rejected](Hooks::reject_request). A source is an IPv4 address, or a network of IPv6
-    /// addresses (see [`ipv6_prefix`](Self::ipv6_prefix)); clients on Unix sockets have none, and
-    /// are not counted. 0 counts as 1. Default, and `None`: no such bound.
+    /// How many requests of one client IP address there may be at once, served or in the pending queue.
+    /// More are [rejected](Hooks::reject_request). IPv6 clients count by network (see
+    /// [`ipv6_prefix`](Self::ipv6_prefix)); clients on Unix sockets are not counted. 0 counts as 1. `None`,
+    /// the default, is no limit.
+    #[doc(alias("limit_conn", "client IP"))]
     pub fn max_per_ip(mut self, requests: impl Into<Option<usize>>) -> Self {
         self.limits.max_per_ip = requests.into();
         self
     }
 
-    /// How many bits of IPv6 addresses make one source for
-    /// [`max_per_ip`](Self::max_per_ip). Default 64, a network of one subscriber; 128 tells
-    /// every address apart.
+    /// How many bits of an IPv6 address count as one address for [`max_per_ip`](Self::max_per_ip). Default
+    /// 64, the network of one subscriber; 128 counts each address.
     pub fn ipv6_prefix(mut self, bits: u8) -> Self {
         self.limits.ipv6_prefix = bits;
         self
     }
 
-    /// What becomes of new clients while there is no room. Default
-    /// [`OverloadPolicy::Wait`](crate::OverloadPolicy::Wait).
+    /// What happens to new clients at a limit. Default [`OverloadPolicy::Wait`].
+    #[doc(alias("backpressure", "load shedding"))]
     pub fn overload(mut self, policy: OverloadPolicy) -> Self {
         self.limits.overload = policy;
         self
@@ -128,69 +131,69 @@ impl<L: Listener, D> Builder<L, D> {
 
 /// Settings of stream servers.
 ///
-/// No time limit is set by default, for none suits every protocol. A server that strangers can
-/// reach needs a [`max_lifetime`](Self::max_lifetime), or an [`idle_timeout`](Self::idle_timeout) with a
-/// [`read_timeout`](Self::read_timeout), and a [`write_timeout`](Self::write_timeout). What each
-/// does to a handler is told at [`Hooks::handle_error`].
+/// No time limit is set by default, because none fits every protocol. A server that strangers can reach
+/// needs [`max_lifetime`](Self::max_lifetime), or [`idle_timeout`](Self::idle_timeout) and
+/// [`read_timeout`](Self::read_timeout), and in any case [`write_timeout`](Self::write_timeout).
+/// [`Hooks::handle_error`] lists what each of them does to a handler.
 impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
-    /// How many clients may wait in the kernel to be accepted. Default: as many as the system
-    /// allows (Python: 5).
+    /// How many clients may wait in the system's queue to be accepted. Default: the system's maximum
+    /// (Python: 5).
     #[doc(alias = "backlog")]
     pub fn request_queue_size(mut self, clients: u32) -> Self {
         self.sockets.request_queue_size = i32::try_from(clients).unwrap_or(i32::MAX);
         self
     }
 
-    /// How long each read may block before it fails with `TimedOut`; for one request,
-    /// [`StreamRequest::set_read_timeout`]. While a handler waits for a request, an
-    /// [idle timeout](Self::idle_timeout) holds in its place. Default, and `None`: for ever. With
+    /// How long each read may block before it fails with `TimedOut`. `None`, the default, is no limit.
+    /// While a connection is idle, an [idle timeout](Self::idle_timeout) replaces it.
+    /// [`StreamRequest::set_read_timeout`] sets it for one connection. Together with
     /// [`write_timeout`](Self::write_timeout) it is Python's `StreamRequestHandler.timeout`.
     pub fn read_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.streams.read_timeout = timeout.into();
         self
     }
 
-    /// How long each write may block before it fails with `TimedOut`. Default, and `None`: for
-    /// ever.
+    /// How long each write may block before it fails with `TimedOut`. `None`, the default, is no limit.
     pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.streams.write_timeout = timeout.into();
         self
     }
 
-    /// How long a connection may be idle: wait for a request in
-    /// [`wait_for_data`](StreamRequest::wait_for_data), or, if its handler has written nothing, for its
-    /// first byte. Its handler then sees the end of the stream. In `wait_for_data` and
-    /// [`next_line`](StreamRequest::next_line) it holds in place of the
-    /// [read timeout](Self::read_timeout), which is for the parts of a request then.
-    /// `Duration::MAX` is for ever. Default, and `None`: no idle timeout, and the read timeout
-    /// holds there too.
+    /// How long a connection may be idle: between two messages (see
+    /// [`StreamRequest::wait_for_data`]), or, if its handler has written nothing, before its first byte.
+    /// Then its handler sees the end of the stream. `Duration::MAX` lets it be idle without limit. `None`,
+    /// the default: no idle timeout, and the [read timeout](Self::read_timeout) applies between messages
+    /// too.
+    #[doc(alias("keep-alive", "keepalive_timeout"))]
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.streams.idle_timeout = timeout.into();
         self
     }
 
-    /// How long a connection may take in all, from the start of its handler. It is ended then,
-    /// whatever it does, by a reset, so that nothing looks complete to its client; its reads and
-    /// writes fail with `TimedOut`. A client that sends a byte now and then cannot put it off, as it
-    /// can a read timeout. A handler that does neither read nor write goes on. A connection of many
-    /// requests has this much time for all of them; [`StreamRequest::set_max_lifetime`] gives each its
-    /// own. A [detached](StreamRequest::detach) connection has no deadline any more. Default, and
-    /// `None`: for ever.
+    /// How long a connection may last, from the start of its handler. Then it is reset, whatever it does,
+    /// and its reads and writes fail with `TimedOut`. A client that sends a byte now and then can extend a
+    /// read timeout, but not this. A handler that neither reads nor writes goes on. `None`, the default, is
+    /// no limit.
+    ///
+    /// A connection with many messages has this time for all of them;
+    /// [`StreamRequest::set_max_lifetime`] can give each message its own. It does not apply to a
+    /// [detached](StreamRequest::detach) connection.
+    #[doc(alias("deadline", "max_connection_age"))]
     pub fn max_lifetime(mut self, lifetime: impl Into<Option<Duration>>) -> Self {
         self.streams.max_lifetime = lifetime.into();
         self
     }
 
-    /// `TCP_NODELAY`. Default false, as in Python. Set it for handlers that write an answer in
-    /// several pieces, or [buffer](Self::wbufsize) their writes.
-    #[doc(alias = "nodelay")]
+    /// `TCP_NODELAY`. Default false, as in Python. Set it for handlers that write a reply in several
+    /// pieces, or that [buffer](Self::wbufsize) their writes.
+    #[doc(alias("nodelay", "TCP_NODELAY"))]
     pub fn disable_nagle_algorithm(mut self, disable: bool) -> Self {
         self.streams.disable_nagle_algorithm = disable;
         self
     }
 
-    /// The size of `rfile`'s buffer in bytes. Default 8,192. With 0 nothing is read ahead: each
-    /// line costs a system call per byte.
+    /// The size of `rfile`'s buffer in bytes. Default 8,192. With 0 nothing is read ahead: a line takes one
+    /// system call per byte.
     pub fn rbufsize(mut self, bytes: usize) -> Self {
         self.streams.rbufsize = bytes;
         self
@@ -198,16 +201,16 @@ impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
 
     /// The size of `wfile`'s buffer in bytes. Default 0: each write is sent at once, as in Python.
     ///
-    /// What is buffered is sent after `finish`, and whenever `rfile` has to wait for the client. In
-    /// Python a handler that forgets to flush before it reads the answer waits for ever.
+    /// The buffer is flushed after `finish`, and whenever `rfile` has to wait for the client. In Python a
+    /// handler that reads the answer without flushing waits without end.
     pub fn wbufsize(mut self, bytes: usize) -> Self {
         self.streams.wbufsize = bytes;
         self
     }
 
-    /// The longest line that `rfile` takes, in bytes, with its newline. A longer one is an error,
-    /// so that a client that never sends a newline cannot fill the memory. It bounds
-    /// [`fill_more`](crate::request::Reader::fill_more) too. Default 65,536.
+    /// The maximum length of a line that `rfile` reads, in bytes, with its newline. A longer line is an
+    /// error, so that a client that never sends a newline cannot fill the memory. It also limits
+    /// [`fill_more`](crate::request::Reader::fill_more). Default 65,536.
     pub fn max_line(mut self, bytes: usize) -> Self {
         self.streams.max_line = bytes;
         self
@@ -217,8 +220,8 @@ impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
 /// Settings of datagram servers.
 impl<L: Listener<Request = DatagramRequest>, D> Builder<L, D> {
     /// The longest datagram that is received whole, in bytes. Of a longer one the handler gets the
-    /// beginning, with [`truncated`](DatagramRequest::truncated) set. Default 8,192; 65,507 takes
-    /// all there can be over UDP on IPv4.
+    /// beginning, and [`truncated`](DatagramRequest::truncated) is set. Default 8,192. No UDP datagram over
+    /// IPv4 is longer than 65,507.
     pub fn max_packet_size(mut self, bytes: usize) -> Self {
         self.sockets.max_packet_size = bytes;
         self
@@ -228,9 +231,9 @@ impl<L: Listener<Request = DatagramRequest>, D> Builder<L, D> {
 /// Settings of forking servers.
 #[cfg(feature = "fork")]
 impl<L: Listener> Builder<L, Fork> {
-    /// The most children at once; 0 counts as 1. At the bound there is no room for new clients:
-    /// [`overload`](Self::overload) says what becomes of them. Default
-    /// [`Fork::DEFAULT_MAX_CHILDREN`], 40 as in Python.
+    /// How many child processes there may be at once; 0 counts as 1. At the limit
+    /// [`overload`](Self::overload) applies to new clients. Default [`Fork::DEFAULT_MAX_CHILDREN`], 40 as in
+    /// Python.
     pub fn max_children(mut self, children: usize) -> Self {
         self.dispatch = self.dispatch.max_children(children);
         self
@@ -239,9 +242,9 @@ impl<L: Listener> Builder<L, Fork> {
 
 /// Settings of servers with threads.
 impl<L: Listener> Builder<L, ThreadPool> {
-    /// The most threads at once. At the bound there is no room for new clients:
-    /// [`overload`](Self::overload) says what becomes of them. Default
-    /// [`ThreadPool::DEFAULT_MAX_THREADS`].
+    /// How many threads there may be at once; 0 counts as 1. At the limit [`overload`](Self::overload)
+    /// applies to new clients. Default [`ThreadPool::DEFAULT_MAX_THREADS`], 4,096.
+    #[doc(alias = "max_workers")]
     pub fn max_threads(mut self, threads: usize) -> Self {
         self.dispatch = self.dispatch.max_threads(threads);
         self
@@ -253,23 +256,21 @@ impl<L: Listener> Builder<L, ThreadPool> {
         self
     }
 
-    /// Each thread's stack, in bytes. Default: Rust's own, 2 MiB or `RUST_MIN_STACK`. Only what is
-    /// used takes memory.
+    /// The size of each thread's stack, in bytes. Default: Rust's own, 2 MiB or `RUST_MIN_STACK`. Only used
+    /// pages take memory.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.dispatch = self.dispatch.stack_size(bytes);
         self
     }
 
-    /// What the threads are called; each name gets `-` and a number. Default `handler`.
+    /// The name of the threads; `-` and a number are added. Default `handler`.
     pub fn thread_name(mut self, name: impl Into<String>) -> Self {
         self.dispatch = self.dispatch.thread_name(name);
         self
     }
 
-    /// Whether the process may end over running requests: with true, closing the server waits for
-    /// none. Default false.
-    pub fn daemon_threads(mut self, daemon: bool) -> Self {
-        self.daemon_threads = daemon;
-        self
+    /// Whether the program may end while requests run: true is `block_on_close(false)`. Default false.
+    pub fn daemon_threads(self, daemon: bool) -> Self {
+        self.block_on_close(!daemon)
     }
 }

@@ -1,9 +1,11 @@
-//! Processes: to start one, to ask after it, and to be one.
+//! Processes: forking one, signalling it, reaping it, and ending as one.
 
 use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -12,28 +14,56 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 pub(crate) use nix::unistd::Pid;
 use nix::unistd::{self, ForkResult};
 
-use crate::own_threads::Rest;
-use crate::signals;
+use super::timer::{self, ThreadState, Timers};
+use super::{fork_lock, signals};
+
+/// While it is held, the library's own threads do not work, and none is started.
+pub(crate) struct ForkGuard {
+    _lock: MutexGuard<'static, ()>,
+    timers: MutexGuard<'static, Timers>,
+}
+
+impl ForkGuard {
+    pub(crate) fn lock() -> Self {
+        ForkGuard {
+            _lock: fork_lock::lock(),
+            timers: timer::lock(),
+        }
+    }
+
+    /// How many threads of the library wait meanwhile.
+    pub(crate) fn threads(&self) -> usize {
+        fork_lock::THREADS.load(Ordering::SeqCst)
+    }
+
+    /// In a forked process: it has none of these threads, and none of the timers is its own.
+    fn reset(&mut self) {
+        fork_lock::THREADS.store(0, Ordering::SeqCst);
+        self.timers.thread = ThreadState::None;
+        self.timers.due.clear();
+        self.timers.times.clear();
+    }
+}
 
 pub(crate) enum Forked {
     Child,
     Parent(Pid),
 }
 
-/// Starts a copy of this process, which has this thread only.
+/// Starts a copy of this process, with the calling thread only.
 ///
-/// In the child Ctrl-C and SIGHUP are for the parent to heed, if it does, and SIGTERM means that the
-/// server shuts down.
-pub(crate) fn fork(mut rest: Rest) -> io::Result<Forked> {
-    // A child that is told to end before it can heed it would die.
+/// In the child SIGTERM means that the server shuts down. Ctrl-C and SIGHUP do nothing there if the
+/// parent handles them.
+pub(crate) fn fork(mut guard: ForkGuard) -> io::Result<Forked> {
+    // Before its handler is set, SIGTERM would kill the child.
     let sigterm = SigSet::from(Signal::SIGTERM);
     let before = sigterm.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
-    // SAFETY: the caller has seen to it that there is no other thread, or answers for it; those of the
-    // library rest.
+    // SAFETY: the caller has made sure that there is no other thread, or the program has promised that
+    // it copes (`Fork::beside_threads`). The library's own threads are stopped by the guard.
     let forked = unsafe { unistd::fork() };
     if let Ok(ForkResult::Child) = forked {
-        rest.forget();
-        leave_signals_to_parent();
+        guard.reset();
+        set_child_handlers();
         let _ = sigterm.thread_unblock();
     } else {
         // Cannot fail, and there is a child.
@@ -45,46 +75,54 @@ pub(crate) fn fork(mut rest: Rest) -> io::Result<Forked> {
     }
 }
 
-/// Handlers of its own, even where a signal is to do nothing: a program that the child starts does not
-/// inherit these, and can be interrupted.
-fn leave_signals_to_parent() {
-    // Without SA_RESTART: a blocked read is to notice.
-    handle(Signal::SIGTERM, on_sigterm, SaFlags::empty());
-    if signals::leave_to_parent() {
-        for ignored in [Signal::SIGINT, Signal::SIGHUP] {
-            handle(ignored, on_ignored, SaFlags::SA_RESTART);
+/// Installs handlers also for signals that do nothing: a program that the child starts does not inherit
+/// handlers, and can be interrupted.
+fn set_child_handlers() {
+    // Without SA_RESTART, so that a blocked read is interrupted.
+    set_handler(Signal::SIGTERM, on_sigterm, SaFlags::empty());
+    if signals::HANDLED.swap(false, Ordering::SeqCst) {
+        for signal in [Signal::SIGINT, Signal::SIGHUP] {
+            set_handler(signal, do_nothing, SaFlags::SA_RESTART);
         }
     }
 }
 
-fn handle(signal: Signal, handler: extern "C" fn(libc::c_int), flags: SaFlags) {
+fn set_handler(signal: Signal, handler: extern "C" fn(libc::c_int), flags: SaFlags) {
     let action = SigAction::new(SigHandler::Handler(handler), flags, SigSet::empty());
     // SAFETY: both handlers are safe at any time: one stores to an atomic, the other does nothing.
     let _ = unsafe { signal::sigaction(signal, &action) };
 }
 
 extern "C" fn on_sigterm(_: libc::c_int) {
-    signals::tell();
+    signals::SIGTERM_PENDING.store(true, Ordering::SeqCst);
 }
 
-extern "C" fn on_ignored(_: libc::c_int) {}
+extern "C" fn do_nothing(_: libc::c_int) {}
 
-/// Once it has been heeded, SIGTERM says nothing new, and would break off system calls.
-pub(crate) fn ignore_sigterm() {
-    // SAFETY: there is no handler to be unsafe.
+/// Sets what a forked process does when SIGTERM has come; once, for it is ignored from then on.
+pub(crate) fn once_on_sigterm(action: impl Fn() + Send + Sync + 'static) {
+    *signals::ON_SIGTERM.lock() = Some(Arc::new(move || {
+        ignore_sigterm();
+        action();
+    }));
+}
+
+/// A second SIGTERM has no meaning, and would interrupt system calls.
+fn ignore_sigterm() {
+    // SAFETY: no handler is installed.
     let _ = unsafe { signal::signal(Signal::SIGTERM, SigHandler::SigIgn) };
 }
 
 /// Ends this process as a child ends: nothing is flushed or dropped that the parent has too.
 pub(crate) fn exit(success: bool) -> ! {
-    // SAFETY: it does not return, so nobody sees what was left undone.
+    // SAFETY: it does not return, so no code sees a half-dropped state.
     unsafe { libc::_exit(i32::from(!success)) }
 }
 
-/// How a child has ended.
+/// Whether and how a child has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    NotYet,
+pub(crate) enum ExitState {
+    Running,
     /// With this status.
     Exited(i32),
     Killed(Signal),
@@ -92,44 +130,42 @@ pub(crate) enum End {
     Unknown,
 }
 
-impl fmt::Display for End {
+impl fmt::Display for ExitState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            End::NotYet => f.write_str("is running"),
-            End::Exited(status) => write!(f, "exited with status {status}"),
-            End::Killed(signal) => write!(f, "was killed by {signal}"),
-            End::Unknown => f.write_str("was waited for by somebody else"),
+            ExitState::Running => f.write_str("is running"),
+            ExitState::Exited(status) => write!(f, "exited with status {status}"),
+            ExitState::Killed(signal) => write!(f, "was killed by {signal}"),
+            ExitState::Unknown => f.write_str("was reaped by other code of this program"),
         }
     }
 }
 
-/// Takes leave of a child if it has ended.
-pub(crate) fn try_wait(child: Pid) -> End {
+/// Reaps a child if it has ended. Never blocks.
+pub(crate) fn try_reap(child: Pid) -> ExitState {
     match waitpid(child, Some(WaitPidFlag::WNOHANG)) {
-        Ok(WaitStatus::Exited(_, status)) => End::Exited(status),
-        Ok(WaitStatus::Signaled(_, signal, _)) => End::Killed(signal),
-        Ok(_) | Err(Errno::EINTR) => End::NotYet,
-        Err(_) => End::Unknown,
+        Ok(WaitStatus::Exited(_, status)) => ExitState::Exited(status),
+        Ok(WaitStatus::Signaled(_, signal, _)) => ExitState::Killed(signal),
+        Ok(_) | Err(Errno::EINTR) => ExitState::Running,
+        Err(_) => ExitState::Unknown,
     }
 }
 
-/// Tells a child that the server shuts down. It lives, or has ended and not been waited for, so that
-/// nobody else has its number.
-pub(crate) fn tell(child: Pid) {
+/// The child runs or is not reaped yet, so no other process has its number.
+pub(crate) fn send_sigterm(child: Pid) {
     let _ = signal::kill(child, Signal::SIGTERM);
 }
 
-/// Ends a child.
-pub(crate) fn kill(child: Pid) {
+pub(crate) fn send_sigkill(child: Pid) {
     let _ = signal::kill(child, Signal::SIGKILL);
 }
 
-/// Puts nothing in a descriptor's place. It stays open, so whoever owns it may go on to.
-pub(crate) fn blind(descriptor: RawFd) {
+/// Replaces what a descriptor stands for. The number stays open, so its owner may close it later.
+pub(crate) fn replace_with_dev_null(descriptor: RawFd) {
     match File::open("/dev/null") {
-        // SAFETY: both are open, and what the second stood for is not used any more in this process.
-        Ok(nothing) => unsafe { libc::dup2(nothing.as_raw_fd(), descriptor) },
-        // SAFETY: as before. Its owner is never dropped here, for a child leaves by `_exit`.
+        // SAFETY: both are open, and this process does not use what the second stood for any more.
+        Ok(null) => unsafe { libc::dup2(null.as_raw_fd(), descriptor) },
+        // SAFETY: as above. Its owner is never dropped here: a child ends by `_exit`.
         Err(_) => unsafe { libc::close(descriptor) },
     };
 }

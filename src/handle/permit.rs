@@ -1,0 +1,188 @@
+use std::cell::RefCell;
+use std::fmt;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use super::ServerHandle;
+use super::registry::{ConnectionEntry, Registry, Slot};
+use crate::Address;
+use crate::statistics::{Cause, Outcome};
+use crate::sync::thread_local;
+
+/// A request's presence in its server, from accept until the handler's part has ended: it counts, limits
+/// and times the request. There is one for each request; it is created at accept, under one lock, and
+/// gives everything back when it is dropped, under one lock.
+pub(crate) struct Permit {
+    server: ServerHandle,
+    id: u64,
+    client_address: Address,
+    accepted_at: Instant,
+    pub(super) state: RequestState,
+    pub(super) end: RequestEnd,
+    pub(super) ip: Option<IpAddr>,
+    pub(super) connection: Option<Slot>,
+}
+
+/// Where a request is between accept and close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RequestState {
+    /// In the pending queue.
+    Queued,
+    /// On its way to a handler, or with one.
+    Active,
+    /// On its way out, never handled.
+    Rejected(Cause),
+}
+
+/// How a request ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RequestEnd {
+    NotHandled(Cause),
+    Handled(Outcome),
+}
+
+impl Permit {
+    /// Counts a request that was just accepted. `ip` is the address that it counts for, and the limit of
+    /// requests per address: above it, the state is `Rejected`.
+    pub(crate) fn new(
+        server: &ServerHandle,
+        (id, client_address): (u64, Address),
+        connection: Option<ConnectionEntry>,
+        ip: Option<(IpAddr, usize)>,
+        state: RequestState,
+    ) -> Self {
+        let mut permit = Permit {
+            server: server.clone(),
+            id,
+            client_address,
+            accepted_at: Instant::now(),
+            state,
+            // Unless a handler begins.
+            end: RequestEnd::NotHandled(Cause::Dispatch),
+            ip: None,
+            connection: None,
+        };
+        server.registry().enter(&mut permit, connection, ip);
+        // A shutdown sees the connection in the registry, or is seen here.
+        if server.is_shutdown_begun() {
+            server
+                .registry()
+                .end_connection(&permit, server.is_forced());
+        }
+        permit
+    }
+
+    pub(crate) fn server(&self) -> &ServerHandle {
+        &self.server
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(crate) fn client_address(&self) -> &Address {
+        &self.client_address
+    }
+
+    /// How long ago the request was accepted.
+    pub(crate) fn age(&self) -> Duration {
+        self.accepted_at.elapsed()
+    }
+
+    pub(crate) fn state(&self) -> RequestState {
+        self.state
+    }
+
+    pub(crate) fn set_state(&mut self, state: RequestState) {
+        if self.server.registry().change(self.state, state) {
+            self.server.poller().notify();
+        }
+        self.state = state;
+    }
+
+    /// The handler begins.
+    pub(crate) fn begin(&mut self) {
+        self.end = RequestEnd::Handled(Outcome::Finished);
+    }
+
+    /// Records an error of the handler. Of several, the most serious one counts.
+    pub(crate) fn record(&mut self, outcome: Outcome) {
+        if let RequestEnd::Handled(before) = &mut self.end {
+            *before = (*before).max(outcome);
+        }
+    }
+
+    /// The request is not handled, for this cause.
+    pub(crate) fn refuse(&mut self, cause: Cause) {
+        self.end = RequestEnd::NotHandled(cause);
+    }
+
+    /// How the request ends, if it ends now.
+    pub(crate) fn end(&self) -> RequestEnd {
+        match self.state {
+            RequestState::Rejected(cause) => RequestEnd::NotHandled(cause),
+            _ => self.end,
+        }
+    }
+
+    /// Marks the calling thread as running this request, until the value is dropped.
+    pub(crate) fn run_here(&self) -> RunningHere {
+        let address = self.server.registry().address();
+        let _ = RUNNING.try_with(|running| running.borrow_mut().push(address));
+        RunningHere
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if self.server.registry().leave(self) {
+            self.server.poller().notify();
+        }
+    }
+}
+
+impl fmt::Display for RequestEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RequestEnd::NotHandled(cause) => cause.fmt(f),
+            RequestEnd::Handled(outcome) => outcome.fmt(f),
+        }
+    }
+}
+
+/// Which requests a thread runs.
+impl Registry {
+    /// Whether the calling thread runs a request of this server.
+    pub(crate) fn runs_here(&self) -> bool {
+        self.running_here() > 0
+    }
+
+    /// How many requests of this server the calling thread runs.
+    pub(super) fn running_here(&self) -> usize {
+        let address = self.address();
+        let count = |running: &RefCell<Vec<usize>>| {
+            let running = running.borrow();
+            running.iter().filter(|other| **other == address).count()
+        };
+        // Fails while the thread ends: it runs no request then.
+        RUNNING.try_with(count).unwrap_or(0)
+    }
+
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+}
+
+thread_local! {
+    /// The registries whose requests this thread runs, by their addresses. Several where a handler
+    /// serves another server on its own thread.
+    static RUNNING: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+}
+
+pub(crate) struct RunningHere;
+
+impl Drop for RunningHere {
+    fn drop(&mut self) {
+        let _ = RUNNING.try_with(|running| running.borrow_mut().pop());
+    }
+}

@@ -1,0 +1,48 @@
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+/// Why this side closed a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum CloseReason {
+    /// It was idle when the server shut down.
+    Shutdown,
+    /// It was idle for too long.
+    IdleTimeout,
+    /// It was still busy at the end of the shutdown timeout.
+    Forced,
+    /// Its lifetime, which was this long, is over.
+    MaxLifetime(Duration),
+    /// The handler has aborted it.
+    Aborted,
+}
+
+impl CloseReason {
+    /// Whether only an idle connection is closed for it. Its handler can still write.
+    pub(super) fn is_graceful(self) -> bool {
+        matches!(self, CloseReason::Shutdown | CloseReason::IdleTimeout)
+    }
+
+    /// What the handler's reads and writes fail with. `None` for the end of the stream, which is what a
+    /// handler sees that waits for a message.
+    pub(super) fn error(self, client: &dyn fmt::Display) -> Option<io::Error> {
+        let (kind, message) = match self {
+            CloseReason::Shutdown | CloseReason::IdleTimeout => return None,
+            CloseReason::Forced => (
+                io::ErrorKind::ConnectionAborted,
+                format!(
+                    "the server is shutting down, and has closed the connection from {client} by force"
+                ),
+            ),
+            CloseReason::MaxLifetime(lifetime) => (
+                io::ErrorKind::TimedOut,
+                format!("the connection from {client} was not done within {lifetime:?}"),
+            ),
+            CloseReason::Aborted => (
+                io::ErrorKind::ConnectionAborted,
+                format!("the handler has aborted the connection from {client}"),
+            ),
+        };
+        Some(io::Error::new(kind, message))
+    }
+}

@@ -1,0 +1,99 @@
+use std::io::{self, BufRead, Read};
+
+use super::Reader;
+
+/// Python's `for line in self.rfile` is `for line in &mut request.rfile`. It borrows `rfile` only, so the
+/// loop can write to `wfile`. See [`Lines`].
+impl<'a> IntoIterator for &'a mut Reader {
+    type Item = io::Result<Vec<u8>>;
+    type IntoIter = Lines<'a>;
+
+    fn into_iter(self) -> Lines<'a> {
+        Lines {
+            reader: Some(self),
+            marks_idle: true,
+        }
+    }
+}
+
+/// The lines up to the end of the stream: bytes with their end (`\n`), as in Python.
+///
+/// **Each line is a message.** Between two lines, when nothing is buffered and `wfile` is flushed, the
+/// connection is idle: a graceful shutdown or the idle timeout ends it there, and nowhere else. Do not
+/// iterate over the lines of a header or a message body: a shutdown could end the connection in the middle
+/// of it. Read those with [`readline`](Reader::readline) or [`read_line`](BufRead::read_line).
+///
+/// The iterator ends at the end of the stream, when the server shuts down, and after the idle timeout. A
+/// line longer than [`max_line`](crate::Builder::max_line) is an error. An error ends the iterator.
+#[derive(Debug)]
+pub struct Lines<'a> {
+    reader: Option<&'a mut Reader>,
+    marks_idle: bool,
+}
+
+impl Iterator for Lines<'_> {
+    type Item = io::Result<Vec<u8>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let reader = self.reader.as_deref_mut()?;
+        let line = reader.next_line(self.marks_idle);
+        if !matches!(line, Ok(Some(_))) {
+            self.reader = None;
+        }
+        line.transpose()
+    }
+}
+
+/// The reading half of a [split](super::StreamRequest::split) connection.
+///
+/// It reads as [`Reader`] does, but its lines never mark the connection idle, and its reads do not flush
+/// `wfile`: another thread writes.
+#[derive(Debug)]
+pub struct ReadHalf<'a>(pub(super) &'a mut Reader);
+
+impl ReadHalf<'_> {
+    /// [`Reader::readline`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reader::readline`].
+    pub fn readline(&mut self, limit: usize) -> io::Result<Vec<u8>> {
+        self.0.readline(limit)
+    }
+}
+
+impl<'a> IntoIterator for &'a mut ReadHalf<'_> {
+    type Item = io::Result<Vec<u8>>;
+    type IntoIter = Lines<'a>;
+
+    fn into_iter(self) -> Lines<'a> {
+        Lines {
+            reader: Some(&mut *self.0),
+            marks_idle: false,
+        }
+    }
+}
+
+impl Read for ReadHalf<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.0.read(out)
+    }
+}
+
+impl BufRead for ReadHalf<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.0.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.0.consume(amount);
+    }
+
+    fn read_until(&mut self, delimiter: u8, out: &mut Vec<u8>) -> io::Result<usize> {
+        self.0.read_until(delimiter, out)
+    }
+
+    fn read_line(&mut self, out: &mut String) -> io::Result<usize> {
+        self.0.read_line(out)
+    }
+}

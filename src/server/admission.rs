@@ -1,0 +1,174 @@
+//! Whether one more request can be served now, and what becomes of it if not.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Server;
+use super::acceptor::{AcceptState, Acceptor};
+use super::request_log::Saturated;
+use super::service::Accepted;
+use crate::dispatch::{Dispatch, Job, ThreadPool, Waker};
+use crate::handle::RequestState;
+use crate::limits::{Limits, OverloadPolicy, RejectReason};
+use crate::listener::Listener;
+use crate::panics::catch_and_log;
+use crate::request::Request;
+use crate::statistics::Cause;
+
+impl<L: Listener, D: Dispatch> Acceptor<'_, L, D> {
+    /// Whether one more request may be active. If not, the poller is notified when that changes.
+    pub(super) fn has_capacity(&mut self, limits: &Limits) -> bool {
+        let has_permits = |limit| self.handle.registry().has_capacity(limit);
+        let saturated = match limits.permits() {
+            Some(limit) if !has_permits(limit) => Saturated::Connections(limit),
+            _ if !self.dispatcher_has_capacity() => Saturated::Dispatch,
+            _ => return true,
+        };
+        let saturation = &mut self.state.saturation;
+        saturation.log(self.handle, saturated, limits.overload);
+        false
+    }
+
+    fn dispatcher_has_capacity(&self) -> bool {
+        let has_capacity = || self.server.dispatch.has_capacity(&self.waker);
+        catch_and_log("has_capacity", has_capacity).unwrap_or(false)
+    }
+
+    /// Whether to accept a client that cannot be served now.
+    pub(super) fn may_accept_beyond_capacity(&self, policy: OverloadPolicy) -> bool {
+        match policy {
+            OverloadPolicy::Wait => false,
+            OverloadPolicy::Queue { length, .. } => {
+                self.state.pending.len() < length && self.can_reject()
+            }
+            OverloadPolicy::Reject => self.can_reject(),
+        }
+    }
+
+    /// Requests in the queue may have to be rejected too.
+    fn can_reject(&self) -> bool {
+        self.server.reject_pool.has_capacity(&self.waker)
+    }
+
+    /// Counts a request that was accepted. Returns it if it can be served now; otherwise it is queued or
+    /// rejected.
+    pub(super) fn admit(
+        &mut self,
+        request: L::Request,
+        has_capacity: bool,
+        limits: &Limits,
+    ) -> Option<Accepted<L::Request>> {
+        let overload = Cause::RejectReason(RejectReason::Overload);
+        let (state, until) = match limits.overload {
+            _ if has_capacity => (RequestState::Active, None),
+            OverloadPolicy::Queue { timeout, .. } => (RequestState::Queued, Some(expiry(timeout))),
+            // A request may have ended since the last check.
+            _ if self.has_capacity(limits) => (RequestState::Active, None),
+            _ => (RequestState::Rejected(overload), None),
+        };
+        let ip = limits.source(request.client_address());
+        if ip.is_some() {
+            // Children that have ended count until they are reaped.
+            self.handle.poll_children(true);
+        }
+        let service = Arc::clone(&self.server.service);
+        let accepted = Accepted::new(request, service, ip, state);
+        match (accepted.state(), until) {
+            (RequestState::Active, _) => return Some(accepted),
+            (RequestState::Queued, Some(until)) => self.state.pending.push_back((until, accepted)),
+            _ if accepted.state() == state => self.server.reject_pool.reject(accepted),
+            // Too many of one IP address. If too many rejections wait already, its turn would delay the
+            // accept loop.
+            _ => {
+                accepted.log_too_many(limits);
+                if self.can_reject() {
+                    self.server.reject_pool.reject(accepted);
+                }
+            }
+        }
+        None
+    }
+
+    /// The request that has been in the pending queue longest; it is active from now on.
+    pub(super) fn pop_pending(&mut self) -> Option<Accepted<L::Request>> {
+        let (_, mut request) = self.state.pending.pop_front()?;
+        request.set_state(RequestState::Active);
+        Some(request)
+    }
+
+    /// Rejects the requests that have been in the pending queue for too long.
+    pub(super) fn reject_expired(&mut self) {
+        let is_over = |until: Instant| until <= Instant::now();
+        while self
+            .state
+            .pending
+            .front()
+            .is_some_and(|(until, _)| is_over(*until))
+        {
+            if let Some((_, request)) = self.state.pending.pop_front() {
+                self.server
+                    .reject_queued(request, RejectReason::QueueTimeout);
+            }
+        }
+    }
+}
+
+fn expiry(timeout: Duration) -> Instant {
+    // A longer time cannot be represented everywhere.
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    Instant::now() + timeout.min(YEAR)
+}
+
+impl<L: Listener, D: Dispatch> Server<L, D> {
+    /// Rejects all requests in the pending queue.
+    pub(super) fn reject_pending(&self, state: &mut AcceptState<L::Request>) {
+        while let Some((_, request)) = state.pending.pop_front() {
+            self.reject_queued(request, RejectReason::Shutdown);
+        }
+    }
+
+    fn reject_queued(&self, mut request: Accepted<L::Request>, why: RejectReason) {
+        request.set_state(RequestState::Rejected(Cause::RejectReason(why)));
+        self.reject_pool.reject(request);
+    }
+}
+
+/// A few threads that run `reject_request`, so that no other request waits for it. A server that forks
+/// has none, and runs it on the thread of the accept loop.
+pub(super) struct RejectPool(Option<ThreadPool>);
+
+impl RejectPool {
+    /// How many rejections may run and wait.
+    const CAPACITY: usize = 1024;
+    const THREADS: usize = 16;
+    const KEEP_ALIVE: Duration = Duration::from_secs(1);
+
+    pub(super) fn new(may_start_threads: bool) -> Self {
+        let pool = || {
+            ThreadPool::new()
+                .max_threads(Self::THREADS)
+                .thread_keep_alive(Self::KEEP_ALIVE)
+                .thread_name("reject")
+        };
+        RejectPool(may_start_threads.then(pool))
+    }
+
+    fn has_capacity(&self, waker: &Waker) -> bool {
+        let has_capacity = |pool: &ThreadPool| pool.has_fewer_than(Self::CAPACITY, waker);
+        self.0.as_ref().is_none_or(has_capacity)
+    }
+
+    fn reject<R: Request>(&self, request: Accepted<R>) {
+        let job = Job::new(request);
+        match &self.0 {
+            Some(pool) => pool.dispatch(job),
+            None => job.run(),
+        }
+    }
+
+    pub(super) fn join(&self) {
+        if let Some(pool) = &self.0 {
+            pool.join();
+        }
+    }
+}

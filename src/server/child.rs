@@ -1,0 +1,50 @@
+//! Requests that a forked process handles. Feature `fork`.
+
+use super::service::Accepted;
+use crate::dispatch::{ChildWork, Pid};
+use crate::request::Request;
+use crate::statistics::Outcome;
+use crate::sys::process::{self, ExitState};
+
+impl<R: Request> ChildWork for Accepted<R> {
+    fn begin_in_child(&mut self) {
+        let server = self.permit.server().clone();
+        server.registry().abandon_all_but(&self.permit);
+        process::once_on_sigterm(move || server.shutdown());
+    }
+
+    /// Keeps the permit until the child has ended.
+    fn leave_to(&mut self, child: Pid) {
+        self.permit.begin();
+        if let Some(request) = &mut self.request {
+            request.abandon();
+        }
+        self.close();
+        log::debug!(target: "socketserver::dispatch", "{}: process {child}: started", self.name());
+    }
+
+    fn child_ended(&mut self, child: Pid, exit: ExitState) {
+        let server = self.permit.server().clone();
+        let outcome = match exit {
+            ExitState::Exited(0) => Outcome::Finished,
+            ExitState::Killed(_) if server.is_forced() => Outcome::Disconnected,
+            ExitState::Killed(_) => Outcome::Panicked,
+            _ => Outcome::Failed,
+        };
+        self.permit.record(outcome);
+        let suppressed = match outcome {
+            Outcome::Panicked => server.log_limit().allow(),
+            _ => None,
+        };
+        if let Some(suppressed) = suppressed {
+            log::error!(
+                target: "socketserver::dispatch",
+                "{}: process {child} {exit}{suppressed}", self.name()
+            );
+        }
+        log::debug!(
+            target: "socketserver::dispatch",
+            "{}: process {child} {exit} after {:.3?}", self.name(), self.permit.age()
+        );
+    }
+}

@@ -1,0 +1,171 @@
+//! One thread for all timers of all servers of a process: deadlines, idle timeouts, shutdown timeouts.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+// `std` locks: those of `parking_lot` keep lists of waiting threads, which a forked process does not
+// have.
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::thread;
+use std::time::Instant;
+
+use super::fork_lock;
+
+/// What a timer calls.
+pub(crate) trait OnTimer: Send + Sync {
+    /// The time has come. Returns when to call again, if ever.
+    fn on_timer(&self, now: Instant) -> Option<Instant>;
+}
+
+/// A timer that is set; cancelled when dropped.
+#[derive(Debug)]
+pub(crate) struct Timer(u64);
+
+impl Timer {
+    /// Calls `target` at `at`, and then whenever it asks for.
+    ///
+    /// # Errors
+    ///
+    /// The timer thread cannot be started.
+    pub(crate) fn set(at: Instant, target: Weak<dyn OnTimer>) -> io::Result<Self> {
+        let thread = timer_thread();
+        let mut timers = thread.running()?;
+        let is_first = timers.first().is_none_or(|first| at < first);
+        timers.next_id += 1;
+        let id = timers.next_id;
+        timers.insert(id, at, target);
+        if is_first {
+            thread.earlier.notify_one();
+        }
+        Ok(Timer(id))
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        lock().remove(self.0);
+    }
+}
+
+pub(super) fn lock() -> MutexGuard<'static, Timers> {
+    timer_thread().lock()
+}
+
+fn timer_thread() -> &'static TimerThread {
+    static THREAD: OnceLock<TimerThread> = OnceLock::new();
+    THREAD.get_or_init(TimerThread::default)
+}
+
+#[derive(Default)]
+struct TimerThread {
+    timers: Mutex<Timers>,
+    started: Condvar,
+    /// A timer was set that is due before all others.
+    earlier: Condvar,
+}
+
+#[derive(Default)]
+pub(super) struct Timers {
+    /// By time; the id separates timers of the same instant.
+    pub(super) due: BTreeMap<(Instant, u64), Weak<dyn OnTimer>>,
+    pub(super) times: HashMap<u64, Instant>,
+    next_id: u64,
+    pub(super) thread: ThreadState,
+}
+
+#[derive(Default, PartialEq)]
+pub(super) enum ThreadState {
+    #[default]
+    None,
+    Starting,
+    Running,
+}
+
+impl Timers {
+    fn first(&self) -> Option<Instant> {
+        self.due.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    fn insert(&mut self, id: u64, at: Instant, target: Weak<dyn OnTimer>) {
+        self.due.insert((at, id), target);
+        self.times.insert(id, at);
+    }
+
+    fn remove(&mut self, id: u64) {
+        if let Some(at) = self.times.remove(&id) {
+            self.due.remove(&(at, id));
+        }
+    }
+
+    fn pop_due(&mut self) -> Option<(u64, Weak<dyn OnTimer>)> {
+        self.first().filter(|first| *first <= Instant::now())?;
+        let ((_, id), target) = self.due.pop_first()?;
+        Some((id, target))
+    }
+}
+
+impl TimerThread {
+    fn lock(&self) -> MutexGuard<'_, Timers> {
+        self.timers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts the thread if there is none, and waits until it runs: from then on it holds the fork lock
+    /// whenever it works.
+    fn running(&'static self) -> io::Result<MutexGuard<'static, Timers>> {
+        let mut timers = self.lock();
+        if timers.thread == ThreadState::None {
+            let thread = thread::Builder::new().name("timer".to_owned());
+            thread.spawn(|| self.run())?;
+            timers.thread = ThreadState::Starting;
+        }
+        while timers.thread == ThreadState::Starting {
+            timers = wait(&self.started, timers);
+        }
+        Ok(timers)
+    }
+
+    fn run(&self) {
+        let mut timers = self.lock();
+        fork_lock::thread_started();
+        timers.thread = ThreadState::Running;
+        self.started.notify_all();
+        drop(timers);
+        loop {
+            let (id, target) = self.next();
+            let call = || target.upgrade()?.on_timer(Instant::now());
+            let next = fork_lock::run(call).flatten();
+            self.set_again(id, next, target);
+        }
+    }
+
+    /// Waits until a timer is due.
+    fn next(&self) -> (u64, Weak<dyn OnTimer>) {
+        let mut timers = self.lock();
+        loop {
+            if let Some(due) = timers.pop_due() {
+                return due;
+            }
+            timers = match timers.first() {
+                None => wait(&self.earlier, timers),
+                Some(first) => {
+                    let pause = first.saturating_duration_since(Instant::now());
+                    let woken = self.earlier.wait_timeout(timers, pause);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+
+    fn set_again(&self, id: u64, next: Option<Instant>, target: Weak<dyn OnTimer>) {
+        let mut timers = self.lock();
+        match next {
+            // Unless it was cancelled meanwhile.
+            Some(next) if timers.times.contains_key(&id) => timers.insert(id, next, target),
+            _ => drop(timers.times.remove(&id)),
+        }
+    }
+}
+
+fn wait<'a>(condition: &Condvar, timers: MutexGuard<'a, Timers>) -> MutexGuard<'a, Timers> {
+    let woken = condition.wait(timers);
+    woken.unwrap_or_else(PoisonError::into_inner)
+}
