@@ -225,7 +225,7 @@ fn resize(message: &mut Vec<u8>, len: usize) -> io::Result<()> {
 /// Fills `out`, or as much of it as there is before the end of the stream. Returns how many bytes
 /// were read.
 #[inline]
-fn read_up_to<R: Read + ?Sized>(reader: &mut R, out: &mut [u8]) -> io::Result<usize> {
+pub(crate) fn read_up_to<R: Read + ?Sized>(reader: &mut R, out: &mut [u8]) -> io::Result<usize> {
     match reader.read(out) {
         Ok(n) if n == out.len() => Ok(n),
         first => read_more(reader, out, first),
@@ -266,7 +266,11 @@ where
 }
 
 /// Writes both with vectored writes until the prefix is written, and then the rest of the payload.
-fn write_vectored<W>(writer: &mut W, mut prefix: &[u8], mut payload: &[u8]) -> io::Result<()>
+pub(crate) fn write_vectored<W>(
+    writer: &mut W,
+    mut prefix: &[u8],
+    mut payload: &[u8],
+) -> io::Result<()>
 where
     W: Write + ?Sized,
 {
