@@ -109,6 +109,7 @@ pub mod dispatch;
 mod error;
 pub mod framing;
 mod gauge;
+pub mod guide;
 mod handle;
 mod handler;
 mod limits;
