@@ -23,7 +23,7 @@
 //!
 //! **This is not encryption.** An attacker who can change the traffic can wait until the handshake has
 //! succeeded and then take over the connection. The handshake is only as strong as the key: use
-//! random keys, 32 bytes for SHA-256. An empty key works, and everybody knows it.
+//! random keys, 32 bytes for SHA-256. An empty key is accepted and protects nothing.
 //!
 //! ```
 //! use socketserver::auth::Plain;

@@ -97,7 +97,7 @@ fn in_use(socket: &Socket, address: SocketAddr) -> io::Error {
         "no port is free; close programs or connections"
     } else if !is_tcp {
         "another program uses it; stop it, or choose another port (port 0 takes a free one)"
-    } else if somebody_listens(address) {
+    } else if program_listens(address) {
         "another program listens there; stop it, or choose another port (port 0 takes a free one)"
     } else if socket.reuse_address().unwrap_or(false) {
         "no program listens there, but a program has bound it, or old connections of a server \
@@ -113,7 +113,7 @@ fn in_use(socket: &Socket, address: SocketAddr) -> io::Error {
 
 /// Whether a program listens on this TCP address. Connects to it: the kernel refuses the connection
 /// only if no program listens. If that program's backlog is full, the connection times out.
-fn somebody_listens(mut address: SocketAddr) -> bool {
+fn program_listens(mut address: SocketAddr) -> bool {
     const TIMEOUT: Duration = Duration::from_millis(200);
     if address.ip().is_unspecified() {
         address.set_ip(match address.ip() {
