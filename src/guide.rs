@@ -32,11 +32,14 @@ pub mod glossary {}
 #[doc(alias = "rate limit")]
 #[doc(alias = "client IP")]
 #[doc(alias = "keep-alive")]
+#[doc(alias = "keepalive")]
+#[doc(alias = "keep alive")]
 #[doc(alias = "backpressure")]
 pub mod limits {}
 
 #[doc = include_str!("guide/shutdown.md")]
 #[doc(alias = "drain")]
+#[doc(alias = "graceful")]
 #[doc(alias = "graceful shutdown")]
 #[doc(alias = "SIGTERM")]
 #[doc(alias = "lame duck")]
