@@ -34,7 +34,7 @@ pub(super) fn open_each<A: ToSocketAddrs + Debug, L>(
         }
     }
     if opened.is_empty() {
-        let none = || invalid_input(format!("{address:?} has no IP address"));
+        let none = || invalid_input(format!("{address:?} contains no address"));
         return Err(failed.unwrap_or_else(none));
     }
     Ok(opened)
@@ -114,7 +114,7 @@ fn in_use(socket: &Socket, address: SocketAddr) -> io::Error {
 /// Whether a program listens on this TCP address. Connects to it: the kernel refuses the connection
 /// only if no program listens. If that program's backlog is full, the connection times out.
 fn program_listens(mut address: SocketAddr) -> bool {
-    const TIMEOUT: Duration = Duration::from_millis(200);
+    const TIMEOUT: Duration = Duration::from_millis(100);
     if address.ip().is_unspecified() {
         address.set_ip(match address.ip() {
             IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
