@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 
 use socket2::SockAddr;
 
-/// The address of one end of a connection, or of a datagram's sender, in any family.
+/// The address of a server, of a client, or of a datagram's sender, in any address family.
 ///
-/// Handlers see one type whatever the server listens on. It prints as people write it
-/// (`127.0.0.1:80`, `[::1]:80`, `/run/app.sock`, `@abstract`), and it connects:
+/// Handlers get this one type from every kind of server. It prints as `127.0.0.1:80`, `[::1]:80`,
+/// `/run/app.sock` or `@abstract`. It implements `ToSocketAddrs`, so that
 /// `TcpStream::connect(server.server_address())` works.
+///
+/// A server behind a proxy sees the address of the proxy here, not the IP of the client.
 ///
 /// ```
 /// use socketserver::Address;
@@ -21,23 +23,26 @@ use socket2::SockAddr;
 /// assert_eq!(address.to_string(), "127.0.0.1:80");
 /// ```
 #[doc(alias = "client_address")]
+#[doc(alias = "client IP")]
+#[doc(alias = "remote_addr")]
+#[doc(alias = "peer_addr")]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Address {
-    /// An IPv4 or IPv6 address with its port. An IPv4 client of a dual-stack server has a mapped
-    /// IPv6 address here (`[::ffff:192.0.2.1]:80`); [`ip`](Self::ip) undoes that.
+    /// An IPv4 or IPv6 address and a port. An IPv4 client of a dual-stack server has an IPv4-mapped
+    /// IPv6 address here (`[::ffff:192.0.2.1]:80`); [`ip`](Self::ip) converts it to IPv4.
     Ip(SocketAddr),
-    /// A Unix socket's path.
+    /// The path of a Unix socket.
     Path(PathBuf),
     /// A Linux abstract name, without its leading zero byte.
     Abstract(Vec<u8>),
-    /// A Unix socket that was never bound, as most clients' are. Nothing can be sent to it by
+    /// A Unix socket that was not bound, like those of most clients. Nothing can be sent to this
     /// address.
     Unnamed,
 }
 
 impl Address {
-    /// The IP address with its port; `None` for Unix sockets.
+    /// The IP address and port; `None` for Unix sockets.
     pub fn socket_addr(&self) -> Option<SocketAddr> {
         match self {
             Address::Ip(address) => Some(*address),
@@ -45,8 +50,7 @@ impl Address {
         }
     }
 
-    /// The IP address; `None` for Unix sockets. An IPv4 client of a dual-stack server shows as
-    /// IPv4.
+    /// The IP address; `None` for Unix sockets. An IPv4-mapped IPv6 address is converted to IPv4.
     pub fn ip(&self) -> Option<IpAddr> {
         self.socket_addr()
             .map(|address| address.ip().to_canonical())
@@ -57,7 +61,7 @@ impl Address {
         self.socket_addr().map(|address| address.port())
     }
 
-    /// The path; `None` for anything but a Unix socket with a path.
+    /// The path of a Unix socket; `None` for all other addresses.
     pub fn path(&self) -> Option<&Path> {
         match self {
             Address::Path(path) => Some(path),
@@ -65,7 +69,7 @@ impl Address {
         }
     }
 
-    /// The form the system calls take.
+    /// The form for system calls.
     pub(crate) fn to_sock_addr(&self) -> io::Result<SockAddr> {
         match self {
             Address::Ip(address) => Ok(SockAddr::from(*address)),
@@ -77,7 +81,7 @@ impl Address {
             }
             Address::Unnamed => Err(io::Error::new(
                 io::ErrorKind::AddrNotAvailable,
-                "the peer's socket has no name, so nothing can be sent to it by address",
+                "the peer's Unix socket has no address, so nothing can be sent to it",
             )),
         }
     }
@@ -130,7 +134,7 @@ impl PartialEq<SocketAddr> for Address {
     }
 }
 
-/// So that an `Address` can be connected to. Fails with `InvalidInput` for a Unix socket's.
+/// For `TcpStream::connect` and the like. Fails with `InvalidInput` for the address of a Unix socket.
 impl ToSocketAddrs for Address {
     type Iter = std::option::IntoIter<SocketAddr>;
 
@@ -139,13 +143,13 @@ impl ToSocketAddrs for Address {
             Address::Ip(address) => Ok(Some(*address).into_iter()),
             other => Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
-                format!("{other} is a Unix socket's address, not an IP address"),
+                format!("{other} is the address of a Unix socket, not an IP address"),
             )),
         }
     }
 }
 
-/// Not through the standard library's type, on which `socket2` loses abstract names.
+/// Does not convert through the standard library's type: `socket2` loses abstract names there.
 fn unix_address(address: &SockAddr) -> Address {
     if let Some(path) = address.as_pathname() {
         return Address::Path(path.to_owned());

@@ -108,7 +108,7 @@ pub mod auth;
 pub mod dispatch;
 mod error;
 pub mod framing;
-
+pub mod guide;
 mod handle;
 mod handler;
 mod limits;

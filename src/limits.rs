@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::Address;
 
-/// How much a server takes on at once, and what it does with the rest.
+/// How many requests a server serves at once, and what it does with the others.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) max_connections: Option<usize>,
@@ -24,72 +24,77 @@ impl Default for Limits {
     }
 }
 
-/// What becomes of new clients while a server has no room: all
-/// [`max_connections`](crate::Builder::max_connections) are taken, or all
-/// [threads](crate::Builder::max_threads) or children busy.
+/// What the server does with new requests during overload: it has reached
+/// [`max_connections`](crate::Builder::max_connections), or all
+/// [threads](crate::Builder::max_threads) or children are busy.
 ///
-/// A server that runs one request after the other ([`Inline`](crate::dispatch::Inline)) accepts nobody
-/// meanwhile: its clients wait, whatever is said here.
+/// The guide compares them: [limits](crate::guide::limits). A server that runs one request after the
+/// other ([`Inline`](crate::dispatch::Inline)) always waits: it accepts the next client after the
+/// current request.
+#[doc(alias = "backpressure")]
+#[doc(alias = "load shedding")]
+#[doc(alias = "saturated")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OverloadPolicy {
-    /// Nothing is accepted: they wait in the kernel's queue. Once that is full, TCP clients try again
-    /// until they give up, and datagrams are dropped without a word. The default.
+    /// Accept nothing: backpressure. Connections wait in the kernel's backlog, datagrams in the
+    /// socket's receive buffer. If the backlog is full, TCP clients retry until their connect times
+    /// out. If the buffer is full, the kernel drops datagrams. The default.
     #[default]
     Wait,
-    /// They are accepted, and wait here for room. What has waited for longer than `timeout` is
-    /// [rejected](crate::Hooks::reject_request). While `length` of them wait, nothing more is
-    /// accepted.
+    /// Accept requests into the pending queue, where they wait until they can be dispatched. A request
+    /// that waits longer than `timeout` is [rejected](crate::Hooks::reject_request). While the queue
+    /// holds `length` requests, nothing is accepted.
     Queue {
-        /// How many may wait; 0 is [`Wait`](Self::Wait).
+        /// The maximum number of pending requests; 0 is the same as [`Wait`](Self::Wait).
         length: usize,
-        /// How long each may wait.
+        /// How long each request may wait.
         timeout: Duration,
     },
-    /// They are accepted and [rejected](crate::Hooks::reject_request) at once.
+    /// Accept requests and [reject](crate::Hooks::reject_request) them at once.
     Reject,
 }
 
-/// Why a request is rejected: see [`Hooks::reject_request`](crate::Hooks::reject_request).
+/// Why a request is rejected. [`Hooks::reject_request`](crate::Hooks::reject_request) gets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RejectReason {
-    /// There is no room, and [`OverloadPolicy::Reject`] says so.
+    /// The server is overloaded and has [`OverloadPolicy::Reject`].
     Overload,
-    /// It has waited in the queue for as long as [`OverloadPolicy::Queue`] allows.
+    /// It waited in the pending queue for the whole timeout of [`OverloadPolicy::Queue`].
     QueueTimeout,
-    /// Its source has [as many](crate::Builder::max_per_ip) already.
+    /// Its client IP already has [`max_per_ip`](crate::Builder::max_per_ip) requests.
     PerIp,
-    /// It was queued when the server shut down.
+    /// It was in the pending queue when the server shut down.
     Shutdown,
 }
 
 impl fmt::Display for RejectReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            RejectReason::Overload => "no room",
-            RejectReason::QueueTimeout => "no room in time",
-            RejectReason::PerIp => "too many of one source",
-            RejectReason::Shutdown => "shutting down",
+            RejectReason::Overload => "overload",
+            RejectReason::QueueTimeout => "queue timeout",
+            RejectReason::PerIp => "too many per IP",
+            RejectReason::Shutdown => "shutdown",
         })
     }
 }
 
 impl Limits {
-    /// How many requests may be active at once, if that is bounded.
+    /// The limit of active requests, if there is one.
     pub(crate) fn permits(&self) -> Option<usize> {
-        self.max_connections.map(|most| most.max(1))
+        self.max_connections.map(|max| max.max(1))
     }
 
-    /// Whom a client counts with, its IPv4 address or the network of its IPv6 address, and how many
-    /// those may be. `None` where sources are not counted: Unix sockets have none.
+    /// The IP that a client counts for, and the limit per IP. An IPv6 client counts for its network.
+    /// `None` if there is no limit, and for Unix sockets.
     pub(crate) fn source(&self, client: &Address) -> Option<(IpAddr, usize)> {
-        let most = self.max_per_ip?.max(1);
-        let source = match client.ip()? {
+        let max = self.max_per_ip?.max(1);
+        let ip = match client.ip()? {
             IpAddr::V6(address) => network(address, self.ipv6_prefix).into(),
             v4 => v4,
         };
-        Some((source, most))
+        Some((ip, max))
     }
 }
 
@@ -103,40 +108,42 @@ fn network(address: Ipv6Addr, prefix: u8) -> Ipv6Addr {
 mod tests {
     use super::*;
 
-    fn source(client: &str, ipv6_prefix: u8) -> IpAddr {
+    fn counted_ip(client: &str, ipv6_prefix: u8) -> IpAddr {
         let limits = Limits {
             max_per_ip: Some(1),
             ipv6_prefix,
             ..Limits::default()
         };
         let client = client.parse::<IpAddr>().expect("an address");
-        let source = limits.source(&Address::from((client, 80)));
-        source.expect("it is counted").0
+        let counted = limits.source(&Address::from((client, 80)));
+        counted.expect("there is a limit").0
     }
 
-    fn is(source: IpAddr, expected: &str) {
-        assert_eq!(source, expected.parse::<IpAddr>().expect("an address"));
+    #[track_caller]
+    fn expect(client: &str, ipv6_prefix: u8, expected: &str) {
+        let ip = counted_ip(client, ipv6_prefix);
+        assert_eq!(ip, expected.parse::<IpAddr>().expect("an address"));
     }
 
     #[test]
-    fn an_ipv6_source_is_a_network() {
+    fn ipv6_clients_count_by_network() {
         let client = "2001:db8:1:2:3:4:5:ffff";
-        is(source(client, 64), "2001:db8:1:2::");
-        is(source(client, 48), "2001:db8:1::");
-        is(source(client, 127), "2001:db8:1:2:3:4:5:fffe");
-        is(source(client, 128), client);
-        is(source(client, 255), client);
-        is(source(client, 0), "::");
+        expect(client, 64, "2001:db8:1:2::");
+        expect(client, 48, "2001:db8:1::");
+        expect(client, 127, "2001:db8:1:2:3:4:5:fffe");
+        expect(client, 128, client);
+        expect(client, 255, client);
+        expect(client, 0, "::");
     }
 
     #[test]
-    fn an_ipv4_source_is_an_address_mapped_or_not() {
-        is(source("192.0.2.1", 0), "192.0.2.1");
-        is(source("::ffff:192.0.2.1", 64), "192.0.2.1");
+    fn ipv4_clients_count_by_address_mapped_or_not() {
+        expect("192.0.2.1", 0, "192.0.2.1");
+        expect("::ffff:192.0.2.1", 64, "192.0.2.1");
     }
 
     #[test]
-    fn unix_clients_have_no_source() {
+    fn unix_clients_do_not_count() {
         let limits = Limits {
             max_per_ip: Some(1),
             ..Limits::default()

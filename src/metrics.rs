@@ -1,7 +1,7 @@
-//! Publishes a server's statistics through the crate [`metrics`], to whichever recorder the program
-//! has installed. Feature `metrics`.
+//! Publishes a server's statistics through the crate [`metrics`], to the recorder that the program has
+//! installed, such as Prometheus. Feature `metrics`.
 //!
-//! | name | kind | labels beside `server` | of [`Statistics`] |
+//! | name | kind | other labels | field of [`Statistics`] |
 //! |---|---|---|---|
 //! | `socketserver_accepted_total` | counter | | `accepted` |
 //! | `socketserver_rejected_total` | counter | `cause`: `refused`, `overload`, `queue_timeout`, `per_ip`, `shutdown`, `dispatch` | `rejected` |
@@ -15,8 +15,8 @@
 //! | `socketserver_peak_queued` | gauge | | `peak_queued` |
 //! | `socketserver_peak_threads` | gauge | | `peak_threads` |
 //!
-//! The label `server` is the server's address. The counts of requests of one round are of one
-//! moment.
+//! Each metric has the label `server`, the server's address. The counts of requests that are published
+//! together are of the same moment.
 
 use std::fmt;
 use std::io;
@@ -29,10 +29,13 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 use crate::{RejectedCounts, ServerHandle, Statistics};
 
 impl ServerHandle {
-    /// Publishes the [statistics](Self::statistics) at once and then once in every `every`, on a thread
-    /// of its own, until the guard that is returned is dropped, or the server is closed and its last
-    /// request has ended; then a last time, which may be `every` after the end: drop the guard to have
-    /// it at once. See [`metrics`](crate::metrics) for the names. Feature `metrics`.
+    /// Publishes the [statistics](Self::statistics) at once and then at each `interval`, on a thread of its
+    /// own. [`metrics`](crate::metrics) lists the names. Feature `metrics`.
+    ///
+    /// It ends when the returned guard is dropped, or when the server is closed and its last request has
+    /// ended. In both cases it publishes once more; without the drop this may be up to `interval` later.
+    ///
+    /// Does not block.
     ///
     /// ```
     /// use std::time::Duration;
@@ -48,10 +51,11 @@ impl ServerHandle {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for an interval of zero, and what keeps the thread from being started.
-    pub fn publish_metrics(&self, every: Duration) -> io::Result<MetricsPublisher> {
-        if every.is_zero() {
-            let message = "metrics cannot be published every 0 s";
+    /// `InvalidInput` for an interval of zero; what the system reports if it cannot start the thread.
+    #[doc(alias = "prometheus")]
+    pub fn publish_metrics(&self, interval: Duration) -> io::Result<MetricsPublisher> {
+        if interval.is_zero() {
+            let message = "the interval of publish_metrics is zero";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         let (stop, stopped) = bounded(0);
@@ -61,7 +65,7 @@ impl ServerHandle {
         };
         let thread = thread::Builder::new()
             .name("metrics".to_owned())
-            .spawn(move || publisher.run(every, &stopped))?;
+            .spawn(move || publisher.run(interval, &stopped))?;
         Ok(MetricsPublisher {
             stop: Some(stop),
             thread: Some(thread),
@@ -69,11 +73,10 @@ impl ServerHandle {
     }
 }
 
-/// Keeps a server's metrics up to date until it is dropped. Made by
-/// [`ServerHandle::publish_metrics`].
+/// Publishes a server's metrics until it is dropped. Made by [`ServerHandle::publish_metrics`].
 ///
-/// Dropping it publishes once more and waits for that.
-#[must_use = "nothing is published any more when the guard is dropped"]
+/// Dropping it publishes once more and blocks until that is done.
+#[must_use = "publishing ends when the guard is dropped"]
 pub struct MetricsPublisher {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -83,7 +86,7 @@ impl Drop for MetricsPublisher {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // A recorder that panicked has said so on stderr.
+            // If the recorder panicked, the panic hook has printed it.
             let _ = thread.join();
         }
     }
@@ -95,22 +98,22 @@ impl fmt::Debug for MetricsPublisher {
     }
 }
 
-/// What the thread knows.
+/// What the thread publishes.
 struct Publisher {
     server: ServerHandle,
     label: String,
 }
 
 impl Publisher {
-    fn run(&self, every: Duration, stopped: &Receiver<()>) {
+    fn run(&self, interval: Duration, stopped: &Receiver<()>) {
         describe();
         loop {
-            let gone = self.server.is_finished();
+            let ended = self.server.is_finished();
             self.publish();
-            if gone {
+            if ended {
                 return;
             }
-            if stopped.recv_timeout(every) == Err(RecvTimeoutError::Disconnected) {
+            if stopped.recv_timeout(interval) == Err(RecvTimeoutError::Disconnected) {
                 return self.publish();
             }
         }
@@ -121,7 +124,7 @@ impl Publisher {
         self.publish_totals(&statistics);
         self.publish_by_cause(&statistics.rejected);
         self.publish_by_outcome(&statistics);
-        self.publish_present(&statistics);
+        self.publish_gauges(&statistics);
     }
 
     fn publish_totals(&self, statistics: &Statistics) {
@@ -160,7 +163,7 @@ impl Publisher {
         }
     }
 
-    fn publish_present(&self, statistics: &Statistics) {
+    fn publish_gauges(&self, statistics: &Statistics) {
         let set = |name: &'static str, number: usize| {
             gauge!(name, "server" => self.label.clone()).set(number as f64);
         };
@@ -186,23 +189,23 @@ const PEAK_QUEUED: &str = "socketserver_peak_queued";
 const PEAK_THREADS: &str = "socketserver_peak_threads";
 
 fn describe() {
-    describe_counter!(ACCEPTED, Unit::Count, "Requests taken from the system");
-    describe_counter!(REJECTED, Unit::Count, "Requests never handled, by cause");
+    describe_counter!(ACCEPTED, Unit::Count, "Requests accepted from the kernel");
+    describe_counter!(
+        REJECTED,
+        Unit::Count,
+        "Requests that were not handled, by cause"
+    );
     describe_counter!(ENDED, Unit::Count, "Requests handled, by outcome");
     describe_counter!(RECEIVED, Unit::Bytes, "Bytes read from clients");
     describe_counter!(SENT, Unit::Bytes, "Bytes written to clients");
-    describe_gauge!(ACTIVE, Unit::Count, "Requests being handled");
-    describe_gauge!(QUEUED, Unit::Count, "Requests that wait for room");
-    describe_gauge!(THREADS, Unit::Count, "Threads that run requests");
-    describe_gauge!(
-        PEAK_ACTIVE,
-        Unit::Count,
-        "The most requests handled at once"
-    );
+    describe_gauge!(ACTIVE, Unit::Count, "Requests being served");
+    describe_gauge!(QUEUED, Unit::Count, "Requests in the pending queue");
+    describe_gauge!(THREADS, Unit::Count, "Threads of the pool");
+    describe_gauge!(PEAK_ACTIVE, Unit::Count, "The most requests served at once");
     describe_gauge!(
         PEAK_QUEUED,
         Unit::Count,
-        "The most that waited for room at once"
+        "The most requests in the pending queue at once"
     );
     describe_gauge!(PEAK_THREADS, Unit::Count, "The most threads at once");
 }

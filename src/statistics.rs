@@ -2,39 +2,43 @@ use std::fmt;
 
 use crate::limits::RejectReason;
 
-/// What a server has done so far, and what it is doing: a snapshot from
+/// What a server has done since its start, and what it does now: a snapshot from
 /// [`ServerHandle::statistics`](crate::ServerHandle::statistics).
 ///
-/// All counts of requests are of one moment, and add up: `accepted` is `active` + `queued` + all that
-/// is [`rejected`](RejectedCounts::total) + `finished` + `failed` + `panicked` + `timed_out` +
-/// `disconnected`. Bytes and threads are read beside them. A request is a connection, or a datagram.
+/// A request is an accepted connection or a datagram. All counts of requests are taken at the same
+/// moment and add up: `accepted` = `active` + `queued` + [`rejected`](RejectedCounts::total) +
+/// `finished` + `failed` + `panicked` + `timed_out` + `disconnected`. Bytes and threads are read at
+/// about the same moment.
+#[doc(alias = "stub_status")]
+#[doc(alias = "counters")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Statistics {
-    /// Requests taken from the system.
+    /// Requests accepted from the kernel.
     pub accepted: u64,
-    /// Requests on their way through verify, setup, handle, finish and close.
+    /// Requests being served: from `verify_request` through setup, handle and finish to close.
     pub active: usize,
-    /// Requests that wait for room, with [`OverloadPolicy::Queue`](crate::OverloadPolicy::Queue).
+    /// Requests in the pending queue, with [`OverloadPolicy::Queue`](crate::OverloadPolicy::Queue).
     pub queued: usize,
-    /// Requests that were never handled.
+    /// Requests that were not handled.
     pub rejected: RejectedCounts,
-    /// Requests whose handler ended without an error.
+    /// Requests that ended without an error.
     pub finished: u64,
-    /// Requests that ended with an error that is none of those below.
+    /// Requests that ended with an error that does not count below.
     pub failed: u64,
-    /// Requests whose handler panicked, or whose process was killed by a signal.
+    /// Requests whose handler panicked, or whose child process a signal killed.
     pub panicked: u64,
-    /// Requests that ended with an error of the kind `TimedOut`: a read or write timeout, or the
-    /// deadline. An idle timeout is no error, and counts as `finished`.
+    /// Requests that ended with an error of the kind `TimedOut`: a read or write timeout, or the end of
+    /// `max_lifetime`. An idle timeout is not an error and counts as `finished`.
     pub timed_out: u64,
-    /// Requests whose client went away, or whose connection a shutdown ended by force.
+    /// Requests whose client closed the connection too early, or whose connection a forced close
+    /// ended.
     pub disconnected: u64,
-    /// Bytes read from clients. A detached connection counts up to then.
+    /// Bytes read from clients. A detached connection counts until it is detached.
     pub bytes_in: u64,
     /// Bytes written to clients.
     pub bytes_out: u64,
-    /// Threads that run requests, idle ones included; 0 without a pool.
+    /// Threads of the pool, idle ones included; 0 without a pool.
     pub threads: usize,
     /// The highest `active` so far.
     pub peak_active: usize,
@@ -48,23 +52,22 @@ pub struct Statistics {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RejectedCounts {
-    /// By [`verify_request`](crate::Hooks::verify_request): refused, failed or panicked.
+    /// [`verify_request`](crate::Hooks::verify_request) returned false, failed or panicked.
     pub refused: u64,
-    /// No room, with [`OverloadPolicy::Reject`](crate::OverloadPolicy::Reject).
+    /// Overload, with [`OverloadPolicy::Reject`](crate::OverloadPolicy::Reject).
     pub overload: u64,
-    /// Waited for room in the queue for too long.
+    /// They waited in the pending queue for too long.
     pub queue_timeout: u64,
-    /// Too many of one source at once.
+    /// Their client IP had reached [`max_per_ip`](crate::Builder::max_per_ip).
     pub per_ip: u64,
-    /// The server shut down while they were queued.
+    /// They were in the pending queue when the server shut down.
     pub shutdown: u64,
-    /// They could not be handed to where requests run: no thread could be started, or a dispatcher
-    /// dropped them.
+    /// They could not be dispatched: no thread could be started, or the dispatcher dropped the job.
     pub dispatch: u64,
 }
 
 impl RejectedCounts {
-    /// All of them.
+    /// The sum of all causes.
     pub fn total(&self) -> u64 {
         self.refused
             + self.overload
@@ -75,7 +78,7 @@ impl RejectedCounts {
     }
 }
 
-/// How a request ended. The later it stands here, the more it tells.
+/// How a request ended. If several apply, the last one in this list counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Outcome {
     Finished,
@@ -85,7 +88,7 @@ pub(crate) enum Outcome {
     Panicked,
 }
 
-/// Why a request is not handled.
+/// Why a request was not handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
     Refused,

@@ -1,12 +1,14 @@
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::{AuthError, Key};
+use super::AuthError;
 
-/// The hash under the HMAC. `FromStr` and `Display` use the names of Python's `hashlib`: `sha256`.
+/// The hash function of the HMAC. `FromStr` and `Display` use the names of Python's `hashlib`:
+/// `sha256`.
 ///
 /// ```
 /// use socketserver::auth::Digest;
@@ -15,22 +17,24 @@ use super::{AuthError, Key};
 /// assert_eq!(Digest::default().to_string(), "sha256");
 /// # Ok::<(), socketserver::auth::AuthError>(())
 /// ```
+#[doc(alias = "digestmod")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Digest {
     /// SHA-256: 32 bytes. The default.
     #[default]
     Sha256,
-    /// SHA-1: 20 bytes. For old peers only.
+    /// SHA-1: 20 bytes. Only for old peers. Feature `auth-sha1`.
     #[cfg(feature = "auth-sha1")]
     Sha1,
-    /// MD5: 16 bytes. For old peers only.
+    /// MD5: 16 bytes. Only for old peers. Feature `auth-md5`.
     #[cfg(feature = "auth-md5")]
     Md5,
 }
 
 impl Digest {
-    /// The length of an answer, in bytes.
+    /// The length of an answer in bytes.
+    #[doc(alias = "digest_size")]
     pub fn output_len(self) -> usize {
         match self {
             Digest::Sha256 => 32,
@@ -52,7 +56,7 @@ impl Digest {
         }
     }
 
-    /// The right answer to `message`.
+    /// The correct answer to `message`.
     pub(super) fn answer(self, key: &Key, message: &[u8]) -> Vec<u8> {
         match self {
             Digest::Sha256 => answer::<Hmac<Sha256>>(key, message),
@@ -63,17 +67,16 @@ impl Digest {
         }
     }
 
-    /// Whether `given` is the right answer to `message`. Takes as long for a wrong one, whatever is
-    /// wrong in it.
+    /// Checks that `given` is the correct answer to `message`, in constant time.
     pub(super) fn verify(self, key: &Key, message: &[u8], given: &[u8]) -> Result<(), AuthError> {
-        let right = match self {
+        let correct = match self {
             Digest::Sha256 => verify::<Hmac<Sha256>>(key, message, given),
             #[cfg(feature = "auth-sha1")]
             Digest::Sha1 => verify::<Hmac<sha1::Sha1>>(key, message, given),
             #[cfg(feature = "auth-md5")]
             Digest::Md5 => verify::<Hmac<md5::Md5>>(key, message, given),
         };
-        right.then_some(()).ok_or(AuthError::WrongAnswer)
+        correct.then_some(()).ok_or(AuthError::WrongAnswer)
     }
 }
 
@@ -83,7 +86,7 @@ impl fmt::Display for Digest {
     }
 }
 
-/// Fails with [`AuthError::UnsupportedDigest`], for the digests of features that are off too.
+/// Fails with [`AuthError::UnsupportedDigest`], also for the digests of features that are off.
 impl FromStr for Digest {
     type Err = AuthError;
 
@@ -99,14 +102,14 @@ impl FromStr for Digest {
     }
 }
 
-/// The error for the digest of this name, taken from a list of our own, so that no error repeats
-/// what a peer has sent.
+/// The error for a digest of this name. Its text contains only names from this list, never bytes
+/// from a peer.
 pub(super) fn unsupported(name: &[u8]) -> AuthError {
     const KNOWN: [&str; 8] = [
         "md5", "sha1", "sha224", "sha384", "sha512", "sha3_256", "sha3_384", "sha3_512",
     ];
     let known = KNOWN.into_iter().find(|known| known.as_bytes() == name);
-    AuthError::UnsupportedDigest(known.unwrap_or("asked for"))
+    AuthError::UnsupportedDigest(known.unwrap_or("the requested digest"))
 }
 
 fn answer<M: Mac + KeyInit>(key: &Key, message: &[u8]) -> Vec<u8> {
@@ -119,7 +122,23 @@ fn verify<M: Mac + KeyInit>(key: &Key, message: &[u8], given: &[u8]) -> bool {
 }
 
 fn mac<M: Mac + KeyInit>(key: &Key, message: &[u8]) -> M {
-    M::new_from_slice(key.bytes())
-        .expect("HMAC takes a key of any length")
+    M::new_from_slice(&key.0)
+        .expect("HMAC accepts a key of any length")
         .chain_update(message)
+}
+
+/// A shared secret. `Debug` does not show it.
+#[derive(Clone)]
+pub(super) struct Key(Arc<[u8]>);
+
+impl Key {
+    pub(super) fn new(key: impl Into<Vec<u8>>) -> Self {
+        Key(key.into().into())
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(..)")
+    }
 }

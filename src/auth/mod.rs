@@ -1,28 +1,29 @@
-//! Who is there? HMAC challenge and response over any stream, for servers and for clients.
+//! Authentication by HMAC challenge and response, over any stream, for servers and for clients.
 //!
-//! One side sends random bytes, the other sends back their HMAC (RFC 2104) under a key that both
-//! know, and so proves that it knows the key without sending it. There are two wire forms:
+//! One side sends random bytes. The other side sends back their HMAC (RFC 2104) under a key that both
+//! sides know. So it proves that it knows the key without sending it. There are two protocols:
 //!
 //! | | [`Plain`] | [`Multiprocessing`] |
 //! |---|---|---|
-//! | spoken by | hand-made programs: Python's `hmac`, `hashlib` and a socket | Python's `multiprocessing.connection` |
-//! | who proves it | the client | both sides, the client first |
-//! | challenge | N random bytes, 32 unless told otherwise | `#CHALLENGE#{sha256}` and 40 random bytes |
-//! | answer | the digest, nothing around it | `{sha256}` and the digest; from Python before 3.12 an HMAC-MD5 alone |
-//! | verdict | none: the server goes on, or closes | `#WELCOME#` or `#FAILURE#` |
-//! | framing | none | each message behind its length, see [`Connection`] |
+//! | used by | programs of your own: in Python `hmac`, `hashlib` and a socket | Python's `multiprocessing.connection` |
+//! | who proves that it knows the key | the client | both sides, the client first |
+//! | challenge | N random bytes, 32 by default | `#CHALLENGE#{sha256}` and 40 random bytes |
+//! | answer | the digest only | `{sha256}` and the digest; from Python before 3.12 an HMAC-MD5 only |
+//! | result | not sent: the server continues or closes | `#WELCOME#` or `#FAILURE#` |
+//! | framing | none | each message has its length in front, see [`Connection`] |
 //! | digests | any [`Digest`] | SHA-256, and MD5 with the feature `auth-md5` |
-//! | server's side | [`challenge`](Plain::challenge) | [`accept`](Multiprocessing::accept) |
-//! | client's side | [`answer`](Plain::answer) | [`connect`](Multiprocessing::connect) |
-//! | afterwards | the stream, as it was | a [`Connection`] of messages |
+//! | on the server | [`challenge`](Plain::challenge) | [`accept`](Multiprocessing::accept) |
+//! | on the client | [`answer`](Plain::answer) | [`connect`](Multiprocessing::connect) |
+//! | afterwards | the same stream | a [`Connection`] of messages |
 //!
-//! In both the challenge is fresh for each connection, digests are compared in constant time, and
-//! the whole handshake has a deadline, 10 s unless told otherwise: a peer that sends a byte now and
-//! then does not extend it. No [`Key`] and no digest is ever logged, printed by `Debug`, or part of
-//! an [`AuthError`].
+//! In both protocols the challenge is new for each connection, and digests are compared in constant
+//! time. The whole handshake has one timeout, 10 s by default: a peer that sends a byte now and then
+//! does not extend it. No key and no digest is ever logged, printed by `Debug`, or part of an
+//! [`AuthError`].
 //!
-//! **What it is not:** encryption. Who can change what goes over the wire can wait for the
-//! handshake and then take the connection over. And it is as good as the key: use random ones.
+//! **This is not encryption.** An attacker who can change the traffic can wait until the handshake has
+//! succeeded and then take over the connection. The handshake is only as strong as the key: use
+//! random keys, 32 bytes for SHA-256. An empty key is accepted and protects nothing.
 //!
 //! ```
 //! use socketserver::auth::Plain;
@@ -46,34 +47,133 @@
 //! # }
 //! ```
 //!
-//! An error from a handshake ends the handler: the client is closed without a word, and the log
-//! says why and names its address.
+//! An error of the handshake ends the handler: the server closes the connection without an answer and
+//! logs the error with the client's address.
 
 mod connection;
-mod deadline;
 mod digest;
 mod duplex;
-mod error;
-mod header;
-mod key;
 mod multiprocessing;
 mod plain;
 
+use std::error::Error;
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
 pub use self::connection::Connection;
 pub use self::digest::Digest;
 pub use self::duplex::{Duplex, Untimed};
-pub use self::error::AuthError;
-pub use self::key::Key;
 pub use self::multiprocessing::Multiprocessing;
 pub use self::plain::Plain;
 
-/// How long a handshake may take, unless told otherwise.
-const DEADLINE: Duration = Duration::from_secs(10);
+/// How long a handshake may take by default.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Fresh random bytes from the system.
+/// Why a handshake failed, or a message after it. It contains no key and no digest.
+///
+/// `?` converts it to an `io::Error` of the kind that is named at each variant.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum AuthError {
+    /// The peer's answer to our challenge is wrong: its key or its digest differs
+    /// (`PermissionDenied`).
+    WrongAnswer,
+    /// The peer says that our answer is wrong (`PermissionDenied`).
+    Refused,
+    /// The handshake did not finish within this time (`TimedOut`).
+    TimedOut(Duration),
+    /// The digest of this name is not supported, or its feature is off (`Unsupported`). A name that
+    /// this crate does not know is replaced by `the requested digest`.
+    UnsupportedDigest(&'static str),
+    /// The peer did not send this, which the protocol requires (`InvalidData`).
+    Expected(&'static str),
+    /// The announced length of a message is over the limit (`InvalidData`).
+    TooLong {
+        /// The announced length in bytes.
+        len: u64,
+        /// The limit in bytes.
+        max: usize,
+    },
+    /// The announced length of a message is below zero (`InvalidData`).
+    NegativeLength(i32),
+    /// The stream ended inside the handshake or a message (`UnexpectedEof`).
+    Truncated {
+        /// At least this many bytes are missing.
+        missing: usize,
+    },
+    /// What the stream or the system's random generator reports (the kind of that error).
+    Io(io::Error),
+}
+
+impl fmt::Display for AuthError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AuthError::WrongAnswer => f.write_str(
+                "the peer's answer to the challenge is wrong: its key or its digest differs",
+            ),
+            AuthError::Refused => f.write_str(
+                "the peer refused our answer to its challenge: its key or its digest differs",
+            ),
+            AuthError::TimedOut(limit) => {
+                write!(f, "the handshake did not finish within {limit:?}")
+            }
+            AuthError::UnsupportedDigest("md5") => f.write_str(
+                "the digest md5 is off: Python before 3.12 needs the feature `auth-md5`",
+            ),
+            AuthError::UnsupportedDigest(name) => {
+                write!(f, "{name} is not supported, or its feature is off")
+            }
+            AuthError::Expected(what) => write!(f, "the peer did not send {what}"),
+            AuthError::TooLong { len, max } => write!(
+                f,
+                "the announced message is too long: {len} bytes, {max} at most"
+            ),
+            AuthError::NegativeLength(len) => {
+                write!(f, "the announced length of a message is negative: {len}")
+            }
+            AuthError::Truncated { missing } => write!(
+                f,
+                "the peer closed the connection: at least {missing} bytes are missing"
+            ),
+            // An error report prints the source after this text.
+            AuthError::Io(_) => f.write_str("the connection failed"),
+        }
+    }
+}
+
+impl Error for AuthError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            AuthError::Io(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<io::Error> for AuthError {
+    fn from(error: io::Error) -> Self {
+        AuthError::Io(error)
+    }
+}
+
+impl From<AuthError> for io::Error {
+    fn from(error: AuthError) -> Self {
+        let kind = match error {
+            AuthError::Io(error) => return error,
+            AuthError::WrongAnswer | AuthError::Refused => io::ErrorKind::PermissionDenied,
+            AuthError::TimedOut(_) => io::ErrorKind::TimedOut,
+            AuthError::UnsupportedDigest(_) => io::ErrorKind::Unsupported,
+            AuthError::Truncated { .. } => io::ErrorKind::UnexpectedEof,
+            AuthError::Expected(_) | AuthError::TooLong { .. } | AuthError::NegativeLength(_) => {
+                io::ErrorKind::InvalidData
+            }
+        };
+        io::Error::new(kind, error)
+    }
+}
+
+/// Fills `bytes` from the system's random generator.
 fn fill_random(bytes: &mut [u8]) -> Result<(), AuthError> {
     getrandom::fill(bytes).map_err(|e| AuthError::Io(io::Error::other(e.to_string())))
 }

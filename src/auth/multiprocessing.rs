@@ -1,33 +1,33 @@
 use std::time::Duration;
 
-use super::deadline::{Timed, within};
-use super::digest::unsupported;
-use super::header::Header;
-use super::{AuthError, Connection, DEADLINE, Digest, Duplex, Key, fill_random};
+use super::connection::Header;
+use super::digest::{Key, unsupported};
+use super::duplex::{Timed, within};
+use super::{AuthError, Connection, Digest, Duplex, HANDSHAKE_TIMEOUT, fill_random};
 
 const CHALLENGE: &[u8] = b"#CHALLENGE#";
 const WELCOME: &[u8] = b"#WELCOME#";
 const FAILURE: &[u8] = b"#FAILURE#";
 
-/// How many random bytes a challenge of ours has, as in Python 3.12.
+/// The number of random bytes in our challenges, as in Python 3.12.
 const RANDOM: usize = 40;
 
-/// The length of a challenge from Python before 3.12, and the least that is answered.
+/// The length of a challenge from Python before 3.12, and the shortest that we answer.
 const LEGACY_CHALLENGE: usize = 20;
 
-/// The length of an HMAC-MD5, which Python before 3.12 sends without a name in front.
+/// The length of an HMAC-MD5. Python before 3.12 sends it without the name of the digest.
 const LEGACY_ANSWER: usize = 16;
 
-/// No message of a handshake is longer, in Python either.
-const LONGEST: usize = 256;
+/// The longest message of a handshake, as in Python.
+const MAX_MESSAGE: usize = 256;
 
-/// The handshake of Python's `multiprocessing.connection`, with a `Client` or a `Listener` that was
-/// given an `authkey`.
+/// The handshake of Python's `multiprocessing.connection`. The peer is a `Client` or a `Listener` with
+/// an `authkey`.
 ///
-/// Each side challenges the other, so both prove that they know the key. Python 3.12 and later
-/// answers with HMAC-SHA-256; so does this. Python before that knows only HMAC-MD5, and is served,
-/// in both roles, with the cargo feature `auth-md5`. The challenge is the same for all: an old peer
-/// takes the name of the digest in it for part of the random bytes.
+/// Each side challenges the other, so both sides prove that they know the key. This crate and Python
+/// since 3.12 answer with HMAC-SHA-256. Python before 3.12 has only HMAC-MD5: for such a client or
+/// listener turn on the cargo feature `auth-md5`. The challenge is the same for all peers: an old peer
+/// treats the name of the digest in it as random bytes.
 ///
 /// ```
 /// use std::net::TcpStream;
@@ -58,66 +58,73 @@ const LONGEST: usize = 256;
 #[derive(Clone, Debug)]
 pub struct Multiprocessing {
     key: Key,
-    legacy: bool,
-    deadline: Duration,
+    md5: bool,
+    timeout: Duration,
 }
 
 impl Multiprocessing {
-    /// With 10 s for the handshake, and with MD5 for old peers if the feature `auth-md5` is on.
+    /// Uses this key, with 10 s for the handshake, and with MD5 for old peers if the feature
+    /// `auth-md5` is on. A key is a `&str`, a `String`, a `&[u8]` or a `Vec<u8>`.
+    ///
+    /// An empty key is a key too, as in Python. Only the `Listener` of Python 3.11 then skips the
+    /// handshake.
     #[doc(alias = "authkey")]
-    pub fn new(key: impl Into<Key>) -> Self {
+    pub fn new(key: impl Into<Vec<u8>>) -> Self {
         Multiprocessing {
-            key: key.into(),
-            legacy: cfg!(feature = "auth-md5"),
-            deadline: DEADLINE,
+            key: Key::new(key),
+            md5: cfg!(feature = "auth-md5"),
+            timeout: HANDSHAKE_TIMEOUT,
         }
     }
 
-    /// Whether peers may use MD5. Default: whether the feature `auth-md5` is on. With false they
-    /// get the same [`UnsupportedDigest`](AuthError::UnsupportedDigest) as without it.
+    /// Sets whether peers may use MD5. Default: true if the feature `auth-md5` is on. If false, a peer
+    /// that uses MD5 fails with [`UnsupportedDigest`](AuthError::UnsupportedDigest), as without the
+    /// feature.
     pub fn allow_md5(mut self, allow: bool) -> Self {
-        self.legacy = allow;
+        self.md5 = allow;
         self
     }
 
-    /// How long the whole handshake may take. Default 10 s.
-    pub fn deadline(mut self, limit: Duration) -> Self {
-        self.deadline = limit;
+    /// Sets how long the whole handshake may take. Default 10 s.
+    pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
         self
     }
 
-    /// The server's side: challenges the client, then answers its challenge. Python's
+    /// On the server: challenges the client, then answers the client's challenge. Python's
     /// `Listener.accept`.
     ///
-    /// A handler that needs its request again afterwards lends it: `accept(&mut *request)`.
+    /// It borrows the stream if you pass a borrow: `accept(&mut *request)`.
     ///
-    /// Blocks until both are done, at most for the [deadline](Self::max_lifetime).
+    /// Blocks until both have finished, at most for the
+    /// [handshake timeout](Self::handshake_timeout).
     ///
     /// # Errors
     ///
-    /// [`WrongAnswer`](AuthError::WrongAnswer) and [`Refused`](AuthError::Refused);
-    /// [`UnsupportedDigest`](AuthError::UnsupportedDigest), above all for a peer that knows only
-    /// MD5; [`TimedOut`](AuthError::TimedOut); messages that the protocol does not have, and what
-    /// the stream reports.
+    /// [`WrongAnswer`](AuthError::WrongAnswer); [`Refused`](AuthError::Refused);
+    /// [`UnsupportedDigest`](AuthError::UnsupportedDigest), usually for a peer that has only MD5;
+    /// [`TimedOut`](AuthError::TimedOut); [`Expected`](AuthError::Expected) for messages that are not
+    /// part of the protocol; what the stream reports.
     #[doc(alias = "deliver_challenge")]
     pub fn accept<D: Duplex>(&self, mut stream: D) -> Result<Connection<D>, AuthError> {
-        within(&mut stream, self.deadline, |stream| {
+        within(&mut stream, self.timeout, |stream| {
             self.deliver_challenge(stream)?;
             self.answer_challenge(stream)
         })?;
         Ok(Connection::new(stream))
     }
 
-    /// The client's side: answers the server's challenge, then challenges it. Python's `Client`.
+    /// On the client: answers the server's challenge, then challenges the server. Python's `Client`.
     ///
-    /// Blocks until both are done, at most for the [deadline](Self::max_lifetime).
+    /// Blocks until both have finished, at most for the
+    /// [handshake timeout](Self::handshake_timeout).
     ///
     /// # Errors
     ///
-    /// Those of [`accept`](Self::accept).
+    /// The same as [`accept`](Self::accept).
     #[doc(alias = "answer_challenge")]
     pub fn connect<D: Duplex>(&self, mut stream: D) -> Result<Connection<D>, AuthError> {
-        within(&mut stream, self.deadline, |stream| {
+        within(&mut stream, self.timeout, |stream| {
             self.answer_challenge(stream)?;
             self.deliver_challenge(stream)
         })?;
@@ -136,7 +143,7 @@ impl Multiprocessing {
         match self.verify(&message[CHALLENGE.len()..], &answer) {
             Ok(()) => send(stream, WELCOME),
             Err(error) => {
-                // A peer that does not wait for the verdict changes nothing about it.
+                // The peer may have closed the connection; the result is the same.
                 let _ = send(stream, FAILURE);
                 Err(error)
             }
@@ -158,8 +165,8 @@ impl Multiprocessing {
         }
     }
 
-    /// The HMAC is over the whole challenge, with the digest's name in it, so that nobody on the
-    /// way can exchange the name.
+    /// The HMAC covers the whole challenge with the name of the digest, so that an attacker cannot
+    /// change the name.
     fn verify(&self, challenge: &[u8], answer: &[u8]) -> Result<(), AuthError> {
         let (digest, given) = if answer.len() == LEGACY_ANSWER {
             (self.md5()?, answer)
@@ -170,8 +177,8 @@ impl Multiprocessing {
         digest.verify(&self.key, challenge, given)
     }
 
-    /// A challenge without the name of a digest is from Python before 3.12. Of that length it is
-    /// one even if chance has put a name in it.
+    /// A challenge without the name of a digest is from Python before 3.12. So is any challenge of
+    /// exactly 20 bytes, because random bytes may look like a name.
     fn answer(&self, challenge: &[u8]) -> Result<Vec<u8>, AuthError> {
         if challenge.len() < LEGACY_CHALLENGE {
             return Err(AuthError::Expected("a challenge of at least 20 bytes"));
@@ -186,7 +193,7 @@ impl Multiprocessing {
         }
     }
 
-    /// The digests that the protocol allows and this crate has.
+    /// The digest of this name, if both the protocol and this crate support it.
     fn named(&self, name: &[u8]) -> Result<Digest, AuthError> {
         match name {
             b"sha256" => Ok(Digest::Sha256),
@@ -197,21 +204,22 @@ impl Multiprocessing {
 
     fn md5(&self) -> Result<Digest, AuthError> {
         #[cfg(feature = "auth-md5")]
-        if self.legacy {
+        if self.md5 {
             return Ok(Digest::Md5);
         }
         Err(AuthError::UnsupportedDigest("md5"))
     }
 }
 
-/// Parts a message into the digest's name in braces, if it begins with one, and the rest.
+/// Splits a message into the name of the digest, which is in braces, and the rest. `None` if it does
+/// not start with a name.
 fn split(message: &[u8]) -> Option<(&[u8], &[u8])> {
-    /// That of `sha3_256`.
-    const LONGEST_NAME: usize = 8;
+    /// The length of `sha3_256`.
+    const MAX_NAME: usize = 8;
     let rest = message.strip_prefix(b"{")?;
     let end = rest
         .iter()
-        .take(LONGEST_NAME + 1)
+        .take(MAX_NAME + 1)
         .position(|byte| *byte == b'}')?;
     Some((&rest[..end], &rest[end + 1..]))
 }
@@ -223,7 +231,7 @@ fn send<D: Duplex + ?Sized>(stream: &mut Timed<'_, D>, message: &[u8]) -> Result
 fn receive<D: Duplex + ?Sized>(stream: &mut Timed<'_, D>) -> Result<Vec<u8>, AuthError> {
     let mut first = [0; 4];
     stream.read_exact(&mut first)?;
-    let length = Header::read(first, LONGEST, |more| stream.read_exact(more))?;
+    let length = Header::read(first, MAX_MESSAGE, |more| stream.read_exact(more))?;
     let mut message = vec![0; length];
     stream.read_exact(&mut message)?;
     Ok(message)

@@ -1,20 +1,21 @@
 use std::io;
 use std::time::Duration;
 
-use super::deadline::within;
-use super::{AuthError, DEADLINE, Digest, Duplex, Key, fill_random};
+use super::digest::Key;
+use super::duplex::within;
+use super::{AuthError, Digest, Duplex, HANDSHAKE_TIMEOUT, fill_random};
 
-/// The plain form: the server sends N random bytes, the client answers with their HMAC.
+/// The plain protocol: the server sends N random bytes, the client answers with their HMAC.
 ///
-/// Both sides must agree on the key, on N and on the digest. In Python the client is
+/// Both sides must use the same key, the same N and the same digest. The client in Python:
 ///
 /// ```python
 /// challenge = sock.recv(32)
 /// sock.sendall(hmac.new(key, challenge, "sha256").digest())
 /// ```
 ///
-/// The server says nothing about the outcome: it goes on, or closes. Only the client proves that it
-/// knows the key, so it answers whoever asks.
+/// The server does not send the result: it continues or closes the connection. Only the client proves
+/// that it knows the key, so a client cannot tell the real server from another one.
 ///
 /// ```
 /// use std::net::TcpStream;
@@ -44,65 +45,66 @@ pub struct Plain {
     key: Key,
     digest: Digest,
     challenge_len: u16,
-    deadline: Duration,
+    timeout: Duration,
 }
 
 impl Plain {
-    /// With SHA-256, challenges of 32 bytes, and 10 s for the handshake.
-    pub fn new(key: impl Into<Key>) -> Self {
+    /// Uses this key, with SHA-256, challenges of 32 bytes, and 10 s for the handshake. A key is a
+    /// `&str`, a `String`, a `&[u8]` or a `Vec<u8>`.
+    pub fn new(key: impl Into<Vec<u8>>) -> Self {
         Plain {
-            key: key.into(),
+            key: Key::new(key),
             digest: Digest::Sha256,
             challenge_len: 32,
-            deadline: DEADLINE,
+            timeout: HANDSHAKE_TIMEOUT,
         }
     }
 
-    /// The digest. Default SHA-256.
+    /// Sets the digest. Default SHA-256.
     pub fn digest(mut self, digest: Digest) -> Self {
         self.digest = digest;
         self
     }
 
-    /// How many random bytes the server sends. Default 32. With less than 16, a client's answers
-    /// can be collected and played back.
+    /// Sets how many random bytes the server sends. Default 32. With fewer than 16 an attacker can
+    /// record answers and send them again when a challenge repeats.
     pub fn challenge_len(mut self, bytes: u16) -> Self {
         self.challenge_len = bytes;
         self
     }
 
-    /// How long the whole handshake may take. Default 10 s.
-    pub fn deadline(mut self, limit: Duration) -> Self {
-        self.deadline = limit;
+    /// Sets how long the whole handshake may take. Default 10 s.
+    pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
         self
     }
 
-    /// The server's side: sends a challenge, and succeeds if the client's answer is right.
+    /// On the server: sends a challenge, reads the client's answer and checks it.
     ///
-    /// Blocks until the answer is there, at most for the [deadline](Self::max_lifetime). It takes
-    /// exactly the answer off the stream.
+    /// Blocks until the answer has arrived, at most for the
+    /// [handshake timeout](Self::handshake_timeout). It reads no byte after the answer.
     ///
     /// # Errors
     ///
-    /// [`WrongAnswer`](AuthError::WrongAnswer): close the connection, there is nothing to say.
+    /// [`WrongAnswer`](AuthError::WrongAnswer): close the connection.
     /// [`TimedOut`](AuthError::TimedOut), [`Truncated`](AuthError::Truncated), and what the stream
     /// reports.
     pub fn challenge<D: Duplex + ?Sized>(&self, stream: &mut D) -> Result<(), AuthError> {
         let mut challenge = self.new_challenge()?;
         fill_random(&mut challenge)?;
         let mut answer = vec![0; self.digest.output_len()];
-        within(stream, self.deadline, |stream| {
+        within(stream, self.timeout, |stream| {
             stream.write_all(&challenge)?;
             stream.read_exact(&mut answer)
         })?;
         self.digest.verify(&self.key, &challenge, &answer)
     }
 
-    /// The client's side: waits for the challenge and answers it.
+    /// On the client: waits for the challenge and sends the answer.
     ///
-    /// Blocks until the challenge is there, at most for the [deadline](Self::max_lifetime). A success
-    /// means that the answer was sent; one that is wrong shows when the server closes the
-    /// connection.
+    /// Blocks until the challenge has arrived, at most for the
+    /// [handshake timeout](Self::handshake_timeout). Success means only that the answer was sent. If
+    /// the answer is wrong, the server closes the connection.
     ///
     /// # Errors
     ///
@@ -110,7 +112,7 @@ impl Plain {
     /// reports.
     pub fn answer<D: Duplex + ?Sized>(&self, stream: &mut D) -> Result<(), AuthError> {
         let mut challenge = self.new_challenge()?;
-        within(stream, self.deadline, |stream| {
+        within(stream, self.timeout, |stream| {
             stream.read_exact(&mut challenge)?;
             stream.write_all(&self.digest.answer(&self.key, &challenge))
         })
@@ -118,7 +120,7 @@ impl Plain {
 
     fn new_challenge(&self) -> io::Result<Vec<u8>> {
         if self.challenge_len == 0 {
-            let message = "a challenge of 0 bytes has always the same answer";
+            let message = "a challenge of 0 bytes always has the same answer";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         Ok(vec![0; self.challenge_len.into()])

@@ -86,7 +86,7 @@ fn each_job_runs_once_and_within_the_bound() {
         pool.dispatch(job(4, &tally));
         pool.join();
         assert_eq!(tally.ended(), [0, 1, 2, 3, 4]);
-        assert!(tally.take_most() <= 2);
+        assert!(tally.take_peak() <= 2);
         assert_eq!(pool.threads(), 0);
     });
 }
@@ -111,7 +111,7 @@ fn closing_runs_what_is_queued() {
         (0..5).for_each(|number| pool.dispatch(job(number, &tally)));
         pool.join();
         assert_eq!(tally.ended(), [0, 1, 2, 3, 4]);
-        assert!(tally.take_most() <= 2);
+        assert!(tally.take_peak() <= 2);
     });
 }
 
@@ -144,7 +144,7 @@ fn whoever_saw_no_room_is_woken() {
         }
         pool.join();
         assert_eq!(tally.ended(), [0, 1, 2, 3, 4, 5]);
-        assert_eq!(tally.take_most(), 1);
+        assert_eq!(tally.take_peak(), 1);
     });
 }
 
@@ -162,10 +162,10 @@ fn the_bound_moves_meanwhile() {
         (0..4).for_each(|number| asking.dispatch(&pool, job(number, &tally)));
         mover.join().expect("it does not panic");
         tally.wait_for(4);
-        assert!(tally.take_most() <= 3);
+        assert!(tally.take_peak() <= 3);
         (4..7).for_each(|number| asking.dispatch(&pool, job(number, &tally)));
         pool.join();
         assert_eq!(tally.ended(), [0, 1, 2, 3, 4, 5, 6]);
-        assert_eq!(tally.take_most(), 1);
+        assert_eq!(tally.take_peak(), 1);
     });
 }

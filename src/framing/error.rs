@@ -4,74 +4,76 @@ use std::io;
 
 /// Why a message could not be read or written. Lengths are in bytes, without the prefix.
 ///
-/// It becomes an [`io::Error`] where one is needed: an [`Io`](Self::Io) the error it holds, the
-/// others one of the kind that each names.
+/// `?` converts it to an [`io::Error`]: [`Io`](Self::Io) to the error that it contains, each other
+/// variant to the kind that is named there.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum FramingError {
-    /// The reader or writer failed: see the source.
+    /// The reader or writer failed. The source is that error.
     Io(io::Error),
-    /// The stream ended inside a length. `UnexpectedEof`.
+    /// The stream ended inside the length of a message. `UnexpectedEof`.
     EndInPrefix {
-        /// How many bytes of it are missing.
+        /// How many bytes of the length are missing.
         missing: usize,
-        /// How many it should have been.
+        /// How many bytes the length has.
         width: usize,
     },
     /// The stream ended inside a message. `UnexpectedEof`.
     EndInMessage {
-        /// How many bytes of it are missing.
+        /// How many bytes of the message are missing.
         missing: usize,
-        /// How many it should have been.
+        /// How many bytes the message has.
         len: usize,
     },
     /// The peer announced a message of negative length. `InvalidData`.
     Negative(i64),
-    /// The peer announced a message over the maximum. `InvalidData`.
+    /// The peer announced a message longer than the maximum. `InvalidData`.
     TooLong {
-        /// What was announced.
+        /// The announced length.
         len: u64,
         /// The maximum.
         max: u64,
     },
-    /// A message to be written is over the maximum, or over what the prefix can express.
+    /// A message to write is longer than the maximum, or its length does not fit into the prefix.
     /// `InvalidInput`.
     PayloadTooLong {
         /// The message's length.
         len: u64,
-        /// The most there may be.
+        /// The maximum.
         max: u64,
     },
-    /// A text that is no [`Prefix`](super::Prefix). `InvalidInput`.
+    /// The text is not a [`Prefix`](super::Prefix). `InvalidInput`.
     UnknownPrefix(Box<str>),
 }
 
 impl fmt::Display for FramingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // What it was is the source's to say, and a report prints sources.
-            Self::Io(_) => f.write_str("the stream of messages failed"),
+            // An error report prints the source after this text.
+            Self::Io(_) => f.write_str("reading or writing a message failed"),
             Self::EndInPrefix { missing, width } => write!(
                 f,
-                "the stream ended inside a message's length: {missing} of {width} bytes are missing"
+                "the stream ended inside the length of a message: {missing} of {width} bytes are missing"
             ),
             Self::EndInMessage { missing, len } => write!(
                 f,
                 "the stream ended inside a message: {missing} of {len} bytes are missing"
             ),
-            Self::Negative(len) => write!(f, "a message of negative length was announced: {len}"),
+            Self::Negative(len) => {
+                write!(f, "the announced length of a message is negative: {len}")
+            }
             Self::TooLong { len, max } => write!(
                 f,
-                "a message of {len} bytes was announced: {max} are the most"
+                "the announced message is too long: {len} bytes, {max} at most"
             ),
             Self::PayloadTooLong { len, max } => write!(
                 f,
-                "a message of {len} bytes is too long to be sent: {max} are the most"
+                "the message to send is too long: {len} bytes, {max} at most"
             ),
             Self::UnknownPrefix(format) => write!(
                 f,
-                "{format:?} is no length in struct's notation: one of b B h H i I l L q Q, \
-                 with @ = < > or ! in front, or n N without"
+                "{format:?} is not a length format of Python's struct: use b B h H i I l L q Q \
+                 after an optional @ = < > or !, or n N alone"
             ),
         }
     }

@@ -4,23 +4,30 @@ use std::str::FromStr;
 
 use super::FramingError;
 
-/// The length in front of a message: 1, 2, 4 or 8 bytes, in either byte order, signed or not.
+/// The format of the length before a message: 1, 2, 4 or 8 bytes, big-endian or little-endian, signed
+/// or unsigned.
 ///
-/// The constants are in network order, the biggest byte first. Most protocols use [`Prefix::U32`].
-/// Signed ones can express half as much, and a negative length is an error; they are for peers that
-/// use them.
+/// The constants are big-endian, which is network byte order. Most protocols use [`Prefix::U32`].
+/// Signed lengths are for peers that use them: the maximum is half as large, and a negative length is
+/// an error.
 ///
-/// It is written and parsed in the notation of Python's `struct`: an order, then a type.
+/// `Display` and `FromStr` use the format strings of Python's `struct`: a byte order, then a type.
 ///
-/// | order | | type | bytes, signed | unsigned |
-/// |---|---|---|---|---|
-/// | `!` or `>` | network, biggest byte first | `b`, `B` | 1 | 1 |
-/// | `<` | smallest byte first | `h`, `H` | 2 | 2 |
-/// | `=` | this machine's | `i`, `I` and `l`, `L` | 4 | 4 |
-/// | `@` or none | this machine's, and its C compiler's sizes | `q`, `Q` | 8 | 8 |
+/// | order | byte order | sizes |
+/// |---|---|---|
+/// | `!` or `>` | big-endian (network) | standard |
+/// | `<` | little-endian | standard |
+/// | `=` | of this machine | standard |
+/// | `@` or none | of this machine | of its C compiler |
 ///
-/// With C's sizes `l` and `L` are a `long`, 8 bytes on most 64-bit systems; and `n`, `N`, which no
-/// other order has, are as wide as a pointer.
+/// | type, signed and unsigned | standard size | size of the C compiler |
+/// |---|---|---|
+/// | `b`, `B` | 1 byte | the same |
+/// | `h`, `H` | 2 bytes | `short` |
+/// | `i`, `I` | 4 bytes | `int` |
+/// | `l`, `L` | 4 bytes | `long`: 8 bytes on most 64-bit systems |
+/// | `q`, `Q` | 8 bytes | `long long` |
+/// | `n`, `N` | not allowed | the size of a pointer |
 ///
 /// ```
 /// use socketserver::framing::Prefix;
@@ -64,54 +71,54 @@ impl Order {
 }
 
 impl Prefix {
-    /// 1 byte: messages up to 255 bytes. `struct`'s `!B`.
+    /// 1 byte: up to 255. `!B` in Python's `struct`.
     pub const U8: Prefix = Prefix::unsigned(Width::One);
-    /// 2 bytes, up to 65,535. `struct`'s `!H`.
+    /// 2 bytes: up to 65,535. `!H` in Python's `struct`.
     pub const U16: Prefix = Prefix::unsigned(Width::Two);
-    /// 4 bytes, up to 4 GiB less one. `struct`'s `!I`.
+    /// 4 bytes: up to 4 GiB − 1. `!I` in Python's `struct`.
     pub const U32: Prefix = Prefix::unsigned(Width::Four);
-    /// 8 bytes. `struct`'s `!Q`.
+    /// 8 bytes. `!Q` in Python's `struct`.
     pub const U64: Prefix = Prefix::unsigned(Width::Eight);
-    /// 1 byte, signed: up to 127. `struct`'s `!b`.
+    /// 1 byte, signed: up to 127. `!b` in Python's `struct`.
     pub const I8: Prefix = Prefix::U8.signed();
-    /// 2 bytes, signed: up to 32,767. `struct`'s `!h`.
+    /// 2 bytes, signed: up to 32,767. `!h` in Python's `struct`.
     pub const I16: Prefix = Prefix::U16.signed();
-    /// 4 bytes, signed: up to 2 GiB less one. `struct`'s `!i`.
+    /// 4 bytes, signed: up to 2 GiB − 1. `!i` in Python's `struct`.
     pub const I32: Prefix = Prefix::U32.signed();
-    /// 8 bytes, signed. `struct`'s `!q`.
+    /// 8 bytes, signed. `!q` in Python's `struct`.
     pub const I64: Prefix = Prefix::U64.signed();
 
     pub(super) const MAX_WIDTH: usize = 8;
 
-    /// The same with the biggest byte first: network order, `struct`'s `!` and `>`.
+    /// The same length in big-endian (network) byte order: `!` or `>`.
     pub const fn big_endian(self) -> Self {
         self.ordered(Order::Big)
     }
 
-    /// The same with the smallest byte first: `struct`'s `<`.
+    /// The same length in little-endian byte order: `<`.
     pub const fn little_endian(self) -> Self {
         self.ordered(Order::Little)
     }
 
-    /// The same in this machine's order: `struct`'s `=`.
+    /// The same length in the byte order of this machine: `=`.
     pub const fn native_endian(self) -> Self {
         self.ordered(Order::NATIVE)
     }
 
-    /// How many bytes it takes: 1, 2, 4 or 8. Python's `struct.calcsize`.
+    /// The size of the length in bytes: 1, 2, 4 or 8. Python's `struct.calcsize`.
     #[doc(alias = "calcsize")]
     #[inline]
     pub const fn width(self) -> usize {
         self.width as usize
     }
 
-    /// The longest message it can express, in bytes.
+    /// The longest message whose length fits, in bytes.
     #[inline]
     pub const fn max(self) -> u64 {
         u64::MAX >> (64 - 8 * self.width() as u32 + self.signed as u32)
     }
 
-    /// The length's bytes are the first [`width`](Self::width) of these.
+    /// Only the first [`width`](Self::width) bytes are used.
     #[inline]
     pub(super) const fn encode(self, len: u64) -> [u8; Self::MAX_WIDTH] {
         match self.order {
@@ -120,7 +127,7 @@ impl Prefix {
         }
     }
 
-    /// The opposite, of `width` bytes.
+    /// Decodes `width` bytes.
     #[inline]
     pub(super) fn decode(self, bytes: &[u8]) -> Result<u64, FramingError> {
         let append = |len, byte: &u8| (len << 8) | u64::from(*byte);
@@ -129,10 +136,8 @@ impl Prefix {
             Order::Little => bytes.iter().rev().fold(0, append),
         };
         if self.signed && len > self.max() {
-            let sign_at_the_top = (len << self.unused_bits()) as i64;
-            return Err(FramingError::Negative(
-                sign_at_the_top >> self.unused_bits(),
-            ));
+            let shifted = (len << self.unused_bits()) as i64;
+            return Err(FramingError::Negative(shifted >> self.unused_bits()));
         }
         Ok(len)
     }
@@ -154,7 +159,7 @@ impl Prefix {
         self
     }
 
-    /// One byte has no order: two prefixes are equal when their bytes are.
+    /// The order of a single byte stays `Big`, so that prefixes with the same bytes are equal.
     const fn ordered(mut self, order: Order) -> Self {
         if self.width() > 1 {
             self.order = order;
@@ -163,7 +168,7 @@ impl Prefix {
     }
 }
 
-/// `struct`'s notation: `!I`, `<h`, …
+/// As a format string of Python's `struct`: `!I`, `<h`, …
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let order = match self.order {
@@ -184,7 +189,7 @@ impl fmt::Display for Prefix {
     }
 }
 
-/// Parses `struct`'s notation. Fails with [`FramingError::UnknownPrefix`].
+/// Parses a format string of Python's `struct`. Fails with [`FramingError::UnknownPrefix`].
 impl FromStr for Prefix {
     type Err = FramingError;
 

@@ -1,44 +1,44 @@
-//! Where requests come from: Python's server classes, without their mix-ins.
+//! Where requests come from: Python's server classes without their mix-ins.
 //!
 //! | | [`Tcp`] | [`Unix`] | [`Udp`] | [`UnixDatagram`] |
 //! |---|---|---|---|---|
 //! | Python | `TCPServer` | `UnixStreamServer` | `UDPServer` | `UnixDatagramServer` |
-//! | bound to | an IP address and port | a path, or a Linux abstract name | an IP address and port | a path, or a Linux abstract name |
-//! | a request is | a connection | a connection | a datagram | a datagram |
-//! | made from, to adopt a socket | `std::net::TcpListener` | `std::os::unix::net::UnixListener` | `std::net::UdpSocket` | `std::os::unix::net::UnixDatagram` |
-//! | clients have an address | yes | mostly not | yes | if they bound one |
-//! | on close | | its path is removed | | its path is removed |
+//! | address | IP address and port | path or Linux abstract name | IP address and port | path or Linux abstract name |
+//! | one request is | a connection | a connection | a datagram | a datagram |
+//! | `From`, to adopt a socket | `std::net::TcpListener` | `std::os::unix::net::UnixListener` | `std::net::UdpSocket` | `std::os::unix::net::UnixDatagram` |
+//! | clients have an address | yes | rarely | yes | only if they bound one |
+//! | `allow_reuse_address` by default | true | not used | false | not used |
+//! | `stop_listening` | refuses clients on Linux | refuses clients if there is a path | same as `pause` | same as `pause` |
+//! | on close | | removes its path | | removes its path |
 //!
-//! Addresses are whatever `std::net::ToSocketAddrs` takes: `"127.0.0.1:80"`, `("::1", 80)`,
-//! `"localhost:80"`. Of a name with several addresses the first that can be bound is used. An
-//! abstract name is a path that begins with a zero byte: `"\0name"`.
+//! Both IP kinds take any `std::net::ToSocketAddrs`: `"127.0.0.1:80"`, `("::1", 80)`,
+//! `"localhost:80"`. If a name has several addresses, the server uses the first that it can bind. An
+//! abstract name is a path that starts with a zero byte: `"\0name"`.
 //!
-//! A listener of your own implements [`Listener`], mostly by wrapping one of these: Python's
-//! "override `get_request`".
+//! Your own listener implements [`Listener`], usually by wrapping one of these. In Python that means
+//! to override `get_request`.
 
+mod datagram;
 mod socket;
 mod socket_path;
 mod tcp;
-mod udp;
 mod unix;
-mod unix_datagram;
 
 use std::io;
 use std::os::fd::AsFd;
 
+pub use self::datagram::{Udp, UnixDatagram};
 pub use self::tcp::Tcp;
-pub use self::udp::Udp;
 pub use self::unix::Unix;
-pub use self::unix_datagram::UnixDatagram;
 pub use crate::options::SocketOptions;
 use crate::request::Request;
 use crate::{Address, ServerHandle};
 
 /// A socket that requests come from.
 ///
-/// The server calls [`server_bind`](Self::server_bind), [`server_activate`](Self::server_activate),
-/// and then [`accept`](Self::accept) again and again; it sleeps on the descriptor in between.
-/// Dropping the listener closes it.
+/// The server calls [`server_bind`](Self::server_bind), then
+/// [`server_activate`](Self::server_activate), then [`accept`](Self::accept) each time the descriptor
+/// is readable. Dropping the listener closes the socket.
 ///
 /// ```
 /// use std::io;
@@ -48,7 +48,7 @@ use crate::{Address, ServerHandle};
 /// use socketserver::prelude::*;
 /// use socketserver::{Address, Server, ServerHandle, dispatch::Inline};
 ///
-/// /// TCP, with the connection's number as context for the handler.
+/// /// TCP that stores each connection's number in its extensions.
 /// struct Numbered(Tcp);
 ///
 /// struct Number(u64);
@@ -90,39 +90,41 @@ use crate::{Address, ServerHandle};
 /// # }
 /// ```
 pub trait Listener: AsFd + Send + Sync + 'static {
-    /// What it gives out: [`StreamRequest`](crate::StreamRequest) or
+    /// What `accept` returns: [`StreamRequest`](crate::StreamRequest) or
     /// [`DatagramRequest`](crate::DatagramRequest).
     type Request: Request;
 
-    /// Binds the socket. Does nothing by default, which suits a socket that was bound before.
+    /// Binds the socket. The default does nothing, for a socket that is already bound.
     ///
     /// # Errors
     ///
-    /// Ends the construction of the server; say which address could not be bound.
+    /// An error ends the construction of the server. Its text should name the address.
     fn server_bind(&mut self) -> io::Result<()> {
         Ok(())
     }
 
-    /// Makes the bound socket ready: listening, and not blocking. Does nothing by default.
+    /// Makes the bound socket listen and sets it non-blocking. The default does nothing.
     ///
     /// # Errors
     ///
-    /// Ends the construction of the server.
+    /// An error ends the construction of the server.
     fn server_activate(&mut self) -> io::Result<()> {
         Ok(())
     }
 
-    /// Has new clients refused until [`server_reactivate`](Self::server_reactivate): see
-    /// [`ServerHandle::stop_listening`].
+    /// Refuses new clients until [`server_reactivate`](Self::server_reactivate) is called:
+    /// [`ServerHandle::stop_listening`] calls this.
     ///
     /// # Errors
     ///
-    /// `Unsupported` by default; the server then lets new clients wait.
+    /// `Unsupported` by default. The server then lets new clients wait, as after
+    /// [`ServerHandle::pause`].
     fn server_deactivate(&self) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Undoes [`server_deactivate`](Self::server_deactivate). Called again until it succeeds.
+    /// Undoes [`server_deactivate`](Self::server_deactivate). After an error the server calls it
+    /// again until it succeeds. The default does nothing.
     ///
     /// # Errors
     ///
@@ -131,41 +133,59 @@ pub trait Listener: AsFd + Send + Sync + 'static {
         Ok(())
     }
 
-    /// The next request. Python's `get_request`.
+    /// Returns the next request. Python's `get_request`.
     ///
-    /// It must not block: with nobody there it returns `WouldBlock`, and the server sleeps until
-    /// the descriptor is readable. What the server makes of other errors is told at
-    /// [`on_accept_error`](crate::server::on_accept_error). It runs on the serving thread, where
-    /// nothing slow belongs.
+    /// It must not block: if no client waits, it returns `WouldBlock`. It runs on the acceptor's
+    /// thread, so slow work here delays all other clients.
     ///
     /// # Errors
     ///
-    /// `WouldBlock`, and what the socket reports.
+    /// `WouldBlock`, and what the socket reports. What the server does next depends on the error:
+    ///
+    /// | error | the server |
+    /// |---|---|
+    /// | `WouldBlock` (`EAGAIN`) | waits until the descriptor is readable |
+    /// | `Interrupted` (`EINTR`) | accepts again at once |
+    /// | `ConnectionAborted`, `ConnectionReset`, `ConnectionRefused`, `TimedOut`: the client has closed its connection | accepts again at once |
+    /// | `PermissionDenied` (`EPERM`): a firewall rejected the client | accepts again at once |
+    /// | `NetworkDown`, `NetworkUnreachable`, `HostUnreachable`: a network error of the new connection, see accept(2) | accepts again at once |
+    /// | `EMFILE`, `ENFILE`: no descriptor is free; `ENOBUFS`, `ENOMEM`: no memory | logs a warning, pauses, accepts again |
+    /// | `InvalidInput` (`EINVAL`), `Unsupported` (`EOPNOTSUPP`), `EBADF`, `ENOTSOCK`, `EFAULT`: this is not a listening socket | stops: `serve_forever` returns the error |
+    /// | any other error | logs a warning, pauses, accepts again |
+    ///
+    /// The first pause takes 5 ms. Each further pause takes twice as long, up to 1 s, until a client
+    /// is accepted. So a server without free descriptors uses almost no processor time and continues
+    /// by itself. After 1,000 errors of the kinds "accepts again at once" in a row the server pauses
+    /// too. To stop serving, your own listener returns `InvalidInput`.
     #[doc(alias = "get_request")]
     fn accept(&self, server: &ServerHandle) -> io::Result<Self::Request>;
 
-    /// The address it is bound to, or is to be bound to.
+    /// The address that the socket is bound to. Before [`server_bind`](Self::server_bind): the
+    /// requested address.
     ///
     /// # Errors
     ///
     /// What `getsockname` reports.
+    #[doc(alias = "getsockname")]
     fn local_address(&self) -> io::Result<Address>;
 }
 
-/// A listener that the builder can make of an address of type `A`.
+/// A listener that [`Builder::bind`](crate::Builder::bind) can make from an address of type `A`.
 #[diagnostic::on_unimplemented(
     message = "a `{Self}` listener cannot be bound to a `{A}`",
-    note = "IP servers take what `ToSocketAddrs` takes (`\"127.0.0.1:80\"`, `(\"::1\", 80)`), Unix servers a path"
+    note = "IP servers take what `ToSocketAddrs` takes (`\"127.0.0.1:80\"`, `(\"::1\", 80)`), Unix servers take a path"
 )]
 pub trait Bind<A>: Listener + Sized {
-    /// Opens a socket for the address, not bound yet. The server binds it.
+    /// Opens a socket for the address. The server binds it later.
     ///
-    /// A name may stand for several addresses: then there is one socket for each, in the order to
-    /// be tried.
+    /// A name can have several addresses. Then there is one socket for each, and the server binds
+    /// them in this order until one succeeds.
+    ///
+    /// Blocks while the resolver looks up a name.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for what is no address, with the address in the message; what the resolver
-    /// reports.
+    /// `InvalidInput` if `address` is not an address, with `address` in the text; what the resolver
+    /// reports; what opening the socket reports.
     fn open(address: A, options: &SocketOptions) -> io::Result<Vec<Self>>;
 }

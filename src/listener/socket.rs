@@ -1,30 +1,29 @@
-//! What the four kinds of listener have in common.
+//! What the kinds of listener share: opening, binding, checking, error texts.
 
 use std::fmt::{self, Debug};
-use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::Path;
+use std::time::Duration;
 
-use parking_lot::Mutex;
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::SocketOptions;
-use crate::request::{DatagramRequest, DatagramSocket};
-use crate::sys;
-use crate::{Address, ServerHandle};
+use crate::Address;
 
-/// One listener for each address that `address` stands for. Asks the resolver for names, never for
-/// the names of addresses. An address that no socket can be had for (IPv6 where there is none) is
-/// left out if another one works.
+/// Opens one listener for each IP address of `address`. Asks the resolver for the addresses of a
+/// name, never for the name of an address.
+///
+/// An address whose socket cannot be opened (IPv6 on a machine without it) is left out if another
+/// one can be opened.
 pub(super) fn open_each<A: ToSocketAddrs + Debug, L>(
     address: A,
     open: impl Fn(SocketAddr) -> io::Result<L>,
 ) -> io::Result<Vec<L>> {
-    let found = address.to_socket_addrs();
-    let found = found.map_err(|e| {
+    let found = address.to_socket_addrs().map_err(|e| {
         context(
             e,
-            format_args!("{address:?} is not an address to listen on, such as 127.0.0.1:80, or 0.0.0.0:80 for all there are"),
+            format_args!("{address:?} is not an address to listen on, such as 127.0.0.1:80, or 0.0.0.0:80 for all interfaces"),
         )
     })?;
     let (mut opened, mut failed) = (Vec::new(), None);
@@ -35,18 +34,13 @@ pub(super) fn open_each<A: ToSocketAddrs + Debug, L>(
         }
     }
     if opened.is_empty() {
-        let none = || {
-            io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("{address:?} stands for no address"),
-            )
-        };
+        let none = || invalid_input(format!("{address:?} contains no address"));
         return Err(failed.unwrap_or_else(none));
     }
     Ok(opened)
 }
 
-/// An IP socket with the options that must be set before it is bound.
+/// Opens an IP socket and sets the options that must be set before bind.
 pub(super) fn open_ip(
     address: SocketAddr,
     kind: Type,
@@ -57,7 +51,7 @@ pub(super) fn open_ip(
         if address.is_ipv6() {
             socket.set_only_v6(!options.dual_stack)?;
         }
-        socket.set_reuse_address(options.allow_reuse_address.unwrap_or(kind == Type::STREAM))?;
+        socket.set_reuse_address(reuse_address(kind, options.allow_reuse_address))?;
         if options.allow_reuse_port {
             socket.set_reuse_port(true)?;
         }
@@ -66,87 +60,106 @@ pub(super) fn open_ip(
     open().map_err(|e| context(e, format_args!("cannot open a socket for {address}")))
 }
 
+/// Whether to set `SO_REUSEADDR`, if the program `set` it or not.
+///
+/// For TCP it only allows a bind while old connections are in `TIME_WAIT`. For UDP it would let two
+/// servers share a port, and each datagram would reach only one of them.
+fn reuse_address(kind: Type, set: Option<bool>) -> bool {
+    set.unwrap_or(kind == Type::STREAM)
+}
+
 pub(super) fn bind_ip(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     socket
         .bind(&address.into())
-        .map_err(|e| cannot_listen(e, &address.into()))
+        .map_err(|e| cannot_listen_ip(e, socket, address))
 }
 
-/// Says where, and what can be done about it.
-pub(super) fn cannot_listen(error: io::Error, address: &Address) -> io::Error {
-    let hint = match (error.kind(), address) {
-        (io::ErrorKind::AddrInUse, Address::Ip(_)) => {
-            "; stop the program that holds it, or choose another port (0 takes a free one)"
-        }
-        (io::ErrorKind::AddrInUse, _) => "; stop the program that holds it, or choose another name",
-        (io::ErrorKind::PermissionDenied, Address::Ip(_)) => "; ports below 1024 need a privilege",
-        (io::ErrorKind::PermissionDenied, _) => "; its folder must be writable",
-        (io::ErrorKind::AddrNotAvailable, _) => "; no interface of this machine has that address",
-        (io::ErrorKind::NotFound, _) => "; its folder must exist",
+/// The error of a `bind` or `listen` on an IP address, with the likely cause and what to do.
+pub(super) fn cannot_listen_ip(
+    error: io::Error,
+    socket: &Socket,
+    address: SocketAddr,
+) -> io::Error {
+    let why = match error.kind() {
+        ErrorKind::AddrInUse => return in_use(socket, address),
+        ErrorKind::PermissionDenied => "; ports below 1024 need a privilege",
+        ErrorKind::AddrNotAvailable => "; no interface of this machine has that address",
         _ => "",
     };
-    io::Error::new(
-        error.kind(),
-        format!("cannot listen on {address}: {error}{hint}"),
-    )
+    let text = format!("cannot listen on {address}: {error}{why}");
+    io::Error::new(error.kind(), text)
 }
 
-/// Refuses a socket of the wrong kind, which only one that was adopted can be.
+/// `EADDRINUSE` has several causes, and the kernel does not say which.
+fn in_use(socket: &Socket, address: SocketAddr) -> io::Error {
+    let is_tcp = socket.r#type().is_ok_and(|kind| kind == Type::STREAM);
+    let why = if address.port() == 0 {
+        "no port is free; close programs or connections"
+    } else if !is_tcp {
+        "another program uses it; stop it, or choose another port (port 0 takes a free one)"
+    } else if program_listens(address) {
+        "another program listens there; stop it, or choose another port (port 0 takes a free one)"
+    } else if socket.reuse_address().unwrap_or(false) {
+        "no program listens there, but a program has bound it, or old connections of a server \
+         without allow_reuse_address are still in TIME_WAIT; wait about a minute, or choose another \
+         port (port 0 takes a free one)"
+    } else {
+        "no program listens there, but old connections of it may still be in TIME_WAIT; set \
+         allow_reuse_address(true), or wait about a minute"
+    };
+    let text = format!("cannot listen on {address}: address in use: {why}");
+    io::Error::new(ErrorKind::AddrInUse, text)
+}
+
+/// Whether a program listens on this TCP address. Connects to it: the kernel refuses the connection
+/// only if no program listens. If that program's backlog is full, the connection times out.
+fn program_listens(mut address: SocketAddr) -> bool {
+    const TIMEOUT: Duration = Duration::from_millis(100);
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    let connected = TcpStream::connect_timeout(&address, TIMEOUT);
+    !matches!(&connected, Err(error) if error.kind() == ErrorKind::ConnectionRefused)
+}
+
+/// The error of a `bind` or `listen` on a Unix address, with what to do.
+pub(super) fn cannot_listen_unix(error: io::Error, address: &Address) -> io::Error {
+    let why = match error.kind() {
+        ErrorKind::AddrInUse => "; another program uses it; stop it, or choose another name",
+        ErrorKind::PermissionDenied => "; its folder must be writable",
+        ErrorKind::NotFound => "; its folder must exist",
+        _ => "",
+    };
+    let text = format!("cannot listen on {address}: {error}{why}");
+    io::Error::new(error.kind(), text)
+}
+
+/// Refuses a socket of the wrong kind. Only an adopted socket can be of the wrong kind.
 pub(super) fn check_kind(socket: &SockRef<'_>, kind: Type, unix: bool) -> io::Result<()> {
     let is_unix = socket.local_addr()?.domain() == Domain::UNIX;
-    let wanted = match (kind, unix) {
+    let expected = match (kind, unix) {
         _ if socket.r#type()? != kind && kind == Type::STREAM => "a stream socket",
         _ if socket.r#type()? != kind => "a datagram socket",
         _ if is_unix == unix => return Ok(()),
         (_, true) => "a Unix socket",
         (_, false) => "an IP socket",
     };
-    let message = format!("the socket to adopt is not {wanted}");
-    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+    Err(invalid_input(format!(
+        "the socket to adopt is not {expected}"
+    )))
 }
 
-/// Receives datagrams: the whole of UDP and Unix datagram listeners once they are bound.
-pub(super) struct Receiver {
-    pub(super) socket: DatagramSocket,
-    /// One byte longer than the longest packet, to tell one that just fits from one that was cut.
-    buffer: Mutex<Vec<u8>>,
-}
+/// The longest path of a Unix socket in bytes: the size of `sun_path` without its final zero.
+const LONGEST_PATH: usize = if cfg!(any(target_os = "linux", target_os = "android")) {
+    107
+} else {
+    103
+};
 
-impl Receiver {
-    pub(super) fn new(socket: Socket, options: &SocketOptions) -> Self {
-        Receiver {
-            socket: DatagramSocket::new(socket),
-            buffer: Mutex::new(vec![0; options.max_packet_size + 1]),
-        }
-    }
-
-    pub(super) fn socket(&self) -> &Socket {
-        self.socket.socket()
-    }
-
-    pub(super) fn receive(&self, server: &ServerHandle) -> io::Result<DatagramRequest> {
-        let mut buffer = self.buffer.lock();
-        let (length, sender) = sys::try_recv_from(self.socket(), &mut buffer)?;
-        let most = buffer.len() - 1;
-        let packet = &buffer[..length.min(most)];
-        let mut request = DatagramRequest::new(packet, self.socket.clone(), sender, server);
-        request.truncated = length > most;
-        if request.truncated {
-            log_cut(&request);
-        }
-        Ok(request)
-    }
-}
-
-/// Puts words in front of an error, and keeps its kind.
-pub(super) fn context(error: io::Error, what: fmt::Arguments<'_>) -> io::Error {
-    io::Error::new(error.kind(), format!("{what}: {error}"))
-}
-
-/// The longest path a Unix socket can have, in bytes: `sun_path` less its final zero.
-const LONGEST_PATH: usize = 107;
-
-/// The address for a path, or for an abstract name, which begins with a zero byte.
+/// The address for a path, or for an abstract name, which starts with a zero byte.
 pub(super) fn unix_address(path: &Path) -> io::Result<Address> {
     let bytes = path.as_os_str().as_encoded_bytes();
     let problem = match bytes {
@@ -157,18 +170,128 @@ pub(super) fn unix_address(path: &Path) -> io::Result<Address> {
             bytes.len()
         ),
         [0, name @ ..] => return Ok(Address::Abstract(name.to_vec())),
-        _ if bytes.contains(&0) => format!("the path {} has a zero byte in it", path.display()),
+        _ if bytes.contains(&0) => format!("the path {} contains a zero byte", path.display()),
         _ => return Ok(Address::Path(path.to_owned())),
     };
-    Err(io::Error::new(io::ErrorKind::InvalidInput, problem))
+    Err(invalid_input(problem))
 }
 
-fn log_cut(request: &DatagramRequest) {
-    if let Some(held_back) = request.server.log_limit().allow() {
-        log::warn!(
-            target: "socketserver::listener",
-            "request {} from {}: a datagram longer than {} bytes was cut (max_packet_size sets the bound){held_back}",
-            request.id(), request.client_address, request.packet.len()
+/// Puts `what` before the text of an error and keeps its kind.
+pub(super) fn context(error: io::Error, what: fmt::Arguments<'_>) -> io::Error {
+    io::Error::new(error.kind(), format!("{what}: {error}"))
+}
+
+fn invalid_input(text: String) -> io::Error {
+    io::Error::new(ErrorKind::InvalidInput, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::{Shutdown, TcpListener, UdpSocket};
+
+    use super::*;
+
+    fn bind(kind: Type, address: SocketAddr, reuse: bool) -> io::Result<Socket> {
+        let socket = Socket::new(Domain::for_address(address), kind, None)?;
+        socket.set_reuse_address(reuse)?;
+        bind_ip(&socket, address).map(|()| socket)
+    }
+
+    #[track_caller]
+    fn expect(result: io::Result<Socket>, words: &[&str]) {
+        let error = result.expect_err("the address is in use");
+        assert_eq!(error.kind(), ErrorKind::AddrInUse);
+        let text = error.to_string();
+        for word in words {
+            assert!(text.contains(word), "{word:?} is not in {text:?}");
+        }
+    }
+
+    fn listen() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let address = listener.local_addr().expect("it is bound");
+        (listener, address)
+    }
+
+    #[test]
+    fn a_program_that_listens_is_named_as_the_cause() {
+        let (_listener, address) = listen();
+        let words = [
+            &*format!("cannot listen on {address}: address in use"),
+            "another program listens there",
+            "another port",
+        ];
+        expect(bind(Type::STREAM, address, false), &words);
+        expect(bind(Type::STREAM, address, true), &words);
+        let any = SocketAddr::from(([0, 0, 0, 0], address.port()));
+        expect(
+            bind(Type::STREAM, any, true),
+            &["another program listens there"],
         );
+    }
+
+    #[test]
+    fn a_listener_with_a_full_backlog_is_named_as_the_cause() {
+        let any = "127.0.0.1:0".parse().expect("it is an address");
+        let socket = bind(Type::STREAM, any, false).expect("a port is free");
+        socket.listen(0).expect("it is bound");
+        let address = socket.local_addr().expect("it is bound").as_socket();
+        let address = address.expect("it is an IP socket");
+        let timeout = Duration::from_millis(50);
+        let waiting: Vec<_> =
+            std::iter::repeat_with(|| TcpStream::connect_timeout(&address, timeout))
+                .take_while(Result::is_ok)
+                .take(10)
+                .collect();
+        assert!(waiting.len() < 10, "the backlog is 0");
+        expect(
+            bind(Type::STREAM, address, true),
+            &["another program listens there"],
+        );
+    }
+
+    /// The side that closes first keeps the connection in `TIME_WAIT`. The std sets `SO_REUSEADDR`,
+    /// so this must be a socket without it.
+    #[test]
+    fn time_wait_is_named_as_the_cause() {
+        let any = "127.0.0.1:0".parse().expect("it is an address");
+        let socket = bind(Type::STREAM, any, false).expect("a port is free");
+        socket.listen(1).expect("it is bound");
+        let listener = TcpListener::from(socket);
+        let address = listener.local_addr().expect("it is bound");
+        let mut client = TcpStream::connect(address).expect("it listens");
+        let (server, _) = listener.accept().expect("a client waits");
+        drop(listener);
+        server.shutdown(Shutdown::Write).expect("it is connected");
+        assert_eq!(client.read(&mut [0]).expect("the end of the stream"), 0);
+        drop(client);
+        drop(server);
+        expect(
+            bind(Type::STREAM, address, false),
+            &["TIME_WAIT", "set allow_reuse_address(true)"],
+        );
+        expect(
+            bind(Type::STREAM, address, true),
+            &["TIME_WAIT", "wait about a minute"],
+        );
+    }
+
+    #[test]
+    fn udp_ports_have_no_time_wait() {
+        let other = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
+        let address = other.local_addr().expect("it is bound");
+        expect(
+            bind(Type::DGRAM, address, false),
+            &["another program uses it", "another port"],
+        );
+    }
+
+    #[test]
+    fn only_tcp_reuses_addresses_by_default() {
+        assert!(reuse_address(Type::STREAM, None));
+        assert!(!reuse_address(Type::DGRAM, None));
+        assert!(reuse_address(Type::DGRAM, Some(true)));
+        assert!(!reuse_address(Type::STREAM, Some(false)));
     }
 }

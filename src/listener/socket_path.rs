@@ -5,24 +5,25 @@ use std::path::{Path, PathBuf};
 
 use socket2::{Socket, Type};
 
-use super::socket::{cannot_listen, context};
+use super::socket::{cannot_listen_unix, context};
 use crate::Address;
 
-/// A Unix socket's path while we own it: removed when dropped, if the socket there is still ours.
+/// The path of a Unix socket that this server has bound. Dropping it removes the file if it is still
+/// the same socket.
 #[derive(Debug)]
 pub(super) struct SocketPath {
     path: PathBuf,
-    /// Where the socket is while clients are refused.
-    aside: PathBuf,
+    /// The path of the socket while the server does not listen.
+    closed_path: PathBuf,
     identity: (u64, u64),
     kind: Type,
 }
 
 impl SocketPath {
-    /// Binds `socket`. A path is returned for what has to be removed later: not for abstract names.
+    /// Binds `socket`. Returns `None` for an abstract name, which has no file to remove.
     ///
-    /// What stands in the way is replaced only if it is a socket that nobody listens on any more,
-    /// as a server that was killed leaves behind.
+    /// A file at the path is replaced only if it is a stale socket: no program listens on it, because
+    /// its server was killed.
     pub(super) fn bind(socket: &Socket, address: &Address, kind: Type) -> io::Result<Option<Self>> {
         let raw = address.to_sock_addr()?;
         let mut bound = socket.bind(&raw);
@@ -32,34 +33,34 @@ impl SocketPath {
                 bound = socket.bind(&raw);
             }
         }
-        bound.map_err(|e| cannot_listen(e, address))?;
+        bound.map_err(|e| cannot_listen_unix(e, address))?;
         address.path().map(|path| Self::own(path, kind)).transpose()
     }
 
     fn own(path: &Path, kind: Type) -> io::Result<Self> {
-        // Absolute, so that a change of the working directory does not lead us to somebody else's
-        // file.
+        // Absolute: the working directory may change before the file is removed.
         let path = std::path::absolute(path)?;
-        let mut aside = path.clone().into_os_string();
-        aside.push(".suspended");
+        let mut closed_path = path.clone().into_os_string();
+        closed_path.push(".closed");
         Ok(SocketPath {
             identity: identity(&path)?,
-            aside: aside.into(),
+            closed_path: closed_path.into(),
             path,
             kind,
         })
     }
 
-    /// Has clients find no socket, until it is moved back.
-    pub(super) fn move_aside(&self) -> io::Result<()> {
-        self.rename(&self.path, &self.aside)
+    /// Renames the socket, so that clients find none at its path, until [`reopen`](Self::reopen).
+    pub(super) fn close(&self) -> io::Result<()> {
+        self.rename(&self.path, &self.closed_path)
     }
 
-    pub(super) fn move_back(&self) -> io::Result<()> {
-        self.rename(&self.aside, &self.path)
+    pub(super) fn reopen(&self) -> io::Result<()> {
+        self.rename(&self.closed_path, &self.path)
     }
 
-    /// Replaces what [`bind`](Self::bind) would. May be tried again where it failed halfway.
+    /// Replaces only a stale socket, as [`bind`](Self::bind) does. After an error it can be called
+    /// again.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         if !self.is_at(to) {
             self.link(from, to)?;
@@ -69,10 +70,13 @@ impl SocketPath {
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         if !self.is_at(from) {
-            let message = format!("the socket at {} is not ours any more", from.display());
+            let message = format!(
+                "the socket at {} is no longer that of this server",
+                from.display()
+            );
             return Err(io::Error::new(io::ErrorKind::NotFound, message));
         }
-        // Unlike rename(2), a link never takes the place of what is there.
+        // A link, because rename(2) would replace any file.
         let mut linked = fs::hard_link(from, to);
         if matches!(&linked, Err(error) if error.kind() == io::ErrorKind::AlreadyExists) {
             remove_stale(to, &Address::Path(to.to_owned()), self.kind)?;
@@ -95,13 +99,13 @@ impl SocketPath {
     }
 
     fn is_at(&self, path: &Path) -> bool {
-        identity(path).is_ok_and(|there| there == self.identity)
+        identity(path).is_ok_and(|found| found == self.identity)
     }
 }
 
 impl Drop for SocketPath {
     fn drop(&mut self) {
-        for path in [&self.path, &self.aside] {
+        for path in [&self.path, &self.closed_path] {
             if let Err(error) = self.remove(path) {
                 log::warn!(target: "socketserver::listener", "{error}");
             }
@@ -113,6 +117,7 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
+/// Removes the file at `path` if it is a socket on which no program listens.
 fn remove_stale(path: &Path, address: &Address, kind: Type) -> io::Result<()> {
     let in_use = |why: &str| {
         io::Error::new(
@@ -121,26 +126,26 @@ fn remove_stale(path: &Path, address: &Address, kind: Type) -> io::Result<()> {
         )
     };
     match fs::symlink_metadata(path) {
-        // Gone in the meantime.
+        // Removed by another process after the failed bind.
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         Ok(file) if !file.file_type().is_socket() => {
             return Err(in_use(
-                "there is a file of that name that is not a socket; choose another path",
+                "the file at that path is not a socket; choose another path",
             ));
         }
         _ => {}
     }
-    // Without blocking: a server whose queue is full is alive too.
+    // Non-blocking: with a full backlog connect would block, although a program listens.
     let probe = Socket::new(socket2::Domain::UNIX, kind, None)?;
     probe.set_nonblocking(true)?;
     match probe.connect(&address.to_sock_addr()?) {
         Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
-            log::info!(target: "socketserver::listener", "replacing {address}, which nobody listens on any more");
+            log::info!(target: "socketserver::listener", "replacing the stale socket {address}: no program listens on it");
             fs::remove_file(path)
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         _ => Err(in_use(
-            "another server listens there; stop it, or choose another path",
+            "another program listens there; stop it, or choose another path",
         )),
     }
 }

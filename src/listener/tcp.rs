@@ -1,28 +1,34 @@
 use std::fmt::Debug;
 use std::io;
-use std::net::{Shutdown, SocketAddr, TcpListener, ToSocketAddrs};
+#[cfg(target_os = "linux")]
+use std::net::Shutdown;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::socket::{bind_ip, cannot_listen, check_kind, open_each, open_ip};
+use super::socket::{bind_ip, cannot_listen_ip, check_kind, open_each, open_ip};
 use super::{Bind, Listener, SocketOptions};
 use crate::request::StreamRequest;
 use crate::{Address, ServerHandle};
 
 /// Connections over IPv4 or IPv6. Python's `TCPServer`.
+///
+/// If the address is in use, the error says whether a program listens there or old connections are
+/// in `TIME_WAIT`. To find out, bind connects to the address once.
+#[doc(alias = "TIME_WAIT")]
 #[derive(Debug)]
 pub struct Tcp {
     socket: TcpListener,
-    /// Where to bind, and the backlog; `None` for a socket that was adopted.
-    wanted: Option<(SocketAddr, i32)>,
+    /// The address to bind and the backlog; `None` for an adopted socket.
+    requested: Option<(SocketAddr, i32)>,
 }
 
 impl Listener for Tcp {
     type Request = StreamRequest;
 
     fn server_bind(&mut self) -> io::Result<()> {
-        match self.wanted {
+        match self.requested {
             Some((address, _)) if address.port() == 0 => self.bind_free_port(address),
             Some((address, _)) => bind_ip(&SockRef::from(&self.socket), address),
             None => Ok(()),
@@ -35,12 +41,13 @@ impl Listener for Tcp {
         self.socket.set_nonblocking(true)
     }
 
-    /// Linux lets go of a shut down listening socket's queue and of nothing else: the port stays
-    /// bound, if it was asked for by its number, and nobody shares it. A socket that was adopted is
-    /// left as it is, for its owner may want to listen on it.
+    /// On Linux, `shutdown` of a listening socket closes the connections in its backlog and refuses
+    /// new ones. The socket stays bound if its port was requested by number, and without
+    /// `SO_REUSEADDR` no other server can bind it. An adopted socket is left as it is, because other
+    /// processes may share it.
     #[cfg(target_os = "linux")]
     fn server_deactivate(&self) -> io::Result<()> {
-        if self.wanted.is_none() {
+        if self.requested.is_none() {
             return Err(io::ErrorKind::Unsupported.into());
         }
         let socket = SockRef::from(&self.socket);
@@ -54,49 +61,57 @@ impl Listener for Tcp {
 
     fn accept(&self, server: &ServerHandle) -> io::Result<StreamRequest> {
         let (stream, client_address) = self.socket.accept()?;
-        // Elsewhere it is born with the listener's mode.
+        // On other systems the connection inherits the listener's non-blocking mode.
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
         stream.set_nonblocking(false)?;
         Ok(StreamRequest::new(stream, client_address.into(), server))
     }
 
     fn local_address(&self) -> io::Result<Address> {
-        match (self.socket.local_addr()?, self.wanted) {
-            // Not bound yet.
-            (local, Some((wanted, _))) if local.port() == 0 => Ok(wanted.into()),
+        match (self.socket.local_addr()?, self.requested) {
+            // Port 0 means that the socket is not bound yet.
+            (local, Some((requested, _))) if local.port() == 0 => Ok(requested.into()),
             (local, _) => Ok(local.into()),
         }
     }
 }
 
 impl Tcp {
-    /// Finds a port before it asks for it: one that it chose itself Linux takes back when the socket
-    /// stops listening.
+    /// Finds a free port, then binds it by number: Linux frees a port that it chose itself when the
+    /// socket stops listening.
+    ///
+    /// `SO_REUSEADDR` is off meanwhile. With it two servers could bind the same free port, and the
+    /// second one would fail in `listen`.
     fn bind_free_port(&self, address: SocketAddr) -> io::Result<()> {
-        const MOST_ATTEMPTS: usize = 100;
+        const MAX_ATTEMPTS: usize = 100;
+        let socket = SockRef::from(&self.socket);
+        let reuse = socket.reuse_address()?;
+        socket.set_reuse_address(false)?;
         let mut bound = Ok(());
-        for _ in 0..MOST_ATTEMPTS {
-            bound = bind_ip(&SockRef::from(&self.socket), free_port(address)?);
-            // Somebody else was faster.
+        for _ in 0..MAX_ATTEMPTS {
+            bound = socket.bind(&free_port(address)?.into());
+            // Another program may have bound the port in between.
             if !matches!(&bound, Err(error) if error.kind() == io::ErrorKind::AddrInUse) {
                 break;
             }
         }
-        bound
+        bound.map_err(|e| cannot_listen_ip(e, &socket, address))?;
+        socket.set_reuse_address(reuse)
     }
 
-    /// Connections inherit `SO_REUSEADDR`; one without it, be it in `TIME_WAIT`, would keep the
-    /// server from listening again after it was suspended. It is set once no other server can be bound
-    /// to the port.
+    /// On Linux this sets `SO_REUSEADDR` on the bound socket, whatever the program chose for bind.
+    /// Connections inherit it. A connection without it, even one in `TIME_WAIT`, would keep
+    /// `server_reactivate` from listening again.
     fn listen(&self) -> io::Result<()> {
-        let backlog = self.wanted.map_or(i32::MAX, |(_, backlog)| backlog);
-        let address = self.local_address()?;
+        let backlog = self.requested.map_or(i32::MAX, |(_, backlog)| backlog);
+        let address = self.socket.local_addr()?;
         let socket = SockRef::from(&self.socket);
-        if cfg!(target_os = "linux") && self.wanted.is_some() {
+        if cfg!(target_os = "linux") && self.requested.is_some() {
             socket.set_reuse_address(true)?;
         }
-        let listening = socket.listen(backlog);
-        listening.map_err(|e| cannot_listen(e, &address))
+        socket
+            .listen(backlog)
+            .map_err(|e| cannot_listen_ip(e, &socket, address))
     }
 }
 
@@ -113,19 +128,19 @@ impl<A: ToSocketAddrs + Debug> Bind<A> for Tcp {
             let socket = open_ip(address, Type::STREAM, options)?;
             Ok(Tcp {
                 socket: socket.into(),
-                wanted: Some((address, options.request_queue_size)),
+                requested: Some((address, options.request_queue_size)),
             })
         })
     }
 }
 
-/// Adopts a socket that is bound already, listening or not. It is made non-blocking, and so are its
+/// Adopts a bound socket, which may already listen. It becomes non-blocking, and so do its
 /// duplicates.
 impl From<TcpListener> for Tcp {
     fn from(socket: TcpListener) -> Self {
         Tcp {
             socket,
-            wanted: None,
+            requested: None,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::socket::{cannot_listen, check_kind, unix_address};
+use super::socket::{cannot_listen_unix, check_kind, unix_address};
 use super::socket_path::SocketPath;
 use super::{Bind, Listener, SocketOptions};
 use crate::request::StreamRequest;
@@ -13,23 +13,24 @@ use crate::{Address, ServerHandle};
 
 /// Connections over a Unix socket. Python's `UnixStreamServer`.
 ///
-/// The path is removed on close if the socket there is still ours. At bind, a socket that a killed
-/// server left behind is replaced; one that is listened on, or a file that is no socket, is an
-/// error (`AddrInUse`).
+/// On close the server removes the path if its own socket is still there. On bind it replaces a
+/// stale socket, which a killed server leaves behind. If a program listens on the path, or the path
+/// is a file that is not a socket, bind fails with `AddrInUse`.
 #[derive(Debug)]
 pub struct Unix {
-    // Dropped first: a client then finds no socket rather than one that refuses it.
+    /// The first field, so that it is dropped before the socket: a client then finds no path, instead
+    /// of a path that refuses it.
     path: Option<SocketPath>,
     socket: UnixListener,
-    /// Where to bind, and the backlog; `None` for a socket that was adopted.
-    wanted: Option<(Address, i32)>,
+    /// The address to bind and the backlog; `None` for an adopted socket.
+    requested: Option<(Address, i32)>,
 }
 
 impl Listener for Unix {
     type Request = StreamRequest;
 
     fn server_bind(&mut self) -> io::Result<()> {
-        if let Some((address, _)) = &self.wanted {
+        if let Some((address, _)) = &self.requested {
             self.path = SocketPath::bind(&SockRef::from(&self.socket), address, Type::STREAM)?;
         }
         Ok(())
@@ -39,39 +40,39 @@ impl Listener for Unix {
         let socket = SockRef::from(&self.socket);
         check_kind(&socket, Type::STREAM, true)?;
         let backlog = self
-            .wanted
+            .requested
             .as_ref()
             .map_or(i32::MAX, |(_, backlog)| *backlog);
         let address = self.local_address()?;
         socket
             .listen(backlog)
-            .map_err(|e| cannot_listen(e, &address))?;
+            .map_err(|e| cannot_listen_unix(e, &address))?;
         self.socket.set_nonblocking(true)
     }
 
-    /// Moves the path aside and hangs up on who waits. Shutting the socket down would refuse clients
-    /// too, but cannot be undone.
+    /// Renames the path and closes the connections in the backlog. `shutdown` on the socket would
+    /// refuse clients too, but cannot be undone.
     fn server_deactivate(&self) -> io::Result<()> {
         let path = self.path.as_ref().ok_or(io::ErrorKind::Unsupported)?;
-        path.move_aside()?;
+        path.close()?;
         while self.socket.accept().is_ok() {}
         Ok(())
     }
 
     fn server_reactivate(&self) -> io::Result<()> {
-        self.path.as_ref().map_or(Ok(()), SocketPath::move_back)
+        self.path.as_ref().map_or(Ok(()), SocketPath::reopen)
     }
 
     fn accept(&self, server: &ServerHandle) -> io::Result<StreamRequest> {
         let (stream, client_address) = self.socket.accept()?;
-        // Elsewhere it is born with the listener's mode.
+        // On other systems the connection inherits the listener's non-blocking mode.
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
         stream.set_nonblocking(false)?;
         Ok(StreamRequest::new(stream, client_address.into(), server))
     }
 
     fn local_address(&self) -> io::Result<Address> {
-        match &self.wanted {
+        match &self.requested {
             Some((address, _)) => Ok(address.clone()),
             None => self.socket.local_addr().map(Address::from),
         }
@@ -82,23 +83,23 @@ impl<A: AsRef<Path>> Bind<A> for Unix {
     fn open(address: A, options: &SocketOptions) -> io::Result<Vec<Self>> {
         let address = unix_address(address.as_ref())?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        let wanted = Some((address, options.request_queue_size));
+        let requested = Some((address, options.request_queue_size));
         Ok(vec![Unix {
             path: None,
             socket: socket.into(),
-            wanted,
+            requested,
         }])
     }
 }
 
-/// Adopts a socket that is bound already, listening or not. It is made non-blocking, and so are its
-/// duplicates. Its path is left to whoever bound it.
+/// Adopts a bound socket, which may already listen. It becomes non-blocking, and so do its
+/// duplicates. Its path is not removed on close.
 impl From<UnixListener> for Unix {
     fn from(socket: UnixListener) -> Self {
         Unix {
             path: None,
             socket,
-            wanted: None,
+            requested: None,
         }
     }
 }

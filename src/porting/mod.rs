@@ -1,29 +1,30 @@
 //! From Python's `socketserver`, line by line.
 //!
-//! The names are mostly Python's, and so is the order in which things happen:
+//! Most names are Python's, and the order of events is Python's:
 //!
 //! | Python | here |
 //! |---|---|
 //! | a handler class | a type that implements [`RequestHandler`], or a closure |
-//! | `self.request`, `self.rfile`, `self.wfile`, … | fields of what `handle` is given, [`StreamRequest`] or [`DatagramRequest`] |
-//! | `self.server.something` | what the closure that makes the handlers captures |
-//! | class attributes of the server and of the handler | setters of the [`Builder`] |
+//! | `self.request`, `self.rfile`, `self.wfile`, … | fields of the argument of `handle`: [`StreamRequest`] or [`DatagramRequest`] |
+//! | `self.server.something` | a value that the handler factory captures |
+//! | class attributes of the server and of the handler | methods of the [`Builder`] |
 //! | overridden methods of the server | [`Hooks`] |
-//! | a server class beside a mix-in | [`Server`]: a [`Listener`] beside a [`Dispatch`] |
-//! | overridden `get_request`, `process_request` | a [`Listener`], a [`Dispatch`] of your own |
+//! | a server class and a mix-in | [`Server`] with a [`Listener`] and a [`Dispatch`] |
+//! | overridden `get_request`, `process_request` | your own [`Listener`], your own [`Dispatch`] |
 //! | an exception | an error that `?` returns |
 //! | `with` | the end of the scope |
 //!
-//! On the pages below:
+//! The pages:
 //!
-//! - [`names`]: every public name of Python's module, and what became of it.
-//! - [`idioms`]: what programs do with the module, in Python and in Rust.
-//! - [`exceptions`]: what Python raises, and what arrives here.
-//! - [`ownership`]: `with` and `Drop`, shared state, and what outlives its request.
+//! - [`names`]: every public name of Python's module and its counterpart.
+//! - [`idioms`]: twenty things that programs do with the module, in Python and in Rust.
+//! - [`exceptions`]: what Python raises, and the error here.
+//! - [`ownership`]: `with` and `Drop`, shared state, and what outlives a request.
+//! - [`guide::comparison`](crate::guide::comparison): what behaves differently.
 //!
 //! # To start
 //!
-//! A crate beside this one depends on it by path, for it is not on crates.io yet:
+//! This crate is not on crates.io yet. A crate in the folder beside it depends on it by path:
 //!
 //! ```toml
 //! [dependencies]
@@ -31,9 +32,8 @@
 //! simplelog = "0.12"
 //! ```
 //!
-//! Some snippets use other crates, for what Python has in modules of its own. They are added in the
-//! same way, by `cargo add`: `socket2` for options of sockets, `rustls` for TLS, `rustix --features
-//! event` for a poll loop.
+//! Some examples use other crates where Python has a module. `cargo add` adds them: `socket2` for
+//! socket options, `rustls` for TLS, `polling` for your own poll loop.
 //!
 //! # A program
 //!
@@ -66,9 +66,8 @@
 //!
 //! impl RequestHandler for Upper {
 //!     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
-//!         while request.wait_for_data()? {
-//!             let line = request.rfile.readline(65_536)?;
-//!             request.wfile.write_all(&line.to_ascii_uppercase())?;
+//!         for line in &mut request.rfile {
+//!             request.wfile.write_all(&line?.to_ascii_uppercase())?;
 //!         }
 //!         Ok(())
 //!     }
@@ -84,7 +83,6 @@
 //!
 //! fn main() -> std::io::Result<()> {
 //!     let server = ThreadingTcpServer::builder()
-//!         .allow_reuse_address(true)
 //!         .read_timeout(Duration::from_secs(60))
 //!         .write_timeout(Duration::from_secs(60))
 //!         .hooks(LocalOnly)
@@ -94,28 +92,71 @@
 //! }
 //! ```
 //!
-//! # Bytes and text
+//! `allow_reuse_address` is true for TCP by default, so the Rust program does not set it.
 //!
-//! What comes from [`rfile`](StreamRequest::rfile) is bytes, as in Python, unless it is asked for text.
-//! There are two loops over lines:
+//! # Lines
 //!
-//! | | `wait_for_data`, then `rfile.readline(limit)` | [`next_line`](StreamRequest::next_line) |
+//! In many protocols each line is a message. A loop over `rfile` is for them:
+//!
+//! | | `for line in &mut request.rfile` | [`next_line`](StreamRequest::next_line) |
 //! |---|---|---|
-//! | a line is | bytes with their end, `\n` or `\r\n` | a `String` without it |
-//! | that is not UTF-8 | like any other | an error, [`InvalidData`](std::io::ErrorKind::InvalidData); its bytes stay in `rfile` |
-//! | that is too long | comes in pieces | the same error, over [`Builder::max_line`] |
-//! | the last, if it has no end | as it came | like any other |
+//! | Python | `for line in self.rfile` | the same, with `decode` and `rstrip` |
+//! | a line is | bytes (`Vec<u8>`) with their end, `\n` or `\r\n` | a `String` without its end |
+//! | a line that is not UTF-8 | like any other | an error, [`InvalidData`](std::io::ErrorKind::InvalidData); its bytes stay in `rfile` |
+//! | a line longer than [`Builder::max_line`], 64 KiB by default | an error, `InvalidData`; its bytes stay in `rfile` | the same error |
+//! | a last line without an end | as it is | like any other |
+//! | the end of the stream | the loop ends | `None` |
 //!
-//! Both end at a shutdown too, by Ctrl-C for example: between two lines the connection is
-//! [idle](StreamRequest::wait_for_data), and a line that has come is still answered. A loop around
-//! `readline` alone, until it returns nothing, makes a shutdown [wait](Builder::shutdown_timeout) for
-//! its client.
+//! Both mark the connection [idle](crate::guide::glossary#limits) between two lines, if nothing is
+//! buffered and `wfile` is flushed. There, and nowhere else, a graceful shutdown (Ctrl-C, for example) or
+//! the idle timeout ends the connection: the loop ends as if the client had closed it. A line that has
+//! arrived is still answered.
+//!
+//! **Do not use these loops inside a message, such as the lines of a header or of a body. There a
+//! shutdown or the idle timeout would end the loop in the middle of the message, and an incomplete message
+//! would look complete. Read headers and bodies with [`readline`](Reader::readline),
+//! [`read_line`](BufRead::read_line), [`read_exact`](Read::read_exact) or [`read`](Read::read): these
+//! never mark the connection idle.**
+//!
+//! Other protocols wait for the first byte of each message with
+//! [`wait_for_data`](StreamRequest::wait_for_data), which marks the connection idle, and then read the
+//! whole message:
+//!
+//! ```
+//! use socketserver::prelude::*;
+//!
+//! /// A header of lines up to an empty line, and then as many bytes as its first line says.
+//! fn echo_bodies(request: &mut StreamRequest) -> HandlerResult {
+//!     // Idle here, between two messages.
+//!     while request.wait_for_data()? {
+//!         // Not idle from here on.
+//!         let first = request.rfile.readline(1024)?;
+//!         let length: usize = std::str::from_utf8(&first)?.trim().parse()?;
+//!         while !matches!(&*request.rfile.readline(1024)?, b"\r\n" | b"\n" | b"") {}
+//!         let mut body = vec![0; length.min(65_536)];
+//!         request.rfile.read_exact(&mut body)?;
+//!         request.wfile.write_all(&body)?;
+//!     }
+//!     Ok(())
+//! }
+//! # fn main() -> std::io::Result<()> {
+//! # let server = ThreadingTcpServer::bind_fn("127.0.0.1:0", echo_bodies)?.serve_in_background()?;
+//! # let mut client = std::net::TcpStream::connect(server.server_address())?;
+//! # client.write_all(b"5\nname: value\n\nhello2\n\nhi")?;
+//! # client.shutdown(std::net::Shutdown::Write)?;
+//! # assert_eq!(std::io::read_to_string(client)?, "hellohi");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **A loop that uses only `read`, `readline` or `read_line` never marks the connection idle: a shutdown
+//! [waits](Builder::shutdown_timeout) for its client.**
 //!
 //! # Errors are logged
 //!
-//! Python prints a traceback of what a handler raises. Here [`handle_error`](Hooks::handle_error) logs
-//! it through the crate [`log`], **and nobody sees that before the program has set a logger**, at the
-//! beginning of `main`:
+//! Python prints a traceback of an exception in a handler. Here [`handle_error`](Hooks::handle_error)
+//! logs the error through the crate [`log`]. **You see nothing of it until the program sets a logger**, at
+//! the start of `main`:
 //!
 //! ```
 //! use simplelog::{Config, LevelFilter, WriteLogger};
@@ -136,7 +177,7 @@ use crate::prelude::*;
 #[cfg(doc)]
 use crate::request::{Connection, DatagramSocket, Extensions, Reader, Transport, Writer};
 #[cfg(doc)]
-use crate::server::{BackgroundServer, Builder, Server, on_accept_error};
+use crate::server::{BackgroundServer, Builder, Server};
 #[cfg(doc)]
 use crate::{Dispatch, Listener, OverloadPolicy, RejectReason, Stage};
 
@@ -147,6 +188,8 @@ pub mod names {}
 #[doc = include_str!("idioms/servers.md")]
 #[doc = include_str!("idioms/handlers.md")]
 #[doc = include_str!("idioms/guards.md")]
+// Its example needs the crate `rustls`, so the package of the tests compiles it.
+#[cfg_attr(not(doctest), doc = include_str!("idioms/tls.md"))]
 #[doc = include_str!("idioms/life.md")]
 #[doc = include_str!("idioms/connections.md")]
 pub mod idioms {}

@@ -1,7 +1,7 @@
-//! The locks, channels and threads of the pool, the permits and the serving thread.
+//! The locks, channels, threads and the poller of the thread pool, the permits and the accept loop.
 //!
-//! In a test build with `--cfg shuttle` they are those of `model`, which runs what is written with
-//! them in one order after another. What is not modelled uses the real ones directly.
+//! A test build with `--cfg shuttle` replaces them by those of `model`, which runs the code in many
+//! different orders of its threads. Code that is not modelled uses the real ones directly.
 
 #[cfg(all(test, shuttle))]
 pub(crate) mod model;

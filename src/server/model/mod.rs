@@ -73,7 +73,7 @@ fn permits_bound_the_active() {
         let (statistics, street) = serve_all(threads(3).max_connections(2), 4);
         assert_eq!(statistics.finished, 4);
         assert!(statistics.peak_active <= 2);
-        assert!(street.present.take_most() <= 2);
+        assert!(street.present.take_peak() <= 2);
     });
 }
 
@@ -83,7 +83,7 @@ fn threads_bound_the_running() {
         let (statistics, street) = serve_all(threads(1).max_connections(3), 4);
         assert_eq!(statistics.finished, 4);
         assert_eq!(statistics.peak_threads, 1);
-        assert_eq!(street.handled.take_most(), 1);
+        assert_eq!(street.handled.take_peak(), 1);
     });
 }
 
@@ -99,7 +99,7 @@ fn the_queue_is_admitted_as_there_is_room() {
         assert_eq!(statistics.finished, 5);
         assert!(statistics.peak_active <= 1);
         assert!(statistics.peak_queued <= 2);
-        assert!(street.present.take_most() <= 3);
+        assert!(street.present.take_peak() <= 3);
     });
 }
 
@@ -110,7 +110,7 @@ fn rejected_clients_are_gone_too() {
         let (statistics, street) = serve_all(settings, 4);
         assert_eq!(statistics.accepted, 4);
         assert!(statistics.finished >= 1);
-        assert_eq!(street.handled.take_most(), 1);
+        assert_eq!(street.handled.take_peak(), 1);
     });
 }
 
@@ -139,7 +139,7 @@ fn the_bounds_move_meanwhile() {
         });
         assert_eq!(statistics.finished, 5);
         assert!(statistics.peak_active <= 3);
-        assert!(street.handled.take_most() <= 3);
+        assert!(street.handled.take_peak() <= 3);
     });
 }
 

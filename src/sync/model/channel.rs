@@ -1,4 +1,4 @@
-//! As much of `crossbeam_channel` as the pool uses.
+//! As much of `crossbeam_channel` as the thread pool uses.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -6,9 +6,10 @@ use std::time::Duration;
 
 pub(crate) use crossbeam_channel::{RecvTimeoutError, TrySendError};
 
-use super::{Condvar, Mutex, time_is_over};
+use super::{Condvar, Mutex, timeout_expires};
 
-/// A channel for so many messages. It never disconnects: a worker holds both ends of its own.
+/// A channel for up to `capacity` messages. It never disconnects, because each worker owns both ends
+/// of its channel.
 pub(crate) fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let channel = Arc::new(Channel {
         capacity,
@@ -48,13 +49,13 @@ impl<T> Sender<T> {
 pub(crate) struct Receiver<T>(Arc<Channel<T>>);
 
 impl<T> Receiver<T> {
-    pub(crate) fn recv_timeout(&self, time: Duration) -> Result<T, RecvTimeoutError> {
+    pub(crate) fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
         let mut messages = self.0.messages.lock();
         loop {
             if let Some(message) = messages.pop_front() {
                 return Ok(message);
             }
-            if time_is_over(time) {
+            if timeout_expires(timeout) {
                 return Err(RecvTimeoutError::Timeout);
             }
             self.0.sent.wait(&mut messages);

@@ -1,0 +1,203 @@
+use std::fmt::{self, Debug};
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net;
+use std::path::Path;
+
+use parking_lot::Mutex;
+use socket2::{Domain, SockRef, Socket, Type};
+
+use super::socket::{bind_ip, check_kind, open_each, open_ip, unix_address};
+use super::socket_path::SocketPath;
+use super::{Bind, Listener, SocketOptions};
+use crate::request::{DatagramRequest, DatagramSocket};
+use crate::{Address, ServerHandle, sys};
+
+/// Datagrams over IPv4 or IPv6. Python's `UDPServer`.
+pub struct Udp {
+    receiver: Receiver,
+    /// The address to bind; `None` for an adopted socket.
+    requested: Option<SocketAddr>,
+}
+
+impl Listener for Udp {
+    type Request = DatagramRequest;
+
+    fn server_bind(&mut self) -> io::Result<()> {
+        self.requested
+            .map_or(Ok(()), |address| bind_ip(self.receiver.socket(), address))
+    }
+
+    fn server_activate(&mut self) -> io::Result<()> {
+        check_kind(&SockRef::from(self.receiver.socket()), Type::DGRAM, false)
+    }
+
+    fn accept(&self, server: &ServerHandle) -> io::Result<DatagramRequest> {
+        self.receiver.receive(server)
+    }
+
+    fn local_address(&self) -> io::Result<Address> {
+        let local = Address::from(self.receiver.socket().local_addr()?);
+        match self.requested {
+            // Port 0 means that the socket is not bound yet.
+            Some(requested) if local.port() == Some(0) => Ok(requested.into()),
+            _ => Ok(local),
+        }
+    }
+}
+
+impl<A: ToSocketAddrs + Debug> Bind<A> for Udp {
+    fn open(address: A, options: &SocketOptions) -> io::Result<Vec<Self>> {
+        open_each(address, |address| {
+            let socket = open_ip(address, Type::DGRAM, options)?;
+            Ok(Udp {
+                receiver: Receiver::new(socket, options),
+                requested: Some(address),
+            })
+        })
+    }
+}
+
+/// Adopts a bound socket, with the default `max_packet_size`. Do not set it non-blocking: replies
+/// would fail while the send buffer is full.
+impl From<UdpSocket> for Udp {
+    fn from(socket: UdpSocket) -> Self {
+        Udp {
+            receiver: Receiver::new(socket.into(), &SocketOptions::default()),
+            requested: None,
+        }
+    }
+}
+
+impl AsFd for Udp {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.receiver.socket().as_fd()
+    }
+}
+
+impl fmt::Debug for Udp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Udp")
+            .field("socket", self.receiver.socket())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Datagrams over a Unix socket. Python's `UnixDatagramServer`.
+///
+/// It replaces and removes its path as [`Unix`](super::Unix) does. A handler can reply only to
+/// clients that bound an address.
+pub struct UnixDatagram {
+    /// The first field, so that it is dropped before the socket: see [`Unix`](super::Unix).
+    path: Option<SocketPath>,
+    receiver: Receiver,
+    /// The address to bind; `None` for an adopted socket.
+    requested: Option<Address>,
+}
+
+impl Listener for UnixDatagram {
+    type Request = DatagramRequest;
+
+    fn server_bind(&mut self) -> io::Result<()> {
+        if let Some(address) = &self.requested {
+            self.path = SocketPath::bind(self.receiver.socket(), address, Type::DGRAM)?;
+        }
+        Ok(())
+    }
+
+    fn server_activate(&mut self) -> io::Result<()> {
+        check_kind(&SockRef::from(self.receiver.socket()), Type::DGRAM, true)
+    }
+
+    fn accept(&self, server: &ServerHandle) -> io::Result<DatagramRequest> {
+        self.receiver.receive(server)
+    }
+
+    fn local_address(&self) -> io::Result<Address> {
+        match &self.requested {
+            Some(address) => Ok(address.clone()),
+            None => self.receiver.socket().local_addr().map(Address::from),
+        }
+    }
+}
+
+impl<A: AsRef<Path>> Bind<A> for UnixDatagram {
+    fn open(address: A, options: &SocketOptions) -> io::Result<Vec<Self>> {
+        let requested = Some(unix_address(address.as_ref())?);
+        let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
+        Ok(vec![UnixDatagram {
+            path: None,
+            receiver: Receiver::new(socket, options),
+            requested,
+        }])
+    }
+}
+
+/// Adopts a bound socket, with the default `max_packet_size`. Its path is not removed on close.
+impl From<net::UnixDatagram> for UnixDatagram {
+    fn from(socket: net::UnixDatagram) -> Self {
+        UnixDatagram {
+            path: None,
+            receiver: Receiver::new(socket.into(), &SocketOptions::default()),
+            requested: None,
+        }
+    }
+}
+
+impl AsFd for UnixDatagram {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.receiver.socket().as_fd()
+    }
+}
+
+impl fmt::Debug for UnixDatagram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnixDatagram")
+            .field("socket", self.receiver.socket())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Receives the datagrams of either kind.
+struct Receiver {
+    socket: DatagramSocket,
+    /// One byte longer than `max_packet_size`: if that byte is filled, the datagram was longer.
+    buffer: Mutex<Vec<u8>>,
+}
+
+impl Receiver {
+    fn new(socket: Socket, options: &SocketOptions) -> Self {
+        Receiver {
+            socket: DatagramSocket::new(socket),
+            buffer: Mutex::new(vec![0; options.max_packet_size + 1]),
+        }
+    }
+
+    fn socket(&self) -> &Socket {
+        self.socket.socket()
+    }
+
+    fn receive(&self, server: &ServerHandle) -> io::Result<DatagramRequest> {
+        let mut buffer = self.buffer.lock();
+        let (length, sender) = sys::try_recv_from(self.socket(), &mut buffer)?;
+        let max = buffer.len() - 1;
+        let packet = &buffer[..length.min(max)];
+        let mut request = DatagramRequest::new(packet, self.socket.clone(), sender, server);
+        request.truncated = length > max;
+        if request.truncated {
+            log_truncated(&request);
+        }
+        Ok(request)
+    }
+}
+
+fn log_truncated(request: &DatagramRequest) {
+    if let Some(suppressed) = request.server.log_limit().allow() {
+        log::warn!(
+            target: "socketserver::listener",
+            "request {} from {}: a datagram longer than {} bytes was truncated (max_packet_size sets the limit){suppressed}",
+            request.id(), request.client_address, request.packet.len()
+        );
+    }
+}

@@ -1,0 +1,116 @@
+//! As much of `parking_lot` and `polling` as the crate uses, on shuttle's locks.
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::ops::{Deref, DerefMut};
+use std::os::fd::AsFd;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use polling::{Event, Events, PollMode};
+use shuttle::sync;
+
+use super::timeout_expires;
+
+/// Not poisoned by a panic, like that of `parking_lot`.
+#[derive(Default)]
+pub(crate) struct Mutex<T>(sync::Mutex<T>);
+
+impl<T> Mutex<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Mutex(sync::Mutex::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        let guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        MutexGuard(Some(guard))
+    }
+}
+
+/// `None` only inside [`Condvar::wait`].
+pub(crate) struct MutexGuard<'a, T>(Option<sync::MutexGuard<'a, T>>);
+
+impl<T> Deref for MutexGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.0.as_ref().expect("it is not used during a wait")
+    }
+}
+
+impl<T> DerefMut for MutexGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.0.as_mut().expect("it is not used during a wait")
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Condvar(sync::Condvar);
+
+impl Condvar {
+    pub(crate) fn new() -> Self {
+        Condvar::default()
+    }
+
+    pub(crate) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
+        let locked = guard.0.take().expect("one thread waits once at a time");
+        let woken = self.0.wait(locked).unwrap_or_else(PoisonError::into_inner);
+        guard.0 = Some(woken);
+    }
+
+    /// The timeout never expires: only a timer makes a thread wait with one, and tests set no timer.
+    pub(crate) fn wait_until<T>(&self, guard: &mut MutexGuard<'_, T>, _: Instant) {
+        self.wait(guard);
+    }
+
+    pub(crate) fn notify_all(&self) {
+        self.0.notify_all();
+    }
+}
+
+/// A `polling::Poller` without descriptors: the clients of the model call `notify` instead.
+#[derive(Default)]
+pub(crate) struct Poller {
+    notified: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Poller {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Poller::default())
+    }
+
+    pub(crate) fn notify(&self) -> io::Result<()> {
+        *self.notified.lock() = true;
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    pub(crate) fn wait(&self, _: &mut Events, timeout: Option<Duration>) -> io::Result<usize> {
+        let mut notified = self.notified.lock();
+        while !std::mem::take(&mut *notified) {
+            if timeout.is_some_and(timeout_expires) {
+                break;
+            }
+            self.changed.wait(&mut notified);
+        }
+        Ok(0)
+    }
+
+    /// # Safety
+    ///
+    /// It does not use the descriptor, so every call is sound.
+    pub(crate) unsafe fn add_with_mode(
+        &self,
+        _: impl AsFd,
+        _: Event,
+        _: PollMode,
+    ) -> io::Result<()> {
+        Ok(())
+    }
+
+    pub(crate) fn delete(&self, _: impl AsFd) -> io::Result<()> {
+        Ok(())
+    }
+}
