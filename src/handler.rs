@@ -1,5 +1,4 @@
-use crate::error::{HandlerResult, RequestError, Stage};
-use crate::panics::catch_as_error;
+use crate::error::{HandlerResult, RequestError, Stage, catch_as_error};
 use crate::request::{Request, StreamRequest};
 
 /// Handles one request. Python's `BaseRequestHandler`.

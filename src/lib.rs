@@ -116,7 +116,6 @@ pub mod listener;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 mod options;
-mod panics;
 pub mod porting;
 mod rate_limit;
 pub mod request;

@@ -78,6 +78,24 @@ impl RejectedCounts {
     }
 }
 
+/// Where a request is between accept and close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RequestState {
+    /// In the pending queue.
+    Queued,
+    /// On its way to a handler, or with one.
+    Active,
+    /// On its way out, never handled.
+    Rejected(Cause),
+}
+
+/// How a request ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RequestEnd {
+    NotHandled(Cause),
+    Handled(Outcome),
+}
+
 /// How a request ended. If several apply, the last one in this list counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Outcome {
@@ -118,7 +136,38 @@ impl fmt::Display for Cause {
     }
 }
 
+impl fmt::Display for RequestEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RequestEnd::NotHandled(cause) => cause.fmt(f),
+            RequestEnd::Handled(outcome) => outcome.fmt(f),
+        }
+    }
+}
+
 impl Statistics {
+    pub(crate) fn enter_state(&mut self, state: RequestState) {
+        match state {
+            RequestState::Queued => {
+                self.queued += 1;
+                self.peak_queued = self.peak_queued.max(self.queued);
+            }
+            RequestState::Active => {
+                self.active += 1;
+                self.peak_active = self.peak_active.max(self.active);
+            }
+            RequestState::Rejected(cause) => self.count_rejected(cause),
+        }
+    }
+
+    pub(crate) fn leave_state(&mut self, state: RequestState) {
+        match state {
+            RequestState::Queued => self.queued -= 1,
+            RequestState::Active => self.active -= 1,
+            RequestState::Rejected(_) => {}
+        }
+    }
+
     pub(crate) fn count(&mut self, outcome: Outcome) {
         *match outcome {
             Outcome::Finished => &mut self.finished,

@@ -12,8 +12,9 @@
 //! A dispatcher of your own implements [`Dispatch`]: Python's "override `process_request`".
 
 #[cfg(feature = "fork")]
+pub(crate) mod child_table;
+#[cfg(feature = "fork")]
 mod fork;
-mod inline;
 #[cfg(all(test, shuttle))]
 mod model;
 mod pool;
@@ -24,13 +25,10 @@ use std::sync::Arc;
 
 #[cfg(feature = "fork")]
 pub use self::fork::Fork;
-#[cfg(feature = "fork")]
-pub(crate) use self::fork::{ChildWork, Pid};
-pub use self::inline::Inline;
 pub use self::pool::ThreadPool;
+use crate::error::catch_silently;
 use crate::handle::ChildProcesses;
 pub use crate::handle::{ThreadGauge, Waker};
-use crate::panics::catch_silently;
 
 /// Decides where and when a request runs. Python's `process_request`.
 ///
@@ -101,6 +99,19 @@ pub trait Dispatch: Send + Sync + 'static {
     fn join(&self) {}
 }
 
+/// Runs each request on the thread of the accept loop, one after the other: Python's servers without a
+/// mix-in.
+///
+/// Right for short handlers and datagrams. While a handler waits for its client, all other clients wait.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Inline;
+
+impl Dispatch for Inline {
+    fn dispatch(&self, job: Job) {
+        job.run();
+    }
+}
+
 /// An accepted and verified request whose handler is not made yet. It can be kept, and run on any thread.
 #[must_use = "a job that is dropped closes its request without a report"]
 pub struct Job(Box<dyn Work>);
@@ -113,7 +124,7 @@ pub(crate) trait Work: Send {
     fn refuse(self: Box<Self>, error: io::Error);
 
     #[cfg(feature = "fork")]
-    fn child_work(&mut self) -> &mut dyn ChildWork;
+    fn child_work(&mut self) -> &mut dyn child_table::ChildWork;
 }
 
 impl Job {

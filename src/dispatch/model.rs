@@ -1,13 +1,13 @@
-//! The pool under the model: see [`crate::sync::model`]. That all threads have ended need not be
-//! asked: a schedule that leaves one behind fails.
+//! The thread pool under the model: see [`crate::sync::model`]. A schedule that leaves a thread running
+//! fails, so no test checks that all have ended.
 
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Dispatch, Job, Task, ThreadPool, Waker};
-use crate::handle::Terms;
+use super::{Dispatch, Job, ThreadPool, Waker, Work};
+use crate::handle::HandleConfig;
 use crate::limits::Limits;
 use crate::options::StreamOptions;
 use crate::sync::model::{Tally, explore};
@@ -15,17 +15,18 @@ use crate::sync::thread;
 use crate::sys::Events;
 use crate::{Address, ServerHandle};
 
-const IMPATIENT: Duration = Duration::from_secs(1);
-const PATIENT: Duration = Duration::MAX;
+const SHORT: Duration = Duration::from_secs(1);
+const WITHOUT_LIMIT: Duration = Duration::MAX;
 
 struct Numbered {
     number: usize,
     tally: Tally,
 }
 
-impl Task for Numbered {
-    fn run(self: Box<Self>) {
+impl Work for Numbered {
+    fn run(self: Box<Self>) -> bool {
         self.tally.run(self.number);
+        true
     }
 
     fn refuse(self: Box<Self>, error: io::Error) {
@@ -44,24 +45,24 @@ fn pool(threads: usize, thread_keep_alive: Duration) -> ThreadPool {
         .thread_keep_alive(thread_keep_alive)
 }
 
-/// A serving thread without a listener: it asks for room, and sleeps until it is woken.
-struct Asking {
+/// An accept loop without a listener: it asks for capacity, and waits until it is notified.
+struct Acceptor {
     server: ServerHandle,
     waker: Waker,
     events: Events,
 }
 
-impl Asking {
+impl Acceptor {
     fn new(pool: &ThreadPool) -> Self {
-        let terms = Terms {
+        let config = HandleConfig {
             streams: StreamOptions::default(),
             limits: Limits::default(),
             shutdown_timeout: None,
             threads: pool.thread_gauge(),
             children: None,
         };
-        let server = ServerHandle::new(Address::Unnamed, terms).expect("no descriptor is needed");
-        Asking {
+        let server = ServerHandle::new(Address::Unnamed, config).expect("no descriptor is needed");
+        Acceptor {
             waker: Waker::new(&server),
             server,
             events: Events::with_capacity(NonZeroUsize::MIN),
@@ -70,17 +71,17 @@ impl Asking {
 
     fn dispatch(&mut self, pool: &ThreadPool, job: Job) {
         while !pool.has_capacity(&self.waker) {
-            let slept = self.server.bell().sleep(None, None, &mut self.events);
-            slept.expect("the model's poller does not fail");
+            let waited = self.server.poller().wait(None, None, &mut self.events);
+            waited.expect("the model's poller does not fail");
         }
         pool.dispatch(job);
     }
 }
 
 #[test]
-fn each_job_runs_once_and_within_the_bound() {
+fn each_job_runs_once_and_within_the_limit() {
     explore(|| {
-        let (pool, tally) = (pool(2, IMPATIENT), Tally::default());
+        let (pool, tally) = (pool(2, SHORT), Tally::default());
         (0..4).for_each(|number| pool.dispatch(job(number, &tally)));
         tally.wait_for(4);
         pool.dispatch(job(4, &tally));
@@ -92,9 +93,9 @@ fn each_job_runs_once_and_within_the_bound() {
 }
 
 #[test]
-fn a_job_handed_to_an_idle_worker_is_run() {
+fn a_job_sent_to_an_idle_worker_runs() {
     explore(|| {
-        let (pool, tally) = (pool(1, IMPATIENT), Tally::default());
+        let (pool, tally) = (pool(1, SHORT), Tally::default());
         for number in 0..4 {
             pool.dispatch(job(number, &tally));
             tally.wait_for(number + 1);
@@ -107,7 +108,7 @@ fn a_job_handed_to_an_idle_worker_is_run() {
 #[test]
 fn closing_runs_what_is_queued() {
     explore(|| {
-        let (pool, tally) = (pool(2, PATIENT), Tally::default());
+        let (pool, tally) = (pool(2, WITHOUT_LIMIT), Tally::default());
         (0..5).for_each(|number| pool.dispatch(job(number, &tally)));
         pool.join();
         assert_eq!(tally.ended(), [0, 1, 2, 3, 4]);
@@ -118,7 +119,7 @@ fn closing_runs_what_is_queued() {
 #[test]
 fn dropping_runs_what_is_queued() {
     explore(|| {
-        let (pool, tally) = (pool(1, PATIENT), Tally::default());
+        let (pool, tally) = (pool(1, WITHOUT_LIMIT), Tally::default());
         (0..3).for_each(|number| pool.dispatch(job(number, &tally)));
         drop(pool);
         tally.wait_for(3);
@@ -127,15 +128,15 @@ fn dropping_runs_what_is_queued() {
 }
 
 #[test]
-fn whoever_saw_no_room_is_woken() {
+fn a_server_without_capacity_is_woken() {
     explore(|| {
-        let (pool, tally) = (Arc::new(pool(1, IMPATIENT)), Tally::default());
+        let (pool, tally) = (Arc::new(pool(1, SHORT)), Tally::default());
         let servers = [0, 1].map(|server| {
             let (pool, tally) = (Arc::clone(&pool), tally.clone());
             thread::spawn(move || {
-                let mut asking = Asking::new(&pool);
+                let mut acceptor = Acceptor::new(&pool);
                 for number in [server, server + 2, server + 4] {
-                    asking.dispatch(&pool, job(number, &tally));
+                    acceptor.dispatch(&pool, job(number, &tally));
                 }
             })
         });
@@ -149,21 +150,21 @@ fn whoever_saw_no_room_is_woken() {
 }
 
 #[test]
-fn the_bound_moves_meanwhile() {
+fn the_limit_changes_while_jobs_run() {
     explore(|| {
-        let (pool, tally) = (pool(2, IMPATIENT), Tally::default());
-        let mut asking = Asking::new(&pool);
-        let server = asking.server.clone();
-        let mover = thread::spawn(move || {
+        let (pool, tally) = (pool(2, SHORT), Tally::default());
+        let mut acceptor = Acceptor::new(&pool);
+        let server = acceptor.server.clone();
+        let changer = thread::spawn(move || {
             server.set_max_threads(1);
             server.set_max_threads(3);
             server.set_max_threads(1);
         });
-        (0..4).for_each(|number| asking.dispatch(&pool, job(number, &tally)));
-        mover.join().expect("it does not panic");
+        (0..4).for_each(|number| acceptor.dispatch(&pool, job(number, &tally)));
+        changer.join().expect("it does not panic");
         tally.wait_for(4);
         assert!(tally.take_peak() <= 3);
-        (4..7).for_each(|number| asking.dispatch(&pool, job(number, &tally)));
+        (4..7).for_each(|number| acceptor.dispatch(&pool, job(number, &tally)));
         pool.join();
         assert_eq!(tally.ended(), [0, 1, 2, 3, 4, 5, 6]);
         assert_eq!(tally.take_peak(), 1);

@@ -1,12 +1,11 @@
 use std::cell::RefCell;
-use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::ServerHandle;
 use super::registry::{ConnectionEntry, Registry, Slot};
 use crate::Address;
-use crate::statistics::{Cause, Outcome};
+use crate::statistics::{Cause, Outcome, RequestEnd, RequestState};
 use crate::sync::thread_local;
 
 /// A request's presence in its server, from accept until the handler's part has ended: it counts, limits
@@ -21,24 +20,6 @@ pub(crate) struct Permit {
     pub(super) end: RequestEnd,
     pub(super) ip: Option<IpAddr>,
     pub(super) connection: Option<Slot>,
-}
-
-/// Where a request is between accept and close.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RequestState {
-    /// In the pending queue.
-    Queued,
-    /// On its way to a handler, or with one.
-    Active,
-    /// On its way out, never handled.
-    Rejected(Cause),
-}
-
-/// How a request ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RequestEnd {
-    NotHandled(Cause),
-    Handled(Outcome),
 }
 
 impl Permit {
@@ -137,15 +118,6 @@ impl Drop for Permit {
     fn drop(&mut self) {
         if self.server.registry().leave(self) {
             self.server.poller().notify();
-        }
-    }
-}
-
-impl fmt::Display for RequestEnd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RequestEnd::NotHandled(cause) => cause.fmt(f),
-            RequestEnd::Handled(outcome) => outcome.fmt(f),
         }
     }
 }

@@ -5,9 +5,9 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
 
-use super::permit::{Permit, RequestEnd, RequestState};
+use super::permit::Permit;
 use crate::limits::RejectReason;
-use crate::statistics::{Cause, Statistics};
+use crate::statistics::{Cause, RequestEnd, RequestState, Statistics};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Condvar, Mutex};
 
@@ -115,7 +115,7 @@ impl Registry {
         permit.connection = connection.map(|connection| requests.insert(connection));
         requests.present += 1;
         requests.counts.accepted += 1;
-        requests.counts.enter(permit.state);
+        requests.counts.enter_state(permit.state);
     }
 
     /// Ends one connection as a shutdown ends all.
@@ -135,8 +135,8 @@ impl Registry {
 
     pub(super) fn change(&self, from: RequestState, to: RequestState) -> bool {
         let mut requests = self.requests.lock();
-        requests.counts.leave(from);
-        requests.counts.enter(to);
+        requests.counts.leave_state(from);
+        requests.counts.enter_state(to);
         requests.acceptor_waits_for(from)
     }
 
@@ -149,7 +149,7 @@ impl Registry {
             let (received, sent) = bytes.of_server();
             self.count_bytes(received, sent);
         }
-        requests.counts.leave(permit.state);
+        requests.counts.leave_state(permit.state);
         requests.present -= 1;
         match (permit.state, permit.end) {
             (RequestState::Rejected(_), _) => {}
@@ -210,30 +210,6 @@ impl Requests {
 
     fn acceptor_waits_for(&mut self, left: RequestState) -> bool {
         left == RequestState::Active && mem::take(&mut self.acceptor_waits)
-    }
-}
-
-impl Statistics {
-    fn enter(&mut self, state: RequestState) {
-        match state {
-            RequestState::Queued => {
-                self.queued += 1;
-                self.peak_queued = self.peak_queued.max(self.queued);
-            }
-            RequestState::Active => {
-                self.active += 1;
-                self.peak_active = self.peak_active.max(self.active);
-            }
-            RequestState::Rejected(cause) => self.count_rejected(cause),
-        }
-    }
-
-    fn leave(&mut self, state: RequestState) {
-        match state {
-            RequestState::Queued => self.queued -= 1,
-            RequestState::Active => self.active -= 1,
-            RequestState::Rejected(_) => {}
-        }
     }
 }
 

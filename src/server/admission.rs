@@ -8,12 +8,11 @@ use super::acceptor::{AcceptState, Acceptor};
 use super::request_log::Saturated;
 use super::service::Accepted;
 use crate::dispatch::{Dispatch, Job, ThreadPool, Waker};
-use crate::handle::RequestState;
+use crate::error::catch_and_log;
 use crate::limits::{Limits, OverloadPolicy, RejectReason};
 use crate::listener::Listener;
-use crate::panics::catch_and_log;
 use crate::request::Request;
-use crate::statistics::Cause;
+use crate::statistics::{Cause, RequestState};
 
 impl<L: Listener, D: Dispatch> Acceptor<'_, L, D> {
     /// Whether one more request may be active. If not, the poller is notified when that changes.

@@ -1,10 +1,10 @@
 //! Requests that a forked process handles. Feature `fork`.
 
 use super::service::Accepted;
-use crate::dispatch::{ChildWork, Pid};
+use crate::dispatch::child_table::ChildWork;
 use crate::request::Request;
 use crate::statistics::Outcome;
-use crate::sys::process::{self, ExitState};
+use crate::sys::process::{self, ExitState, Pid};
 
 impl<R: Request> ChildWork for Accepted<R> {
     fn begin_in_child(&mut self) {

@@ -13,8 +13,6 @@ mod background;
 mod builder;
 #[cfg(feature = "fork")]
 mod child;
-#[cfg(feature = "fork")]
-mod forking;
 mod hooks;
 #[cfg(all(test, shuttle))]
 mod model;
@@ -38,10 +36,9 @@ pub use self::forking::*;
 pub use self::hooks::Hooks;
 use self::service::Service;
 use crate::dispatch::{Dispatch, Inline, ThreadPool};
-use crate::error::HandlerResult;
+use crate::error::{HandlerResult, catch_and_log};
 use crate::handler::RequestHandler;
 use crate::listener::{Bind, Listener, Tcp, Udp, Unix, UnixDatagram};
-use crate::panics::catch_and_log;
 use crate::sync::Mutex;
 use crate::{Address, ServerHandle};
 
@@ -65,6 +62,24 @@ pub type ThreadingUnixStreamServer = Server<Unix, ThreadPool>;
 pub type UnixDatagramServer = Server<UnixDatagram, Inline>;
 /// Unix datagram sockets, each datagram on a thread. Python's `ThreadingUnixDatagramServer`.
 pub type ThreadingUnixDatagramServer = Server<UnixDatagram, ThreadPool>;
+
+/// Feature `fork`.
+#[cfg(feature = "fork")]
+mod forking {
+    use super::{Server, Tcp, Udp, Unix, UnixDatagram};
+    use crate::dispatch::Fork;
+
+    /// TCP, each connection in a process of its own. Python's `ForkingTCPServer`. Feature `fork`.
+    #[doc(alias = "ForkingTCPServer")]
+    pub type ForkingTcpServer = Server<Tcp, Fork>;
+    /// UDP, each datagram in a process of its own. Python's `ForkingUDPServer`. Feature `fork`.
+    #[doc(alias = "ForkingUDPServer")]
+    pub type ForkingUdpServer = Server<Udp, Fork>;
+    /// Unix stream sockets, each connection in a process of its own. Feature `fork`.
+    pub type ForkingUnixStreamServer = Server<Unix, Fork>;
+    /// Unix datagram sockets, each datagram in a process of its own. Feature `fork`.
+    pub type ForkingUnixDatagramServer = Server<UnixDatagram, Fork>;
+}
 
 /// A server: a [`Listener`] that accepts requests, and a [`Dispatch`] that runs them. Python's
 /// `BaseServer`.

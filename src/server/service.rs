@@ -6,15 +6,12 @@ use std::time::Duration;
 
 use super::Hooks;
 use super::request_log::log_panic;
-#[cfg(feature = "fork")]
-use crate::dispatch::ChildWork;
 use crate::dispatch::Work;
-use crate::error::{HandlerResult, RequestError, Stage};
-use crate::handle::{Permit, RequestEnd, RequestState};
+use crate::error::{HandlerResult, RequestError, Stage, catch_and_log, catch_as_error};
+use crate::handle::Permit;
 use crate::handler::{RequestHandler, run_handler};
-use crate::panics::{catch_and_log, catch_as_error};
 use crate::request::Request;
-use crate::statistics::{Cause, Outcome};
+use crate::statistics::{Cause, Outcome, RequestEnd, RequestState};
 
 /// The hooks and the handlers of one server.
 pub(super) struct Service<R> {
@@ -196,7 +193,7 @@ impl<R: Request> Work for Accepted<R> {
     }
 
     #[cfg(feature = "fork")]
-    fn child_work(&mut self) -> &mut dyn ChildWork {
+    fn child_work(&mut self) -> &mut dyn crate::dispatch::child_table::ChildWork {
         self
     }
 }

@@ -6,8 +6,8 @@ use parking_lot::Mutex;
 use super::Server;
 use crate::ServerHandle;
 use crate::dispatch::Dispatch;
+use crate::error::catch_silently;
 use crate::listener::Listener;
-use crate::panics::catch_silently;
 use crate::sys::signals;
 
 /// `None` until the first server registers: a process has one handler for these signals.

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::panics::catch_silently;
+use crate::error::catch_silently;
 
 /// How many such threads there are.
 pub(super) static THREADS: AtomicUsize = AtomicUsize::new(0);

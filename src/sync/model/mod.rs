@@ -7,7 +7,6 @@
 //! log, the Ctrl-C handler. The timer's thread is real too, so a test must not set a timer: servers
 //! have `shutdown_timeout(None)`.
 
-pub(crate) mod channel;
 mod primitives;
 
 use std::cell::RefCell;
@@ -21,7 +20,7 @@ use shuttle::rand::Rng;
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Schedule, Scheduler, Task, TaskId};
 use shuttle::{Config, Runner};
 
-pub(crate) use self::primitives::{Condvar, Mutex, MutexGuard, Poller};
+pub(crate) use self::primitives::{Condvar, Mutex, MutexGuard, Poller, channel};
 use crate::sync::thread;
 
 /// How many schedules each scheduler runs for each test, unless the variable `SCHEDULES` is set.

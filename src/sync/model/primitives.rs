@@ -5,7 +5,7 @@
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::os::fd::AsFd;
-use std::sync::PoisonError;
+use std::sync::{PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use polling::{Event, Events, PollMode};
@@ -25,6 +25,14 @@ impl<T> Mutex<T> {
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         let guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         MutexGuard(Some(guard))
+    }
+
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        match self.0.try_lock() {
+            Ok(guard) => Some(MutexGuard(Some(guard))),
+            Err(TryLockError::Poisoned(error)) => Some(MutexGuard(Some(error.into_inner()))),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 }
 
@@ -112,5 +120,71 @@ impl Poller {
 
     pub(crate) fn delete(&self, _: impl AsFd) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// As much of `crossbeam_channel` as the thread pool uses.
+pub(crate) mod channel {
+    use std::collections::VecDeque;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    pub(crate) use crossbeam_channel::{RecvTimeoutError, TrySendError};
+
+    use super::{Condvar, Mutex, timeout_expires};
+
+    /// A channel for up to `capacity` messages. It never disconnects, because each worker owns both ends
+    /// of its channel.
+    pub(crate) fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+        let channel = Arc::new(Channel {
+            capacity,
+            messages: Mutex::default(),
+            sent: Condvar::new(),
+        });
+        (Sender(Arc::clone(&channel)), Receiver(channel))
+    }
+
+    struct Channel<T> {
+        capacity: usize,
+        messages: Mutex<VecDeque<T>>,
+        sent: Condvar,
+    }
+
+    pub(crate) struct Sender<T>(Arc<Channel<T>>);
+
+    impl<T> Clone for Sender<T> {
+        fn clone(&self) -> Self {
+            Sender(Arc::clone(&self.0))
+        }
+    }
+
+    impl<T> Sender<T> {
+        pub(crate) fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
+            let mut messages = self.0.messages.lock();
+            if messages.len() == self.0.capacity {
+                return Err(TrySendError::Full(message));
+            }
+            messages.push_back(message);
+            drop(messages);
+            self.0.sent.notify_all();
+            Ok(())
+        }
+    }
+
+    pub(crate) struct Receiver<T>(Arc<Channel<T>>);
+
+    impl<T> Receiver<T> {
+        pub(crate) fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
+            let mut messages = self.0.messages.lock();
+            loop {
+                if let Some(message) = messages.pop_front() {
+                    return Ok(message);
+                }
+                if timeout_expires(timeout) {
+                    return Err(RecvTimeoutError::Timeout);
+                }
+                self.0.sent.wait(&mut messages);
+            }
+        }
     }
 }
