@@ -1,6 +1,8 @@
 use std::fmt;
+use std::sync::OnceLock;
 
 use crate::limits::RejectReason;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// What a server has done since its start, and what it does now: a snapshot from
 /// [`ServerHandle::statistics`](crate::ServerHandle::statistics).
@@ -189,4 +191,46 @@ impl Statistics {
             Cause::RejectReason(RejectReason::Shutdown) => &mut rejected.shutdown,
         } += 1;
     }
+}
+
+/// Bytes received and sent. Each is written by one thread at a time: there is one reader, and a lock
+/// for writers.
+#[derive(Debug, Default)]
+pub struct ByteCounters {
+    received: AtomicU64,
+    sent: AtomicU64,
+    /// Those of a detached connection count for the server up to then.
+    at_detach: OnceLock<(u64, u64)>,
+}
+
+impl ByteCounters {
+    pub(crate) fn add_received(&self, bytes: usize) {
+        add(&self.received, bytes);
+    }
+
+    pub(crate) fn add_sent(&self, bytes: usize) {
+        add(&self.sent, bytes);
+    }
+
+    pub(crate) fn totals(&self) -> (u64, u64) {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (load(&self.received), load(&self.sent))
+    }
+
+    pub(crate) fn detach(&self) {
+        let _ = self.at_detach.set(self.totals());
+    }
+
+    pub(crate) fn of_server(&self) -> (u64, u64) {
+        self.at_detach
+            .get()
+            .copied()
+            .unwrap_or_else(|| self.totals())
+    }
+}
+
+/// Without the cost of an atomic addition.
+fn add(counter: &AtomicU64, bytes: usize) {
+    let sum = counter.load(Ordering::Relaxed) + bytes as u64;
+    counter.store(sum, Ordering::Relaxed);
 }

@@ -1,36 +1,21 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
-use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Dispatch, Job, ThreadGauge, Waker};
+use crate::sync::Mutex;
 use crate::sync::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use crate::sync::thread::{self, JoinHandle};
-use crate::sync::{Mutex, MutexGuard};
 
 /// Runs requests concurrently on threads. Threads are started on demand, used again, and end when they
 /// are idle for a while.
 ///
-/// Python's `ThreadingMixIn`, with a limit. At the limit new clients wait in the system's queue until a
-/// thread is free, unless the server has another [`OverloadPolicy`](crate::OverloadPolicy). The thread
-/// that became idle last is used first, so the pool shrinks to what the load needs.
+/// Python's `ThreadingMixIn`, with a limit, at which [`OverloadPolicy`](crate::OverloadPolicy) applies to
+/// new clients. The thread that became idle last is used first, so the pool shrinks to what is needed.
 ///
-/// Servers configure it through their builder. For a server of your own kind:
-///
-/// ```
-/// use socketserver::dispatch::ThreadPool;
-/// use socketserver::prelude::*;
-///
-/// # fn main() -> std::io::Result<()> {
-/// let pool = ThreadPool::new().max_threads(16).thread_name("echo");
-/// let server = TcpServer::builder().dispatch(pool).bind_fn("127.0.0.1:0", |_| Ok(()))?;
-/// # drop(server);
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Debug)]
+/// A server's builder configures it, and [`Builder::dispatch`](crate::Builder::dispatch) takes one.
 pub struct ThreadPool {
     shared: Arc<Shared>,
     keep_alive: Duration,
@@ -55,27 +40,25 @@ impl ThreadPool {
         }
     }
 
-    /// How many threads there may be, and so how many requests run at once; 0 counts as 1. Default
-    /// [`DEFAULT_MAX_THREADS`](Self::DEFAULT_MAX_THREADS).
+    /// See [`Builder::max_threads`](crate::Builder::max_threads).
     pub fn max_threads(self, threads: usize) -> Self {
         self.shared.gauge.set_limit(threads);
         self
     }
 
-    /// How long an idle thread waits for a request before it ends. Default 10 s.
+    /// See [`Builder::thread_keep_alive`](crate::Builder::thread_keep_alive).
     pub fn thread_keep_alive(mut self, time: Duration) -> Self {
         self.keep_alive = time;
         self
     }
 
-    /// The size of each thread's stack, in bytes. Default: Rust's own, 2 MiB or `RUST_MIN_STACK`. Only
-    /// used pages take memory.
+    /// See [`Builder::stack_size`](crate::Builder::stack_size).
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes);
         self
     }
 
-    /// The name of the threads; `-` and a number are added. Default `handler`.
+    /// See [`Builder::thread_name`](crate::Builder::thread_name).
     pub fn thread_name(mut self, name: impl Into<String>) -> Self {
         self.thread_name = name.into();
         self
@@ -88,7 +71,7 @@ impl ThreadPool {
 
     /// Whether fewer than `limit` jobs are unfinished. If not, the next one that ends wakes the server.
     pub(crate) fn has_fewer_than(&self, limit: usize, waker: &Waker) -> bool {
-        let mut state = self.shared.lock();
+        let mut state = self.shared.state.lock();
         if state.unfinished < limit {
             return true;
         }
@@ -106,20 +89,20 @@ impl ThreadPool {
             builder = builder.stack_size(bytes);
         }
         let (sender, receiver) = bounded(1);
+        let idle = IdleWorker { id, sender };
         let worker = Worker {
-            id,
+            idle: idle.clone(),
             receiver,
-            sender: sender.clone(),
             keep_alive: self.keep_alive,
             shared: Arc::clone(&self.shared),
         };
-        match builder.spawn(move || worker.work()) {
+        match builder.spawn(move || while worker.work() {}) {
+            // The state is still locked, so the thread cannot end before it is in the map.
             Ok(thread) => {
-                // The state is still locked, so the thread cannot end before it is in the map.
                 state.threads.insert(id, Some(thread));
                 self.shared.gauge.set_threads(state.threads.len());
                 state.next_worker += 1;
-                send(&sender, Some(job));
+                send(&idle.sender, Some(job));
                 Ok(())
             }
             Err(error) => Err((job, error)),
@@ -129,7 +112,7 @@ impl ThreadPool {
 
 impl Dispatch for ThreadPool {
     fn dispatch(&self, job: Job) {
-        let mut state = self.shared.lock();
+        let mut state = self.shared.state.lock();
         state.unfinished += 1;
         if let Some(idle) = state.idle.pop() {
             drop(state);
@@ -172,6 +155,12 @@ impl Default for ThreadPool {
     }
 }
 
+impl fmt::Debug for ThreadPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ThreadPool")
+    }
+}
+
 /// Busy threads finish their requests and end.
 impl Drop for ThreadPool {
     fn drop(&mut self) {
@@ -193,7 +182,7 @@ struct State {
     queue: VecDeque<Job>,
     /// How many jobs run, are queued or were sent to a thread.
     unfinished: usize,
-    /// Threads that have not ended, by id; `None` if another thread joins it.
+    /// Those that have not ended, by id; `None` if another thread joins it.
     threads: HashMap<u64, Option<JoinHandle<()>>>,
     next_worker: u64,
     /// The servers that wait for capacity. Several may share a pool.
@@ -202,6 +191,7 @@ struct State {
 }
 
 /// Whoever removes it from the list may send one message to it.
+#[derive(Clone)]
 struct IdleWorker {
     id: u64,
     sender: Sender<Option<Job>>,
@@ -215,13 +205,9 @@ enum Next {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
-    }
-
-    /// Ends idle threads, and returns all threads that are not joined yet. Busy ones end after their job.
+    /// Ends idle threads, and returns all that are not joined yet. Busy ones end after their job.
     fn close(&self) -> Vec<JoinHandle<()>> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.closed = true;
         let State { idle, threads, .. } = &mut *state;
         let mut running: Vec<_> = threads.values_mut().filter_map(Option::take).collect();
@@ -234,19 +220,18 @@ impl Shared {
     }
 
     fn job_ended(&self, worker: &Worker) -> Next {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.unfinished -= 1;
-        let wakers = mem::take(&mut state.wakers);
-        let is_beyond_limit = state.threads.len() > self.gauge.limit();
+        let wakers = std::mem::take(&mut state.wakers);
+        let ends = state.closed || state.threads.len() > self.gauge.limit();
         let next = match state.queue.pop_front() {
             Some(job) => Next::Run(job),
-            None if state.closed || is_beyond_limit => {
-                self.remove(&mut state, worker.id);
+            None if ends => {
+                self.remove(&mut state, worker.idle.id);
                 Next::End
             }
             None => {
-                let (id, sender) = (worker.id, worker.sender.clone());
-                state.idle.push(IdleWorker { id, sender });
+                state.idle.push(worker.idle.clone());
                 Next::Wait
             }
         };
@@ -257,7 +242,7 @@ impl Shared {
 
     /// Removes a worker that was idle for long enough. Returns false if a job was sent to it.
     fn retire(&self, id: u64) -> bool {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let Some(at) = state.idle.iter().position(|idle| idle.id == id) else {
             return false;
         };
@@ -272,17 +257,6 @@ impl Shared {
     }
 }
 
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.lock();
-        f.debug_struct("Shared")
-            .field("threads", &state.threads.len())
-            .field("idle", &state.idle.len())
-            .field("unfinished", &state.unfinished)
-            .finish_non_exhaustive()
-    }
-}
-
 /// Sends a job, or `None` to end the thread.
 fn send(sender: &Sender<Option<Job>>, message: Option<Job>) {
     // A worker keeps both ends of its channel, and ends only when it is off the list and the channel is
@@ -294,28 +268,23 @@ fn send(sender: &Sender<Option<Job>>, message: Option<Job>) {
 
 /// One thread of the pool.
 struct Worker {
-    id: u64,
+    idle: IdleWorker,
     receiver: Receiver<Option<Job>>,
-    sender: Sender<Option<Job>>,
     keep_alive: Duration,
     shared: Arc<Shared>,
 }
 
 impl Worker {
-    fn work(self) {
-        loop {
-            let goes_on = match self.receiver.recv_timeout(self.keep_alive) {
-                Ok(Some(job)) => self.run(job),
-                Ok(None) | Err(RecvTimeoutError::Disconnected) => false,
-                Err(RecvTimeoutError::Timeout) => !self.shared.retire(self.id),
-            };
-            if !goes_on {
-                return;
-            }
+    /// Waits for a message and acts on it. Returns false when the thread has to end.
+    fn work(&self) -> bool {
+        match self.receiver.recv_timeout(self.keep_alive) {
+            Ok(Some(job)) => self.run(job),
+            Ok(None) | Err(RecvTimeoutError::Disconnected) => false,
+            Err(RecvTimeoutError::Timeout) => !self.shared.retire(self.idle.id),
         }
     }
 
-    /// Runs the job and those in the queue. Returns false when the thread has to end.
+    /// Runs the job, and those in the queue.
     fn run(&self, mut job: Job) -> bool {
         loop {
             job.run();

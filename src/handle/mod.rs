@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use self::control::{Control, ListenState};
 pub(crate) use self::permit::Permit;
-pub(crate) use self::registry::{ByteCounters, ConnectionEntry, OpenConnection, Registry};
+pub(crate) use self::registry::{ConnectionEntry, OpenConnection, Registry};
 pub use self::shutdown::DrainReport;
 pub(crate) use self::shutdown::Serving;
 use self::shutdown::ShutdownState;

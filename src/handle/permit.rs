@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::ServerHandle;
-use super::registry::{ConnectionEntry, Registry, Slot};
+use super::registry::{ConnectionEntry, RequestEntry};
 use crate::Address;
 use crate::statistics::{Cause, Outcome, RequestEnd, RequestState};
 use crate::sync::thread_local;
@@ -16,10 +16,7 @@ pub(crate) struct Permit {
     id: u64,
     client_address: Address,
     accepted_at: Instant,
-    pub(super) state: RequestState,
-    pub(super) end: RequestEnd,
-    pub(super) ip: Option<IpAddr>,
-    pub(super) connection: Option<Slot>,
+    entry: RequestEntry,
 }
 
 impl Permit {
@@ -32,25 +29,19 @@ impl Permit {
         ip: Option<(IpAddr, usize)>,
         state: RequestState,
     ) -> Self {
-        let mut permit = Permit {
+        let registry = server.registry();
+        let entry = registry.enter(connection, ip, state);
+        // A shutdown sees the connection in the registry, or is seen here.
+        if server.is_shutdown_begun() {
+            registry.end_connection(&entry, server.is_forced());
+        }
+        Permit {
             server: server.clone(),
             id,
             client_address,
             accepted_at: Instant::now(),
-            state,
-            // Unless a handler begins.
-            end: RequestEnd::NotHandled(Cause::Dispatch),
-            ip: None,
-            connection: None,
-        };
-        server.registry().enter(&mut permit, connection, ip);
-        // A shutdown sees the connection in the registry, or is seen here.
-        if server.is_shutdown_begun() {
-            server
-                .registry()
-                .end_connection(&permit, server.is_forced());
+            entry,
         }
-        permit
     }
 
     pub(crate) fn server(&self) -> &ServerHandle {
@@ -71,66 +62,64 @@ impl Permit {
     }
 
     pub(crate) fn state(&self) -> RequestState {
-        self.state
+        self.entry.state
     }
 
     pub(crate) fn set_state(&mut self, state: RequestState) {
-        if self.server.registry().change(self.state, state) {
+        if self.server.registry().change(&mut self.entry, state) {
             self.server.poller().notify();
         }
-        self.state = state;
     }
 
     /// The handler begins.
     pub(crate) fn begin(&mut self) {
-        self.end = RequestEnd::Handled(Outcome::Finished);
+        self.entry.end = RequestEnd::Handled(Outcome::Finished);
     }
 
     /// Records an error of the handler. Of several, the most serious one counts.
     pub(crate) fn record(&mut self, outcome: Outcome) {
-        if let RequestEnd::Handled(before) = &mut self.end {
+        if let RequestEnd::Handled(before) = &mut self.entry.end {
             *before = (*before).max(outcome);
         }
     }
 
     /// The request is not handled, for this cause.
     pub(crate) fn refuse(&mut self, cause: Cause) {
-        self.end = RequestEnd::NotHandled(cause);
+        self.entry.end = RequestEnd::NotHandled(cause);
     }
 
     /// How the request ends, if it ends now.
     pub(crate) fn end(&self) -> RequestEnd {
-        match self.state {
+        match self.entry.state {
             RequestState::Rejected(cause) => RequestEnd::NotHandled(cause),
-            _ => self.end,
+            _ => self.entry.end,
         }
     }
 
     /// Marks the calling thread as running this request, until the value is dropped.
     pub(crate) fn run_here(&self) -> RunningHere {
-        let address = self.server.registry().address();
-        let _ = RUNNING.try_with(|running| running.borrow_mut().push(address));
+        let _ = RUNNING.try_with(|running| running.borrow_mut().push(self.server.address()));
         RunningHere
+    }
+
+    /// In a process that was forked for this request.
+    #[cfg(feature = "fork")]
+    pub(crate) fn abandon_others(&self) {
+        self.server.registry().abandon_all_but(&self.entry);
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if self.server.registry().leave(self) {
+        if self.server.registry().leave(&self.entry) {
             self.server.poller().notify();
         }
     }
 }
 
-/// Which requests a thread runs.
-impl Registry {
-    /// Whether the calling thread runs a request of this server.
-    pub(crate) fn runs_here(&self) -> bool {
-        self.running_here() > 0
-    }
-
+impl ServerHandle {
     /// How many requests of this server the calling thread runs.
-    pub(super) fn running_here(&self) -> usize {
+    pub(crate) fn running_here(&self) -> usize {
         let address = self.address();
         let count = |running: &RefCell<Vec<usize>>| {
             let running = running.borrow();
@@ -141,12 +130,12 @@ impl Registry {
     }
 
     fn address(&self) -> usize {
-        std::ptr::from_ref(self).addr()
+        std::ptr::from_ref(self.registry()).addr()
     }
 }
 
 thread_local! {
-    /// The registries whose requests this thread runs, by their addresses. Several where a handler
+    /// The servers whose requests this thread runs, by the addresses of their registries. Several where a handler
     /// serves another server on its own thread.
     static RUNNING: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }

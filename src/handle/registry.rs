@@ -2,12 +2,11 @@ use std::collections::HashMap;
 use std::mem;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use super::permit::Permit;
 use crate::limits::RejectReason;
-use crate::statistics::{Cause, RequestEnd, RequestState, Statistics};
+use crate::statistics::{ByteCounters, Cause, RequestEnd, RequestState, Statistics};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Condvar, Mutex};
 
@@ -25,48 +24,6 @@ pub trait OpenConnection: AsFd + Send + Sync {
 pub struct ConnectionEntry {
     pub connection: Weak<dyn OpenConnection>,
     pub bytes: Arc<ByteCounters>,
-}
-
-/// Bytes received and sent. Each is written by one thread at a time: there is one reader, and a lock
-/// for writers.
-#[derive(Debug, Default)]
-pub struct ByteCounters {
-    received: AtomicU64,
-    sent: AtomicU64,
-    /// Those of a detached connection count for the server up to then.
-    at_detach: OnceLock<(u64, u64)>,
-}
-
-impl ByteCounters {
-    pub(crate) fn add_received(&self, bytes: usize) {
-        add(&self.received, bytes);
-    }
-
-    pub(crate) fn add_sent(&self, bytes: usize) {
-        add(&self.sent, bytes);
-    }
-
-    pub(crate) fn totals(&self) -> (u64, u64) {
-        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        (load(&self.received), load(&self.sent))
-    }
-
-    pub(crate) fn detach(&self) {
-        let _ = self.at_detach.set(self.totals());
-    }
-
-    fn of_server(&self) -> (u64, u64) {
-        self.at_detach
-            .get()
-            .copied()
-            .unwrap_or_else(|| self.totals())
-    }
-}
-
-/// Without the cost of an atomic addition.
-fn add(counter: &AtomicU64, bytes: usize) {
-    let sum = counter.load(Ordering::Relaxed) + bytes as u64;
-    counter.store(sum, Ordering::Relaxed);
 }
 
 /// The requests of one server, what became of earlier ones, and the threads that wait for them to end.
@@ -93,39 +50,54 @@ struct Requests {
     acceptor_waits: bool,
 }
 
+/// What the registry knows of one request. Its permit keeps it.
+pub(super) struct RequestEntry {
+    pub(super) state: RequestState,
+    pub(super) end: RequestEnd,
+    ip: Option<IpAddr>,
+    slot: Option<Slot>,
+}
+
 /// An index into `Requests::connections`.
-pub(super) type Slot = usize;
+type Slot = usize;
 
 /// What permits do. The functions that return a `bool` say whether to wake the accept loop.
 impl Registry {
+    /// Counts a request. Above the limit of its IP address its state is `Rejected` instead of `state`.
     pub(super) fn enter(
         &self,
-        permit: &mut Permit,
         connection: Option<ConnectionEntry>,
         ip: Option<(IpAddr, usize)>,
-    ) {
+        state: RequestState,
+    ) -> RequestEntry {
         let mut requests = self.requests.lock();
-        if let Some((ip, limit)) = ip {
-            if requests.enter_ip(ip, limit) {
-                permit.ip = Some(ip);
+        let is_below = ip.is_none_or(|(ip, limit)| requests.enter_ip(ip, limit));
+        let too_many = Cause::RejectReason(RejectReason::PerIp);
+        let entry = RequestEntry {
+            state: if is_below {
+                state
             } else {
-                permit.state = RequestState::Rejected(Cause::RejectReason(RejectReason::PerIp));
-            }
-        }
-        permit.connection = connection.map(|connection| requests.insert(connection));
+                RequestState::Rejected(too_many)
+            },
+            // Unless a handler begins.
+            end: RequestEnd::NotHandled(Cause::Dispatch),
+            ip: ip.map(|(ip, _)| ip).filter(|_| is_below),
+            slot: connection.map(|connection| requests.insert(connection)),
+        };
         requests.present += 1;
         requests.counts.accepted += 1;
-        requests.counts.enter_state(permit.state);
+        requests.counts.enter_state(entry.state);
+        entry
     }
 
     /// Ends one connection as a shutdown ends all.
-    pub(super) fn end_connection(&self, permit: &Permit, by_force: bool) {
+    pub(super) fn end_connection(&self, entry: &RequestEntry, by_force: bool) {
         let requests = self.requests.lock();
-        let entry = permit
-            .connection
+        let found = entry
+            .slot
             .and_then(|slot| requests.connections[slot].clone());
         drop(requests);
-        if let Some(connection) = entry.and_then(|entry| entry.connection.upgrade()) {
+        if let Some(connection) = found.and_then(|found| found.connection.upgrade()) {
             connection.drain();
             if by_force {
                 connection.force_close();
@@ -133,25 +105,26 @@ impl Registry {
         }
     }
 
-    pub(super) fn change(&self, from: RequestState, to: RequestState) -> bool {
+    pub(super) fn change(&self, entry: &mut RequestEntry, state: RequestState) -> bool {
         let mut requests = self.requests.lock();
-        requests.counts.leave_state(from);
-        requests.counts.enter_state(to);
-        requests.acceptor_waits_for(from)
+        requests.counts.leave_state(entry.state);
+        requests.counts.enter_state(state);
+        let before = std::mem::replace(&mut entry.state, state);
+        requests.acceptor_waits_for(before)
     }
 
-    pub(super) fn leave(&self, permit: &Permit) -> bool {
+    pub(super) fn leave(&self, entry: &RequestEntry) -> bool {
         let mut requests = self.requests.lock();
-        if let Some(ip) = permit.ip {
+        if let Some(ip) = entry.ip {
             requests.leave_ip(ip);
         }
-        if let Some(bytes) = permit.connection.and_then(|slot| requests.remove(slot)) {
+        if let Some(bytes) = entry.slot.and_then(|slot| requests.remove(slot)) {
             let (received, sent) = bytes.of_server();
             self.count_bytes(received, sent);
         }
-        requests.counts.leave_state(permit.state);
+        requests.counts.leave_state(entry.state);
         requests.present -= 1;
-        match (permit.state, permit.end) {
+        match (entry.state, entry.end) {
             (RequestState::Rejected(_), _) => {}
             (_, RequestEnd::NotHandled(cause)) => requests.counts.count_rejected(cause),
             (_, RequestEnd::Handled(outcome)) => {
@@ -159,7 +132,7 @@ impl Registry {
                 requests.counts.count(outcome);
             }
         }
-        let wakes = requests.acceptor_waits_for(permit.state);
+        let wakes = requests.acceptor_waits_for(entry.state);
         drop(requests);
         self.request_ended.notify_all();
         wakes
@@ -217,11 +190,11 @@ impl Requests {
 #[cfg(feature = "fork")]
 impl Registry {
     /// The connections of all requests but this one belong to the parent.
-    pub(crate) fn abandon_all_but(&self, own: &Permit) {
+    pub(super) fn abandon_all_but(&self, own: &RequestEntry) {
         use std::os::fd::AsRawFd;
         let mut requests = self.requests.lock();
         for (slot, entry) in requests.connections.iter_mut().enumerate() {
-            if Some(slot) == own.connection {
+            if Some(slot) == own.slot {
                 continue;
             }
             let connection = entry.take().and_then(|entry| entry.connection.upgrade());
@@ -275,11 +248,14 @@ impl Registry {
         self.requests.lock().ended
     }
 
-    /// Waits until no request is left but the calling thread's own, or the time that `give_up_at`
-    /// returns has come; it is called again after each [`wake_waiting`](Self::wake_waiting). Returns how
-    /// many are left, and how many have ended.
-    pub(crate) fn wait(&self, give_up_at: impl Fn() -> Option<Instant>) -> (usize, u64) {
-        let own = self.running_here();
+    /// Waits until no request is left but `own`, those of the calling thread, or the time that
+    /// `give_up_at` returns has come; it is called again after each [`wake_waiting`](Self::wake_waiting).
+    /// Returns how many are left, and how many have ended.
+    pub(super) fn wait(
+        &self,
+        own: usize,
+        give_up_at: impl Fn() -> Option<Instant>,
+    ) -> (usize, u64) {
         let mut requests = self.requests.lock();
         while requests.present > own {
             match give_up_at() {

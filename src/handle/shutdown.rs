@@ -126,7 +126,7 @@ impl ServerHandle {
         let (unfinished, ended) = loop {
             let next_poll = self.poll_children(true);
             let until = || give_up_at().into_iter().chain(next_poll).min();
-            let (unfinished, ended) = self.0.registry.wait(until);
+            let (unfinished, ended) = self.0.registry.wait(self.running_here(), until);
             let has_given_up = give_up_at().is_some_and(|at| at <= Instant::now());
             if unfinished == 0 || next_poll.is_none() || has_given_up {
                 break (unfinished, ended);

@@ -189,3 +189,40 @@ pub trait Bind<A>: Listener + Sized {
     /// reports; what opening the socket reports.
     fn open(address: A, options: &SocketOptions) -> io::Result<Vec<Self>>;
 }
+
+/// Whose an error of [`Listener::accept`] is, and so what follows: see there.
+pub(crate) enum AcceptError {
+    /// There is no client. The accept loop waits.
+    NoClient,
+    /// One client's. The accept loop retries at once.
+    OfClient,
+    /// The system is short of something. The accept loop pauses.
+    OfSystem,
+    /// The listening socket cannot be used. The accept loop ends.
+    OfListener,
+}
+
+impl AcceptError {
+    pub(crate) fn of(error: &io::Error) -> Self {
+        use io::ErrorKind::*;
+        const EBADF: i32 = 9;
+        const EFAULT: i32 = 14;
+        const ENOTSOCK: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {
+            88
+        } else {
+            38
+        };
+        match (error.kind(), error.raw_os_error()) {
+            (WouldBlock, _) => AcceptError::NoClient,
+            // accept(2) returns network errors that are pending on the new socket, and says to retry.
+            (NetworkDown | NetworkUnreachable | HostUnreachable, _) => AcceptError::OfClient,
+            (Interrupted | ConnectionAborted | ConnectionReset | ConnectionRefused, _) => {
+                AcceptError::OfClient
+            }
+            (PermissionDenied | TimedOut, _) => AcceptError::OfClient,
+            (InvalidInput | Unsupported, _) => AcceptError::OfListener,
+            (_, Some(EBADF | EFAULT | ENOTSOCK)) => AcceptError::OfListener,
+            _ => AcceptError::OfSystem,
+        }
+    }
+}

@@ -7,15 +7,16 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use socket2::SockRef;
 
 use super::Transport;
 use super::close_reason::CloseReason;
 use super::state::{ConnState, Flag};
-use super::writer::WriteBuffer;
 use crate::Address;
-use crate::handle::{ByteCounters, ConnectionEntry, OpenConnection};
+use crate::handle::{ConnectionEntry, OpenConnection};
 use crate::options::StreamOptions;
+use crate::statistics::ByteCounters;
 use crate::sys::MSG_DONTWAIT;
 use crate::sys::timer::{OnTimer, Timer};
 
@@ -27,7 +28,9 @@ pub(super) struct Conn {
     pub(super) client_address: Address,
     pub(super) id: u64,
     pub(super) state: ConnState,
-    pub(super) write_buffer: WriteBuffer,
+    /// Locked for a whole message, so that a broadcast never lands in the middle of a reply.
+    pub(super) write_buffer: Mutex<Vec<u8>>,
+    pub(super) wbufsize: usize,
     pub(super) bytes: Arc<ByteCounters>,
     owners: AtomicUsize,
 }
@@ -44,7 +47,8 @@ impl Conn {
             client_address,
             id,
             state: ConnState::new(options.idle_timeout),
-            write_buffer: WriteBuffer::new(options.wbufsize),
+            write_buffer: Mutex::default(),
+            wbufsize: options.wbufsize,
             bytes: Arc::default(),
             owners: AtomicUsize::new(0),
         })
@@ -135,7 +139,7 @@ impl Conn {
             self.state.set_busy();
         }
         match self.transport.read(buffer)? {
-            0 if self.state.is_late() => self.receive_rest(buffer),
+            0 if self.state.has(Flag::Late) => self.receive_rest(buffer),
             0 => self.at_end(),
             n => {
                 if self.state.is_idle() && !self.state.set_busy() {
@@ -167,7 +171,7 @@ impl Conn {
     /// The end of the stream: the client has ended it, or this side has.
     fn at_end(&self) -> io::Result<usize> {
         match self.state.close_reason() {
-            None => self.state.set_flag(Flag::EndSeen, true),
+            None => self.state.set(Flag::EndSeen, true),
             Some(reason) => reason.error(&self.client_address).map_or(Ok(()), Err)?,
         }
         Ok(0)
@@ -214,7 +218,7 @@ impl Conn {
 
     pub(super) fn abort(&self) {
         self.state.abort();
-        self.state.set_flag(Flag::Unsent, false);
+        self.state.set(Flag::Unsent, false);
         self.transport.reset();
     }
 

@@ -14,6 +14,7 @@ mod conn;
 mod connection;
 mod datagram;
 mod lines;
+mod mirror;
 mod reader;
 mod state;
 mod stream;

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::close_reason::CloseReason;
+pub(super) use super::mirror::Flag;
+use super::mirror::{Mirror, Snapshot};
 
 /// A connection's state: what its handler does, how far its end is, and who owns it.
 ///
@@ -13,12 +15,12 @@ use super::close_reason::CloseReason;
 /// reads and writes the mirror only; it takes the lock when the connection is being closed.
 #[derive(Debug)]
 pub(super) struct ConnState {
-    mirror: AtomicU64,
+    mirror: Mirror,
     locked: Mutex<Locked>,
     idle_timeout: Option<Duration>,
     created: Instant,
-    /// Nanoseconds from `created` to the last change to idle. Kept up to date if there is an idle
-    /// timeout.
+    /// Nanoseconds from `created` to the last change to idle. Up to date only if there is an idle
+    /// timeout: without one a message does not read the clock.
     idle_since: AtomicU64,
 }
 
@@ -28,17 +30,6 @@ struct Locked {
     owner: Owner,
     /// When the lifetime is over, and how long it was.
     lifetime: Option<(Instant, Duration)>,
-}
-
-/// What the handler does. The values are bits of the mirror.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Activity {
-    /// It serves a message.
-    Busy = 0,
-    /// Nothing was received or sent yet. Counts as idle.
-    Accepted = 1,
-    /// It waits for a message.
-    Idle = 2,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -60,39 +51,11 @@ pub(super) enum Owner {
     Child,
 }
 
-/// The bits of the mirror.
-const ACTIVITY: u64 = 0b11;
-/// `Ending::Draining`.
-const DRAINING: u64 = 1 << 2;
-/// `Ending::Closed` or `ClosedLate`, or that is being decided under the lock.
-const CLOSED: u64 = 1 << 3;
-/// `Ending::ClosedLate`.
-const LATE: u64 = 1 << 4;
-/// `Owner::Detached` or `Owner::Child`.
-const NOT_SERVERS: u64 = 1 << 5;
-/// The handler has begun, and the timer runs.
-const BEGUN: u64 = 1 << 6;
-/// The first bit of the flags.
-const FLAGS: u64 = 1 << 7;
-/// Counts the changes to idle, so that an old observation cannot be taken for a new one.
-const GENERATION: u64 = 1 << 16;
-
-/// What a connection's parts need to know at once, beside its state.
-#[derive(Clone, Copy)]
-pub(super) enum Flag {
-    /// The client has ended the stream, and everything was read.
-    EndSeen = FLAGS as isize,
-    /// The write buffer holds something.
-    Unsent = (FLAGS << 1) as isize,
-    /// The connection is split: a read does not flush the write buffer.
-    Split = (FLAGS << 2) as isize,
-}
-
 /// The path of a message.
 impl ConnState {
     pub(super) fn new(idle_timeout: Option<Duration>) -> Self {
         ConnState {
-            mirror: AtomicU64::new(Activity::Accepted as u64),
+            mirror: Mirror::new(),
             locked: Mutex::new(Locked {
                 ending: Ending::Open,
                 owner: Owner::Server,
@@ -109,72 +72,48 @@ impl ConnState {
     /// seen here.
     pub(super) fn set_idle(&self) -> bool {
         if self.idle_timeout.is_some() {
-            let nanos = self.created.elapsed().as_nanos();
-            let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
+            let nanos = u64::try_from(self.created.elapsed().as_nanos());
+            let nanos = nanos.unwrap_or(u64::MAX);
             self.idle_since.store(nanos, Ordering::SeqCst);
         }
-        let idle = |mirror| Some(((mirror & !ACTIVITY) | Activity::Idle as u64) + GENERATION);
-        let before = self
-            .mirror
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, idle);
-        let before = before.unwrap_or_else(|mirror| mirror);
-        if before & LATE != 0 {
+        let before = self.mirror.set_idle();
+        if before.has(Flag::Late) {
             self.end_late_message();
         }
-        before & (DRAINING | NOT_SERVERS) == DRAINING
+        before.has(Flag::Draining) && !before.has(Flag::NotServers)
     }
 
     /// A message has begun. Returns false if the connection was closed as idle before.
     pub(super) fn set_busy(&self) -> bool {
-        let before = self.mirror.fetch_and(!ACTIVITY, Ordering::SeqCst);
-        before & CLOSED == 0 || self.close_reason().is_none()
+        !self.mirror.set_busy().has(Flag::Closed) || self.close_reason().is_none()
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.load() & ACTIVITY != Activity::Busy as u64
+        self.mirror.load().is_idle()
+    }
+
+    pub(super) fn has(&self, flag: Flag) -> bool {
+        self.mirror.load().has(flag)
+    }
+
+    pub(super) fn set(&self, flag: Flag, on: bool) {
+        self.mirror.set(flag, on);
     }
 
     /// Whether it was closed, and no message is served to its end.
     pub(super) fn is_closed(&self) -> bool {
-        self.load() & (CLOSED | LATE) == CLOSED && self.close_reason().is_some()
-    }
-
-    /// Whether a message is served to its end after the connection was closed as idle.
-    pub(super) fn is_late(&self) -> bool {
-        self.load() & LATE != 0
+        let now = self.mirror.load();
+        now.has(Flag::Closed) && !now.has(Flag::Late) && self.close_reason().is_some()
     }
 
     /// The error of a write after the connection was closed; a connection that was closed as idle can
     /// still be written to.
     pub(super) fn check_writable(&self, client: &dyn fmt::Display) -> io::Result<()> {
-        if self.load() & CLOSED == 0 {
+        if !self.has(Flag::Closed) {
             return Ok(());
         }
         let error = self.close_reason().and_then(|reason| reason.error(client));
         error.map_or(Ok(()), Err)
-    }
-
-    pub(super) fn has(&self, flag: Flag) -> bool {
-        self.load() & flag as u64 != 0
-    }
-
-    pub(super) fn set_flag(&self, flag: Flag, on: bool) {
-        // A message is not to pay for what does not change.
-        if self.has(flag) != on {
-            self.set(flag as u64, on);
-        }
-    }
-
-    fn load(&self) -> u64 {
-        self.mirror.load(Ordering::Relaxed)
-    }
-
-    fn set(&self, bit: u64, on: bool) {
-        if on {
-            self.mirror.fetch_or(bit, Ordering::SeqCst);
-        } else {
-            self.mirror.fetch_and(!bit, Ordering::SeqCst);
-        }
     }
 }
 
@@ -184,7 +123,7 @@ impl ConnState {
     pub(super) fn begin(&self, max_lifetime: Option<Duration>) -> Option<Instant> {
         let now = Instant::now();
         let mut locked = self.locked.lock();
-        self.set(BEGUN, true);
+        self.mirror.set(Flag::Begun, true);
         locked.lifetime = max_lifetime.and_then(|after| Some((now.checked_add(after)?, after)));
         self.next_timer(&locked, now)
     }
@@ -212,11 +151,11 @@ impl ConnState {
 
     /// Whether it ends when it has been idle for too long.
     pub(super) fn has_idle_timeout(&self) -> bool {
-        self.idle_timeout.is_some() && self.load() & (BEGUN | NOT_SERVERS) == BEGUN
+        self.idle_timeout.is_some() && self.has(Flag::Begun) && self.is_servers()
     }
 
     pub(super) fn is_servers(&self) -> bool {
-        self.load() & NOT_SERVERS == 0
+        !self.has(Flag::NotServers)
     }
 
     pub(super) fn is_childs(&self) -> bool {
@@ -226,7 +165,7 @@ impl ConnState {
     /// From here on the server does not end the connection.
     pub(super) fn set_owner(&self, owner: Owner) {
         self.locked.lock().owner = owner;
-        self.set(NOT_SERVERS, owner != Owner::Server);
+        self.mirror.set(Flag::NotServers, owner != Owner::Server);
     }
 
     /// A graceful shutdown: ends the connection through `stop` if it is idle, or else when it becomes
@@ -275,27 +214,21 @@ impl ConnState {
         &self,
         locked: &mut Locked,
         reason: CloseReason,
-        is_due: impl Fn(u64) -> bool,
+        is_due: impl Fn(Snapshot) -> bool,
         stop: impl FnOnce() -> bool,
     ) {
         if locked.ending.reason().is_some() || locked.owner != Owner::Server {
             return;
         }
-        // A message that begins from here on sees the bit, and waits for the lock.
-        let close = |mirror: u64| {
-            let is_idle = mirror & ACTIVITY != Activity::Busy as u64;
-            (is_idle && is_due(mirror)).then_some(mirror | CLOSED)
-        };
-        let closes = self
-            .mirror
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, close);
-        if closes.is_err() {
+        // A message that begins from here on sees the flag, and waits for the lock.
+        let may_close = |mirror: Snapshot| mirror.is_idle() && is_due(mirror);
+        if !self.mirror.close_if(may_close) {
             return;
         }
         if stop() {
             self.set_ending(locked, Ending::Closed(reason));
         } else {
-            self.set(CLOSED, false);
+            self.mirror.set(Flag::Closed, false);
         }
     }
 
@@ -309,15 +242,13 @@ impl ConnState {
 
     fn set_ending(&self, locked: &mut Locked, ending: Ending) {
         locked.ending = ending;
-        let bits = match ending {
-            Ending::Open => 0,
-            Ending::Draining => DRAINING,
-            Ending::ClosedLate(_) => CLOSED | LATE,
-            Ending::Closed(_) => CLOSED,
-        };
-        // Draining and late end with the state; nothing but an undone close clears the bit for closed.
-        self.set(LATE, bits & LATE != 0);
-        self.set(bits, true);
+        let is_late = matches!(ending, Ending::ClosedLate(_));
+        self.mirror.set(Flag::Late, is_late);
+        self.mirror.set(Flag::Closed, ending.reason().is_some());
+        // Stays: a connection that is closed is draining too.
+        if matches!(ending, Ending::Draining) {
+            self.mirror.set(Flag::Draining, true);
+        }
     }
 
     /// A busy connection may become idle at any time, so the timer looks at it after one idle timeout
@@ -326,7 +257,7 @@ impl ConnState {
         let idle = match locked.ending.reason() {
             Some(_) => None,
             None => self
-                .idle_until(self.load())
+                .idle_until(self.mirror.load())
                 .filter(|at| *at > now)
                 .or_else(|| now.checked_add(self.idle_timeout?)),
         };
@@ -334,9 +265,9 @@ impl ConnState {
         lifetime.into_iter().chain(idle).min()
     }
 
-    fn idle_until(&self, mirror: u64) -> Option<Instant> {
+    fn idle_until(&self, mirror: Snapshot) -> Option<Instant> {
         let timeout = self.idle_timeout?;
-        if mirror & ACTIVITY == Activity::Busy as u64 {
+        if !mirror.is_idle() {
             return None;
         }
         let since = Duration::from_nanos(self.idle_since.load(Ordering::SeqCst));

@@ -64,8 +64,7 @@ impl StreamRequest {
         self.conn.id
     }
 
-    /// The server's end of this connection: for a server on `0.0.0.0`, the address that the client
-    /// connected to.
+    /// The address that the client has connected to.
     ///
     /// # Errors
     ///
@@ -185,16 +184,15 @@ impl StreamRequest {
     /// # let _ = ThreadingTcpServer::bind_fn("127.0.0.1:0", relay);
     /// ```
     pub fn split(&mut self) -> (ReadHalf<'_>, &mut Writer) {
-        self.conn.state.set_flag(Flag::Split, true);
+        self.conn.state.set(Flag::Split, true);
         (ReadHalf(&mut self.rfile), &mut self.wfile)
     }
 
     /// Ends the connection with a reset, so that the client does not take what it has received for all
     /// there is. asyncio's `transport.abort()`.
     ///
-    /// The reset is sent at once. What `rfile` and `wfile` have buffered and what the system has not sent
-    /// yet is dropped. Reads and writes, also those that block in other threads, fail with
-    /// `ConnectionAborted`.
+    /// The reset is sent at once, and all buffered data is dropped. Reads and writes, also those that block
+    /// in other threads, fail with `ConnectionAborted`.
     ///
     /// # Platform-specific behavior
     ///
@@ -215,8 +213,7 @@ impl StreamRequest {
     /// No limit, timeout or shutdown of the server applies to it any more, and no statistic counts it
     /// once the handler has ended.
     ///
-    /// What `rfile` and `wfile` have buffered moves along. What stays with the handler is at the end of
-    /// the stream, and cannot be written to.
+    /// What is buffered moves along. What stays with the handler is at its end, and cannot be written to.
     #[doc(alias("hijack", "upgrade"))]
     #[must_use = "the connection is closed when the returned request is dropped"]
     pub fn detach(&mut self) -> StreamRequest {

@@ -4,7 +4,7 @@ use std::mem;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::MutexGuard;
 
 use super::conn::{Conn, OwnedConn};
 use super::state::Flag;
@@ -120,23 +120,6 @@ impl AsFd for Writer {
     }
 }
 
-/// What `wfile` has buffered. Its lock is held for a whole message, so that a broadcast never lands in
-/// the middle of a reply.
-#[derive(Debug)]
-pub(super) struct WriteBuffer {
-    data: Mutex<Vec<u8>>,
-    capacity: usize,
-}
-
-impl WriteBuffer {
-    pub(super) fn new(capacity: usize) -> Self {
-        WriteBuffer {
-            data: Mutex::default(),
-            capacity,
-        }
-    }
-}
-
 /// Sending.
 impl Conn {
     /// Buffers all of it, or sends a part.
@@ -185,10 +168,10 @@ impl Conn {
     ) -> io::Result<T> {
         let mut guard = WriteGuard {
             conn: self,
-            data: self.write_buffer.data.lock(),
+            data: self.write_buffer.lock(),
         };
         if let Err(error) = self.state.check_writable(&self.client_address) {
-            self.state.set_flag(Flag::Unsent, false);
+            self.state.set(Flag::Unsent, false);
             return Err(error);
         }
         let explain = |error| {
@@ -221,7 +204,7 @@ impl<'a> WriteGuard<'a> {
     }
 
     fn write_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
-        if self.conn.write_buffer.capacity == 0 {
+        if self.conn.wbufsize == 0 {
             return self.sender().write_all_vectored(data);
         }
         let first = data.iter().find(|slice| !slice.is_empty());
@@ -231,14 +214,14 @@ impl<'a> WriteGuard<'a> {
     /// Buffers data that is shorter than the buffer, after sending what leaves no space for it. Returns
     /// whether it did.
     fn buffer(&mut self, data: &[u8]) -> io::Result<bool> {
-        let capacity = self.conn.write_buffer.capacity;
+        let capacity = self.conn.wbufsize;
         if data.len() > capacity - self.data.len() {
             self.flush()?;
         }
         let fits = data.len() < capacity;
         if fits {
             self.data.extend_from_slice(data);
-            self.conn.state.set_flag(Flag::Unsent, true);
+            self.conn.state.set(Flag::Unsent, true);
         }
         Ok(fits)
     }
@@ -249,7 +232,7 @@ impl<'a> WriteGuard<'a> {
         }
         let sent = self.sender().write_all(&self.data);
         self.data.clear();
-        self.conn.state.set_flag(Flag::Unsent, false);
+        self.conn.state.set(Flag::Unsent, false);
         sent
     }
 

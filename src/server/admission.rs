@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Server;
 use super::acceptor::{AcceptState, Acceptor};
-use super::request_log::Saturated;
+use super::request_log::{Saturated, log_too_many};
 use super::service::Accepted;
 use crate::dispatch::{Dispatch, Job, ThreadPool, Waker};
 use crate::error::catch_and_log;
@@ -79,7 +79,7 @@ impl<L: Listener, D: Dispatch> Acceptor<'_, L, D> {
             // Too many of one IP address. If too many rejections wait already, its turn would delay the
             // accept loop.
             _ => {
-                accepted.log_too_many(limits);
+                log_too_many(&accepted.permit, limits);
                 if self.can_reject() {
                     self.server.reject_pool.reject(accepted);
                 }

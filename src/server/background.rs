@@ -96,7 +96,7 @@ impl BackgroundServer {
         };
         // A handler that drops the guard of its own server would wait for itself.
         let serves_here = thread.thread().id() == thread::current().id();
-        if serves_here || self.handle.registry().runs_here() {
+        if serves_here || self.handle.running_here() > 0 {
             return Ok(());
         }
         if !self.handle.wait_until_stopped() {

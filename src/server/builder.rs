@@ -1,16 +1,18 @@
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::acceptor::AcceptState;
+use super::acceptor::{AcceptState, Backoff};
 use super::admission::RejectPool;
 use super::hooks::NoHooks;
+use super::request_log::SaturationLog;
 use super::service::{HandlerFn, Service, from_closure, from_factory};
 use super::{Hooks, Server};
 use crate::ServerHandle;
 use crate::dispatch::Dispatch;
 use crate::error::HandlerResult;
-use crate::handle::HandleConfig;
+use crate::handle::{HandleConfig, ListenState};
 use crate::handler::RequestHandler;
 use crate::limits::Limits;
 use crate::listener::{Bind, Listener};
@@ -255,7 +257,12 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
                 hooks: self.hooks.unwrap_or_else(|| Box::new(NoHooks)),
                 run_handler,
             }),
-            accept_state: Mutex::new(AcceptState::default()),
+            accept_state: Mutex::new(AcceptState {
+                pending: VecDeque::new(),
+                saturation: SaturationLog::default(),
+                listen: ListenState::Open,
+                backoff: Backoff::default(),
+            }),
             reject_pool: RejectPool::new(!forks),
             block_on_close: self.block_on_close,
         })

@@ -1,5 +1,6 @@
 //! Requests that a forked process handles. Feature `fork`.
 
+use super::request_log::Name;
 use super::service::Accepted;
 use crate::dispatch::child_table::ChildWork;
 use crate::request::Request;
@@ -9,7 +10,7 @@ use crate::sys::process::{self, ExitState, Pid};
 impl<R: Request> ChildWork for Accepted<R> {
     fn begin_in_child(&mut self) {
         let server = self.permit.server().clone();
-        server.registry().abandon_all_but(&self.permit);
+        self.permit.abandon_others();
         process::once_on_sigterm(move || server.shutdown());
     }
 
@@ -20,7 +21,7 @@ impl<R: Request> ChildWork for Accepted<R> {
             request.abandon();
         }
         self.close();
-        log::debug!(target: "socketserver::dispatch", "{}: process {child}: started", self.name());
+        log::debug!(target: "socketserver::dispatch", "{}: process {child}: started", Name::of(&self.permit));
     }
 
     fn child_ended(&mut self, child: Pid, exit: ExitState) {
@@ -39,12 +40,12 @@ impl<R: Request> ChildWork for Accepted<R> {
         if let Some(suppressed) = suppressed {
             log::error!(
                 target: "socketserver::dispatch",
-                "{}: process {child} {exit}{suppressed}", self.name()
+                "{}: process {child} {exit}{suppressed}", Name::of(&self.permit)
             );
         }
         log::debug!(
             target: "socketserver::dispatch",
-            "{}: process {child} {exit} after {:.3?}", self.name(), self.permit.age()
+            "{}: process {child} {exit} after {:.3?}", Name::of(&self.permit), self.permit.age()
         );
     }
 }

@@ -4,12 +4,11 @@ use std::error::Error;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::service::Accepted;
 use crate::Address;
 use crate::error::RequestError;
-use crate::handle::ServerHandle;
+use crate::handle::{Permit, ServerHandle};
 use crate::limits::{Limits, OverloadPolicy};
-use crate::request::{Lifecycle, Request};
+use crate::request::Request;
 
 impl RequestError {
     /// Writes the error to the log, as the default [`handle_error`](crate::Hooks::handle_error) does: at
@@ -21,9 +20,9 @@ impl RequestError {
     #[doc(alias = "rate limit")]
     pub fn log<R: Request>(&self, request: &R) {
         if self.is_disconnect() {
-            log::debug!(target: "socketserver::handler", "{}: {self}", Name::of(request));
+            log::debug!(target: "socketserver::handler", "{}: {self}", Name::of_request(request));
         } else if let Some(suppressed) = request.server().log_limit().allow() {
-            log::error!(target: "socketserver::handler", "{}: {self}{suppressed}", Name::of(request));
+            log::error!(target: "socketserver::handler", "{}: {self}{suppressed}", Name::of_request(request));
         }
     }
 }
@@ -31,65 +30,54 @@ impl RequestError {
 /// Logs a panic of a hook that reports errors.
 pub(super) fn log_panic<R: Request>(request: &R, hook: &str, panic: &dyn Error) {
     if let Some(suppressed) = request.server().log_limit().allow() {
-        log::error!(target: "socketserver::server", "{}: {hook} {panic}{suppressed}", Name::of(request));
+        log::error!(target: "socketserver::server", "{}: {hook} {panic}{suppressed}", Name::of_request(request));
     }
 }
 
 /// What the log calls a request.
-pub(super) struct Name<'a> {
-    id: u64,
-    client_address: &'a Address,
-}
+pub(super) struct Name<'a>(u64, &'a Address);
 
 impl<'a> Name<'a> {
-    fn of<R: Request>(request: &'a R) -> Self {
-        Name {
-            id: request.id(),
-            client_address: request.client_address(),
-        }
+    pub(super) fn of(permit: &'a Permit) -> Self {
+        Name(permit.id(), permit.client_address())
+    }
+
+    fn of_request<R: Request>(request: &'a R) -> Self {
+        Name(request.id(), request.client_address())
     }
 }
 
 impl fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "request {} from {}", self.id, self.client_address)
+        let Name(id, client_address) = self;
+        write!(f, "request {id} from {client_address}")
     }
 }
 
-impl<R: Request> Accepted<R> {
-    pub(super) fn name(&self) -> Name<'_> {
-        Name {
-            id: self.permit.id(),
-            client_address: self.permit.client_address(),
-        }
-    }
+pub(super) fn log_begin(permit: &Permit) {
+    log::debug!(target: "socketserver::server", "{}: accepted", Name::of(permit));
+}
 
-    pub(super) fn log_begin(&self) {
-        log::debug!(target: "socketserver::server", "{}: accepted", self.name());
+/// The last line of a request, before it is closed.
+pub(super) fn log_end<R: Request>(permit: &Permit, request: &R) {
+    if log::log_enabled!(target: "socketserver::server", log::Level::Debug) {
+        let (bytes_in, bytes_out) = request.byte_counts();
+        log::debug!(
+            target: "socketserver::server",
+            "{}: {} after {:.3?}, {bytes_in} bytes in, {bytes_out} bytes out",
+            Name::of(permit), permit.end(), permit.age()
+        );
     }
+}
 
-    /// The last line of a request, before it is closed.
-    pub(super) fn log_end(&self) {
-        if log::log_enabled!(target: "socketserver::server", log::Level::Debug) {
-            let bytes = self.request.as_ref().map(Lifecycle::byte_counts);
-            let (bytes_in, bytes_out) = bytes.unwrap_or_default();
-            log::debug!(
-                target: "socketserver::server",
-                "{}: {} after {:.3?}, {bytes_in} bytes in, {bytes_out} bytes out",
-                self.name(), self.permit.end(), self.permit.age()
-            );
-        }
-    }
-
-    pub(super) fn log_too_many(&self, limits: &Limits) {
-        let limit = limits.max_per_ip.unwrap_or_default().max(1);
-        if let Some(suppressed) = self.permit.server().log_limit().allow() {
-            log::warn!(
-                target: "socketserver::server",
-                "{}: rejected, its IP address has {limit} requests already (max_per_ip sets the limit){suppressed}",
-                self.name()
-            );
-        }
+pub(super) fn log_too_many(permit: &Permit, limits: &Limits) {
+    let limit = limits.max_per_ip.unwrap_or_default().max(1);
+    if let Some(suppressed) = permit.server().log_limit().allow() {
+        log::warn!(
+            target: "socketserver::server",
+            "{}: rejected, its IP address has {limit} requests already (max_per_ip sets the limit){suppressed}",
+            Name::of(permit)
+        );
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Hooks;
-use super::request_log::log_panic;
+use super::request_log::{log_begin, log_end, log_panic};
 use crate::dispatch::Work;
 use crate::error::{HandlerResult, RequestError, Stage, catch_and_log, catch_as_error};
 use crate::handle::Permit;
@@ -82,13 +82,12 @@ impl<R: Request> Accepted<R> {
         let name = (request.id(), request.client_address().clone());
         let connection = request.connection_entry();
         let permit = Permit::new(request.server(), name, connection, ip, state);
-        let accepted = Accepted {
+        log_begin(&permit);
+        Accepted {
             request: Some(request),
             permit,
             service,
-        };
-        accepted.log_begin();
-        accepted
+        }
     }
 
     pub(super) fn state(&self) -> RequestState {
@@ -162,8 +161,8 @@ impl<R: Request> Accepted<R> {
 
 impl<R: Request> Drop for Accepted<R> {
     fn drop(&mut self) {
-        if self.request.is_some() {
-            self.log_end();
+        if let Some(request) = &self.request {
+            log_end(&self.permit, request);
             self.close();
         }
     }
