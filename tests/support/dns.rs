@@ -1,17 +1,16 @@
 //! Runs `dns_server`, asks it with `dig`, and makes packets by hand.
-#![allow(dead_code)]
 
 use std::fs;
 use std::path::Path;
 use std::process::Output;
 
+use crate::example::{self, Example};
 use crate::program;
-use crate::support::example::{self, Example};
-use crate::support::socket_folder;
+use crate::socket_folder;
 
 const EXAMPLE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
-    "/examples/dns_server/example.zone"
+    "/../examples/dns_server/example.zone"
 );
 
 /// The server on a free port, with the zone that comes with it.

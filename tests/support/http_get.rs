@@ -1,5 +1,4 @@
 //! Runs the example `http_get` in a folder of its own, against servers made for it.
-#![allow(dead_code)]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -9,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use socketserver::prelude::*;
 use socketserver::server::BackgroundServer;
 
-use super::support::{ANY, example, in_background};
+use crate::{ANY, example, in_background};
 
 /// How a run has ended, and what it left behind.
 #[derive(Debug)]

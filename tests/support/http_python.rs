@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use super::program;
+use crate::program;
 
 /// `python3 -m http.server`; killed when dropped.
 pub struct PythonServer {

@@ -1,5 +1,4 @@
 //! A folder of files, the example `http_server` on it, and clients that send what they like.
-#![allow(dead_code)]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -9,8 +8,8 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::support::LONG;
-use super::support::example::Example;
+use crate::LONG;
+use crate::example::Example;
 
 /// What `a.txt` holds.
 pub const TEXT: &str = "0123456789\n";

@@ -1,9 +1,8 @@
 //! A `kv_server` with a client, and conversations with it.
-#![allow(dead_code)]
 
+use crate::ANY;
+use crate::example::Example;
 use crate::resp::Client;
-use crate::support::ANY;
-use crate::support::example::Example;
 
 pub fn start() -> (Example, Client) {
     let server = Example::start("kv_server", &[ANY]);

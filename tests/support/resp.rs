@@ -1,10 +1,9 @@
 //! A client of `kv_server` that speaks RESP2 byte by byte.
-#![allow(dead_code)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 
-use crate::support::LONG;
+use crate::LONG;
 
 pub struct Client {
     stream: BufReader<TcpStream>,
