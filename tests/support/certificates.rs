@@ -1,5 +1,4 @@
 //! Certificates for one test, made with the command `openssl`.
-#![allow(dead_code)]
 
 use std::env;
 use std::path::{Path, PathBuf};

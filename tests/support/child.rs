@@ -1,6 +1,5 @@
 //! Runs one test of this binary again, in a process of its own: for tests that end the process, or
 //! measure it.
-#![allow(dead_code)]
 
 use std::env;
 use std::process::{Command, Output};

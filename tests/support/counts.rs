@@ -1,9 +1,8 @@
 //! What a server counts.
-#![allow(dead_code)]
 
 use socketserver::{ServerHandle, Statistics};
 
-use crate::support::eventually;
+use crate::eventually;
 
 /// The sum that `accepted` is promised to be.
 pub fn sum(s: &Statistics) -> u64 {

@@ -17,23 +17,28 @@ pub struct Example {
     pub stdout: BufReader<ChildStdout>,
 }
 
-/// The command that runs an example. `cargo test` has built it beside the test.
+/// The command that runs a program of the workspace: an example of the library, or a package.
 pub fn command(name: &str, arguments: &[&str]) -> Command {
-    let test = env::current_exe().expect("a test has a path");
-    let target = test
-        .parent()
-        .and_then(|deps| deps.parent())
-        .expect("target/PROFILE/deps");
-    let mut command = Command::new(PathBuf::from(target).join("examples").join(name));
+    let mut command = Command::new(path(name));
     command.args(arguments).stdin(Stdio::null());
     command
+}
+
+/// Where cargo has put the program: packages in `target/PROFILE`, examples in a folder there.
+fn path(name: &str) -> PathBuf {
+    let test = env::current_exe().expect("a test has a path");
+    let profile = test.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
+    let mut paths = [profile.join(name), profile.join("examples").join(name)].into_iter();
+    paths.find(|path| path.is_file()).unwrap_or_else(|| {
+        panic!("{name} is not built: cargo build --workspace --all-features --bins --examples")
+    })
 }
 
 /// Runs an example that is expected to end by itself.
 pub fn run(name: &str, arguments: &[&str]) -> Output {
     command(name, arguments)
         .output()
-        .expect("examples are built by `cargo test` or `cargo build --examples`")
+        .expect("it was built for this machine")
 }
 
 impl Example {
@@ -41,9 +46,7 @@ impl Example {
     pub fn start(name: &str, arguments: &[&str]) -> Self {
         let mut command = command(name, arguments);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command
-            .spawn()
-            .expect("examples are built by `cargo test` or `cargo build --examples`");
+        let mut child = command.spawn().expect("it was built for this machine");
         let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
         let mut line = String::new();
         stdout

@@ -1,5 +1,4 @@
 //! Servers that are full, and reject.
-#![allow(dead_code)]
 
 use std::net::TcpStream;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use socketserver::prelude::*;
 use socketserver::{BackgroundServer, Builder, OverloadPolicy, RejectReason, Stage};
 
 use crate::gate::Gate;
-use crate::support::{ANY, connect, eventually, in_background, read_all};
+use crate::{ANY, connect, eventually, in_background, read_all};
 
 /// Longer than a rejection may take, and shorter than anything that hangs.
 pub const SOON: Duration = Duration::from_secs(8);

@@ -1,11 +1,10 @@
 //! Handlers that wait until the test lets them go.
-#![allow(dead_code)]
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use socketserver::{HandlerError, HandlerResult};
 
+use crate::LONG;
 use crate::kind::Talk;
-use crate::support::LONG;
 
 /// Holds handlers, and lets one go for each `let_go`.
 #[derive(Clone)]

@@ -1,5 +1,4 @@
 //! One face for the four kinds of server, for tests that run over all of them.
-#![allow(dead_code)]
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -11,7 +10,7 @@ use socketserver::listener::{Bind, Tcp, Udp, Unix, UnixDatagram};
 use socketserver::request::Request;
 use socketserver::{Address, DatagramRequest, StreamRequest};
 
-use crate::support::{ANY, connect, connect_udp, connect_unix, connect_unix_datagram};
+use crate::{ANY, connect, connect_udp, connect_unix, connect_unix_datagram};
 
 /// A kind of server, and how its clients behave.
 pub trait Kind: Bind<String, Request: Talk> + Sized {

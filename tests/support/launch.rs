@@ -1,11 +1,10 @@
 //! Server programs that are started in a way of their own, and the end of those that are told to end.
-#![allow(dead_code)]
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitStatus, Stdio};
 
-use crate::support::example::Example;
-use crate::support::{eventually, process};
+use crate::example::Example;
+use crate::{eventually, process};
 
 /// Starts any program that prints `listening on ADDRESS`, and waits until it does. It is killed
 /// when the value is dropped.

@@ -1,5 +1,4 @@
 //! Bytes without end that both sides of a test know: nothing is lost, doubled or out of order unseen.
-#![allow(dead_code)]
 
 use std::io::{Read, Write};
 

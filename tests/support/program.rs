@@ -1,5 +1,4 @@
 //! Programs of others that may not be there.
-#![allow(dead_code)]
 
 use std::env;
 use std::process::{Command, Stdio};

@@ -12,7 +12,7 @@ pub fn script(name: &str) -> Option<Command> {
 
 /// The same for a script that needs a package: with the python3 of `target/venv` if it is there.
 pub fn script_with(package: &str, name: &str) -> Option<Command> {
-    let venv = in_project("target/venv/bin/python3");
+    let venv = in_project("../target/venv/bin/python3");
     let program = if venv.exists() {
         &venv
     } else {
@@ -35,7 +35,7 @@ fn script_of(program: &Path, proof: &str, name: &str) -> Option<Command> {
         return None;
     }
     let mut command = Command::new(program);
-    command.arg(in_project("tests/support").join(name));
+    command.arg(in_project("support").join(name));
     Some(command)
 }
 

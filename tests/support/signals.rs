@@ -1,5 +1,4 @@
 //! A signal that interrupts system calls.
-#![allow(dead_code)]
 // Installing a signal handler is the one thing here that has no safe form.
 #![allow(unsafe_code)]
 

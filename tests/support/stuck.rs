@@ -1,5 +1,4 @@
 //! Handlers that get stuck where their client wants them to, and what is told of them.
-#![allow(dead_code)]
 
 use std::io::ErrorKind;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -9,7 +8,7 @@ use socketserver::listener::Bind;
 use socketserver::prelude::*;
 use socketserver::{Address, Builder, Dispatch, DrainReport, Listener, RequestError, Stage};
 
-use crate::support::{connect, exchange, in_background};
+use crate::{connect, exchange, in_background};
 
 /// Says `begun`, and gets stuck as the client's first line says.
 pub fn obey(request: &mut StreamRequest) -> HandlerResult {

@@ -4,11 +4,13 @@
 use std::env;
 use std::process::{Command, ExitCode};
 
+#[derive(Clone, Copy)]
 pub struct Trial {
     pub name: &'static str,
     pub run: fn(),
 }
 
+#[macro_export]
 macro_rules! trial {
     ($name:ident) => {
         $crate::trials::Trial {
@@ -17,7 +19,6 @@ macro_rules! trial {
         }
     };
 }
-pub(crate) use trial;
 
 /// Set for the process of a trial.
 const ALONE: &str = "TRIAL";

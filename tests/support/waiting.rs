@@ -1,11 +1,10 @@
 //! Waiting for threads and channels, with an end to it.
-#![allow(dead_code)]
 
 use std::sync::mpsc::Receiver;
 use std::sync::{Condvar, Mutex};
 use std::thread::JoinHandle;
 
-use crate::support::{LONG, eventually};
+use crate::{LONG, eventually};
 
 /// What the thread returned; fails rather than waits for ever.
 pub fn join_soon<T>(thread: JoinHandle<T>) -> T {

@@ -1,0 +1,182 @@
+//! `stop_listening`: new clients are turned away, and those in the kernel's queue are let go.
+
+use std::io::{self, ErrorKind};
+use std::thread;
+use std::time::Duration;
+
+use socket2::{Domain, SockAddr, Socket, Type};
+use socketserver::dispatch::ThreadPool;
+use socketserver::listener::{Tcp, Unix};
+use socketserver::prelude::*;
+use tempfile::TempDir;
+
+use support::gate::Gate;
+use support::kind::{Client, Kind};
+use support::waiting::join_soon;
+use support::{LONG, entries, eventually, in_background, socket_folder};
+
+fn serve<L: Kind>(gate: &Gate) -> (TempDir, BackgroundServer) {
+    let folder = socket_folder();
+    let server = Server::<L, ThreadPool>::bind_fn(L::place(folder.path()), gate.handler());
+    (folder, in_background(server))
+}
+
+fn try_to_connect(address: &Address) -> io::Result<Socket> {
+    let (domain, raw) = match (address.socket_addr(), address.path()) {
+        (Some(ip), _) => (Domain::for_address(ip), ip.into()),
+        (_, Some(path)) => (Domain::UNIX, SockAddr::unix(path)?),
+        _ => unreachable!("servers have addresses"),
+    };
+    let socket = Socket::new(domain, Type::STREAM, None)?;
+    socket.set_read_timeout(Some(LONG))?;
+    socket.connect(&raw)?;
+    Ok(socket)
+}
+
+fn refuses(address: &Address) -> bool {
+    let refused = [ErrorKind::ConnectionRefused, ErrorKind::NotFound];
+    try_to_connect(address).is_err_and(|e| refused.contains(&e.kind()))
+}
+
+fn refuse(server: &ServerHandle) {
+    server.stop_listening();
+    assert!(server.is_paused());
+    eventually("clients are refused", || refuses(server.server_address()));
+}
+
+fn is_served<L: Kind>(server: &ServerHandle, gate: &Gate) {
+    eventually("it listens", || !refuses(server.server_address()));
+    let mut client = L::connect(server.server_address());
+    gate.let_go(1);
+    assert_eq!(client.ask("again"), "again");
+    eventually("nobody is there", || server.statistics().active == 0);
+}
+
+fn clients_are_refused_until_it_is_resumed_again_and_again<L: Kind>() {
+    let gate = Gate::new();
+    let (_folder, server) = serve::<L>(&gate);
+    for _ in 0..5 {
+        refuse(&server.handle());
+        server.handle().resume();
+        is_served::<L>(&server.handle(), &gate);
+    }
+}
+
+fn those_in_the_queue_are_let_go<L: Kind>() {
+    let gate = Gate::new();
+    let (_folder, server) = serve::<L>(&gate);
+    server.handle().pause();
+    let mut clients: Vec<_> = (0..20)
+        .map(|_| try_to_connect(server.server_address()).expect("it listens"))
+        .collect();
+    refuse(&server.handle());
+    for client in &mut clients {
+        let ended = client.read(&mut [0]);
+        let gone = |e: &io::Error| e.kind() == ErrorKind::ConnectionReset;
+        assert!(
+            matches!(&ended, Ok(0)) || ended.as_ref().is_err_and(gone),
+            "{ended:?}"
+        );
+    }
+    assert_eq!(server.handle().statistics().accepted, 0);
+}
+
+fn requests_that_run_go_on<L: Kind>() {
+    let gate = Gate::new();
+    let (_folder, server) = serve::<L>(&gate);
+    let mut client = L::connect(server.server_address());
+    client.say("running");
+    assert_eq!(gate.next(), "running");
+    refuse(&server.handle());
+    gate.let_go(1);
+    assert_eq!(client.hear(), "running");
+}
+
+fn from_refusing_to_waiting_and_back<L: Kind>() {
+    let gate = Gate::new();
+    let (_folder, server) = serve::<L>(&gate);
+    refuse(&server.handle());
+    server.handle().pause();
+    eventually("it listens", || !refuses(server.server_address()));
+    assert_eq!(server.handle().statistics().accepted, 0);
+    refuse(&server.handle());
+    server.handle().resume();
+    is_served::<L>(&server.handle(), &gate);
+}
+
+fn shut_down_while_it_refuses<L: Kind>() {
+    let (folder, server) = serve::<L>(&Gate::new());
+    let address = server.server_address().clone();
+    refuse(&server.handle());
+    let stopping = thread::spawn(move || server.stop());
+    join_soon(stopping).expect("it was served well");
+    assert!(L::is_free(&address));
+    assert_eq!(entries(folder.path()), 0);
+}
+
+fn under_load_each_is_served_or_refused<L: Kind>() {
+    let gate = Gate::new();
+    let (_folder, server) = serve::<L>(&gate);
+    gate.let_go(10_000);
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let address = server.server_address().clone();
+            thread::spawn(move || (0..100).filter(|_| ask_once(&address)).count())
+        })
+        .collect();
+    while !clients.iter().all(|client| client.is_finished()) {
+        server.handle().stop_listening();
+        thread::sleep(Duration::from_millis(1));
+        server.handle().resume();
+        thread::sleep(Duration::from_millis(2));
+    }
+    let served: usize = clients.into_iter().map(join_soon).sum();
+    assert!(served > 0);
+    is_served::<L>(&server.handle(), &gate);
+}
+
+/// Whether it was answered; it may be turned away, but not kept waiting.
+fn ask_once(address: &Address) -> bool {
+    let Ok(mut socket) = try_to_connect(address) else {
+        thread::sleep(Duration::from_millis(1));
+        return false;
+    };
+    let mut answer = [0; 3];
+    match socket
+        .write_all(b"me\n")
+        .and_then(|()| socket.read_exact(&mut answer))
+    {
+        Ok(()) => true,
+        Err(e) => {
+            assert_ne!(e.kind(), ErrorKind::WouldBlock, "it was kept waiting");
+            false
+        }
+    }
+}
+
+macro_rules! over_both {
+    ($($name:ident)*) => {
+        mod tcp {
+            $(#[test]
+            fn $name() {
+                super::$name::<super::Tcp>();
+            })*
+        }
+
+        mod unix {
+            $(#[test]
+            fn $name() {
+                super::$name::<super::Unix>();
+            })*
+        }
+    };
+}
+
+over_both! {
+    clients_are_refused_until_it_is_resumed_again_and_again
+    those_in_the_queue_are_let_go
+    requests_that_run_go_on
+    from_refusing_to_waiting_and_back
+    shut_down_while_it_refuses
+    under_load_each_is_served_or_refused
+}

@@ -1,0 +1,155 @@
+//! `max_connections` and `max_threads` are hard bounds, for every kind of server.
+
+use socketserver::dispatch::{Inline, ThreadPool};
+use socketserver::listener::{Tcp, Udp, Unix, UnixDatagram};
+use socketserver::{BackgroundServer, Builder, Server, ServerHandle};
+use tempfile::TempDir;
+
+use support::gate::Gate;
+use support::kind::{Client, Kind};
+use support::{eventually, in_background, socket_folder};
+
+fn serve<L: Kind>(
+    gate: &Gate,
+    limit: impl FnOnce(Builder<L, ThreadPool>) -> Builder<L, ThreadPool>,
+) -> (TempDir, BackgroundServer) {
+    let folder = socket_folder();
+    let builder = limit(Server::builder());
+    let server = builder.bind_fn(L::place(folder.path()), gate.handler());
+    (folder, in_background(server))
+}
+
+/// Clients that have asked, one after the other.
+fn ask<L: Kind>(server: &ServerHandle, questions: &[&str]) -> Vec<L::Client> {
+    let ask = |question: &&str| {
+        let mut client = L::connect(server.server_address());
+        client.say(question);
+        client
+    };
+    questions.iter().map(ask).collect()
+}
+
+/// Ten clients at a bound: never more at once, all of them served.
+fn never_more<L: Kind>(gate: &Gate, server: &ServerHandle, bound: usize) {
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+    let mut clients = ask::<L>(server, &names);
+    let first = gate.next_few(bound);
+    assert_eq!(first, &names[..bound]);
+    gate.let_go(names.len());
+    for (client, name) in clients.iter_mut().zip(names) {
+        assert_eq!(client.hear(), name);
+    }
+    eventually("all are done", || server.statistics().finished == 10);
+    assert_eq!(server.statistics().peak_active, bound);
+}
+
+fn connections_are_bounded<L: Kind>() {
+    let gate = Gate::new();
+    let (_folder, server) = serve::<L>(&gate, |builder| builder.max_connections(3));
+    never_more::<L>(&gate, &server.handle(), 3);
+}
+
+fn a_bound_of_one_connection_works<L: Kind>() {
+    let gate = Gate::new();
+    let (_folder, server) = serve::<L>(&gate, |builder| builder.max_connections(1));
+    never_more::<L>(&gate, &server.handle(), 1);
+}
+
+fn a_bound_of_no_connection_counts_as_one<L: Kind>() {
+    let gate = Gate::new();
+    let (_folder, server) = serve::<L>(&gate, |builder| builder.max_connections(0));
+    never_more::<L>(&gate, &server.handle(), 1);
+}
+
+fn threads_are_bounded<L: Kind>() {
+    let gate = Gate::new();
+    let (_folder, server) = serve::<L>(&gate, |builder| builder.max_threads(3));
+    never_more::<L>(&gate, &server.handle(), 3);
+    assert_eq!(server.handle().statistics().peak_threads, 3);
+}
+
+fn the_lower_bound_holds<L: Kind>() {
+    let gate = Gate::new();
+    let limit = |builder: Builder<L, _>| builder.max_threads(5).max_connections(2);
+    let (_folder, server) = serve::<L>(&gate, limit);
+    never_more::<L>(&gate, &server.handle(), 2);
+}
+
+fn those_who_wait_are_let_in_when_the_bound_is_raised<L: Kind>() {
+    let gate = Gate::new();
+    let (_folder, server) = serve::<L>(&gate, |builder| builder.max_connections(1));
+    let _clients = ask::<L>(&server.handle(), &["a", "b", "c", "d"]);
+    assert_eq!(gate.next(), "a");
+    server.handle().set_max_connections(3);
+    assert_eq!(gate.next_few(2), ["b", "c"]);
+    server.handle().set_max_connections(None);
+    assert_eq!(gate.next(), "d");
+    gate.let_go(4);
+}
+
+fn those_beyond_a_lowered_bound_stay_and_nobody_comes_in<L: Kind>() {
+    let gate = Gate::new();
+    let (_folder, server) = serve::<L>(&gate, |builder| builder.max_connections(3));
+    let _clients = ask::<L>(&server.handle(), &["a", "b", "c", "d"]);
+    assert_eq!(gate.next_few(3), ["a", "b", "c"]);
+    server.handle().set_max_connections(1);
+    gate.let_go(3);
+    assert_eq!(gate.next(), "d");
+    assert_eq!(server.handle().statistics().finished, 3);
+    gate.let_go(1);
+}
+
+fn threads_are_raised_and_lowered<L: Kind>() {
+    let gate = Gate::new();
+    let (_folder, server) = serve::<L>(&gate, |builder| builder.max_threads(1));
+    let _clients = ask::<L>(&server.handle(), &["a", "b", "c", "d", "e"]);
+    assert_eq!(gate.next(), "a");
+    server.handle().set_max_threads(3);
+    assert_eq!(gate.next_few(2), ["b", "c"]);
+    server.handle().set_max_threads(1);
+    gate.let_go(3);
+    assert_eq!(gate.next(), "d");
+    eventually("threads go", || server.handle().statistics().threads == 1);
+    gate.let_go(1);
+    assert_eq!(gate.next(), "e");
+    assert_eq!(server.handle().statistics().active, 1);
+    assert_eq!(server.handle().statistics().peak_threads, 3);
+    gate.let_go(1);
+}
+
+/// It needs no bound, and is not disturbed by one.
+fn one_after_the_other_at_a_bound_of_one<L: Kind>() {
+    let (folder, gate) = (socket_folder(), Gate::new());
+    let builder = Server::<L, Inline>::builder().max_connections(1);
+    let server = in_background(builder.bind_fn(L::place(folder.path()), gate.handler()));
+    never_more::<L>(&gate, &server.handle(), 1);
+}
+
+macro_rules! over_all_kinds {
+    ($($name:ident)*) => {
+        over_all_kinds!(@ tcp Tcp: $($name)*);
+        over_all_kinds!(@ unix_stream Unix: $($name)*);
+        over_all_kinds!(@ udp Udp: $($name)*);
+        over_all_kinds!(@ unix_datagram UnixDatagram: $($name)*);
+    };
+    (@ $kind:ident $listener:ident: $($name:ident)*) => {
+        mod $kind {
+            $(#[test]
+            fn $name() {
+                super::$name::<super::$listener>();
+            })*
+        }
+    };
+}
+
+over_all_kinds! {
+    connections_are_bounded
+    a_bound_of_one_connection_works
+    a_bound_of_no_connection_counts_as_one
+    threads_are_bounded
+    the_lower_bound_holds
+    those_who_wait_are_let_in_when_the_bound_is_raised
+    those_beyond_a_lowered_bound_stay_and_nobody_comes_in
+    threads_are_raised_and_lowered
+    one_after_the_other_at_a_bound_of_one
+}

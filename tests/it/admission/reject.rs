@@ -1,0 +1,179 @@
+//! `OverloadPolicy::Reject` and `reject_request`: clients are told.
+
+use std::net::Shutdown;
+use std::time::Instant;
+
+use socketserver::dispatch::ThreadPool;
+use socketserver::listener::{Tcp, Udp, Unix, UnixDatagram};
+use socketserver::prelude::*;
+use socketserver::request::Request;
+use socketserver::{OverloadPolicy, RejectReason, Server};
+
+use support::full::{Full, SOON, come, one};
+use support::gate::Gate;
+use support::kind::{Client, Kind, Talk};
+use support::{connect, eventually, in_background, read_all, socket_folder};
+
+fn busy(request: &mut StreamRequest) -> HandlerResult {
+    Ok(request.wfile.write_all(b"server busy\n")?)
+}
+
+#[test]
+fn clients_are_told_when_no_connection_is_free() {
+    let full = Full::new(OverloadPolicy::Reject, busy);
+    for _ in 0..20 {
+        assert_eq!(
+            read_all(connect(full.server.server_address())),
+            "server busy\n"
+        );
+    }
+    assert_eq!(full.server.handle().statistics().rejected.overload, 20);
+    full.serves();
+}
+
+#[test]
+fn clients_are_told_when_no_thread_is_free() {
+    let builder = ThreadingTcpServer::builder().max_threads(1);
+    let full = Full::with(builder.overload(OverloadPolicy::Reject), busy);
+    for _ in 0..20 {
+        assert_eq!(
+            read_all(connect(full.server.server_address())),
+            "server busy\n"
+        );
+    }
+    // The thread is free a moment after the request is gone.
+    full.gate.let_go(1);
+    eventually("there is room", || {
+        let client = come(&full.server.handle(), "next");
+        full.gate.let_go(1);
+        read_all(client) == "next\n"
+    });
+}
+
+#[test]
+fn the_words_arrive_though_the_client_has_spoken() {
+    let full = Full::new(OverloadPolicy::Reject, busy);
+    for bytes in [1, 1_000, 60_000] {
+        // Accepted only when all of it is there.
+        full.server.handle().pause();
+        let mut client = connect(full.server.server_address());
+        client
+            .write_all(&vec![b'x'; bytes])
+            .expect("the kernel keeps it");
+        full.server.handle().resume();
+        assert_eq!(read_all(client), "server busy\n");
+    }
+}
+
+#[test]
+fn the_words_arrive_though_the_client_has_said_all() {
+    let full = Full::new(OverloadPolicy::Reject, busy);
+    full.server.handle().pause();
+    let client = come(&full.server.handle(), "hello");
+    client.shutdown(Shutdown::Write).expect("it is connected");
+    full.server.handle().resume();
+    assert_eq!(read_all(client), "server busy\n");
+}
+
+#[test]
+fn many_words_arrive_in_full() {
+    let full = Full::new(OverloadPolicy::Reject, |request| {
+        Ok(request.wfile.write_all(&[b'.'; 1_000_000])?)
+    });
+    let client = connect(full.server.server_address());
+    assert_eq!(read_all(client).len(), 1_000_000);
+}
+
+#[test]
+fn the_hook_may_read_what_the_client_wants() {
+    let full = Full::new(OverloadPolicy::Reject, |request| {
+        let line = request.rfile.readline(100)?;
+        Ok(request.wfile.write_all(&line)?)
+    });
+    assert_eq!(
+        read_all(come(&full.server.handle(), "whoever")),
+        "whoever\n"
+    );
+}
+
+#[test]
+fn a_hook_may_shut_the_server_down() {
+    let full = Full::with(one().overload(OverloadPolicy::Reject), |request| {
+        request.server.shutdown();
+        busy(request)
+    });
+    assert_eq!(
+        read_all(come(&full.server.handle(), "last")),
+        "server busy\n"
+    );
+    full.gate.let_go(1);
+    assert_eq!(read_all(full.first), "first\n");
+    full.server.join().expect("it was served well");
+}
+
+/// Its own request is not waited for.
+#[test]
+fn a_hook_may_wait_for_the_shutdown() {
+    let full = Full::with(one().overload(OverloadPolicy::Reject), |request| {
+        let report = request.server.shutdown_within(2 * SOON);
+        Ok(write!(request.wfile, "{}", report.unfinished)?)
+    });
+    let client = come(&full.server.handle(), "last");
+    eventually("it shuts down", || full.server.handle().is_shutting_down());
+    full.gate.let_go(1);
+    let since = Instant::now();
+    let _ = read_all(full.first);
+    let mut told = String::new();
+    // Its second may be over.
+    let _ = { client }.read_to_string(&mut told);
+    full.server.stop().expect("it was served well");
+    assert!(since.elapsed() < SOON, "{:?}", since.elapsed());
+}
+
+/// Tells in the words of any kind of server.
+struct TellAll;
+
+impl<R: Request + Talk> Hooks<R> for TellAll {
+    fn reject_request(&self, request: &mut R, why: RejectReason) -> HandlerResult {
+        Ok(request.answer(&why.to_string())?)
+    }
+}
+
+fn clients_of_every_kind_are_told<L: Kind>() {
+    let (folder, gate) = (socket_folder(), Gate::new());
+    let builder = Server::<L, ThreadPool>::builder().max_connections(1);
+    let builder = builder.overload(OverloadPolicy::Reject).hooks(TellAll);
+    let server = in_background(builder.bind_fn(L::place(folder.path()), gate.handler()));
+    let mut first = L::connect(server.server_address());
+    first.say("first");
+    assert_eq!(gate.next(), "first");
+    let mut second = L::connect(server.server_address());
+    second.knock();
+    assert_eq!(second.hear(), "no room");
+    gate.let_go(1);
+    assert_eq!(first.hear(), "first");
+    eventually("its counts are right", || {
+        let now = server.handle().statistics();
+        (now.accepted, now.finished, now.rejected.overload) == (2, 1, 1)
+    });
+}
+
+#[test]
+fn clients_of_tcp_are_told() {
+    clients_of_every_kind_are_told::<Tcp>();
+}
+
+#[test]
+fn clients_of_unix_streams_are_told() {
+    clients_of_every_kind_are_told::<Unix>();
+}
+
+#[test]
+fn clients_of_udp_are_told() {
+    clients_of_every_kind_are_told::<Udp>();
+}
+
+#[test]
+fn clients_of_unix_datagrams_are_told() {
+    clients_of_every_kind_are_told::<UnixDatagram>();
+}

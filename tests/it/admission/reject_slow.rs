@@ -1,0 +1,140 @@
+//! Clients and hooks that take their time when a client is rejected: nobody waits for them.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use socketserver::prelude::*;
+use socketserver::{OverloadPolicy, Stage};
+
+use support::full::{Full, Rejecting, SOON};
+use support::{LONG, connect, eventually, read_all};
+
+fn ask(request: &mut StreamRequest) -> HandlerResult {
+    request.rfile.readline(100)?;
+    Ok(())
+}
+
+fn sleep(_: &mut StreamRequest) -> HandlerResult {
+    thread::sleep(2 * SOON);
+    Ok(())
+}
+
+/// Twenty clients that keep the hook busy, more than there are threads for it.
+fn nobody_waits_for(reject: Rejecting, complaint: Option<&str>) {
+    let full = Full::new(OverloadPolicy::Reject, reject);
+    let crowd: Vec<_> = (0..20)
+        .map(|_| connect(full.server.server_address()))
+        .collect();
+    eventually("all are rejected", || {
+        full.server.handle().statistics().rejected.overload == 20
+    });
+    if let Some(complaint) = complaint {
+        let (stage, text) = full.errors.recv_timeout(LONG).expect("it fails");
+        assert_eq!(stage, Stage::Reject);
+        assert!(text.contains(complaint), "{text}");
+    }
+    let since = Instant::now();
+    full.serves();
+    assert!(since.elapsed() < SOON);
+    drop(crowd);
+}
+
+#[test]
+fn nobody_waits_for_a_client_that_does_not_speak() {
+    nobody_waits_for(ask, Some("was not done within 1s"));
+}
+
+#[test]
+fn nobody_waits_for_a_client_that_does_not_listen() {
+    let reject: Rejecting = |request| loop {
+        request.wfile.write_all(&[b'.'; 65_536])?;
+    };
+    nobody_waits_for(reject, Some("was not done within 1s"));
+}
+
+#[test]
+fn nobody_waits_for_a_hook_that_sleeps() {
+    nobody_waits_for(sleep, None);
+}
+
+#[test]
+fn nobody_waits_for_a_hook_that_panics() {
+    nobody_waits_for(|_| panic!("no words"), Some("no words"));
+}
+
+#[test]
+fn nobody_waits_for_a_hook_that_fails() {
+    nobody_waits_for(|_| Err("no words".into()), Some("no words"));
+}
+
+fn ends_after_a_second(reject: Rejecting) {
+    let full = Full::new(OverloadPolicy::Reject, reject);
+    let since = Instant::now();
+    let mut client = connect(full.server.server_address());
+    let mut sink = Vec::new();
+    // A reset, or the end: it is over.
+    let _ = client.read_to_end(&mut sink);
+    let took = since.elapsed();
+    let range = Duration::from_millis(900)..SOON;
+    assert!(range.contains(&took), "{took:?}");
+}
+
+#[test]
+fn a_silent_clients_connection_ends_after_a_second() {
+    ends_after_a_second(ask);
+}
+
+#[test]
+fn a_sleeping_hooks_connection_ends_after_a_second() {
+    ends_after_a_second(sleep);
+}
+
+/// Room for many descriptors: both ends of each connection are in this process.
+fn allow_descriptors(count: u64) {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("there is a limit");
+    assert!(
+        hard >= count,
+        "{hard} descriptors are too few for this test"
+    );
+    setrlimit(Resource::RLIMIT_NOFILE, soft.max(count), hard).expect("the hard limit allows it");
+}
+
+#[test]
+fn serving_goes_on_beside_a_thousand_rejections() {
+    allow_descriptors(8192);
+    let full = Full::new(OverloadPolicy::Reject, sleep);
+    let crowd: Vec<_> = (0..1200)
+        .map(|_| connect(full.server.server_address()))
+        .collect();
+    eventually("many wait to be told", || {
+        full.server.handle().statistics().rejected.overload == 1024
+    });
+    // The next is the first of those who wait in the kernel's queue, and says nothing.
+    full.gate.let_go(1);
+    assert_eq!(read_all(full.first), "first\n");
+    eventually("the next is in", || {
+        full.server.handle().statistics().active == 1
+    });
+    assert_eq!(full.server.handle().statistics().rejected.overload, 1024);
+    drop(crowd);
+}
+
+#[test]
+fn those_who_queued_in_vain_do_not_pile_up() {
+    allow_descriptors(8192);
+    let policy = OverloadPolicy::Queue {
+        length: 50,
+        timeout: Duration::from_millis(1),
+    };
+    let full = Full::new(policy, sleep);
+    let _crowd: Vec<_> = (0..1200)
+        .map(|_| connect(full.server.server_address()))
+        .collect();
+    eventually("many wait to be told", || {
+        full.server.handle().statistics().rejected.queue_timeout >= 1024
+    });
+    thread::sleep(Duration::from_millis(100));
+    let accepted = full.server.handle().statistics().accepted;
+    assert!(accepted <= 1 + 1024 + 50, "{accepted}");
+}

@@ -1,0 +1,192 @@
+//! What the log says of bounds and of attacks: enough to act on, and never so much that it fills the
+//! disk.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use log::Level;
+use socketserver::dispatch::ThreadPool;
+use socketserver::listener::Tcp;
+use socketserver::prelude::*;
+use socketserver::{Builder, OverloadPolicy};
+
+use support::gate::Gate;
+use support::{ANY, LONG, connect, connect_udp, eventually, in_background, logs, read_all};
+
+const SOON: Duration = Duration::from_millis(50);
+
+/// What the log says about a server that is full again and again.
+fn said_when_full(builder: Builder<Tcp, ThreadPool>) -> String {
+    logs::catch();
+    let gate = Gate::new();
+    let server = in_background(builder.bind_fn(ANY, gate.handler()));
+    for _ in 0..10 {
+        let mut client = connect(server.server_address());
+        client.write_all(b"hello\n").expect("there is room");
+        assert_eq!(gate.next(), "hello");
+        // Those who come now wait, are queued or rejected, and give up.
+        for _ in 0..3 {
+            drop(connect(server.server_address()));
+        }
+        gate.let_go(1);
+        assert_eq!(read_all(client), "hello\n");
+        eventually("all are gone", || server.handle().statistics().active == 0);
+    }
+    let about = format!("{}: all ", server.server_address());
+    let lines = logs::with(&about);
+    let [(Level::Warn, line)] = &lines[..] else {
+        panic!("one warning: {lines:?}");
+    };
+    line.clone()
+}
+
+fn says(line: &str, words: [&str; 3]) {
+    for word in words {
+        assert!(line.contains(word), "{line}");
+    }
+}
+
+#[test]
+fn the_bound_of_connections_is_named_once() {
+    let line = said_when_full(ThreadingTcpServer::builder().max_connections(1));
+    let setter = "(max_connections sets the bound)";
+    says(
+        &line,
+        ["taken, 1 of them", "wait until one is free", setter],
+    );
+}
+
+#[test]
+fn the_bound_of_threads_is_named_once() {
+    let line = said_when_full(ThreadingTcpServer::builder().max_threads(1));
+    let setter = "(max_threads sets the bound)";
+    says(&line, ["busy, 1 of them", "wait until one is free", setter]);
+}
+
+#[test]
+fn that_clients_are_queued_is_said_once() {
+    let policy = OverloadPolicy::Queue {
+        length: 2,
+        timeout: LONG,
+    };
+    let builder = ThreadingTcpServer::builder().max_connections(1);
+    let line = said_when_full(builder.overload(policy));
+    says(&line, ["taken, 1 of them", "are queued", "max_connections"]);
+}
+
+#[test]
+fn that_clients_are_rejected_is_said_once() {
+    let builder = ThreadingTcpServer::builder().max_connections(1);
+    let gate = Gate::new();
+    logs::catch();
+    let builder = builder.overload(OverloadPolicy::Reject);
+    let server = in_background(builder.bind_fn(ANY, gate.handler()));
+    let mut client = connect(server.server_address());
+    client.write_all(b"hello\n").expect("there is room");
+    assert_eq!(gate.next(), "hello");
+    for _ in 0..20 {
+        assert_eq!(read_all(connect(server.server_address())), "");
+    }
+    gate.let_go(1);
+    let lines = logs::with(&format!("{}: all ", server.server_address()));
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    says(
+        &lines[0].1,
+        ["taken, 1 of them", "are rejected", "max_connections"],
+    );
+}
+
+#[test]
+fn handle_request_says_it_once_too() {
+    logs::catch();
+    let gate = Gate::new();
+    let builder = ThreadingTcpServer::builder()
+        .max_connections(1)
+        .timeout(SOON);
+    let server = builder
+        .bind_fn(ANY, gate.handler())
+        .expect("a port is free");
+    let mut client = connect(server.server_address());
+    client.write_all(b"hello\n").expect("there is room");
+    for _ in 0..4 {
+        server.handle_request().expect("a timeout is no error");
+    }
+    let lines = logs::with(&format!("{}: all ", server.server_address()));
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    gate.let_go(1);
+}
+
+/// How many lines a second are let through, and how many in a row before that.
+fn most_lines(since: Instant) -> usize {
+    100 + 10 * (since.elapsed().as_secs() as usize + 1)
+}
+
+/// How many lines the last of these says were held back.
+fn held_back(lines: &[(Level, String)]) -> usize {
+    let said = lines.iter().filter_map(|(_, line)| {
+        let (_, rest) = line.split_once(" (")?;
+        rest.strip_suffix(" other lines about requests were held back)")?
+            .parse::<usize>()
+            .ok()
+    });
+    said.sum()
+}
+
+#[test]
+fn a_thousand_failures_are_about_a_hundred_lines() {
+    logs::catch();
+    let server = in_background(ThreadingTcpServer::bind_fn(ANY, |_| {
+        Err("failure of this test".into())
+    }));
+    let fail = || read_all(connect(server.server_address()));
+    let since = Instant::now();
+    (0..1000).for_each(|_| drop(fail()));
+    eventually("all have failed", || {
+        server.handle().statistics().failed == 1000
+    });
+    let lines = logs::with("failure of this test").len();
+    assert!((100..=most_lines(since)).contains(&lines), "{lines} lines");
+    // Long enough for another line.
+    thread::sleep(4 * SOON);
+    fail();
+    let lines = logs::with("failure of this test");
+    assert!(lines.iter().all(|(level, _)| *level == Level::Error));
+    assert_eq!(lines.len() + held_back(&lines), 1001);
+}
+
+#[test]
+fn a_thousand_rejected_of_one_source_are_about_a_hundred_lines() {
+    logs::catch();
+    let gate = Gate::new();
+    let builder = ThreadingTcpServer::builder().max_per_ip(1);
+    let server = in_background(builder.bind_fn(ANY, gate.handler()));
+    let mut client = connect(server.server_address());
+    client.write_all(b"hello\n").expect("there is room");
+    assert_eq!(gate.next(), "hello");
+    let since = Instant::now();
+    (0..1000).for_each(|_| drop(read_all(connect(server.server_address()))));
+    let lines = logs::with("max_per_ip sets the bound");
+    assert!((100..=most_lines(since)).contains(&lines.len()));
+    assert!(lines.iter().all(|(level, _)| *level == Level::Warn));
+    assert_eq!(server.handle().statistics().rejected.per_ip, 1000);
+    gate.let_go(1);
+}
+
+#[test]
+fn a_thousand_cut_datagrams_are_about_a_hundred_lines() {
+    logs::catch();
+    let builder = UdpServer::builder().max_packet_size(3);
+    let server = builder.bind_fn(ANY, |request| {
+        request.wfile.write_all(b".")?;
+        Ok(())
+    });
+    let server = in_background(server);
+    let client = connect_udp(server.server_address());
+    let since = Instant::now();
+    for _ in 0..1000 {
+        client.send(b"long").expect("the server is bound");
+        client.recv(&mut [0]).expect("the server answers");
+    }
+    let lines = logs::with("longer than 3 bytes").len();
+    assert!((100..=most_lines(since)).contains(&lines), "{lines} lines");
+}

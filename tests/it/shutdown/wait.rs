@@ -1,0 +1,200 @@
+//! `wait`: for the end of serving, never for oneself, and what stands in the way of serving at all.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+use socketserver::ServerHandle;
+use socketserver::prelude::*;
+
+use support::waiting::{join_soon, next};
+use support::{ANY, LONG, connect, exchange, in_background, read_all};
+
+fn echo(request: &mut StreamRequest) -> HandlerResult {
+    let line = request.rfile.readline(1024)?;
+    Ok(request.wfile.write_all(&line)?)
+}
+
+/// Long enough for a `wait` that does not wait to be caught at it.
+const A_MOMENT: Duration = Duration::from_millis(50);
+
+#[test]
+fn wait_returns_when_nobody_serves_any_more() {
+    let (tell, inside) = channel();
+    let ended = Arc::new(AtomicBool::new(false));
+    let end = Arc::clone(&ended);
+    let server = TcpServer::bind_fn(ANY, move |request| {
+        request.rfile.readline(10)?;
+        tell.send(())?;
+        request.rfile.readline(10)?;
+        end.store(true, Ordering::SeqCst);
+        Ok(())
+    });
+    let server = in_background(server);
+    let mut client = connect(server.server_address());
+    client.write_all(b"begun\n").expect("the server reads");
+    next(&inside);
+
+    server.handle().shutdown();
+    let (handle, (tell, waited)) = (server.handle(), channel());
+    let waiting = thread::spawn(move || {
+        handle.wait();
+        tell.send(ended.load(Ordering::SeqCst))
+            .expect("the test listens");
+    });
+    assert_eq!(
+        waited.recv_timeout(A_MOMENT),
+        Err(RecvTimeoutError::Timeout)
+    );
+    client.write_all(b"ended\n").expect("the server reads");
+    assert!(next(&waited), "the serving thread was in a handler still");
+    join_soon(waiting);
+}
+
+#[test]
+fn wait_without_a_shutdown_waits_on() {
+    let server = in_background(TcpServer::bind_fn(ANY, echo));
+    let (handle, (tell, waited)) = (server.handle(), channel());
+    let waiting = thread::spawn(move || {
+        handle.wait();
+        tell.send(handle.is_shutting_down())
+            .expect("the test listens");
+    });
+    assert_eq!(exchange(connect(server.server_address()), "hi\n"), "hi\n");
+    assert_eq!(
+        waited.recv_timeout(A_MOMENT),
+        Err(RecvTimeoutError::Timeout)
+    );
+    server.handle().shutdown();
+    assert!(next(&waited));
+    join_soon(waiting);
+}
+
+#[test]
+fn wait_does_not_wait_for_requests_on_other_threads() {
+    let (tell, inside) = channel();
+    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+        request.rfile.readline(10)?;
+        tell.send(())?;
+        echo(request)
+    });
+    let server = in_background(server);
+    let mut client = connect(server.server_address());
+    client.write_all(b"begun\n").expect("the server reads");
+    next(&inside);
+    server.handle().shutdown();
+    let handle = server.handle();
+    join_soon(thread::spawn(move || handle.wait()));
+    assert_eq!(exchange(&client, "still here\n"), "still here\n");
+}
+
+#[test]
+fn wait_returns_at_once_after_a_shutdown_before_serving() {
+    let server = TcpServer::bind_fn(ANY, echo).expect("a port is free");
+    server.shutdown();
+    let handle = server.handle();
+    join_soon(thread::spawn(move || handle.wait()));
+}
+
+#[test]
+fn wait_returns_when_a_server_is_closed_that_never_served() {
+    let server = TcpServer::bind_fn(ANY, echo).expect("a port is free");
+    let handle = server.handle();
+    let waiting = thread::spawn(move || handle.wait());
+    server.server_close();
+    join_soon(waiting);
+}
+
+/// Waits for its own server in the hook.
+struct WaitInHook;
+
+impl Hooks for WaitInHook {
+    fn service_actions(&self, server: &ServerHandle) -> io::Result<()> {
+        server.wait();
+        server.shutdown();
+        server.wait();
+        Ok(())
+    }
+}
+
+#[test]
+fn wait_on_the_serving_thread_returns_at_once() {
+    let builder = TcpServer::builder().hooks(WaitInHook);
+    let server = builder.bind_fn(ANY, |request| {
+        request.server.wait();
+        Ok(request.wfile.write_all(b"waited")?)
+    });
+    let server = server.expect("a port is free");
+    let client = connect(server.server_address());
+    let serving = thread::spawn(move || server.serve_forever());
+    assert_eq!(read_all(client), "waited");
+    join_soon(serving).expect("a shutdown is no error");
+}
+
+#[test]
+fn wait_in_a_handler_that_handle_request_runs_returns_at_once() {
+    let (tell, waited) = channel();
+    let server = TcpServer::bind_fn(ANY, move |request| {
+        request.server.wait();
+        Ok(tell.send(())?)
+    });
+    let server = server.expect("a port is free");
+    let handle = server.handle();
+    let _client = connect(handle.server_address());
+    let serving = thread::spawn(move || server.handle_request());
+    let in_time = waited.recv_timeout(LONG);
+    // Frees the handler if it waits for itself.
+    handle.shutdown();
+    join_soon(serving).expect("one request was served");
+    assert_eq!(in_time, Ok(()));
+}
+
+#[test]
+fn a_server_that_is_being_served_cannot_be_served_once_more() {
+    let server = Arc::new(TcpServer::bind_fn(ANY, echo).expect("a port is free"));
+    let first = Arc::clone(&server);
+    let serving = thread::spawn(move || first.serve_forever());
+    assert_eq!(exchange(connect(server.server_address()), "hi\n"), "hi\n");
+    for error in [server.serve_forever(), server.handle_request()] {
+        let error = error.expect_err("another thread serves");
+        assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
+        assert!(
+            error
+                .to_string()
+                .contains(&server.server_address().to_string()),
+            "{error}"
+        );
+    }
+    assert_eq!(
+        exchange(connect(server.server_address()), "unharmed\n"),
+        "unharmed\n"
+    );
+    server.shutdown();
+    join_soon(serving).expect("a shutdown is no error");
+}
+
+#[test]
+fn a_server_is_served_only_when_it_is_bound_and_active() {
+    let mut server = TcpServer::builder()
+        .unbound(ANY, || echo)
+        .expect("it is an address");
+    assert_eq!(server.server_address().port(), Some(0));
+    let not_yet = |server: &TcpServer| {
+        let errors = [server.serve_forever(), server.handle_request()];
+        errors
+            .into_iter()
+            .all(|e| e.is_err_and(|e| e.kind() == io::ErrorKind::NotConnected))
+    };
+    assert!(not_yet(&server));
+    server.server_bind().expect("a port is free");
+    assert_ne!(server.server_address().port(), Some(0));
+    assert!(not_yet(&server));
+    server.server_activate().expect("it is bound");
+    let server = server
+        .serve_in_background()
+        .expect("a thread can be started");
+    assert_eq!(exchange(connect(server.server_address()), "hi\n"), "hi\n");
+}

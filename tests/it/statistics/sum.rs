@@ -1,0 +1,150 @@
+//! The statistics add up in every snapshot, whatever the clients do meanwhile.
+
+use std::io;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use socket2::SockRef;
+use socketserver::prelude::*;
+use socketserver::{Address, OverloadPolicy, Statistics};
+
+use support::counts::{settled, sum};
+use support::obedient::obey;
+use support::{ANY, connect};
+
+const CLIENTS: usize = 20;
+const VISITS: usize = 60;
+const ROOM: usize = 4;
+const QUEUE: usize = 4;
+/// All clients are one source: the last place in the queue is seldom theirs.
+const OF_ONE_SOURCE: usize = ROOM + QUEUE - 1;
+
+/// Refuses every seventh.
+struct Picky;
+
+impl Hooks for Picky {
+    fn verify_request(&self, request: &mut StreamRequest) -> Result<bool, HandlerError> {
+        Ok(request.id() % 7 != 0)
+    }
+
+    fn handle_error(&self, _: &mut StreamRequest, _: &RequestError) {}
+}
+
+/// What one client does, and then another.
+fn visit(address: &Address, number: usize) {
+    let mut client = connect(address);
+    // It may be rejected or refused in the middle of it.
+    let _ = match number % 5 {
+        0 => client.write_all(b"hello\n"),
+        1 => client.write_all(b"fail\n"),
+        2 => client.write_all(b"panic\n"),
+        3 => Ok(()),
+        _ => client.write_all(b"half a li"),
+    };
+    if number % 3 == 0 {
+        reset(&client);
+    } else {
+        let _ = client.shutdown(std::net::Shutdown::Write);
+        let _ = client.read_to_end(&mut Vec::new());
+    }
+}
+
+fn reset(client: &TcpStream) {
+    SockRef::from(client)
+        .set_linger(Some(Duration::ZERO))
+        .expect("a reset can be asked for");
+}
+
+/// Looks until it is told to stop. Returns how often it did.
+fn watch(server: &ServerHandle, over: &AtomicBool) -> usize {
+    let (mut looks, mut before) = (0, Statistics::default());
+    while !over.load(Ordering::Relaxed) {
+        let now = server.statistics();
+        assert_eq!(sum(&now), now.accepted, "{now:?}");
+        assert!(now.active <= ROOM && now.queued <= QUEUE, "{now:?}");
+        assert!(now.active <= now.peak_active && now.queued <= now.peak_queued);
+        assert!(now.accepted >= before.accepted, "{now:?} after {before:?}");
+        assert!(now.bytes_in >= before.bytes_in, "{now:?} after {before:?}");
+        assert!(
+            now.bytes_out >= before.bytes_out,
+            "{now:?} after {before:?}"
+        );
+        (looks, before) = (looks + 1, now);
+    }
+    looks
+}
+
+/// Their policies change under way, too.
+fn change(server: &ServerHandle, over: &AtomicBool) {
+    let timeout = Duration::from_millis(1);
+    let queue = OverloadPolicy::Queue {
+        length: QUEUE,
+        timeout,
+    };
+    let mut policies = [OverloadPolicy::Wait, queue, OverloadPolicy::Reject]
+        .into_iter()
+        .cycle();
+    while !over.load(Ordering::Relaxed) {
+        server.set_overload(policies.next().expect("they go round"));
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn every_snapshot_adds_up() -> io::Result<()> {
+    let server = ThreadingTcpServer::builder()
+        .hooks(Picky)
+        .max_connections(ROOM)
+        .max_per_ip(OF_ONE_SOURCE)
+        .bind_fn(ANY, obey)?
+        .serve_in_background()?;
+    let handle = server.handle();
+    let over = Arc::new(AtomicBool::new(false));
+    let watchers = [watching(&handle, &over), watching(&handle, &over)];
+    let changer = {
+        let (handle, over) = (handle.clone(), Arc::clone(&over));
+        thread::spawn(move || change(&handle, &over))
+    };
+    thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let address = handle.server_address();
+            scope.spawn(move || (0..VISITS).for_each(|n| visit(address, client + n)));
+        }
+    });
+    over.store(true, Ordering::Relaxed);
+    for watcher in watchers {
+        assert!(watcher.join().expect("all adds up") > 100);
+    }
+    changer.join().expect("it does not panic");
+    ended_in_all_ways(&settled(&handle, (CLIENTS * VISITS) as u64));
+    server.stop()?;
+    assert_eq!(handle.statistics().threads, 0);
+    Ok(())
+}
+
+fn watching(server: &ServerHandle, over: &Arc<AtomicBool>) -> thread::JoinHandle<usize> {
+    let (server, over) = (server.clone(), Arc::clone(over));
+    thread::spawn(move || watch(&server, &over))
+}
+
+/// The test has seen what it wants to.
+fn ended_in_all_ways(s: &Statistics) {
+    let rejected = s.rejected;
+    for count in [
+        s.finished,
+        s.failed,
+        s.panicked,
+        s.disconnected,
+        rejected.refused,
+        rejected.overload,
+        rejected.queue_timeout,
+        rejected.per_ip,
+    ] {
+        assert!(count > 0, "{s:?}");
+    }
+    assert_eq!(s.peak_active, ROOM, "{s:?}");
+    assert!(s.peak_queued >= OF_ONE_SOURCE - ROOM, "{s:?}");
+}

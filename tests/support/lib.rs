@@ -1,0 +1,149 @@
+//! What the tests share: those of the library, and those of the example programs that are packages.
+
+pub mod certificates;
+pub mod child;
+pub mod choppy;
+#[cfg(feature = "auth")]
+pub mod choppy_duplex;
+pub mod counts;
+#[cfg(feature = "auth")]
+pub mod digests;
+pub mod example;
+pub mod frames;
+pub mod full;
+pub mod gate;
+pub mod journal;
+pub mod kind;
+pub mod launch;
+pub mod logs;
+#[cfg(feature = "auth-md5")]
+pub mod mp_peer;
+pub mod obedient;
+pub mod pattern;
+pub mod process;
+pub mod program;
+pub mod python;
+#[cfg(feature = "metrics")]
+pub mod recorder;
+pub mod report;
+pub mod signals;
+pub mod stuck;
+pub mod trials;
+pub mod waiting;
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{TcpStream, UdpSocket};
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use socketserver::{Address, BackgroundServer, Dispatch, Listener, Server};
+
+/// Longer than anything a test waits for; running into it fails the test.
+pub const LONG: Duration = Duration::from_secs(20);
+
+/// Any loopback port.
+pub const ANY: &str = "127.0.0.1:0";
+
+/// Serves what was just bound, on a thread of its own.
+#[track_caller]
+pub fn in_background<L: Listener, D: Dispatch>(
+    server: io::Result<Server<L, D>>,
+) -> BackgroundServer {
+    let server = server.expect("the server can be bound");
+    let server = server.serve_in_background();
+    server.expect("a thread can be started")
+}
+
+/// A connected TCP client that fails rather than waits for ever.
+pub fn connect(address: &Address) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("the server accepts");
+    stream
+        .set_read_timeout(Some(LONG))
+        .expect("a timeout can be set");
+    stream
+        .set_write_timeout(Some(LONG))
+        .expect("a timeout can be set");
+    stream
+}
+
+/// A connected Unix client that fails rather than waits for ever.
+pub fn connect_unix(address: &Address) -> UnixStream {
+    let path = address.path().expect("a Unix server has a path");
+    let stream = UnixStream::connect(path).expect("the server accepts");
+    stream
+        .set_read_timeout(Some(LONG))
+        .expect("a timeout can be set");
+    stream
+}
+
+/// A UDP client of the server.
+pub fn connect_udp(address: &Address) -> UdpSocket {
+    let socket = UdpSocket::bind(ANY).expect("a port is free");
+    socket
+        .connect(address)
+        .expect("loopback can be connected to");
+    socket
+        .set_read_timeout(Some(LONG))
+        .expect("a timeout can be set");
+    socket
+}
+
+/// A Unix datagram client bound in `folder`, so that it can be answered.
+pub fn connect_unix_datagram(address: &Address, folder: &Path, name: &str) -> UnixDatagram {
+    let socket = UnixDatagram::bind(folder.join(name)).expect("the folder is ours");
+    socket
+        .connect(address.path().expect("a Unix server has a path"))
+        .expect("it is bound");
+    socket
+        .set_read_timeout(Some(LONG))
+        .expect("a timeout can be set");
+    socket
+}
+
+/// Sends `text` and reads one line back.
+pub fn exchange<S: Read + Write>(mut stream: S, text: &str) -> String {
+    stream.write_all(text.as_bytes()).expect("the server reads");
+    let mut line = String::new();
+    BufReader::new(stream)
+        .read_line(&mut line)
+        .expect("the server answers");
+    line
+}
+
+/// Everything up to the end of the stream.
+pub fn read_all(mut stream: impl Read) -> String {
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("the stream ends");
+    text
+}
+
+/// Waits for something that gives no sign of itself, such as a thread of the server that ends.
+pub fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LONG;
+    while !happened() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// How many things are in a folder.
+pub fn entries(folder: &Path) -> usize {
+    folder.read_dir().expect("the folder is ours").count()
+}
+
+/// A folder for sockets, gone with the value. Its path is short, as sockets' must be.
+pub fn socket_folder() -> tempfile::TempDir {
+    tempfile::Builder::new()
+        .prefix("ss-")
+        .tempdir()
+        .expect("the temporary folder is writable")
+}
+
+/// A path for a socket in a folder of its own.
+pub fn socket_path() -> (tempfile::TempDir, PathBuf) {
+    let folder = socket_folder();
+    let path = folder.path().join("socket");
+    (folder, path)
+}
