@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use socketserver::prelude::*;
 
-use support::trials::Trial;
+use crate::harness::{Trial, trial};
+
 use support::{ANY, connect, eventually, read_all, trial};
 
 pub fn trials() -> Vec<Trial> {

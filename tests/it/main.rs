@@ -20,7 +20,11 @@ mod admission {
     mod reject;
     mod reject_slow;
 }
+#[cfg(feature = "auth")]
 mod auth {
+    mod digests;
+    #[cfg(feature = "auth-md5")]
+    mod mp_peer;
     mod deadline;
     mod examples;
     mod messages;
@@ -57,6 +61,7 @@ mod fork {
     mod processes;
 }
 mod framing {
+    mod streams;
     mod errors;
     mod messages;
     mod prefix;
@@ -104,6 +109,8 @@ mod shutdown {
     mod wakes;
 }
 mod statistics {
+    #[cfg(feature = "metrics")]
+    mod recorder;
     mod bytes;
     mod metrics;
     mod outcomes;
@@ -111,6 +118,7 @@ mod statistics {
     mod threads;
 }
 mod stream {
+    mod report;
     mod abort;
     mod auto_flush;
     mod connection;

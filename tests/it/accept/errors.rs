@@ -15,7 +15,8 @@ use socketserver::prelude::*;
 use socketserver::server::{AfterError, on_accept_error};
 use socketserver::{Address, Server, ServerHandle};
 
-use support::{ANY, LONG, connect, eventually, logs, read_all};
+use support::logs::Logs;
+use support::{ANY, LONG, connect, eventually, read_all};
 
 #[test]
 fn the_table_says_what_follows_each_error() {
@@ -144,7 +145,7 @@ fn after_the_error_of_one_client_the_next_is_served_at_once() -> io::Result<()> 
 
 #[test]
 fn while_descriptors_are_short_the_server_pauses_and_then_goes_on() -> io::Result<()> {
-    logs::catch();
+    let logs = Logs::from_here();
     let faults = Arc::new(Faults::default());
     *faults.lasting.lock() = Some(Errno::EMFILE);
     let begin = Instant::now();
@@ -159,14 +160,14 @@ fn while_descriptors_are_short_the_server_pauses_and_then_goes_on() -> io::Resul
     assert_eq!(read_all(client), "hello");
     let again = format!("accepting again on {address}");
     eventually("it says that all is well", || {
-        !logs::with(&again).is_empty()
+        !logs.with(&again).is_empty()
     });
     server.stop()?;
     // The only test here with this error.
-    let warnings = logs::with(": Too many open files");
+    let warnings = logs.with(": Too many open files");
     assert_eq!(warnings[0].0, log::Level::Warn);
     assert!(warnings.len() < faults.calls(), "{warnings:?}");
-    assert_eq!(logs::with(&again).len(), 1);
+    assert_eq!(logs.with(&again).len(), 1);
     Ok(())
 }
 

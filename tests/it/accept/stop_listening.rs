@@ -12,12 +12,11 @@ use tempfile::TempDir;
 
 use support::gate::Gate;
 use support::kind::{Client, Kind};
-use support::waiting::join_soon;
-use support::{LONG, entries, eventually, in_background, socket_folder};
+use support::{LONG, entries, eventually, in_background, join_soon, socket_folder};
 
 fn serve<L: Kind>(gate: &Gate) -> (TempDir, BackgroundServer) {
     let folder = socket_folder();
-    let server = Server::<L, ThreadPool>::bind_fn(L::place(folder.path()), gate.handler());
+    let server = Server::<L, ThreadPool>::bind_fn(L::address(folder.path()), gate.handler());
     (folder, in_background(server))
 }
 
@@ -47,7 +46,7 @@ fn refuse(server: &ServerHandle) {
 fn is_served<L: Kind>(server: &ServerHandle, gate: &Gate) {
     eventually("it listens", || !refuses(server.server_address()));
     let mut client = L::connect(server.server_address());
-    gate.let_go(1);
+    gate.release(1);
     assert_eq!(client.ask("again"), "again");
     eventually("nobody is there", || server.statistics().active == 0);
 }
@@ -85,11 +84,11 @@ fn requests_that_run_go_on<L: Kind>() {
     let gate = Gate::new();
     let (_folder, server) = serve::<L>(&gate);
     let mut client = L::connect(server.server_address());
-    client.say("running");
+    client.send_line("running");
     assert_eq!(gate.next(), "running");
     refuse(&server.handle());
-    gate.let_go(1);
-    assert_eq!(client.hear(), "running");
+    gate.release(1);
+    assert_eq!(client.receive_line(), "running");
 }
 
 fn from_refusing_to_waiting_and_back<L: Kind>() {
@@ -117,7 +116,7 @@ fn shut_down_while_it_refuses<L: Kind>() {
 fn under_load_each_is_served_or_refused<L: Kind>() {
     let gate = Gate::new();
     let (_folder, server) = serve::<L>(&gate);
-    gate.let_go(10_000);
+    gate.release(10_000);
     let clients: Vec<_> = (0..4)
         .map(|_| {
             let address = server.server_address().clone();

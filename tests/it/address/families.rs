@@ -125,7 +125,7 @@ fn an_abstract_name_leaves_no_file() {
     let address = UnixAddr::from_abstract_name(&name).expect("a short name");
     let client = UnixStream::connect_addr(&address).expect("the server listens");
     assert_eq!(read_all(client), format!("(unnamed) at @{name}"));
-    server.stop().expect("it was told to");
+    server.stop().expect("it was asked to");
     UnixStream::connect_addr(&address).expect_err("the name went with the server");
 }
 

@@ -23,10 +23,10 @@ impl Hooks for Verify {
 }
 
 /// Does what the client's first line says.
-fn obey(request: &mut StreamRequest, kept: &Mutex<Vec<StreamRequest>>) -> HandlerResult {
+fn respond(request: &mut StreamRequest, kept: &Mutex<Vec<StreamRequest>>) -> HandlerResult {
     match &request.rfile.readline(100)?[..] {
-        b"fail\n" => Err("as told".into()),
-        b"panic\n" => panic!("as told"),
+        b"fail\n" => Err("as asked".into()),
+        b"panic\n" => panic!("as asked"),
         b"detach\n" => {
             let detached = request.detach();
             kept.lock().expect("nothing panics in here").push(detached);
@@ -50,7 +50,7 @@ fn serve() -> (BackgroundServer, Sender<Verdict>) {
     let builder = builder
         .hooks(Verify(verify))
         .read_timeout(Duration::from_secs(1));
-    let server = builder.bind_fn(ANY, move |request| obey(request, &kept));
+    let server = builder.bind_fn(ANY, move |request| respond(request, &kept));
     (in_background(server), verdicts)
 }
 

@@ -13,8 +13,7 @@ use socketserver::{RequestError, Server, Stage};
 use tempfile::TempDir;
 
 use support::kind::{Client, Kind, Talk};
-use support::socket_folder;
-use support::waiting::{Meeting, join_soon, next};
+use support::{join_soon, next, socket_folder};
 
 /// Reports errors to the test, and refuses the first request if told to.
 struct Watch {
@@ -53,7 +52,7 @@ fn bind<L: Kind, D: Dispatch + Default>(
         // Its port could not be taken again at once otherwise: what the server closes lingers on.
         .allow_reuse_address(true)
         .hooks(watch)
-        .bind_fn(L::place(folder.path()), handle);
+        .bind_fn(L::address(folder.path()), handle);
     let server = server.expect("the address is free");
     Bound {
         server,
@@ -74,11 +73,11 @@ impl<L: Kind, D: Dispatch> Bound<L, D> {
 }
 
 /// Fails as it is told to, and echoes everything else.
-fn obey<R: Talk>(request: &mut R) -> HandlerResult {
+fn respond<R: Talk>(request: &mut R) -> HandlerResult {
     let question = request.question()?;
     match question.as_str() {
-        "fail" => Err("as told".into()),
-        "panic" => panic!("as told"),
+        "fail" => Err("as asked".into()),
+        "panic" => panic!("as asked"),
         "shut down" => {
             request.server().shutdown();
             Ok(request.answer("bye")?)
@@ -88,7 +87,7 @@ fn obey<R: Talk>(request: &mut R) -> HandlerResult {
 }
 
 fn three_clients_one_after_the_other_are_answered<L: Kind, D: Dispatch + Default>() {
-    let (server, errors, _folder) = bind::<L, D>(false, obey).start();
+    let (server, errors, _folder) = bind::<L, D>(false, respond).start();
     for question in ["one", "two", "three"] {
         assert_eq!(L::connect(server.server_address()).ask(question), question);
     }
@@ -97,7 +96,7 @@ fn three_clients_one_after_the_other_are_answered<L: Kind, D: Dispatch + Default
 }
 
 fn the_server_address_is_the_sockets_own<L: Kind, D: Dispatch + Default>() {
-    let bound = bind::<L, D>(false, obey);
+    let bound = bind::<L, D>(false, respond);
     let local = SockRef::from(&bound.server)
         .local_addr()
         .expect("it is bound");
@@ -110,12 +109,12 @@ fn the_server_address_is_the_sockets_own<L: Kind, D: Dispatch + Default>() {
 }
 
 fn an_error_is_reported_and_the_next_request_served<L: Kind, D: Dispatch + Default>() {
-    let (server, errors, _folder) = bind::<L, D>(false, obey).start();
+    let (server, errors, _folder) = bind::<L, D>(false, respond).start();
     let mut client = L::connect(server.server_address());
-    client.say("fail");
+    client.send_line("fail");
     let mut client = L::unanswered(client, server.server_address());
     assert_eq!(client.ask("next"), "next");
-    assert_eq!(next(&errors), (Stage::Handle, "as told".to_owned()));
+    assert_eq!(next(&errors), (Stage::Handle, "as asked".to_owned()));
     server
         .stop()
         .expect("an error in a request is not the server's");
@@ -123,14 +122,14 @@ fn an_error_is_reported_and_the_next_request_served<L: Kind, D: Dispatch + Defau
 }
 
 fn a_panic_is_reported_and_the_next_request_served<L: Kind, D: Dispatch + Default>() {
-    let (server, errors, _folder) = bind::<L, D>(false, obey).start();
+    let (server, errors, _folder) = bind::<L, D>(false, respond).start();
     let mut client = L::connect(server.server_address());
-    client.say("panic");
+    client.send_line("panic");
     let mut client = L::unanswered(client, server.server_address());
     assert_eq!(client.ask("next"), "next");
     assert_eq!(
         next(&errors),
-        (Stage::Handle, "panicked: as told".to_owned())
+        (Stage::Handle, "panicked: as asked".to_owned())
     );
     server
         .stop()
@@ -146,7 +145,7 @@ fn a_refused_request_never_reaches_its_handler<L: Kind, D: Dispatch + Default>()
     })
     .start();
     let mut client = L::connect(server.server_address());
-    client.knock();
+    client.begin();
     let mut client = L::unanswered(client, server.server_address());
     assert_eq!(client.ask("second"), "served");
     server.stop().expect("a refusal is not the end");
@@ -159,7 +158,7 @@ fn shutdown_from_another_thread_ends_serving<L: Kind, D: Dispatch + Default>() {
         server,
         folder: _folder,
         ..
-    } = bind::<L, D>(false, obey);
+    } = bind::<L, D>(false, respond);
     let handle = server.handle();
     let serving = thread::spawn(move || server.serve_forever());
     assert_eq!(L::connect(handle.server_address()).ask("there?"), "there?");
@@ -172,7 +171,7 @@ fn shutdown_from_a_handler_ends_serving_and_the_answer_arrives<L: Kind, D: Dispa
         server,
         folder: _folder,
         ..
-    } = bind::<L, D>(false, obey);
+    } = bind::<L, D>(false, respond);
     let handle = server.handle();
     let serving = thread::spawn(move || server.serve_forever());
     assert_eq!(L::connect(handle.server_address()).ask("shut down"), "bye");
@@ -185,7 +184,7 @@ fn shutdown_before_serving_ends_it_at_once_and_for_good<L: Kind, D: Dispatch + D
         server,
         folder: _folder,
         ..
-    } = bind::<L, D>(false, obey);
+    } = bind::<L, D>(false, respond);
     server.shutdown();
     let serving = thread::spawn(move || (server.serve_forever(), server.serve_forever()));
     let (first, second) = join_soon(serving);
@@ -198,7 +197,7 @@ fn shutting_down_twice_changes_nothing<L: Kind, D: Dispatch + Default>() {
         server,
         folder: _folder,
         ..
-    } = bind::<L, D>(false, obey);
+    } = bind::<L, D>(false, respond);
     let handle = server.handle();
     let serving = thread::spawn(move || server.serve_forever());
     assert_eq!(L::connect(handle.server_address()).ask("there?"), "there?");
@@ -211,7 +210,7 @@ fn shutting_down_twice_changes_nothing<L: Kind, D: Dispatch + Default>() {
 }
 
 fn a_dropped_guard_leaves_the_address_free<L: Kind, D: Dispatch + Default>() {
-    let (server, _errors, _folder) = bind::<L, D>(false, obey).start();
+    let (server, _errors, _folder) = bind::<L, D>(false, respond).start();
     let address = server.server_address().clone();
     assert_eq!(L::connect(&address).ask("there?"), "there?");
     drop(server);
@@ -227,7 +226,7 @@ fn requests_run_on_the_serving_thread<L: Kind, D: Dispatch + Default>() {
         ..
     } = bind::<L, D>(false, move |request| {
         tell.send(thread::current().id())?;
-        obey(request)
+        respond(request)
     });
     let handle = server.handle();
     let serving = thread::spawn(move || server.serve_forever());
@@ -257,10 +256,10 @@ fn many_requests_run_side_by_side<L: Kind, D: Dispatch + Default>() {
         .map(|_| L::connect(server.server_address()))
         .collect();
     for (number, client) in clients.iter_mut().enumerate() {
-        client.say(&number.to_string());
+        client.send_line(&number.to_string());
     }
     for (number, client) in clients.iter_mut().enumerate() {
-        assert_eq!(client.hear(), number.to_string());
+        assert_eq!(client.receive_line(), number.to_string());
     }
 }
 

@@ -14,7 +14,7 @@ use socketserver::{
     BackgroundServer, Builder, Dispatch, OverloadPolicy, RejectReason, Server, Statistics,
 };
 
-use support::counts::{causes, outcomes, settled};
+use support::counts::{outcomes, reasons, settled};
 use support::{ANY, LONG, connect, eventually, exchange, read_all};
 
 /// What goes wrong, and how: once.
@@ -182,7 +182,7 @@ fn costs_nothing_else(place: &'static str, panics: bool) -> Statistics {
     let threading = Server::<FaultyTcp, ThreadPool>::builder().max_threads(1);
     let threading = go_wrong(threading, &fault());
     assert_eq!(outcomes(&inline), outcomes(&threading));
-    assert_eq!(causes(&inline), causes(&threading));
+    assert_eq!(reasons(&inline), reasons(&threading));
     inline
 }
 
@@ -196,7 +196,7 @@ macro_rules! faults {
         fn $name() {
             let counted = costs_nothing_else($place, $panics);
             assert_eq!(outcomes(&counted), $outcomes);
-            assert_eq!(causes(&counted), [$refused, 0, 0, 0, 0, 0]);
+            assert_eq!(reasons(&counted), [$refused, 0, 0, 0, 0, 0]);
         })*
     };
 }
@@ -229,7 +229,7 @@ fn a_fault_in_the_dispatcher() {
         let builder = Server::<FaultyTcp, Inline>::builder().dispatch(pool);
         let counted = go_wrong(builder, &fault);
         assert_eq!(outcomes(&counted), [0; 5]);
-        assert_eq!(causes(&counted), [0, 0, 0, 0, 0, 1]);
+        assert_eq!(reasons(&counted), [0, 0, 0, 0, 0, 1]);
     }
 }
 

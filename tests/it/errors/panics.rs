@@ -11,8 +11,7 @@ use std::{io, thread};
 use socketserver::prelude::*;
 use socketserver::{Address, HandlerError, RequestError, ServerHandle, Stage};
 
-use support::waiting::join_soon;
-use support::{ANY, connect, in_background, read_all, socket_path};
+use support::{ANY, connect, in_background, join_soon, read_all, socket_path};
 
 /// Where to panic, and how often it was done: once.
 #[derive(Clone)]

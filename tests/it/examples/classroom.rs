@@ -18,7 +18,7 @@ struct PythonServer {
 
 impl PythonServer {
     fn start(role: &str) -> Option<Self> {
-        let mut script = python::script("classroom.py")?;
+        let mut script = python::script("classroom.py");
         let script = script
             .arg(role)
             .stdin(Stdio::piped())
@@ -49,7 +49,7 @@ impl PythonServer {
 /// A Python client's replies, call by call.
 fn python_client(role: &str, address: &str, words: &[&str]) -> Option<Vec<String>> {
     let (host, port) = address.rsplit_once(':').expect("HOST:PORT");
-    let mut script = python::script("classroom.py")?;
+    let mut script = python::script("classroom.py");
     let output = script.args([role, host, port]).args(words).output();
     let output = output.expect("python3 is there");
     assert!(output.status.success(), "{output:?}");

@@ -249,7 +249,7 @@ fn ctrl_c_breaks_off_what_does_not_finish() {
     hear(&target, "question");
     relay.example.signal(Signal::SIGINT);
     assert_reset(&target);
-    // An orderly end or a reset: it was told in the middle of nothing.
+    // An orderly end or a reset: it was asked in the middle of nothing.
     let _ = (&client).read(&mut [0; 16]);
     assert!(launch::ended(relay.example).0.success());
 }

@@ -9,10 +9,7 @@ use socketserver::Stage;
 use socketserver::dispatch::Fork;
 use socketserver::prelude::*;
 
-use support::{
-    ANY, connect, connect_udp, connect_unix, connect_unix_datagram, eventually, exchange,
-    in_background, read_all, socket_folder,
-};
+use support::{ANY, connect, connect_udp, connect_unix, connect_unix_datagram, eventually, exchange, in_background, read_all, socket_folder};
 
 /// Tests have threads. What is forked here uses no lock but the allocator's.
 #[allow(unsafe_code)]

@@ -12,12 +12,12 @@ use socket2::SockRef;
 use socketserver::prelude::*;
 use socketserver::{HandlerError, RequestError};
 
-use support::waiting::{join_soon, next};
-use support::{ANY, connect, logs};
+use support::logs::Logs;
+use support::{ANY, connect, join_soon, next};
 
 /// What the log says of the request from this client's address.
 fn said_of(client: &str) -> Vec<(Level, String)> {
-    let mut said = logs::with(client);
+    let mut said = logs.with(client);
     said.retain(|(_, line)| line.starts_with("socketserver::handler: "));
     said
 }
@@ -27,7 +27,7 @@ fn logged(
     handle: impl Fn(&mut StreamRequest) -> HandlerResult + Send + Sync + 'static,
     leave: impl FnOnce(TcpStream),
 ) -> Vec<(Level, String)> {
-    logs::catch();
+    let logs = Logs::from_here();
     let server = TcpServer::bind_fn(ANY, handle).expect("a port is free");
     let client = connect(server.server_address());
     let address = client.local_addr().expect("it is connected").to_string();
@@ -172,7 +172,7 @@ impl Hooks for Filter {
 
 #[test]
 fn handle_error_can_filter_by_kind_and_leave_the_rest_to_the_default() {
-    logs::catch();
+    let logs = Logs::from_here();
     let server = TcpServer::builder().hooks(Filter).bind_fn(ANY, |request| {
         let kind = match request.rfile.readline(100)?.as_slice() {
             b"missing\n" => io::ErrorKind::NotFound,

@@ -17,9 +17,10 @@ use socketserver::prelude::*;
 use socketserver::{BackgroundServer, Builder, Dispatch, OverloadPolicy, Server};
 
 use support::counts::settled;
+use support::handlers::echo_or_fail;
 use support::kind::{Client, Kind, Talk};
-use support::obedient::obey;
-use support::{ANY, LONG, connect_udp, eventually, exchange, logs, socket_folder};
+use support::logs::Logs;
+use support::{ANY, LONG, connect_udp, eventually, exchange, socket_folder};
 
 /// Loopback addresses that no other test's clients have: ports alone are used again.
 fn new_host() -> Ipv4Addr {
@@ -41,9 +42,9 @@ fn connect_from(host: Ipv4Addr, server: &Address) -> io::Result<TcpStream> {
 /// What the log says of the request from this address, without its name.
 fn lines(request: u64, client: &str) -> Vec<String> {
     let name = format!("request {request} from {client}: ");
-    let named = logs::with(&name);
+    let named = logs.with(&name);
     // Nothing is said of it without its name, and nothing of its end but at debug level.
-    assert_eq!(logs::with(&format!("from {client}")).len(), named.len());
+    assert_eq!(logs.with(&format!("from {client}")).len(), named.len());
     named
         .into_iter()
         .map(|(level, line)| format!("{level} {}", line.split(&name).last().expect("its end")))
@@ -71,12 +72,12 @@ fn tells(client: &str, between: &[&str], end: &str) {
 /// Says hello first.
 fn greet_and_obey(request: &mut StreamRequest) -> HandlerResult {
     request.wfile.write_all(b"hello\n")?;
-    obey(request)
+    echo_or_fail(request)
 }
 
 /// One client sends this and no more; its address.
 fn one<D: Dispatch>(builder: Builder<Tcp, D>, text: &str) -> io::Result<String> {
-    logs::catch();
+    let logs = Logs::from_here();
     let server = builder
         .bind_fn(ANY, greet_and_obey)?
         .serve_in_background()?;
@@ -109,9 +110,9 @@ outcomes! {
     finished: ThreadingTcpServer::builder(), "hi\n", [], "finished; 3 bytes in, 9 bytes out";
     finished_inline: TcpServer::builder(), "hi\n", [], "finished; 3 bytes in, 9 bytes out";
     failed: ThreadingTcpServer::builder(), "fail\n",
-        ["ERROR handle failed: as told"], "failed; 5 bytes in, 6 bytes out";
+        ["ERROR handle failed: as asked"], "failed; 5 bytes in, 6 bytes out";
     panicked: ThreadingTcpServer::builder(), "panic\n",
-        ["ERROR handle failed: panicked: as told"], "panicked; 6 bytes in, 6 bytes out";
+        ["ERROR handle failed: panicked: as asked"], "panicked; 6 bytes in, 6 bytes out";
     refused: TcpServer::builder().hooks(Refuse), "",
         [], "refused; 0 bytes in, 0 bytes out";
     refused_with_a_panic: TcpServer::builder().hooks(Clumsy("verify_request")), "",
@@ -184,7 +185,7 @@ fn timed_out() -> io::Result<()> {
 
 #[test]
 fn disconnected() -> io::Result<()> {
-    logs::catch();
+    let logs = Logs::from_here();
     let server = ThreadingTcpServer::bind_fn(ANY, greet_and_obey)?.serve_in_background()?;
     let client = connect_from(new_host(), server.server_address())?;
     let address = client.local_addr()?.to_string();
@@ -203,7 +204,7 @@ fn second(
     builder: Builder<Tcp, ThreadPool>,
     meanwhile: impl FnOnce(&ServerHandle),
 ) -> io::Result<Vec<String>> {
-    logs::catch();
+    let logs = Logs::from_here();
     let server: BackgroundServer = builder
         .bind_fn(ANY, greet_and_obey)?
         .serve_in_background()?;
@@ -271,11 +272,11 @@ fn rejected_with_others_of_its_source() -> io::Result<()> {
 
 #[test]
 fn a_datagram_has_its_number_too() -> io::Result<()> {
-    logs::catch();
+    let logs = Logs::from_here();
     let builder = ThreadingUdpServer::builder().max_packet_size(5);
     let server = builder.bind_fn(ANY, |request| {
         request.wfile.write_all(b"well, hello")?;
-        Err("as told".into())
+        Err("as asked".into())
     })?;
     let server = server.serve_in_background()?;
     let client = connect_udp(server.server_address());
@@ -285,7 +286,7 @@ fn a_datagram_has_its_number_too() -> io::Result<()> {
     let lines = lines(1, &client.local_addr()?.to_string());
     assert!(lines[0].starts_with("WARN a datagram longer than 5 bytes was cut"));
     assert_eq!(lines[1], "DEBUG accepted");
-    assert_eq!(lines[2], "ERROR handle failed: as told");
+    assert_eq!(lines[2], "ERROR handle failed: as asked");
     let end = "DEBUG failed; 5 bytes in, 11 bytes out";
     assert_eq!(without_duration(&lines[3]), end);
     Ok(())
@@ -296,7 +297,7 @@ fn numbers<L: Kind, D: Dispatch + Default>() -> io::Result<Vec<u64>> {
     let folder = socket_folder();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let see = Arc::clone(&seen);
-    let place = L::place(folder.path());
+    let place = L::address(folder.path());
     let server = Server::<L, D>::bind_fn(place, move |request: &mut L::Request| {
         see.lock()
             .expect("nothing panics in here")
@@ -309,8 +310,8 @@ fn numbers<L: Kind, D: Dispatch + Default>() -> io::Result<Vec<u64>> {
             scope.spawn(|| {
                 for _ in 0..25 {
                     let mut client = L::connect(server.server_address());
-                    client.knock();
-                    assert_eq!(client.hear(), "seen");
+                    client.begin();
+                    assert_eq!(client.receive_line(), "seen");
                 }
             });
         }
@@ -341,7 +342,7 @@ fn numbers_are_unique_and_count_from_one() -> io::Result<()> {
 #[test]
 fn without_an_error_nothing_is_said_above_debug_level() -> io::Result<()> {
     let client = one(ThreadingTcpServer::builder(), "hi\n")?;
-    let levels = logs::with(&client).into_iter().map(|(level, _)| level);
+    let levels = logs.with(&client).into_iter().map(|(level, _)| level);
     assert!(levels.clone().count() > 0 && levels.clone().all(|level| level == Level::Debug));
     Ok(())
 }

@@ -14,7 +14,8 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use socketserver::prelude::*;
 use socketserver::{HandlerError, RequestError, Stage};
 
-use support::{ANY, LONG, connect, eventually, logs, read_all};
+use support::logs::Logs;
+use support::{ANY, LONG, connect, eventually, read_all};
 
 /// Holds handlers until the test lets them go, one for each `let_one_go`.
 #[derive(Clone)]
@@ -140,8 +141,8 @@ fn a_bound_of_one_serves_everybody_in_turn() -> io::Result<()> {
 
 #[test]
 fn the_log_says_once_that_the_bound_was_reached() -> io::Result<()> {
-    logs::catch();
-    let said = || logs::with("all threads are busy, 7 of them");
+    let logs = Logs::from_here();
+    let said = || logs.with("all threads are busy, 7 of them");
     let gate = Gate::new();
     // A number that no other test here uses.
     let builder = ThreadingTcpServer::builder().max_threads(7);

@@ -7,7 +7,6 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use socketserver::prelude::*;
 
 use support::example::Example;
-use support::launch::launch;
 use support::{ANY, connect, program};
 
 const README: &str = include_str!("../../../README.md");
@@ -53,9 +52,9 @@ fn in_python() -> Option<Example> {
     let (program, _) = program.split_once("    server.serve_forever()\n```")?;
     let told = "    print('listening on %s:%d' % server.server_address, flush=True)\n";
     let program = program.replace("9999", "0") + told + "    server.serve_forever()\n";
-    let mut python = program::installed("python3", "--version")?;
+    let mut python = program::installed("python3", "--version");
     python.args(["-c", &program]);
-    Some(launch(python))
+    Some(Example::launch(python))
 }
 
 fn answer(mut client: TcpStream, sent: &[u8]) -> io::Result<String> {

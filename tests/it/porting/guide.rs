@@ -82,7 +82,7 @@ fn run(mut script: Command) -> String {
 
 /// What the installed Python's module consists of.
 fn python_names() -> Option<BTreeSet<Name>> {
-    let printed = run(python::script("names.py")?);
+    let printed = run(python::script("names.py"));
     let name = |line: &str| {
         let (class, name) = line.split_once('\t').expect("a class and a name");
         (class.to_owned(), name.to_owned())
@@ -151,9 +151,7 @@ fn pages(folder: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn snippets_in_python_compile() {
-    let Some(mut compile) = python::script("compile.py") else {
-        return;
-    };
+    let mut compile = python::script("compile.py");
     let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../src/porting");
     compile.args(pages(&guide));
     let count: usize = run(compile).trim().parse().expect("a number");

@@ -13,7 +13,8 @@ use socket2::SockRef;
 use socketserver::prelude::*;
 use socketserver::{HandlerError, RequestError};
 
-use support::{ANY, connect, eventually, exchange, logs, read_all};
+use support::logs::Logs;
+use support::{ANY, connect, eventually, exchange, read_all};
 
 fn upper(request: &mut StreamRequest) -> HandlerResult {
     let mut line = String::new();
@@ -132,7 +133,7 @@ impl Hooks for NoTimeouts {
 
 #[test]
 fn handle_error_filters_some_errors_and_logs_the_others() -> io::Result<()> {
-    logs::catch();
+    let logs = Logs::from_here();
     let timeouts = Arc::new(AtomicUsize::new(0));
     let server = ThreadingTcpServer::builder()
         .hooks(NoTimeouts(timeouts.clone()))
@@ -149,10 +150,10 @@ fn handle_error_filters_some_errors_and_logs_the_others() -> io::Result<()> {
     let client = connect(server.server_address());
     (&client).write_all(b"line\n")?;
     assert_eq!(read_all(&client), "");
-    let logged = logs::with("not welcome at the teapot");
+    let logged = logs.with("not welcome at the teapot");
     assert_eq!(logged.len(), 1, "{logged:?}");
     assert_eq!(logged[0].0, log::Level::Error);
-    assert_eq!(logs::with("nothing received from").len(), 0);
+    assert_eq!(logs.with("nothing received from").len(), 0);
     Ok(())
 }
 

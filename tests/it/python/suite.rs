@@ -17,8 +17,7 @@ use socketserver::request::Request;
 use socketserver::{Address, Dispatch, HandlerError, RequestError, Server};
 
 use support::kind::{Client, Kind, Talk};
-use support::waiting::join_soon;
-use support::{ANY, connect, eventually, read_all, socket_folder};
+use support::{ANY, connect, eventually, join_soon, read_all, socket_folder};
 
 /// Tells the test of every error; refuses everybody if told to.
 struct Reporter {
@@ -64,7 +63,7 @@ fn run_server<L: Kind, D: Dispatch + Default>() {
     let builder = Server::<L, D>::builder().allow_reuse_address(true);
     let builder = builder.hooks(reporter);
     let server = builder
-        .bind(L::place(folder.path()), || Handler)
+        .bind(L::address(folder.path()), || Handler)
         .expect("the address is free");
     let address = server.server_address().clone();
     let local = SockRef::from(&server).local_addr().expect("it is bound");
@@ -171,7 +170,7 @@ fn errors_of_a_bad_handler<S: ServeOne>() -> Vec<String> {
     S::serve_one(|| Err("Test error".into()))
 }
 
-/// Serves one request with this handler and closes; returns what `handle_error` was told.
+/// Serves one request with this handler and closes; returns what `handle_error` was asked.
 trait ServeOne {
     fn serve_one(handle: fn() -> HandlerResult) -> Vec<String>;
 }

@@ -10,8 +10,7 @@ use nix::sys::pthread::{Pthread, pthread_kill, pthread_self};
 use nix::sys::signal::Signal;
 use socketserver::TcpServer;
 
-use support::waiting::{join_soon, next};
-use support::{ANY, connect, eventually, signals};
+use support::{ANY, connect, eventually, join_soon, next, signals};
 
 /// More than any socket buffer takes.
 const BIG: usize = 16 * 1024 * 1024;

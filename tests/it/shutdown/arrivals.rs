@@ -13,10 +13,8 @@ use socketserver::listener::Tcp;
 use socketserver::prelude::*;
 use socketserver::{Address, HandlerError, Listener, Server, ServerHandle};
 
-use support::stuck::counts;
-use support::{
-    ANY, LONG, connect, connect_unix, eventually, exchange, in_background, read_all, socket_path,
-};
+use support::handlers::counts;
+use support::{ANY, LONG, connect, connect_unix, eventually, exchange, in_background, read_all, socket_path};
 
 /// Upper case for each line, idle in between.
 fn shout(request: &mut StreamRequest) -> HandlerResult {
@@ -42,7 +40,7 @@ fn half_a_line_makes_a_request_that_is_finished() {
     server.handle().shutdown();
     assert_eq!(exchange(&client, "bye\n"), "GOODBYE\n");
     assert_eq!(read_all(client), "");
-    server.stop().expect("it was told to");
+    server.stop().expect("it was asked to");
 }
 
 #[test]
@@ -67,7 +65,7 @@ fn a_request_that_arrives_just_before_the_shutdown_is_answered() {
         client.write_all(b"good").expect("the server reads");
         server.handle().shutdown();
         assert_eq!(exchange(&client, "bye\n"), "GOODBYE\n");
-        server.stop().expect("it was told to");
+        server.stop().expect("it was asked to");
     }
 }
 

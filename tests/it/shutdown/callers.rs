@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use socketserver::prelude::*;
 use socketserver::{BackgroundServer, DrainReport, RequestError, ServerHandle};
 
-use support::stuck::{begin, counts, obey};
+use support::handlers::{begin, block, counts};
 use support::{ANY, LONG, connect, eventually, exchange, in_background, read_all};
 
 const SHORT: Duration = Duration::from_millis(200);
-/// What a forced shutdown may take beyond its bound: half a second for those who do not obey, and
+/// What a forced shutdown may take beyond its bound: half a second for those who do not block, and
 /// whatever a machine takes that is busy with something else.
 const BEYOND: Duration = Duration::from_secs(5);
 
@@ -21,7 +21,7 @@ const BEYOND: Duration = Duration::from_secs(5);
 fn obey_or_stop(request: &mut StreamRequest) -> HandlerResult {
     request.wait_for_data()?;
     if request.rfile.buffer() != b"stop\n" {
-        return obey(request);
+        return block(request);
     }
     let report = request.server.shutdown_within(LONG);
     Ok(writeln!(request.wfile, "{:?}", counts(report))?)
@@ -40,7 +40,7 @@ fn a_handler_is_not_waited_for_by_itself() {
     eventually("the shutdown begins", || server.handle().is_shutting_down());
     drop(running);
     assert_eq!(read_all(stopper), "(1, 0, 0)\n");
-    server.stop().expect("it was told to");
+    server.stop().expect("it was asked to");
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn a_handler_does_not_count_itself_among_the_forced() {
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
         request.wait_for_data()?;
         if request.rfile.buffer() != b"stop\n" {
-            return obey(request);
+            return block(request);
         }
         let report = request.server.shutdown_within(SHORT);
         Ok(reports.send(report)?)
@@ -99,7 +99,7 @@ fn a_hook_on_the_serving_thread_waits_for_requests_only() {
         ThreadingTcpServer::builder()
             .hooks(hooks)
             .poll_interval(Duration::from_millis(10))
-            .bind_fn(ANY, obey),
+            .bind_fn(ANY, block),
     );
     let _stuck = begin(server.server_address(), "read");
     stop.send(()).expect("the hook waits for it");
@@ -197,7 +197,7 @@ fn a_shorter_bound_may_follow_a_plain_shutdown() {
 
 #[test]
 fn before_serving_it_returns_at_once_and_nothing_is_served() {
-    let server = ThreadingTcpServer::bind_fn(ANY, obey).expect("loopback");
+    let server = ThreadingTcpServer::bind_fn(ANY, block).expect("loopback");
     let report = server.handle().shutdown_within(LONG);
     assert_eq!(counts(report), (0, 0, 0));
     server.serve_forever().expect("a shutdown is no error");
@@ -205,7 +205,7 @@ fn before_serving_it_returns_at_once_and_nothing_is_served() {
 
 #[test]
 fn after_closing_it_returns_at_once() {
-    let handle = TcpServer::bind_fn(ANY, obey).expect("loopback").handle();
+    let handle = TcpServer::bind_fn(ANY, block).expect("loopback").handle();
     assert_eq!(counts(handle.shutdown_within(LONG)), (0, 0, 0));
 }
 

@@ -10,8 +10,7 @@ use std::time::Duration;
 use socketserver::ServerHandle;
 use socketserver::prelude::*;
 
-use support::waiting::{join_soon, next};
-use support::{ANY, LONG, connect, exchange, in_background, read_all};
+use support::{ANY, LONG, connect, exchange, in_background, join_soon, next, read_all};
 
 fn echo(request: &mut StreamRequest) -> HandlerResult {
     let line = request.rfile.readline(1024)?;

@@ -9,8 +9,7 @@ use socketserver::prelude::*;
 use socketserver::{HandlerError, RequestError, ServerHandle};
 
 use support::journal::Journal;
-use support::waiting::{join_soon, next};
-use support::{ANY, LONG, connect, exchange, in_background, read_all};
+use support::{ANY, LONG, connect, exchange, in_background, join_soon, next, read_all};
 
 /// Never comes in a test.
 const HOUR: Duration = Duration::from_secs(3600);

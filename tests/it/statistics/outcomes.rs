@@ -11,7 +11,7 @@ use socketserver::prelude::*;
 use socketserver::request::Request;
 use socketserver::{Builder, Dispatch, OverloadPolicy, Server, Statistics};
 
-use support::counts::{causes, outcomes, settled};
+use support::counts::{outcomes, reasons, settled};
 use support::kind::{Client, Kind, Talk};
 use support::{ANY, connect, eventually, exchange, in_background, read_all, socket_folder};
 
@@ -30,10 +30,10 @@ impl<R: Request> Hooks<R> for Picky {
 }
 
 /// Ends as its client says.
-fn obey<R: Talk>(request: &mut R) -> HandlerResult {
+fn respond<R: Talk>(request: &mut R) -> HandlerResult {
     match &*request.question()? {
-        "fail" => return Err("as told".into()),
-        "panic" => panic!("as told"),
+        "fail" => return Err("as asked".into()),
+        "panic" => panic!("as asked"),
         "time out" => return Err(Error::from(ErrorKind::TimedOut).into()),
         "disconnect" => return Err(Error::from(ErrorKind::BrokenPipe).into()),
         line => request.answer(line)?,
@@ -47,7 +47,7 @@ fn see_all<L: Kind, D: Dispatch + Default>() -> (Statistics, Statistics) {
     let server = in_background(
         Server::<L, D>::builder()
             .hooks(Picky)
-            .bind_fn(L::place(folder.path()), obey),
+            .bind_fn(L::address(folder.path()), respond),
     );
     let handle = server.handle();
     assert_eq!(handle.statistics(), Statistics::default());
@@ -58,12 +58,12 @@ fn see_all<L: Kind, D: Dispatch + Default>() -> (Statistics, Statistics) {
         count += 1;
         settled(&handle, count)
     };
-    meet(&|client| client.say("first"));
+    meet(&|client| client.send_line("first"));
     for _ in 2..=4 {
-        meet(&Client::knock);
+        meet(&Client::begin);
     }
     for line in ["fail", "panic", "time out", "disconnect", "last"] {
-        meet(&|client| client.say(line));
+        meet(&|client| client.send_line(line));
     }
     let before = handle.statistics();
     server.stop().expect("it serves to its end");
@@ -74,13 +74,13 @@ fn counts_all<L: Kind, D: Dispatch + Default>(threads: usize) {
     let (before, after) = see_all::<L, D>();
     assert_eq!(before.accepted, 9);
     assert_eq!(outcomes(&before), [2, 1, 1, 1, 1]);
-    assert_eq!(causes(&before), [3, 0, 0, 0, 0, 0]);
+    assert_eq!(reasons(&before), [3, 0, 0, 0, 0, 0]);
     // Those that are refused send nothing but what a request needs.
     let read = "first,fail,panic,time out,disconnect,last,".len();
     let refused = if L::STREAM {
         0
     } else {
-        "knock,knock,knock,".len()
+        "begin,knock,knock,".len()
     };
     assert_eq!(before.bytes_in, (read + refused) as u64);
     assert_eq!(before.bytes_out, "first,last,".len() as u64);
@@ -225,7 +225,7 @@ fn one_too_many_is_rejected() -> io::Result<()> {
         assert_eq!(read_all(second), "");
         drop(first);
     })?;
-    assert_eq!(causes(&statistics), [0, 1, 0, 0, 0, 0]);
+    assert_eq!(reasons(&statistics), [0, 1, 0, 0, 0, 0]);
     assert_eq!((statistics.peak_active, statistics.peak_queued), (1, 0));
     Ok(())
 }
@@ -254,7 +254,7 @@ fn one_that_waits_for_too_long_is_rejected() -> io::Result<()> {
         assert_eq!(read_all(second), "");
         drop(first);
     })?;
-    assert_eq!(causes(&statistics), [0, 0, 1, 0, 0, 0]);
+    assert_eq!(reasons(&statistics), [0, 0, 1, 0, 0, 0]);
     Ok(())
 }
 
@@ -266,7 +266,7 @@ fn one_that_waits_when_the_server_ends_is_rejected() -> io::Result<()> {
         assert_eq!(read_all(second), "");
         drop(first);
     })?;
-    assert_eq!(causes(&statistics), [0, 0, 0, 0, 1, 0]);
+    assert_eq!(reasons(&statistics), [0, 0, 0, 0, 1, 0]);
     Ok(())
 }
 
@@ -279,7 +279,7 @@ fn one_too_many_of_a_source_is_rejected() -> io::Result<()> {
     assert_eq!(read_all(connect(server.server_address())), "");
     drop(first);
     let statistics = settled(&server.handle(), 2);
-    assert_eq!(causes(&statistics), [0, 0, 0, 1, 0, 0]);
+    assert_eq!(reasons(&statistics), [0, 0, 0, 1, 0, 0]);
     Ok(())
 }
 
@@ -306,7 +306,7 @@ fn what_a_dispatcher_does_not_run_is_rejected() -> io::Result<()> {
         let statistics = one(TcpServer::builder().dispatch(idler), |client, _| {
             assert_eq!(read_all(client), "");
         })?;
-        assert_eq!(causes(&statistics), [0, 0, 0, 0, 0, 1]);
+        assert_eq!(reasons(&statistics), [0, 0, 0, 0, 0, 1]);
         assert_eq!(statistics.peak_threads, 0);
     }
     Ok(())

@@ -42,7 +42,7 @@ fn deadlines_need_one_thread_and_are_forgotten_with_their_connections() {
     // An alarm that stays, and the connection it holds, are about half a KiB: 5 MiB in all.
     let grown = resident(process::id()).saturating_sub(before);
     assert!(grown < 1500, "{grown} KiB more");
-    server.stop().expect("it was told to");
+    server.stop().expect("it was asked to");
     eventually("the pool's threads end", || {
         threads_called("handler-0") == 0
     });

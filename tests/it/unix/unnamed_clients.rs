@@ -8,8 +8,7 @@ use socketserver::prelude::*;
 use socketserver::{Address, Builder, Dispatch, RequestError, Stage};
 use socketserver::{dispatch::Inline, dispatch::ThreadPool, listener};
 
-use support::waiting::next;
-use support::{connect_unix, connect_unix_datagram, in_background, read_all, socket_path};
+use support::{connect_unix, connect_unix_datagram, in_background, next, read_all, socket_path};
 
 fn a_stream_client_without_a_name_is_served<D: Dispatch>(builder: Builder<listener::Unix, D>) {
     let (_folder, path) = socket_path();

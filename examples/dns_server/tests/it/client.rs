@@ -45,7 +45,7 @@ fn write(folder: &Path, zone: &[u8]) -> String {
 /// what dig has to say about the exchange; `None` where there is no dig.
 pub fn dig(server: &Example, question: &str) -> Option<String> {
     let (host, port) = server.address.split_once(':').expect("HOST:PORT");
-    let mut dig = program::installed("dig", "-v")?;
+    let mut dig = program::installed("dig", "-v");
     dig.args([&format!("@{host}"), "-p", port, "-r"]);
     dig.args("+tries=1 +timeout=10 +nocmd +noquestion +nostats".split(' '));
     let output = dig.args(question.split(' ')).output();

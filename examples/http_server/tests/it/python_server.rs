@@ -14,7 +14,7 @@ pub struct PythonServer {
 
 impl PythonServer {
     pub fn start(folder: &Path) -> Option<Self> {
-        let mut child = program::installed("python3", "--version")?
+        let mut child = program::installed("python3", "--version")
             .args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1"])
             .arg("--directory")
             .arg(folder)

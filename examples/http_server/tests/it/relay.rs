@@ -8,7 +8,6 @@ use std::process::{Command, Stdio};
 
 use support::example::Example;
 <<<<<<<< HEAD:examples/http_server/tests/it/relay.rs
-use support::launch;
 use support::pattern::Pattern;
 use support::program;
 use support::{ANY, python};
@@ -27,7 +26,7 @@ fn relay(server: &Example) -> Example {
 
 /// A command that asks for these paths; `None` where there is no curl.
 fn curl(server: &Example, options: &[&str], paths: &[&str]) -> Option<Command> {
-    let mut curl = program::installed("curl", "--version")?;
+    let mut curl = program::installed("curl", "--version");
     curl.args(["--silent", "--show-error", "--fail"])
         // Gives up when nothing has come for 20 s.
         .args(["--speed-limit", "1", "--speed-time", "20"])
@@ -115,14 +114,12 @@ fn one_connection_for_all() {
 
 #[test]
 fn a_server_of_python() {
-    let Some(mut server) = python::script(&beside("http_files.py")) else {
-        return;
-    };
+    let mut server = python::script(&beside("http_files.py"));
     let folder = tempfile::tempdir().expect("the temporary folder is writable");
     let content: Vec<u8> = (0..3_000_000_u32).map(|n| (n % 251) as u8).collect();
     fs::write(folder.path().join("file"), &content).expect("the folder is ours");
     server.current_dir(folder.path());
-    let server = launch::launch(server);
+    let server = Example::launch(server);
     let Some(through) = get(&relay(&server), &[], &["/file", "/file"]) else {
         return;
     };

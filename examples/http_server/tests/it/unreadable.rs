@@ -7,7 +7,6 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 use support::example;
-use support::launch;
 use support::program;
 
 use crate::PROGRAM;
@@ -40,7 +39,7 @@ fn server(site: &Site) -> Option<Command> {
     if File::open(site.path().join("file.txt")).is_err() {
         return Some(server);
     }
-    let mut command = program::installed("setpriv", "--version")?;
+    let mut command = program::installed("setpriv", "--version");
     command.arg("--bounding-set=-all");
     command.arg(server.get_program()).args(server.get_args());
     Some(command)
@@ -52,13 +51,13 @@ fn what_cannot_be_read_is_not_found_and_the_log_says_why() {
     let Some(command) = server(&site) else {
         return;
     };
-    let server = launch::launch(command);
+    let server = Example::launch(command);
     let mut client = Client::new(&server.address);
     for path in ["/file.txt", "/folder/", "/folder/index.html"] {
         assert_eq!(client.get(path).status, 404, "{path}");
     }
     server.signal(Signal::SIGTERM);
-    let (_, _, log) = launch::ended(server);
+    let (_, _, log) = server.finish();
     let errors: Vec<_> = log.lines().filter(|line| line.contains("ERROR")).collect();
     assert_eq!(errors.len(), 3, "{log}");
     for (error, path) in errors
@@ -85,7 +84,7 @@ fn what_is_merely_not_found_is_no_error() {
         assert_eq!(client.get(path).status, 404, "{path}");
     }
     server.signal(Signal::SIGTERM);
-    let (_, _, log) = launch::ended(server);
+    let (_, _, log) = server.finish();
     assert!(!log.contains("ERROR"), "{log}");
 }
 

@@ -8,7 +8,6 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
 use support::example::Example;
-use support::launch;
 use support::{ANY, socket_path};
 
 use crate::PROGRAM;
@@ -31,7 +30,7 @@ fn ends_with_its_reader(way: &str, send: impl Fn(&str, &Path)) {
     let nothing = File::open("/dev/null").expect("every Unix has it");
     example.stdout = BufReader::new(OwnedFd::from(nothing).into());
     send(&example.address, &unix);
-    let (status, _, log) = launch::ended(example);
+    let (status, _, log) = example.finish();
     assert_eq!(status.code(), Some(1), "{way}: {log}");
     let last = log.lines().last().expect("it says why");
     let expected = "syslog_server: cannot print: Broken pipe";
