@@ -46,7 +46,7 @@ fn help_names_the_default_address() {
     for (name, address) in [
         ("echo_server", "127.0.0.1:10000"),
         ("upper_server", "127.0.0.1:9999"),
-        ("udp_echo_server", "127.0.0.1:9000"),
+        ("udp_echo_server", "127.0.0.1:9005"),
     ] {
         let output = run(name, &["--help"]);
         assert!(output.status.success(), "{name}");

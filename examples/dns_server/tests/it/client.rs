@@ -10,10 +10,7 @@ use support::socket_folder;
 
 use crate::PROGRAM;
 
-const EXAMPLE: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/example.zone"
-);
+const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/example.zone");
 
 /// The server on a free port, with the zone that comes with it.
 pub fn start() -> Example {

@@ -29,7 +29,12 @@ fn a_file_comes_from_python_over_tls() {
     let body = vec![b'x'; 500_000];
     std::fs::write(folder.path().join("file"), &body).expect("the folder is ours");
     let names = "DNS:localhost,IP:127.0.0.1";
-    let Some(peer) = start(&beside("http_server.py"), Some(folder.path()), &authority, names) else {
+    let Some(peer) = start(
+        &beside("http_server.py"),
+        Some(folder.path()),
+        &authority,
+        names,
+    ) else {
         return;
     };
     for host in ["localhost", "127.0.0.1"] {

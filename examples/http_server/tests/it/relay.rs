@@ -7,15 +7,10 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 
 use support::example::Example;
-<<<<<<<< HEAD:examples/http_server/tests/it/relay.rs
+use support::launch;
 use support::pattern::Pattern;
 use support::program;
 use support::{ANY, python};
-========
-use support::http_site::{Site, TEXT};
-use support::pattern::Pattern;
-use support::{ANY, launch, program, python};
->>>>>>>> tests:tests/it/examples/relay_http.rs
 
 use crate::beside;
 use crate::site::{Site, TEXT};
