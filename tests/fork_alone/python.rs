@@ -14,7 +14,7 @@ use socketserver::{RequestError, Server};
 use crate::harness::{Trial, trial};
 
 use support::kind::{Client, Kind, Talk};
-use support::{ANY, connect, socket_folder, trial};
+use support::{ANY, connect, socket_folder};
 
 pub fn trials() -> Vec<Trial> {
     vec![

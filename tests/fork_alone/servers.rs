@@ -14,7 +14,7 @@ use socketserver::prelude::*;
 
 use crate::harness::{Trial, trial};
 
-use support::{ANY, connect, eventually, read_all, trial};
+use support::{ANY, connect, eventually, read_all};
 
 pub fn trials() -> Vec<Trial> {
     vec![

@@ -22,12 +22,12 @@ mod admission {
 }
 #[cfg(feature = "auth")]
 mod auth {
-    mod digests;
-    #[cfg(feature = "auth-md5")]
-    mod mp_peer;
     mod deadline;
+    mod digests;
     mod examples;
     mod messages;
+    #[cfg(feature = "auth-md5")]
+    mod mp_peer;
     mod multiprocessing;
     mod plain;
     mod vectors;
@@ -41,8 +41,7 @@ mod dispatch {
     mod matrix;
 }
 mod errors {
-    mod failures;
-    mod panics;
+    mod faults;
 }
 mod examples {
     mod chat;
@@ -61,10 +60,10 @@ mod fork {
     mod processes;
 }
 mod framing {
-    mod streams;
     mod errors;
     mod messages;
     mod prefix;
+    mod streams;
 }
 mod hooks {
     mod finish;
@@ -77,7 +76,6 @@ mod logs {
     mod requests;
 }
 mod pool {
-    mod close;
     mod threads;
 }
 mod porting {
@@ -99,26 +97,25 @@ mod python {
 mod shutdown {
     mod arrivals;
     mod callers;
+    mod close;
     mod drain;
     mod idle;
     mod late_client;
     mod reset;
-    mod serving;
     mod signals;
     mod wait;
-    mod wakes;
+    mod within;
 }
 mod statistics {
-    #[cfg(feature = "metrics")]
-    mod recorder;
     mod bytes;
     mod metrics;
     mod outcomes;
+    #[cfg(feature = "metrics")]
+    mod recorder;
     mod sum;
     mod threads;
 }
 mod stream {
-    mod report;
     mod abort;
     mod auto_flush;
     mod connection;
@@ -127,11 +124,11 @@ mod stream {
     mod idle_timeout;
     mod line_limits;
     mod lines;
+    mod report;
     mod time_limits;
-    mod timer_thread;
+    mod timer;
     mod wfile;
 }
 mod unix {
     mod path;
-    mod unnamed_clients;
 }

@@ -222,3 +222,69 @@ fn first_line(reader: &mut impl BufRead) -> io::Result<String> {
     reader.read_line(&mut line)?;
     Ok(line.trim_end().to_owned())
 }
+
+/// Makes each function a test for each kind of server and dispatch: `fn name<L: Kind, D: Dispatch>`.
+#[macro_export]
+macro_rules! for_all_servers {
+    ($($name:ident)*) => {
+        $crate::for_each! { {$($name)*}
+            tcp: Tcp, Inline;
+            threading_tcp: Tcp, ThreadPool;
+            unix_stream: Unix, Inline;
+            threading_unix_stream: Unix, ThreadPool;
+            udp: Udp, Inline;
+            threading_udp: Udp, ThreadPool;
+            unix_datagram: UnixDatagram, Inline;
+            threading_unix_datagram: UnixDatagram, ThreadPool;
+        }
+    };
+}
+
+/// The same for each kind of server: `fn name<L: Kind>`.
+#[macro_export]
+macro_rules! for_all_kinds {
+    ($($name:ident)*) => {
+        $crate::for_stream_kinds! { $($name)* }
+        $crate::for_datagram_kinds! { $($name)* }
+    };
+}
+
+/// The same for TCP and Unix stream servers.
+#[macro_export]
+macro_rules! for_stream_kinds {
+    ($($name:ident)*) => {
+        $crate::for_each! { {$($name)*} tcp: Tcp; unix_stream: Unix; }
+    };
+}
+
+/// The same for UDP and Unix datagram servers.
+#[macro_export]
+macro_rules! for_datagram_kinds {
+    ($($name:ident)*) => {
+        $crate::for_each! { {$($name)*} udp: Udp; unix_datagram: UnixDatagram; }
+    };
+}
+
+/// Makes tests of functions with type parameters, a module for each choice of types.
+#[macro_export]
+macro_rules! for_each {
+    ($names:tt $($module:ident: $($type:ident),+;)*) => {
+        $($crate::for_each! { @ $module [$($type),+] $names })*
+    };
+    (@ $module:ident $types:tt {$($name:ident)*}) => {
+        mod $module {
+            #[allow(unused_imports)]
+            use socketserver::dispatch::{Inline, ThreadPool};
+            #[allow(unused_imports)]
+            use socketserver::listener::{Tcp, Udp, Unix, UnixDatagram};
+
+            $($crate::for_each! { @@ $name $types })*
+        }
+    };
+    (@@ $name:ident [$($type:ident),+]) => {
+        #[test]
+        fn $name() {
+            super::$name::<$($type),+>();
+        }
+    };
+}

@@ -9,6 +9,7 @@ pub mod gate;
 pub mod handlers;
 pub mod journal;
 pub mod kind;
+pub mod listener;
 pub mod logs;
 pub mod pattern;
 pub mod process;

@@ -25,10 +25,7 @@ pub fn script_with(package: &str, name: &str) -> Command {
         .output();
     if !import.is_ok_and(|output| output.status.success()) {
         let how = "python3 -m venv target/venv && target/venv/bin/pip install";
-        missing(
-            &format!("Python's {package}"),
-            &format!("{how} {package}"),
-        );
+        missing(&format!("Python's {package}"), &format!("{how} {package}"));
     }
     let mut command = Command::new(program);
     command.arg(beside("support").join(name));

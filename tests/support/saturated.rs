@@ -78,7 +78,10 @@ impl Saturated {
         eventually("the first has ended", || {
             self.server.handle().statistics().active == 0
         });
-        assert_eq!(read_all(connect_as(&self.server.handle(), "next")), "next\n");
+        assert_eq!(
+            read_all(connect_as(&self.server.handle(), "next")),
+            "next\n"
+        );
     }
 }
 

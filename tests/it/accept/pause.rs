@@ -3,14 +3,16 @@
 use std::thread;
 use std::time::Duration;
 
-use socketserver::dispatch::{Dispatch, Inline, ThreadPool};
-use socketserver::listener::{Tcp, Udp, Unix, UnixDatagram};
+use socketserver::dispatch::Dispatch;
 use socketserver::prelude::*;
 use tempfile::TempDir;
 
 use support::gate::Gate;
 use support::kind::{Client, Kind, Talk};
-use support::{ANY, LONG, connect, eventually, in_background, join_soon, read_all, socket_folder};
+use support::{
+    ANY, LONG, connect, eventually, for_all_servers, in_background, join_soon, read_all,
+    socket_folder,
+};
 
 fn echo<R: Talk>(request: &mut R) -> HandlerResult {
     let question = request.question()?;
@@ -114,28 +116,7 @@ fn suspended_before_it_serves<L: Kind, D: Dispatch + Default>() {
     assert_eq!(client.receive_line(), "hello");
 }
 
-macro_rules! over_all_kinds {
-    ($($name:ident)*) => {
-        over_all_kinds!(@ tcp Tcp Inline: $($name)*);
-        over_all_kinds!(@ threading_tcp Tcp ThreadPool: $($name)*);
-        over_all_kinds!(@ unix_stream Unix Inline: $($name)*);
-        over_all_kinds!(@ threading_unix_stream Unix ThreadPool: $($name)*);
-        over_all_kinds!(@ udp Udp Inline: $($name)*);
-        over_all_kinds!(@ threading_udp Udp ThreadPool: $($name)*);
-        over_all_kinds!(@ unix_datagram UnixDatagram Inline: $($name)*);
-        over_all_kinds!(@ threading_unix_datagram UnixDatagram ThreadPool: $($name)*);
-    };
-    (@ $kind:ident $listener:ident $dispatch:ident: $($name:ident)*) => {
-        mod $kind {
-            $(#[test]
-            fn $name() {
-                super::$name::<super::$listener, super::$dispatch>();
-            })*
-        }
-    };
-}
-
-over_all_kinds! {
+for_all_servers! {
     clients_wait_until_it_is_resumed
     requests_that_run_go_on
     nobody_is_lost_while_it_is_suspended_again_and_again

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 use socketserver::dispatch::ThreadPool;
-use socketserver::listener::{Tcp, Unix};
 use socketserver::prelude::*;
 use tempfile::TempDir;
 
 use support::gate::Gate;
 use support::kind::{Client, Kind};
-use support::{LONG, entries, eventually, in_background, join_soon, socket_folder};
+use support::{
+    LONG, entries, eventually, for_stream_kinds, in_background, join_soon, socket_folder,
+};
 
 fn serve<L: Kind>(gate: &Gate) -> (TempDir, BackgroundServer) {
     let folder = socket_folder();
@@ -109,7 +110,7 @@ fn shut_down_while_it_refuses<L: Kind>() {
     refuse(&server.handle());
     let stopping = thread::spawn(move || server.stop());
     join_soon(stopping).expect("it was served well");
-    assert!(L::is_free(&address));
+    eventually("the address is free", || L::is_free(&address));
     assert_eq!(entries(folder.path()), 0);
 }
 
@@ -153,25 +154,7 @@ fn ask_once(address: &Address) -> bool {
     }
 }
 
-macro_rules! over_both {
-    ($($name:ident)*) => {
-        mod tcp {
-            $(#[test]
-            fn $name() {
-                super::$name::<super::Tcp>();
-            })*
-        }
-
-        mod unix {
-            $(#[test]
-            fn $name() {
-                super::$name::<super::Unix>();
-            })*
-        }
-    };
-}
-
-over_both! {
+for_stream_kinds! {
     clients_are_refused_until_it_is_resumed_again_and_again
     those_in_the_queue_are_let_go
     requests_that_run_go_on

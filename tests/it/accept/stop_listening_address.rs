@@ -13,7 +13,9 @@ use socketserver::prelude::*;
 
 use support::kind::{self, Client, Kind, Talk};
 use support::logs::Logs;
-use support::{ANY, LONG, connect, connect_unix, entries, eventually, exchange, in_background, socket_path};
+use support::{
+    ANY, LONG, connect, connect_unix, entries, eventually, exchange, in_background, socket_path,
+};
 
 fn echo<R: Talk>(request: &mut R) -> HandlerResult {
     let question = request.question()?;

@@ -1,13 +1,12 @@
 //! `max_connections` and `max_threads` are hard bounds, for every kind of server.
 
 use socketserver::dispatch::{Inline, ThreadPool};
-use socketserver::listener::{Tcp, Udp, Unix, UnixDatagram};
 use socketserver::{BackgroundServer, Builder, Server, ServerHandle};
 use tempfile::TempDir;
 
 use support::gate::Gate;
 use support::kind::{Client, Kind};
-use support::{eventually, in_background, socket_folder};
+use support::{eventually, for_all_kinds, in_background, socket_folder};
 
 fn serve<L: Kind>(
     gate: &Gate,
@@ -125,24 +124,7 @@ fn one_after_the_other_at_a_bound_of_one<L: Kind>() {
     never_more::<L>(&gate, &server.handle(), 1);
 }
 
-macro_rules! over_all_kinds {
-    ($($name:ident)*) => {
-        over_all_kinds!(@ tcp Tcp: $($name)*);
-        over_all_kinds!(@ unix_stream Unix: $($name)*);
-        over_all_kinds!(@ udp Udp: $($name)*);
-        over_all_kinds!(@ unix_datagram UnixDatagram: $($name)*);
-    };
-    (@ $kind:ident $listener:ident: $($name:ident)*) => {
-        mod $kind {
-            $(#[test]
-            fn $name() {
-                super::$name::<super::$listener>();
-            })*
-        }
-    };
-}
-
-over_all_kinds! {
+for_all_kinds! {
     connections_are_bounded
     a_bound_of_one_connection_works
     a_bound_of_no_connection_counts_as_one

@@ -4,7 +4,6 @@ use std::net::Shutdown;
 use std::time::Instant;
 
 use socketserver::dispatch::ThreadPool;
-use socketserver::listener::{Tcp, Udp, Unix, UnixDatagram};
 use socketserver::prelude::*;
 use socketserver::request::Request;
 use socketserver::{OverloadPolicy, RejectReason, Server};
@@ -12,7 +11,7 @@ use socketserver::{OverloadPolicy, RejectReason, Server};
 use support::gate::Gate;
 use support::kind::{Client, Kind, Talk};
 use support::saturated::{SOON, Saturated, connect_as, one};
-use support::{connect, eventually, in_background, read_all, socket_folder};
+use support::{connect, eventually, for_all_kinds, in_background, read_all, socket_folder};
 
 fn busy(request: &mut StreamRequest) -> HandlerResult {
     Ok(request.wfile.write_all(b"server busy\n")?)
@@ -119,7 +118,9 @@ fn a_hook_may_wait_for_the_shutdown() {
         Ok(write!(request.wfile, "{}", report.unfinished)?)
     });
     let client = connect_as(&saturated.server.handle(), "last");
-    eventually("it shuts down", || saturated.server.handle().is_shutting_down());
+    eventually("it shuts down", || {
+        saturated.server.handle().is_shutting_down()
+    });
     saturated.gate.release(1);
     let since = Instant::now();
     let _ = read_all(saturated.first);
@@ -139,7 +140,7 @@ impl<R: Request + Talk> Hooks<R> for TellAll {
     }
 }
 
-fn clients_of_every_kind_are_told<L: Kind>() {
+fn clients_of_every_kind_get_the_answer_of_reject_request<L: Kind>() {
     let (folder, gate) = (socket_folder(), Gate::new());
     let builder = Server::<L, ThreadPool>::builder().max_connections(1);
     let builder = builder.overload(OverloadPolicy::Reject).hooks(TellAll);
@@ -158,22 +159,4 @@ fn clients_of_every_kind_are_told<L: Kind>() {
     });
 }
 
-#[test]
-fn clients_of_tcp_are_told() {
-    clients_of_every_kind_are_told::<Tcp>();
-}
-
-#[test]
-fn clients_of_unix_streams_are_told() {
-    clients_of_every_kind_are_told::<Unix>();
-}
-
-#[test]
-fn clients_of_udp_are_told() {
-    clients_of_every_kind_are_told::<Udp>();
-}
-
-#[test]
-fn clients_of_unix_datagrams_are_told() {
-    clients_of_every_kind_are_told::<UnixDatagram>();
-}
+for_all_kinds! { clients_of_every_kind_get_the_answer_of_reject_request }

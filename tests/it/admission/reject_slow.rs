@@ -7,6 +7,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socketserver::prelude::*;
 use socketserver::{OverloadPolicy, Stage};
 
+use support::child::in_child;
 use support::saturated::{Rejecting, SOON, Saturated};
 use support::{LONG, connect, eventually, read_all};
 
@@ -102,39 +103,52 @@ fn allow_descriptors(count: u64) {
 
 #[test]
 fn serving_goes_on_beside_a_thousand_rejections() {
-    allow_descriptors(8192);
-    let saturated = Saturated::new(OverloadPolicy::Reject, sleep);
-    let crowd: Vec<_> = (0..1200)
-        .map(|_| connect(saturated.server.server_address()))
-        .collect();
-    eventually("many wait to be told", || {
-        saturated.server.handle().statistics().rejected.overload == 1024
-    });
-    // The next is the first of those who wait in the kernel's queue, and says nothing.
-    saturated.gate.release(1);
-    assert_eq!(read_all(saturated.first), "first\n");
-    eventually("the next is in", || {
-        saturated.server.handle().statistics().active == 1
-    });
-    assert_eq!(saturated.server.handle().statistics().rejected.overload, 1024);
-    drop(crowd);
+    in_child(|| {
+        allow_descriptors(8192);
+        let saturated = Saturated::new(OverloadPolicy::Reject, sleep);
+        let crowd: Vec<_> = (0..1200)
+            .map(|_| connect(saturated.server.server_address()))
+            .collect();
+        eventually("many wait to be told", || {
+            saturated.server.handle().statistics().rejected.overload == 1024
+        });
+        // The next is the first of those who wait in the kernel's queue, and says nothing.
+        saturated.gate.release(1);
+        assert_eq!(read_all(saturated.first), "first\n");
+        eventually("the next is in", || {
+            saturated.server.handle().statistics().active == 1
+        });
+        assert_eq!(
+            saturated.server.handle().statistics().rejected.overload,
+            1024
+        );
+        drop(crowd);
+    })
 }
 
 #[test]
 fn those_who_queued_in_vain_do_not_pile_up() {
-    allow_descriptors(8192);
-    let policy = OverloadPolicy::Queue {
-        length: 50,
-        timeout: Duration::from_millis(1),
-    };
-    let saturated = Saturated::new(policy, sleep);
-    let _crowd: Vec<_> = (0..1200)
-        .map(|_| connect(saturated.server.server_address()))
-        .collect();
-    eventually("many wait to be told", || {
-        saturated.server.handle().statistics().rejected.queue_timeout >= 1024
-    });
-    thread::sleep(Duration::from_millis(100));
-    let accepted = saturated.server.handle().statistics().accepted;
-    assert!(accepted <= 1 + 1024 + 50, "{accepted}");
+    in_child(|| {
+        allow_descriptors(8192);
+        let policy = OverloadPolicy::Queue {
+            length: 50,
+            timeout: Duration::from_millis(1),
+        };
+        let saturated = Saturated::new(policy, sleep);
+        let _crowd: Vec<_> = (0..1200)
+            .map(|_| connect(saturated.server.server_address()))
+            .collect();
+        eventually("many wait to be told", || {
+            saturated
+                .server
+                .handle()
+                .statistics()
+                .rejected
+                .queue_timeout
+                >= 1024
+        });
+        thread::sleep(Duration::from_millis(100));
+        let accepted = saturated.server.handle().statistics().accepted;
+        assert!(accepted <= 1 + 1024 + 50, "{accepted}");
+    })
 }

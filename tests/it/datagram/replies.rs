@@ -6,14 +6,13 @@ use std::sync::mpsc::channel;
 use log::Level;
 use socket2::SockRef;
 use socketserver::dispatch::Inline;
-use socketserver::listener::{Udp, UnixDatagram};
 use socketserver::prelude::*;
 use socketserver::{Address, BackgroundServer, Builder, Server};
 use tempfile::TempDir;
 
 use support::kind::{Client, Kind};
 use support::logs::Logs;
-use support::{in_background, next, socket_folder};
+use support::{for_datagram_kinds, in_background, next, socket_folder};
 
 fn start<L: Kind<Request = DatagramRequest>>(
     builder: Builder<L, Inline>,
@@ -134,25 +133,7 @@ where
     assert_eq!(next(&told), (0, false));
 }
 
-macro_rules! over_both {
-    ($($name:ident)*) => {
-        mod udp {
-            $(#[test]
-            fn $name() {
-                super::$name::<super::Udp>();
-            })*
-        }
-
-        mod unix {
-            $(#[test]
-            fn $name() {
-                super::$name::<super::UnixDatagram>();
-            })*
-        }
-    };
-}
-
-over_both! {
+for_datagram_kinds! {
     a_handler_that_writes_nothing_sends_nothing
     an_empty_reply_goes_out_when_it_is_asked_for
     what_is_written_in_parts_is_one_packet

@@ -1,21 +1,19 @@
 //! What every server does, kind by kind and dispatch by dispatch.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use socket2::SockRef;
-use socketserver::dispatch::{Inline, ThreadPool};
-use socketserver::listener::{Tcp, Udp, Unix, UnixDatagram};
 use socketserver::request::Request;
 use socketserver::{Address, BackgroundServer, Dispatch, HandlerError, HandlerResult, Hooks};
 use socketserver::{RequestError, Server, Stage};
 use tempfile::TempDir;
 
 use support::kind::{Client, Kind, Talk};
-use support::{join_soon, next, socket_folder};
+use support::{eventually, for_all_servers, for_each, join_soon, next, socket_folder};
 
-/// Reports errors to the test, and refuses the first request if told to.
+/// Reports errors to the test, and refuses the first request if `refuse_one` is set.
 struct Watch {
     errors: Sender<(Stage, String)>,
     refuse_one: AtomicBool,
@@ -72,7 +70,7 @@ impl<L: Kind, D: Dispatch> Bound<L, D> {
     }
 }
 
-/// Fails as it is told to, and echoes everything else.
+/// Fails if the client says so, and echoes everything else.
 fn respond<R: Talk>(request: &mut R) -> HandlerResult {
     let question = request.question()?;
     match question.as_str() {
@@ -179,7 +177,7 @@ fn shutdown_from_a_handler_ends_serving_and_the_answer_arrives<L: Kind, D: Dispa
     assert!(handle.is_shutting_down());
 }
 
-fn shutdown_before_serving_ends_it_at_once_and_for_good<L: Kind, D: Dispatch + Default>() {
+fn after_a_shutdown_serving_ends_at_once<L: Kind, D: Dispatch + Default>() {
     let Bound {
         server,
         folder: _folder,
@@ -214,7 +212,7 @@ fn a_dropped_guard_leaves_the_address_free<L: Kind, D: Dispatch + Default>() {
     let address = server.server_address().clone();
     assert_eq!(L::connect(&address).ask("there?"), "there?");
     drop(server);
-    assert!(L::is_free(&address), "{address} is still in use");
+    eventually("the address is free", || L::is_free(&address));
 }
 
 /// Of servers without threads.
@@ -241,15 +239,12 @@ fn requests_run_on_the_serving_thread<L: Kind, D: Dispatch + Default>() {
 /// Of servers with threads.
 fn many_requests_run_side_by_side<L: Kind, D: Dispatch + Default>() {
     const CLIENTS: usize = 8;
-    let meeting = Meeting::of(CLIENTS);
+    let arrived = AtomicUsize::new(0);
     let (server, _errors, _folder) = bind::<L, D>(false, move |request| {
         let question = request.question()?;
-        let answer = if meeting.attend() {
-            &question
-        } else {
-            "nobody came"
-        };
-        Ok(request.answer(answer)?)
+        arrived.fetch_add(1, Ordering::SeqCst);
+        eventually("all are here", || arrived.load(Ordering::SeqCst) == CLIENTS);
+        Ok(request.answer(&question)?)
     })
     .start();
     let mut clients: Vec<_> = (0..CLIENTS)
@@ -263,44 +258,29 @@ fn many_requests_run_side_by_side<L: Kind, D: Dispatch + Default>() {
     }
 }
 
-macro_rules! tests {
-    ($listener:ty, $dispatch:ty: $($behaviour:ident)*) => {
-        $(#[test]
-        fn $behaviour() {
-            super::$behaviour::<$listener, $dispatch>();
-        })*
-    };
+for_all_servers! {
+    three_clients_one_after_the_other_are_answered
+    the_server_address_is_the_sockets_own
+    an_error_is_reported_and_the_next_request_served
+    a_panic_is_reported_and_the_next_request_served
+    a_refused_request_never_reaches_its_handler
+    shutdown_from_another_thread_ends_serving
+    shutdown_from_a_handler_ends_serving_and_the_answer_arrives
+    after_a_shutdown_serving_ends_at_once
+    shutting_down_twice_changes_nothing
+    a_dropped_guard_leaves_the_address_free
 }
 
-macro_rules! matrix {
-    ($($server:ident: $listener:ident, $dispatch:ident, $own:ident;)*) => {
-        $(mod $server {
-            use super::{$listener, $dispatch};
-
-            tests! { $listener, $dispatch:
-                three_clients_one_after_the_other_are_answered
-                the_server_address_is_the_sockets_own
-                an_error_is_reported_and_the_next_request_served
-                a_panic_is_reported_and_the_next_request_served
-                a_refused_request_never_reaches_its_handler
-                shutdown_from_another_thread_ends_serving
-                shutdown_from_a_handler_ends_serving_and_the_answer_arrives
-                shutdown_before_serving_ends_it_at_once_and_for_good
-                shutting_down_twice_changes_nothing
-                a_dropped_guard_leaves_the_address_free
-                $own
-            }
-        })*
-    };
+for_each! { {requests_run_on_the_serving_thread}
+    tcp_inline: Tcp, Inline;
+    unix_stream_inline: Unix, Inline;
+    udp_inline: Udp, Inline;
+    unix_datagram_inline: UnixDatagram, Inline;
 }
 
-matrix! {
-    tcp_server: Tcp, Inline, requests_run_on_the_serving_thread;
-    threading_tcp_server: Tcp, ThreadPool, many_requests_run_side_by_side;
-    udp_server: Udp, Inline, requests_run_on_the_serving_thread;
-    threading_udp_server: Udp, ThreadPool, many_requests_run_side_by_side;
-    unix_stream_server: Unix, Inline, requests_run_on_the_serving_thread;
-    threading_unix_stream_server: Unix, ThreadPool, many_requests_run_side_by_side;
-    unix_datagram_server: UnixDatagram, Inline, requests_run_on_the_serving_thread;
-    threading_unix_datagram_server: UnixDatagram, ThreadPool, many_requests_run_side_by_side;
+for_each! { {many_requests_run_side_by_side}
+    tcp_pool: Tcp, ThreadPool;
+    unix_stream_pool: Unix, ThreadPool;
+    udp_pool: Udp, ThreadPool;
+    unix_datagram_pool: UnixDatagram, ThreadPool;
 }

@@ -32,7 +32,7 @@ fn expect_echo(client: &mut (impl Read + Write), text: &str) {
 /// A client of which it is certain that the server has accepted it, though it said nothing.
 fn silent_client(example: &Example) -> TcpStream {
     // Until it sleeps it may have files open for a moment.
-    eventually("the server rests", || is_asleep(example));
+    eventually("the server rests", || example.is_asleep());
     let before = descriptors(example.pid());
     let client = connect(&ip(example));
     eventually("the client is accepted", || {

@@ -12,7 +12,10 @@ use socketserver::prelude::*;
 use socketserver::request::DatagramSocket;
 use socketserver::{Address, HandlerError, Server, ServerHandle};
 
-use support::{ANY, LONG, connect, connect_udp, connect_unix, connect_unix_datagram, exchange, read_all, socket_folder};
+use support::{
+    ANY, LONG, connect, connect_udp, connect_unix, connect_unix_datagram, exchange, read_all,
+    socket_folder,
+};
 
 /// Whom to tell later, and through what.
 type Subscribers = Arc<Mutex<Vec<(DatagramSocket, Address)>>>;

@@ -16,7 +16,10 @@ use socket2::SockRef;
 use socketserver::prelude::*;
 use socketserver::{Address, HandlerError, ServerHandle};
 
-use support::{ANY, LONG, connect, connect_udp, connect_unix, connect_unix_datagram, exchange, read_all, socket_folder, socket_path};
+use support::{
+    ANY, LONG, connect, connect_udp, connect_unix, connect_unix_datagram, exchange, read_all,
+    socket_folder, socket_path,
+};
 
 fn hello(request: &mut StreamRequest) -> HandlerResult {
     Ok(request.wfile.write_all(b"hello")?)

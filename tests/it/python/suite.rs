@@ -1,5 +1,5 @@
 //! Counterparts, name by name, of the tests that Python's `socketserver` is tested with; those about
-//! forking are in `python_forking.rs`.
+//! forking are in `tests/fork_alone`.
 #![allow(non_snake_case)]
 
 use std::io;
@@ -19,7 +19,7 @@ use socketserver::{Address, Dispatch, HandlerError, RequestError, Server};
 use support::kind::{Client, Kind, Talk};
 use support::{ANY, connect, eventually, join_soon, read_all, socket_folder};
 
-/// Tells the test of every error; refuses everybody if told to.
+/// Reports every error to the test, and refuses all requests if `refuse` is set.
 struct Reporter {
     errors: Sender<String>,
     refuse: bool,
@@ -80,7 +80,7 @@ fn run_server<L: Kind, D: Dispatch + Default>() {
     let (server, served) = join_soon(thread);
     served.expect("a shutdown is no error");
     server.server_close();
-    assert!(L::is_free(&address));
+    eventually("the address is free", || L::is_free(&address));
     assert_eq!(errors.iter().next(), None);
 }
 
@@ -134,7 +134,7 @@ fn test_close_immediately() {
     let server = ThreadingTcpServer::bind(ANY, || Handler).expect("a port is free");
     let address = server.server_address().clone();
     server.server_close();
-    assert!(is_refused(&address));
+    eventually("clients are refused", || is_refused(&address));
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn test_context_manager() {
         let server = TcpServer::bind(ANY, || Handler).expect("a port is free");
         server.server_address().clone()
     };
-    assert!(is_refused(&address));
+    eventually("clients are refused", || is_refused(&address));
 }
 
 fn is_refused(address: &Address) -> bool {
@@ -248,6 +248,6 @@ fn test_threads_reaped() {
         let _client = connect(server.server_address());
         server.handle_request().expect("there is one");
     }
-    eventually("every thread has been let go", || pool.threads() == 0);
+    eventually("every thread has ended", || pool.threads() == 0);
     assert_eq!(served.try_iter().count(), 10);
 }

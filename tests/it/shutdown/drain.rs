@@ -14,7 +14,10 @@ use nix::sys::signal::Signal;
 
 use support::example::{self, Example};
 use support::handlers::{Watch, begin, block, counts};
-use support::{ANY, LONG, connect, connect_udp, connect_unix, eventually, exchange, in_background, read_all, socket_path};
+use support::{
+    ANY, LONG, connect, connect_udp, connect_unix, eventually, exchange, in_background, read_all,
+    socket_path,
+};
 
 /// Short, for what is going to be forced.
 const SHORT: Duration = Duration::from_millis(200);

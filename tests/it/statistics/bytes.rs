@@ -5,14 +5,15 @@ use std::sync::mpsc::channel;
 
 use socketserver::dispatch::{Inline, ThreadPool};
 use socketserver::framing::{Framing, Prefix};
-use socketserver::listener::{Udp, UnixDatagram};
 use socketserver::prelude::*;
 use socketserver::request::{Connection, DatagramSocket};
 use socketserver::{Dispatch, Server, Statistics};
 
 use support::counts::settled;
 use support::kind::{Client, Kind};
-use support::{ANY, connect, eventually, exchange, next, read_all, socket_folder};
+use support::{
+    ANY, connect, eventually, exchange, for_datagram_kinds, next, read_all, socket_folder,
+};
 
 /// Bytes in and out of one connection that sends `text`, and reads what the handler makes of it.
 fn bytes(
@@ -180,24 +181,16 @@ fn answer<L: Kind<Request = DatagramRequest>, D: Dispatch + Default>() -> io::Re
     Ok(settled(&server.handle(), 2))
 }
 
-fn counts_answers<L: Kind<Request = DatagramRequest>>() -> io::Result<()> {
+fn datagrams_and_their_answers<L: Kind<Request = DatagramRequest>>() {
     let answers = "at once".len() + "after finish".len();
     let out = (2 * answers + "much later".len()) as u64;
-    for statistics in [answer::<L, Inline>()?, answer::<L, ThreadPool>()?] {
+    for statistics in [answer::<L, Inline>(), answer::<L, ThreadPool>()] {
+        let statistics = statistics.expect("it serves");
         assert_eq!((statistics.bytes_in, statistics.bytes_out), (12, out));
     }
-    Ok(())
 }
 
-#[test]
-fn datagrams_over_udp() -> io::Result<()> {
-    counts_answers::<Udp>()
-}
-
-#[test]
-fn datagrams_over_unix() -> io::Result<()> {
-    counts_answers::<UnixDatagram>()
-}
+for_datagram_kinds! { datagrams_and_their_answers }
 
 #[test]
 fn what_could_not_be_sent_does_not_count() -> io::Result<()> {

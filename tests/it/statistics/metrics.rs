@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use socketserver::prelude::*;
 
+use super::recorder;
+
 use support::counts::settled;
-use support::{ANY, LONG, connect, eventually, exchange, read_all, recorder};
+use support::{ANY, LONG, connect, eventually, exchange, read_all};
 
 const OFTEN: Duration = Duration::from_millis(5);
 

@@ -7,7 +7,7 @@ use socketserver::dispatch::ThreadPool;
 use socketserver::listener::Tcp;
 use socketserver::{BackgroundServer, Builder, StreamRequest};
 
-use crate::{ANY, LONG};
+use support::{ANY, LONG};
 
 /// What each handler returned, in the order in which they ended.
 pub struct Reports<T>(Receiver<io::Result<T>>);

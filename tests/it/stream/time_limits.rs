@@ -25,7 +25,11 @@ fn expect_timeout(seen: &Receiver<Seen>, text: &str) {
 
 #[test]
 fn a_read_timeout_ends_a_read() {
-    let (server, seen) = watched(ThreadingTcpServer::builder().read_timeout(SHORT), ANY, block);
+    let (server, seen) = watched(
+        ThreadingTcpServer::builder().read_timeout(SHORT),
+        ANY,
+        block,
+    );
     let client = begin(server.server_address(), "read");
     expect_timeout(&seen, "nothing received from 127.0.0.1:");
     assert_eq!(read_all(client), "");
@@ -120,7 +124,11 @@ fn an_idle_unix_connection_ends_quietly() {
 #[test]
 fn a_connection_that_never_sends_is_idle() {
     // This handler says nothing about being idle.
-    let (server, errors) = watched(ThreadingTcpServer::builder().idle_timeout(SHORT), ANY, block);
+    let (server, errors) = watched(
+        ThreadingTcpServer::builder().idle_timeout(SHORT),
+        ANY,
+        block,
+    );
     assert_eq!(read_all(connect(server.server_address())), "begun\n");
     server.stop().expect("it was asked to");
     assert_eq!(errors.try_recv().ok(), None);
