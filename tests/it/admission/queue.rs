@@ -163,7 +163,7 @@ fn what_is_queued_is_served_under_another_policy() {
     let queued_client = come(&server.handle(), "a");
     queued(&server.handle(), 1);
     server.handle().set_overload(OverloadPolicy::Reject);
-    assert_eq!(read_all(come(&server.handle(), "b")), "OverloadPolicy");
+    assert_eq!(read_all(come(&server.handle(), "b")), "Overload");
     gate.release(2);
     assert_eq!(read_all(queued_client), "a\n");
 }
