@@ -1,17 +1,18 @@
-//! Fetches a URL over http or https, with nothing but a socket, TLS and parsers: prints the
-//! header and the cookies of the answer, and saves its body.
+//! Fetches a URL over http or https, with nothing but a socket, TLS and parsers: prints the header and
+//! the cookies of the response, and saves its body.
 //!
 //! ```text
-//! cargo run --release --example http_get -- http://example.com/
-//! cargo run --release --example http_get -- https://example.com/search --param q=sockets -o found.html
-//! python3 -m http.server --bind 127.0.0.1 8000     # something of one's own to fetch from
+//! python3 -m http.server --bind 127.0.0.1 8000     # or any other server
+//! cargo run --release -p http_get -- http://127.0.0.1:8000/
+//! cargo run --release -p http_get -- https://example.com/search --param q=sockets -o found.html
 //! ```
 //!
-//! The answer is saved whatever its status, as it came (a `Content-Encoding` is not undone), and
-//! redirects are not followed. The file appears once the body is whole: a body that was cut short
-//! is an error and leaves nothing behind, and an older file as it was. Over TLS that includes a body
-//! without a length whose end no `close_notify` confirms (RFC 9112, 9.8). A header of more than 64 KiB
-//! or 256 fields is refused; the body goes to the file piece by piece, however long it is.
+//! The response is saved whatever its status, as it came (a `Content-Encoding` is not undone), and
+//! redirects are not followed. An existing file is overwritten with `--force` only. The file appears
+//! once the body is complete: a truncated body is an error and leaves nothing behind, and an existing
+//! file as it was. Over TLS that includes a body without a length whose end no `close_notify` confirms
+//! (RFC 9112, 9.8). A header of more than 64 KiB or 256 fields is refused; the body is written to the
+//! file piece by piece, whatever its length.
 
 mod body;
 mod chunks;
@@ -36,7 +37,7 @@ use crate::connection::Connection;
 use crate::head::{Head, printable};
 use crate::output::Output;
 
-/// Fetches a URL over http or https and saves what comes
+/// Fetches a URL over http or https and saves the body
 #[derive(Parser)]
 #[command(name = "http_get")]
 struct Options {
@@ -46,6 +47,9 @@ struct Options {
     /// Where to save the body
     #[arg(short, long, value_name = "FILE", default_value = "index.html")]
     output: PathBuf,
+    /// Overwrite the file if it exists [default: refuse to]
+    #[arg(long)]
+    force: bool,
     /// Trust the certificates in this file instead of the system's
     #[arg(long, value_name = "PEM")]
     cafile: Option<PathBuf>,
@@ -58,8 +62,8 @@ struct Options {
     /// Send a cookie; may be repeated
     #[arg(long = "cookie", value_name = "K=V", value_parser = request::parse_cookie)]
     cookies: Vec<Cookie<'static>>,
-    /// How long to wait for a connection to each of the host's addresses, then for TLS and the
-    /// whole header, and then for each piece of the body
+    /// The limit for connecting to each of the host's addresses, then for TLS and the whole header,
+    /// and then for each piece of the body
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = parse_seconds)]
     timeout: Duration,
 }
@@ -73,8 +77,8 @@ fn parse_seconds(text: &str) -> Result<Duration, &'static str> {
 }
 
 fn fetch(options: &Options) -> io::Result<()> {
-    // First of all, so that nothing is posted whose answer cannot be saved.
-    let output = Output::create(&options.output)?;
+    // Before anything is sent: nothing is posted whose response cannot be saved.
+    let output = Output::create(&options.output, options.force)?;
     let cafile = options.cafile.as_deref();
     let mut connection = Connection::open(&options.url, cafile, options.timeout)?;
     connection.write_all(&request::encode(options))?;
@@ -87,7 +91,7 @@ fn fetch(options: &Options) -> io::Result<()> {
     let path = options.output.display();
     let summary = match body::decode(&head, source, &peer)? {
         Some(body) => format!("saved {} bytes to {path}\n", output.save(body)?),
-        None => format!("an answer with status {} has no body\n", head.status),
+        None => format!("a response with status {} has no body\n", head.status),
     };
     print(&summary)
 }

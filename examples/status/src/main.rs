@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo run --release --example status -- --max-connections 100 --overload reject
-//! echo hello | nc -N 127.0.0.1 10000
+//! echo hello | nc -N 127.0.0.1 10001
 //! ```
 
 mod screen;
@@ -28,7 +28,7 @@ use status::Watch;
 #[derive(Parser)]
 struct Options {
     /// Where to listen
-    #[arg(default_value = "127.0.0.1:10000")]
+    #[arg(default_value = "127.0.0.1:10001")]
     address: String,
     /// The most clients at once
     #[arg(long, value_name = "N", default_value = "1000")]

@@ -163,7 +163,7 @@ fn many_questions_and_none_are_malformed() {
 
 #[test]
 fn the_clients_payload_size_is_honoured() {
-    let server = dns::start_with(
+    let server = crate::client::start_with(
         &("$ORIGIN a.example.\n$TTL 60\n@ SOA ns mail 1 2 3 4 5\n".to_owned()
             + &(0..60)
                 .map(|n| format!("x A 192.0.2.{n}\n"))

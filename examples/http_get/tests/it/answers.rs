@@ -223,19 +223,58 @@ fn a_header_cannot_steer_the_terminal() {
 }
 
 #[test]
-fn an_older_file_is_replaced_by_a_whole_one_only() {
+fn with_force_an_existing_file_is_replaced_by_a_complete_one_only() {
     let folder = tempfile::tempdir().expect("the temporary folder is writable");
     let old = folder.path().join("index.html");
     fs::write(&old, "old").expect("the folder is ours");
     let cut = answering("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello");
-    let fetched = fetch_in(folder.path(), &url(&cut), &[]);
+    let fetched = fetch_in(folder.path(), &url(&cut), &["--force"]);
     assert_eq!(
         (fetched.status, fetched.body.as_deref()),
         (Some(1), Some(&b"old"[..]))
     );
     assert_eq!(fetched.files, ["index.html"]);
     let whole = answering("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
-    fetch_in(folder.path(), &url(&whole), &[]).saved(b"hello");
+    fetch_in(folder.path(), &url(&whole), &["--force"]).saved(b"hello");
+}
+
+#[test]
+fn an_existing_file_is_not_overwritten() {
+    let folder = tempfile::tempdir().expect("the temporary folder is writable");
+    let old = folder.path().join("index.html");
+    fs::write(&old, "old").expect("the folder is ours");
+    // Nothing listens there: a program that connects first would report that.
+    let fetched = fetch_in(folder.path(), "http://127.0.0.1:1/", &[]);
+    assert_eq!(
+        (fetched.status, fetched.body.as_deref()),
+        (Some(1), Some(&b"old"[..]))
+    );
+    assert!(
+        fetched
+            .stderr
+            .contains("index.html: it exists; --force overwrites it"),
+        "{fetched:?}"
+    );
+    assert_eq!(fetched.files, ["index.html"]);
+}
+
+#[test]
+fn a_file_that_appears_meanwhile_is_not_overwritten() {
+    let folder = tempfile::tempdir().expect("the temporary folder is writable");
+    let old = folder.path().join("index.html");
+    let server = serving(move |request| {
+        fs::write(&old, "old")?;
+        Ok(request
+            .wfile
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")?)
+    });
+    let fetched = fetch_in(folder.path(), &url(&server), &[]);
+    assert_eq!(
+        (fetched.status, fetched.body.as_deref()),
+        (Some(1), Some(&b"old"[..]))
+    );
+    assert!(fetched.stderr.contains("it exists"), "{fetched:?}");
+    assert_eq!(fetched.files, ["index.html"]);
 }
 
 #[test]

@@ -10,11 +10,11 @@ use crate::beside;
 use crate::run::{Fetched, Peer, command, fetch, finish};
 
 /// A Python server with a certificate for `names`.
-fn start(script: &str, folder: Option<&Path>, authority: &Authority, names: &str) -> Option<Peer> {
+fn start(script: &str, folder: Option<&Path>, authority: &Authority, names: &str) -> Peer {
     let mut python = python::script(script);
     let (certificate, key) = authority.certify(names);
     python.args(folder).arg(certificate).arg(key);
-    Some(Peer::start(python))
+    Peer::start(python)
 }
 
 fn fetch_trusting(url: &str, authority: &Authority) -> Fetched {
@@ -29,14 +29,12 @@ fn a_file_comes_from_python_over_tls() {
     let body = vec![b'x'; 500_000];
     std::fs::write(folder.path().join("file"), &body).expect("the folder is ours");
     let names = "DNS:localhost,IP:127.0.0.1";
-    let Some(peer) = start(
+    let peer = start(
         &beside("http_server.py"),
         Some(folder.path()),
         &authority,
         names,
-    ) else {
-        return;
-    };
+    );
     for host in ["localhost", "127.0.0.1"] {
         let url = format!("https://{host}:{}/file", peer.port);
         fetch_trusting(&url, &authority).saved(&body);
@@ -53,13 +51,8 @@ fn a_file_comes_from_python_over_tls() {
 
 #[test]
 fn a_stranger_is_not_trusted() {
-    let (Some(authority), Some(other)) = (Authority::new("Authority"), Authority::new("Other"))
-    else {
-        return;
-    };
-    let Some(peer) = start(&beside("tls_server.py"), None, &authority, "DNS:localhost") else {
-        return;
-    };
+    let (authority, other) = (Authority::new("Authority"), Authority::new("Other"));
+    let peer = start(&beside("tls_server.py"), None, &authority, "DNS:localhost");
     let by_name = format!("https://localhost:{}/polite", peer.port);
     let address = format!("127.0.0.1:{}", peer.port);
     let unknown = "no authority known here has signed it";
@@ -91,9 +84,7 @@ fn a_certificate_of_an_authority_is_no_servers() {
 #[test]
 fn the_end_of_an_answer_is_its_length_or_close_notify() {
     let authority = Authority::new("Authority");
-    let Some(peer) = start(&beside("tls_server.py"), None, &authority, "DNS:localhost") else {
-        return;
-    };
+    let peer = start(&beside("tls_server.py"), None, &authority, "DNS:localhost");
     let fetch = |path| {
         fetch_trusting(
             &format!("https://localhost:{}{path}", peer.port),

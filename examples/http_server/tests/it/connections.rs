@@ -126,9 +126,9 @@ fn a_download_goes_on_through_a_shutdown() {
 }
 
 #[test]
-fn the_log_has_a_line_for_each_request() {
+fn with_log_requests_the_log_has_a_line_for_each_request() {
     let site = Site::new();
-    let server = site.serve();
+    let server = site.serve_with(&["--log-requests"]);
     ask(&server.address, "GET /a.txt").expect("an answer");
     ask(&server.address, "HEAD /\u{85}%1b[31m").expect("an answer");
     ask_raw(&server.address, "\x1b[31m\r\n\r\n").expect("an answer");
@@ -142,6 +142,17 @@ fn the_log_has_a_line_for_each_request() {
     assert!(lines[1].ends_with(" \"HEAD /\\u{85}%1b[31m\" 404"), "{log}");
     assert!(lines[2].ends_with(" refused: 400 Bad Request"), "{log}");
     assert!(!log.contains('\x1b'), "{log}");
+}
+
+#[test]
+fn without_it_requests_are_not_logged() {
+    let site = Site::new();
+    let server = site.serve();
+    ask(&server.address, "GET /a.txt").expect("an answer");
+    ask_raw(&server.address, "nonsense\r\n\r\n").expect("an answer");
+    server.signal(Signal::SIGTERM);
+    let (_, _, log) = server.finish();
+    assert!(!log.contains("/a.txt") && !log.contains("400"), "{log}");
 }
 
 #[test]

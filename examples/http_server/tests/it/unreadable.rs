@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
-use support::example;
+use support::example::{self, Example};
 use support::program;
 
 use crate::PROGRAM;
@@ -32,25 +32,23 @@ fn forbid(site: &Site, name: &str) {
 
 /// The server on a site; `None` where there is no program to take root's privileges away, with which it
 /// could read everything.
-fn server(site: &Site) -> Option<Command> {
+fn server(site: &Site) -> Command {
     let path = site.path();
     let path = path.to_str().expect("its name is text");
     let server = example::command(PROGRAM, &["127.0.0.1:0", "--directory", path]);
     if File::open(site.path().join("file.txt")).is_err() {
-        return Some(server);
+        return server;
     }
     let mut command = program::installed("setpriv", "--version");
     command.arg("--bounding-set=-all");
     command.arg(server.get_program()).args(server.get_args());
-    Some(command)
+    command
 }
 
 #[test]
 fn what_cannot_be_read_is_not_found_and_the_log_says_why() {
     let site = unreadable();
-    let Some(command) = server(&site) else {
-        return;
-    };
+    let command = server(&site);
     let server = Example::launch(command);
     let mut client = Client::new(&server.address);
     for path in ["/file.txt", "/folder/", "/folder/index.html"] {
@@ -91,9 +89,7 @@ fn what_is_merely_not_found_is_no_error() {
 #[test]
 fn a_directory_that_cannot_be_read_is_an_error() {
     let site = unreadable();
-    let Some(mut command) = server(&site) else {
-        return;
-    };
+    let mut command = server(&site);
     forbid(&site, "");
     let output = command.output().expect("it is there");
     let said = String::from_utf8_lossy(&output.stderr);
