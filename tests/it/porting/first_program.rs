@@ -49,9 +49,10 @@ fn the_first_program_is_the_same_on_every_page() {
 /// The README's program in Python, on a free port.
 fn in_python() -> Example {
     let (_, program) = README.split_once("```python\n").expect("it is there");
-    let (program, _) = program.split_once("    server.serve_forever()\n```")?;
-    let told = "    print('listening on %s:%d' % server.server_address, flush=True)\n";
-    let program = program.replace("9999", "0") + told + "    server.serve_forever()\n";
+    let end = "    server.serve_forever()\n```";
+    let (program, _) = program.split_once(end).expect("it ends");
+    let print = "    print('listening on %s:%d' % server.server_address, flush=True)\n";
+    let program = program.replace("9999", "0") + print + "    server.serve_forever()\n";
     let mut python = program::installed("python3", "--version");
     python.args(["-c", &program]);
     Example::launch(python)
