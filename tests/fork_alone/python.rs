@@ -11,9 +11,10 @@ use socketserver::dispatch::Fork;
 use socketserver::prelude::*;
 use socketserver::{RequestError, Server};
 
+use crate::harness::{Trial, trial};
+
 use support::kind::{Client, Kind, Talk};
-use support::trials::Trial;
-use support::{ANY, connect, socket_folder, trial};
+use support::{ANY, connect, socket_folder};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -47,14 +48,14 @@ fn run_server<L: Kind>() {
     let folder = socket_folder();
     let builder = Server::<L, Fork>::builder().allow_reuse_address(true);
     let server = builder
-        .bind(L::place(folder.path()), || Handler)
+        .bind(L::address(folder.path()), || Handler)
         .expect("the address is free");
     let address = server.server_address().clone();
     for _ in 0..3 {
         let mut client = L::connect(&address);
-        client.say("hello world");
+        client.send_line("hello world");
         server.handle_request().expect("it serves");
-        assert_eq!(client.hear(), "hello world");
+        assert_eq!(client.receive_line(), "hello world");
     }
     let handle = server.handle();
     server.server_close();

@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use socketserver::prelude::*;
 
-use support::trials::Trial;
-use support::{ANY, connect, eventually, read_all, trial};
+use crate::harness::{Trial, trial};
+
+use support::{ANY, connect, eventually, read_all};
 
 pub fn trials() -> Vec<Trial> {
     vec![

@@ -20,10 +20,14 @@ mod admission {
     mod reject;
     mod reject_slow;
 }
+#[cfg(feature = "auth")]
 mod auth {
     mod deadline;
+    mod digests;
     mod examples;
     mod messages;
+    #[cfg(feature = "auth-md5")]
+    mod mp_peer;
     mod multiprocessing;
     mod plain;
     mod vectors;
@@ -37,8 +41,7 @@ mod dispatch {
     mod matrix;
 }
 mod errors {
-    mod failures;
-    mod panics;
+    mod faults;
 }
 mod examples {
     mod chat;
@@ -60,6 +63,7 @@ mod framing {
     mod errors;
     mod messages;
     mod prefix;
+    mod streams;
 }
 mod hooks {
     mod finish;
@@ -72,7 +76,6 @@ mod logs {
     mod requests;
 }
 mod pool {
-    mod close;
     mod threads;
 }
 mod porting {
@@ -94,19 +97,21 @@ mod python {
 mod shutdown {
     mod arrivals;
     mod callers;
+    mod close;
     mod drain;
     mod idle;
     mod late_client;
     mod reset;
-    mod serving;
     mod signals;
     mod wait;
-    mod wakes;
+    mod within;
 }
 mod statistics {
     mod bytes;
     mod metrics;
     mod outcomes;
+    #[cfg(feature = "metrics")]
+    mod recorder;
     mod sum;
     mod threads;
 }
@@ -119,11 +124,11 @@ mod stream {
     mod idle_timeout;
     mod line_limits;
     mod lines;
+    mod report;
     mod time_limits;
-    mod timer_thread;
+    mod timer;
     mod wfile;
 }
 mod unix {
     mod path;
-    mod unnamed_clients;
 }

@@ -3,39 +3,26 @@
 pub mod certificates;
 pub mod child;
 pub mod choppy;
-#[cfg(feature = "auth")]
-pub mod choppy_duplex;
 pub mod counts;
-#[cfg(feature = "auth")]
-pub mod digests;
 pub mod example;
-pub mod frames;
-pub mod full;
 pub mod gate;
+pub mod handlers;
 pub mod journal;
 pub mod kind;
-pub mod launch;
+pub mod listener;
 pub mod logs;
-#[cfg(feature = "auth-md5")]
-pub mod mp_peer;
-pub mod obedient;
 pub mod pattern;
 pub mod process;
 pub mod program;
 pub mod python;
-#[cfg(feature = "metrics")]
-pub mod recorder;
-pub mod report;
-pub mod signals;
-pub mod stuck;
-pub mod trials;
-pub mod waiting;
+pub mod saturated;
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
-use std::thread;
+use std::sync::mpsc::Receiver;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use socketserver::{Address, BackgroundServer, Dispatch, Listener, Server};
@@ -56,7 +43,7 @@ pub fn in_background<L: Listener, D: Dispatch>(
     server.expect("a thread can be started")
 }
 
-/// A connected TCP client that fails rather than waits for ever.
+/// A connected TCP client that fails when it waits for long.
 pub fn connect(address: &Address) -> TcpStream {
     let stream = TcpStream::connect(address).expect("the server accepts");
     stream
@@ -68,7 +55,7 @@ pub fn connect(address: &Address) -> TcpStream {
     stream
 }
 
-/// A connected Unix client that fails rather than waits for ever.
+/// A connected Unix client that fails when it waits for long.
 pub fn connect_unix(address: &Address) -> UnixStream {
     let path = address.path().expect("a Unix server has a path");
     let stream = UnixStream::connect(path).expect("the server accepts");
@@ -119,7 +106,18 @@ pub fn read_all(mut stream: impl Read) -> String {
     text
 }
 
-/// Waits for something that gives no sign of itself, such as a thread of the server that ends.
+/// What the thread returned; fails if it does not end soon.
+pub fn join_soon<T>(thread: JoinHandle<T>) -> T {
+    eventually("the thread ends", || thread.is_finished());
+    thread.join().expect("the thread did not panic")
+}
+
+/// The next message; fails if none comes soon.
+pub fn next<T>(receiver: &Receiver<T>) -> T {
+    receiver.recv_timeout(LONG).expect("a message comes")
+}
+
+/// Waits for a condition that nothing notifies of, such as the end of a server's thread.
 pub fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
     let deadline = Instant::now() + LONG;
     while !happened() {

@@ -7,14 +7,14 @@ use socketserver::prelude::*;
 
 use crate::alone;
 
-use support::stuck::{begin, counts, obey};
+use support::handlers::{begin, block, counts};
 use support::{ANY, in_background};
 
 #[test]
 #[ignore = "of full size"]
 fn three_hundred_stuck_handlers() {
     let _alone = alone();
-    let server = in_background(ThreadingTcpServer::bind_fn(ANY, obey));
+    let server = in_background(ThreadingTcpServer::bind_fn(ANY, block));
     let orders = ["read", "write", "loop"].into_iter().cycle().take(300);
     let _stuck: Vec<_> = orders
         .map(|order| begin(server.server_address(), order))

@@ -12,8 +12,9 @@ use crate::alone;
 use crate::clients::{connect_from, expect_echo};
 use crate::server::Server;
 
+use support::child::in_child;
 use support::process::resident;
-use support::{ANY, child, connect, eventually, in_background};
+use support::{ANY, connect, eventually, in_background};
 
 const CLIENTS: usize = 200;
 /// The stack of a thread, in address space. A few fit in twice what is allowed.
@@ -59,44 +60,40 @@ impl Hooks for &'static Reports {
     }
 }
 
-/// In a process of its own: the limit is the process's.
 #[test]
 fn threads_refused_are_reported_and_counted() {
-    if !child::is_child() {
-        let _alone = alone();
-        let output = child::run("thread_refused::threads_refused_are_reported_and_counted");
-        let text = String::from_utf8_lossy(&output.stderr);
-        return assert!(output.status.success(), "{text}");
-    }
-    let reports: &'static Reports = Box::leak(Box::default());
-    let server = ThreadingTcpServer::builder()
-        .stack_size(STACK)
-        .hooks(reports)
-        .bind_fn(ANY, |request| {
-            io::copy(&mut request.rfile, &mut request.wfile)?;
-            Ok(())
-        });
-    let server = in_background(server);
-    let limit = (resident(std::process::id()) << 10) + ALLOWED as u64;
-    let (_, hard) = getrlimit(Resource::RLIMIT_AS).expect("it can be asked");
-    setrlimit(Resource::RLIMIT_AS, limit, hard).expect("it can be lowered");
+    let _alone = alone();
+    in_child(|| {
+        let reports: &'static Reports = Box::leak(Box::default());
+        let server = ThreadingTcpServer::builder()
+            .stack_size(STACK)
+            .hooks(reports)
+            .bind_fn(ANY, |request| {
+                io::copy(&mut request.rfile, &mut request.wfile)?;
+                Ok(())
+            });
+        let server = in_background(server);
+        let limit = (resident(std::process::id()) << 10) + ALLOWED as u64;
+        let (_, hard) = getrlimit(Resource::RLIMIT_AS).expect("it can be asked");
+        setrlimit(Resource::RLIMIT_AS, limit, hard).expect("it can be lowered");
 
-    let come = || connect(server.server_address());
-    let served: Vec<_> = (0..CLIENTS).filter_map(|_| is_served(come())).collect();
-    let refused = CLIENTS - served.len();
-    assert!(!served.is_empty() && refused > 0);
-    eventually("the others are reported and counted", || {
-        let statistics = server.handle().statistics();
-        let reported = *reports.0.lock().expect("nothing panics in here");
-        statistics.active == served.len()
-            && statistics.rejected.dispatch == refused as u64
-            && reported == refused
+        let come = || connect(server.server_address());
+        let served: Vec<_> = (0..CLIENTS).filter_map(|_| is_served(come())).collect();
+        let refused = CLIENTS - served.len();
+        assert!(!served.is_empty() && refused > 0);
+        eventually("the others are reported and counted", || {
+            let statistics = server.handle().statistics();
+            let reported = *reports.0.lock().expect("nothing panics in here");
+            statistics.active == served.len()
+                && statistics.rejected.dispatch == refused as u64
+                && reported == refused
+        });
+        for client in served {
+            client
+                .shutdown(std::net::Shutdown::Write)
+                .expect("it is open");
+            (&client).read_to_end(&mut Vec::new()).expect("the end");
+        }
+        eventually("a client is served again", || is_served(come()).is_some());
     });
-    for client in served {
-        client
-            .shutdown(std::net::Shutdown::Write)
-            .expect("it is open");
-        (&client).read_to_end(&mut Vec::new()).expect("the end");
-    }
-    eventually("a client is served again", || is_served(come()).is_some());
 }

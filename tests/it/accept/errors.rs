@@ -1,8 +1,7 @@
-//! Errors from `accept`: which are one client's, which are the system's, and which end the server.
+//! Errors from `accept`: after which the server retries at once, after which it backs off, and which
+//! end serving.
 
-use std::io;
-use std::net::TcpListener;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -10,77 +9,86 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use parking_lot::Mutex;
 use socketserver::dispatch::Inline;
-use socketserver::listener::{Listener, Tcp};
 use socketserver::prelude::*;
-use socketserver::server::{AfterError, on_accept_error};
-use socketserver::{Address, Server, ServerHandle};
+use socketserver::{Builder, Listener, Server};
 
-use support::{ANY, LONG, connect, eventually, logs, read_all};
+use support::listener::FakeListener;
+use support::logs::Logs;
+use support::{LONG, connect, eventually, read_all};
 
-#[test]
-fn the_table_says_what_follows_each_error() {
-    let after = |errno: Errno| on_accept_error(&io::Error::from_raw_os_error(errno as i32));
-    assert_eq!(after(Errno::EAGAIN), AfterError::Wait);
-    for errno in [
-        Errno::EINTR,
-        Errno::ECONNABORTED,
-        Errno::ECONNRESET,
-        Errno::ECONNREFUSED,
-        Errno::EPERM,
-        Errno::ETIMEDOUT,
-        Errno::ENETDOWN,
-        Errno::ENETUNREACH,
-        Errno::EHOSTUNREACH,
-    ] {
-        assert_eq!(after(errno), AfterError::Retry, "{errno}");
-    }
-    for errno in [
-        Errno::EBADF,
-        Errno::EINVAL,
-        Errno::ENOTSOCK,
-        Errno::EOPNOTSUPP,
-        Errno::EFAULT,
-    ] {
-        assert_eq!(after(errno), AfterError::Stop, "{errno}");
-    }
-    for errno in [
-        Errno::EMFILE,
-        Errno::ENFILE,
-        Errno::ENOBUFS,
-        Errno::ENOMEM,
-        // Known to nobody here.
-        Errno::EDQUOT,
-    ] {
-        assert_eq!(after(errno), AfterError::BackOff, "{errno}");
-    }
+/// Of one client or of the network: the next client may be there.
+const RETRY: [Errno; 9] = [
+    Errno::EINTR,
+    Errno::ECONNABORTED,
+    Errno::ECONNRESET,
+    Errno::ECONNREFUSED,
+    Errno::EPERM,
+    Errno::ETIMEDOUT,
+    Errno::ENETDOWN,
+    Errno::ENETUNREACH,
+    Errno::EHOSTUNREACH,
+];
+
+/// Of the whole system or of unknown meaning.
+const BACK_OFF: [Errno; 5] = [
+    Errno::EMFILE,
+    Errno::ENFILE,
+    Errno::ENOBUFS,
+    Errno::ENOMEM,
+    Errno::EDQUOT,
+];
+
+/// Of the listening socket.
+const STOP: [Errno; 5] = [
+    Errno::EBADF,
+    Errno::EINVAL,
+    Errno::ENOTSOCK,
+    Errno::EOPNOTSUPP,
+    Errno::EFAULT,
+];
+
+type Make = Arc<dyn Fn() -> io::Error + Send + Sync>;
+
+fn os(errno: Errno) -> Make {
+    Arc::new(move || io::Error::from_raw_os_error(errno as i32))
 }
 
-#[test]
-fn errors_of_a_listeners_own_follow_their_kind() {
-    use io::ErrorKind::*;
-    let after = |kind| on_accept_error(&io::Error::new(kind, "of my own making"));
-    assert_eq!(after(WouldBlock), AfterError::Wait);
-    assert_eq!(after(ConnectionAborted), AfterError::Retry);
-    assert_eq!(after(InvalidInput), AfterError::Stop);
-    assert_eq!(after(Other), AfterError::BackOff);
+/// An error that a listener makes itself.
+fn own(kind: ErrorKind) -> Make {
+    Arc::new(move || io::Error::new(kind, "made by the listener"))
 }
 
-/// What the listener below does instead of accepting.
+/// What a listener returns instead of accepting.
 #[derive(Default)]
 struct Faults {
     /// Each for one call.
-    once: Mutex<Vec<Errno>>,
+    once: Mutex<Vec<Make>>,
     /// For as long as it is set.
-    lasting: Mutex<Option<Errno>>,
+    lasting: Mutex<Option<Make>>,
     calls: AtomicUsize,
     last_call: Mutex<Option<Instant>>,
 }
 
 impl Faults {
-    fn next(&self) -> Option<Errno> {
+    fn once(errors: impl IntoIterator<Item = Make>) -> Arc<Self> {
+        let faults = Arc::<Faults>::default();
+        faults.once.lock().extend(errors);
+        faults
+    }
+
+    fn lasting(error: Make) -> Arc<Self> {
+        let faults = Arc::<Faults>::default();
+        *faults.lasting.lock() = Some(error);
+        faults
+    }
+
+    fn next(&self) -> Option<io::Error> {
         *self.last_call.lock() = Some(Instant::now());
         self.calls.fetch_add(1, Ordering::SeqCst);
-        self.once.lock().pop().or(*self.lasting.lock())
+        let error = self.once.lock().pop();
+        error
+            .or_else(|| self.lasting.lock().clone())
+            .map(|make| make())
     }
 
     fn calls(&self) -> usize {
@@ -88,67 +96,44 @@ impl Faults {
     }
 }
 
-/// TCP that fails when it is told to.
-struct Flaky {
-    tcp: Tcp,
-    faults: Arc<Faults>,
+fn serve(
+    builder: Builder<FakeListener, Inline>,
+    faults: &Arc<Faults>,
+) -> io::Result<Server<FakeListener, Inline>> {
+    let faults = Arc::clone(faults);
+    let listener = FakeListener::new(move |tcp, server| match faults.next() {
+        Some(error) => Err(error),
+        None => tcp.accept(server),
+    });
+    builder.adopt(listener, || {
+        |request: &mut StreamRequest| Ok(request.wfile.write_all(b"hello")?)
+    })
 }
 
-impl Listener for Flaky {
-    type Request = StreamRequest;
-
-    fn server_activate(&mut self) -> io::Result<()> {
-        self.tcp.server_activate()
-    }
-
-    fn accept(&self, server: &ServerHandle) -> io::Result<StreamRequest> {
-        match self.faults.next() {
-            Some(errno) => Err(io::Error::from_raw_os_error(errno as i32)),
-            None => self.tcp.accept(server),
-        }
-    }
-
-    fn local_address(&self) -> io::Result<Address> {
-        self.tcp.local_address()
-    }
-}
-
-impl AsFd for Flaky {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.tcp.as_fd()
-    }
-}
-
-fn hello(request: &mut StreamRequest) -> HandlerResult {
-    Ok(request.wfile.write_all(b"hello")?)
-}
-
-fn flaky_server(faults: &Arc<Faults>) -> io::Result<Server<Flaky, Inline>> {
-    let flaky = Flaky {
-        tcp: TcpListener::bind(ANY)?.into(),
-        faults: faults.clone(),
-    };
-    Server::builder().adopt(flaky, || hello)
-}
-
+/// With a pause after each of these errors, it would take minutes.
 #[test]
 fn after_the_error_of_one_client_the_next_is_served_at_once() -> io::Result<()> {
-    let faults = Arc::new(Faults::default());
-    let errors = [Errno::ECONNABORTED, Errno::EINTR, Errno::EPERM].repeat(100);
-    faults.once.lock().extend(errors);
-    let server = flaky_server(&faults)?.serve_in_background()?;
+    let own = own(ErrorKind::ConnectionAborted);
+    let faults = Faults::once(RETRY.map(os).into_iter().chain([own]).cycle().take(300));
+    let server = serve(Server::builder(), &faults)?.serve_in_background()?;
     assert_eq!(read_all(connect(server.server_address())), "hello");
     assert!(faults.calls() > 300);
     server.stop()
 }
 
 #[test]
-fn while_descriptors_are_short_the_server_pauses_and_then_goes_on() -> io::Result<()> {
-    logs::catch();
-    let faults = Arc::new(Faults::default());
-    *faults.lasting.lock() = Some(Errno::EMFILE);
+fn a_client_that_is_gone_again_is_no_error() -> io::Result<()> {
+    let faults = Faults::once([os(Errno::EAGAIN), own(ErrorKind::WouldBlock)]);
+    let server = serve(Server::builder(), &faults)?.serve_in_background()?;
+    assert_eq!(read_all(connect(server.server_address())), "hello");
+    server.stop()
+}
+
+fn the_server_backs_off(error: Make) -> io::Result<()> {
+    let logs = Logs::from_here();
+    let faults = Faults::lasting(error);
     let begin = Instant::now();
-    let server = flaky_server(&faults)?.serve_in_background()?;
+    let server = serve(Server::builder(), &faults)?.serve_in_background()?;
     let address = server.server_address().clone();
     let client = connect(&address);
     eventually("it tries six times", || faults.calls() >= 6);
@@ -158,23 +143,30 @@ fn while_descriptors_are_short_the_server_pauses_and_then_goes_on() -> io::Resul
     *faults.lasting.lock() = None;
     assert_eq!(read_all(client), "hello");
     let again = format!("accepting again on {address}");
-    eventually("it says that all is well", || {
-        !logs::with(&again).is_empty()
+    eventually("it logs that it accepts again", || {
+        !logs.with(&again).is_empty()
     });
     server.stop()?;
-    // The only test here with this error.
-    let warnings = logs::with(": Too many open files");
-    assert_eq!(warnings[0].0, log::Level::Warn);
-    assert!(warnings.len() < faults.calls(), "{warnings:?}");
-    assert_eq!(logs::with(&again).len(), 1);
+    let lines = logs.with(&address.to_string());
+    let warnings = lines.iter().filter(|(level, _)| *level == log::Level::Warn);
+    assert!((1..faults.calls()).contains(&warnings.count()), "{lines:?}");
+    assert_eq!(logs.with(&again).len(), 1);
     Ok(())
 }
 
 #[test]
+fn after_an_error_of_the_system_the_server_backs_off_and_logs_it_now_and_then() -> io::Result<()> {
+    for error in BACK_OFF.map(os) {
+        the_server_backs_off(error)?;
+    }
+    the_server_backs_off(own(ErrorKind::Other))
+}
+
+#[test]
 fn a_shutdown_ends_a_pause() -> io::Result<()> {
-    let faults = Arc::new(Faults::default());
-    *faults.lasting.lock() = Some(Errno::ENFILE);
-    let server = flaky_server(&faults)?.serve_in_background()?;
+    let faults = Faults::lasting(os(Errno::ENFILE));
+    let server = serve(Server::builder(), &faults)?.serve_in_background()?;
+    let _client = connect(server.server_address());
     // The pause after the ninth try is the first that lasts a whole second.
     eventually("it tries nine times", || faults.calls() >= 9);
     server.stop()?;
@@ -184,18 +176,20 @@ fn a_shutdown_ends_a_pause() -> io::Result<()> {
 }
 
 #[test]
-fn a_listening_socket_that_is_no_good_ends_serving_with_the_error() -> io::Result<()> {
-    for errno in [Errno::EBADF, Errno::EINVAL, Errno::ENOTSOCK] {
-        let faults = Arc::new(Faults::default());
-        *faults.lasting.lock() = Some(errno);
-        let server = flaky_server(&faults)?;
+fn an_error_of_the_listening_socket_ends_serving_and_is_returned() -> io::Result<()> {
+    let errors = STOP.map(os).into_iter();
+    for make in errors.chain([own(ErrorKind::InvalidInput)]) {
+        let expected = make().to_string();
+        let faults = Faults::lasting(make);
+        let server = serve(Server::builder(), &faults)?;
+        let _client = connect(server.server_address());
         for error in [server.serve_forever(), server.handle_request()] {
-            assert_eq!(error.unwrap_err().raw_os_error(), Some(errno as i32));
+            assert_eq!(error.unwrap_err().to_string(), expected);
         }
         assert_eq!(faults.calls(), 2);
         let background = server.serve_in_background()?;
         let error = background.join().unwrap_err();
-        assert_eq!(error.raw_os_error(), Some(errno as i32));
+        assert_eq!(error.to_string(), expected);
     }
     Ok(())
 }
@@ -209,21 +203,14 @@ impl Hooks for Timeouts {
 }
 
 #[test]
-fn a_pause_is_cut_short_by_the_timeout_of_handle_request() -> io::Result<()> {
+fn the_timeout_of_handle_request_ends_a_pause() -> io::Result<()> {
     let (sender, timeouts) = crossbeam_channel::unbounded();
-    let faults = Arc::new(Faults::default());
-    *faults.lasting.lock() = Some(Errno::ENOBUFS);
-    let flaky = Flaky {
-        tcp: TcpListener::bind(ANY)?.into(),
-        faults: faults.clone(),
-    };
-    let server = Server::<Flaky, Inline>::builder()
-        .hooks(Timeouts(sender))
-        .timeout(Duration::from_millis(30))
-        .adopt(flaky, || hello)?;
+    let faults = Faults::lasting(os(Errno::ENOBUFS));
+    let builder = Server::builder().hooks(Timeouts(sender));
+    let server = serve(builder.timeout(Duration::from_millis(30)), &faults)?;
     let _client = connect(server.server_address());
     server.handle_request()?;
-    timeouts.recv_timeout(LONG).expect("it is told");
+    timeouts.recv_timeout(LONG).expect("the hook runs");
     // 0, 5 and 15 ms after the beginning, and at its end; without pauses thousands of times.
     assert!(faults.calls() <= 4, "{}", faults.calls());
     Ok(())

@@ -7,8 +7,7 @@ use socketserver::ServerHandle;
 use socketserver::prelude::*;
 
 use support::journal::Journal;
-use support::waiting::join_soon;
-use support::{ANY, LONG, connect, exchange, read_all};
+use support::{ANY, LONG, connect, exchange, join_soon, read_all};
 
 const SHORT: Duration = Duration::from_millis(30);
 

@@ -3,15 +3,16 @@
 use std::thread;
 use std::time::Duration;
 
-use socketserver::dispatch::{Dispatch, Inline, ThreadPool};
-use socketserver::listener::{Tcp, Udp, Unix, UnixDatagram};
+use socketserver::dispatch::Dispatch;
 use socketserver::prelude::*;
 use tempfile::TempDir;
 
 use support::gate::Gate;
 use support::kind::{Client, Kind, Talk};
-use support::waiting::join_soon;
-use support::{ANY, LONG, connect, eventually, in_background, read_all, socket_folder};
+use support::{
+    ANY, LONG, connect, eventually, for_all_servers, in_background, join_soon, read_all,
+    socket_folder,
+};
 
 fn echo<R: Talk>(request: &mut R) -> HandlerResult {
     let question = request.question()?;
@@ -20,7 +21,7 @@ fn echo<R: Talk>(request: &mut R) -> HandlerResult {
 
 fn serve<L: Kind, D: Dispatch + Default>() -> (TempDir, BackgroundServer) {
     let folder = socket_folder();
-    let server = Server::<L, D>::bind_fn(L::place(folder.path()), echo).expect("it can be bound");
+    let server = Server::<L, D>::bind_fn(L::address(folder.path()), echo).expect("it can be bound");
     let server = server.serve_in_background();
     (folder, server.expect("a thread can be started"))
 }
@@ -28,7 +29,7 @@ fn serve<L: Kind, D: Dispatch + Default>() -> (TempDir, BackgroundServer) {
 /// A client whose request is on its way.
 fn ask<L: Kind>(server: &ServerHandle, question: &str) -> L::Client {
     let mut client = L::connect(server.server_address());
-    client.say(question);
+    client.send_line(question);
     client
 }
 
@@ -45,28 +46,28 @@ fn clients_wait_until_it_is_resumed<L: Kind, D: Dispatch + Default>() {
         server.handle().resume();
         assert!(!server.handle().is_paused());
         for client in &mut clients {
-            assert_eq!(client.hear(), "early");
+            assert_eq!(client.receive_line(), "early");
         }
-        assert_eq!(ask::<L>(&server.handle(), "late").hear(), "late");
+        assert_eq!(ask::<L>(&server.handle(), "late").receive_line(), "late");
     }
 }
 
 fn requests_that_run_go_on<L: Kind, D: Dispatch + Default>() {
     let (folder, gate) = (socket_folder(), Gate::new());
     let server = in_background(Server::<L, D>::bind_fn(
-        L::place(folder.path()),
+        L::address(folder.path()),
         gate.handler(),
     ));
     let mut running = ask::<L>(&server.handle(), "running");
     assert_eq!(gate.next(), "running");
     server.handle().pause();
     let mut waiting = ask::<L>(&server.handle(), "waiting");
-    gate.let_go(2);
-    assert_eq!(running.hear(), "running");
+    gate.release(2);
+    assert_eq!(running.receive_line(), "running");
     eventually("it is done", || server.handle().statistics().finished == 1);
     assert_eq!(server.handle().statistics().accepted, 1);
     server.handle().resume();
-    assert_eq!(waiting.hear(), "waiting");
+    assert_eq!(waiting.receive_line(), "waiting");
 }
 
 fn nobody_is_lost_while_it_is_suspended_again_and_again<L: Kind, D: Dispatch + Default>() {
@@ -77,7 +78,7 @@ fn nobody_is_lost_while_it_is_suspended_again_and_again<L: Kind, D: Dispatch + D
             thread::spawn(move || {
                 for number in 0..100 {
                     let question = number.to_string();
-                    assert_eq!(ask::<L>(&handle, &question).hear(), question);
+                    assert_eq!(ask::<L>(&handle, &question).receive_line(), question);
                 }
             })
         })
@@ -102,7 +103,7 @@ fn a_suspended_server_can_be_shut_down<L: Kind, D: Dispatch + Default>() {
 
 fn suspended_before_it_serves<L: Kind, D: Dispatch + Default>() {
     let folder = socket_folder();
-    let place = L::place(folder.path());
+    let place = L::address(folder.path());
     let server = Server::<L, D>::bind_fn(place, echo).expect("it can be bound");
     server.handle().pause();
     let mut client = ask::<L>(&server.handle(), "hello");
@@ -112,31 +113,10 @@ fn suspended_before_it_serves<L: Kind, D: Dispatch + Default>() {
     thread::sleep(Duration::from_millis(20));
     assert_eq!(server.handle().statistics().accepted, 0);
     server.handle().resume();
-    assert_eq!(client.hear(), "hello");
+    assert_eq!(client.receive_line(), "hello");
 }
 
-macro_rules! over_all_kinds {
-    ($($name:ident)*) => {
-        over_all_kinds!(@ tcp Tcp Inline: $($name)*);
-        over_all_kinds!(@ threading_tcp Tcp ThreadPool: $($name)*);
-        over_all_kinds!(@ unix_stream Unix Inline: $($name)*);
-        over_all_kinds!(@ threading_unix_stream Unix ThreadPool: $($name)*);
-        over_all_kinds!(@ udp Udp Inline: $($name)*);
-        over_all_kinds!(@ threading_udp Udp ThreadPool: $($name)*);
-        over_all_kinds!(@ unix_datagram UnixDatagram Inline: $($name)*);
-        over_all_kinds!(@ threading_unix_datagram UnixDatagram ThreadPool: $($name)*);
-    };
-    (@ $kind:ident $listener:ident $dispatch:ident: $($name:ident)*) => {
-        mod $kind {
-            $(#[test]
-            fn $name() {
-                super::$name::<super::$listener, super::$dispatch>();
-            })*
-        }
-    };
-}
-
-over_all_kinds! {
+for_all_servers! {
     clients_wait_until_it_is_resumed
     requests_that_run_go_on
     nobody_is_lost_while_it_is_suspended_again_and_again

@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 use socketserver::dispatch::ThreadPool;
-use socketserver::listener::{Tcp, Unix};
 use socketserver::prelude::*;
 use tempfile::TempDir;
 
 use support::gate::Gate;
 use support::kind::{Client, Kind};
-use support::waiting::join_soon;
-use support::{LONG, entries, eventually, in_background, socket_folder};
+use support::{
+    LONG, entries, eventually, for_stream_kinds, in_background, join_soon, socket_folder,
+};
 
 fn serve<L: Kind>(gate: &Gate) -> (TempDir, BackgroundServer) {
     let folder = socket_folder();
-    let server = Server::<L, ThreadPool>::bind_fn(L::place(folder.path()), gate.handler());
+    let server = Server::<L, ThreadPool>::bind_fn(L::address(folder.path()), gate.handler());
     (folder, in_background(server))
 }
 
@@ -47,7 +47,7 @@ fn refuse(server: &ServerHandle) {
 fn is_served<L: Kind>(server: &ServerHandle, gate: &Gate) {
     eventually("it listens", || !refuses(server.server_address()));
     let mut client = L::connect(server.server_address());
-    gate.let_go(1);
+    gate.release(1);
     assert_eq!(client.ask("again"), "again");
     eventually("nobody is there", || server.statistics().active == 0);
 }
@@ -85,11 +85,11 @@ fn requests_that_run_go_on<L: Kind>() {
     let gate = Gate::new();
     let (_folder, server) = serve::<L>(&gate);
     let mut client = L::connect(server.server_address());
-    client.say("running");
+    client.send_line("running");
     assert_eq!(gate.next(), "running");
     refuse(&server.handle());
-    gate.let_go(1);
-    assert_eq!(client.hear(), "running");
+    gate.release(1);
+    assert_eq!(client.receive_line(), "running");
 }
 
 fn from_refusing_to_waiting_and_back<L: Kind>() {
@@ -110,14 +110,14 @@ fn shut_down_while_it_refuses<L: Kind>() {
     refuse(&server.handle());
     let stopping = thread::spawn(move || server.stop());
     join_soon(stopping).expect("it was served well");
-    assert!(L::is_free(&address));
+    eventually("the address is free", || L::is_free(&address));
     assert_eq!(entries(folder.path()), 0);
 }
 
 fn under_load_each_is_served_or_refused<L: Kind>() {
     let gate = Gate::new();
     let (_folder, server) = serve::<L>(&gate);
-    gate.let_go(10_000);
+    gate.release(10_000);
     let clients: Vec<_> = (0..4)
         .map(|_| {
             let address = server.server_address().clone();
@@ -154,25 +154,7 @@ fn ask_once(address: &Address) -> bool {
     }
 }
 
-macro_rules! over_both {
-    ($($name:ident)*) => {
-        mod tcp {
-            $(#[test]
-            fn $name() {
-                super::$name::<super::Tcp>();
-            })*
-        }
-
-        mod unix {
-            $(#[test]
-            fn $name() {
-                super::$name::<super::Unix>();
-            })*
-        }
-    };
-}
-
-over_both! {
+for_stream_kinds! {
     clients_are_refused_until_it_is_resumed_again_and_again
     those_in_the_queue_are_let_go
     requests_that_run_go_on

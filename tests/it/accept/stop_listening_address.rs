@@ -12,9 +12,9 @@ use std::time::Duration;
 use socketserver::prelude::*;
 
 use support::kind::{self, Client, Kind, Talk};
+use support::logs::Logs;
 use support::{
-    ANY, LONG, connect, connect_unix, entries, eventually, exchange, in_background, logs,
-    socket_path,
+    ANY, LONG, connect, connect_unix, entries, eventually, exchange, in_background, socket_path,
 };
 
 fn echo<R: Talk>(request: &mut R) -> HandlerResult {
@@ -74,7 +74,7 @@ fn a_port_of_ones_own_choice_stays_reserved() {
 
 #[test]
 fn a_path_that_another_server_took_is_left_to_it_until_it_goes() {
-    logs::catch();
+    let logs = Logs::from_here();
     let (_folder, path) = socket_path();
     let server = serve_path(&path);
     refuse_at(&server.handle(), &path);
@@ -82,7 +82,7 @@ fn a_path_that_another_server_took_is_left_to_it_until_it_goes() {
     server.handle().resume();
     let complaint = format!("cannot accept on {}", path.display());
     eventually("it says why it cannot resume", || {
-        !logs::with(&complaint).is_empty()
+        !logs.with(&complaint).is_empty()
     });
     let client = connect_unix(server.server_address());
     assert_eq!(exchange(client, "other\n"), "other\n");
@@ -185,20 +185,20 @@ fn the_sockets_mode_is_kept() {
 
 /// A client that comes while the server should refuse it is served after `resume`; the log says so.
 fn clients_wait<C: Client>(server: &ServerHandle, name: &str, connect: impl Fn(&Address) -> C) {
-    logs::catch();
+    let logs = Logs::from_here();
     server.stop_listening();
     let warning = format!("{name}: new clients wait, for they cannot be refused");
     eventually("it says that clients wait", || {
-        !logs::with(&warning).is_empty()
+        !logs.with(&warning).is_empty()
     });
     assert!(server.is_paused());
     let mut client = connect(server.server_address());
-    client.say("patient");
+    client.send_line("patient");
     thread::sleep(Duration::from_millis(20));
     assert_eq!(server.statistics().accepted, 0);
     server.resume();
-    assert_eq!(client.hear(), "patient");
-    assert_eq!(logs::with(&warning).len(), 1);
+    assert_eq!(client.receive_line(), "patient");
+    assert_eq!(logs.with(&warning).len(), 1);
 }
 
 #[test]

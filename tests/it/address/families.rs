@@ -9,7 +9,7 @@ use std::process;
 use socketserver::prelude::*;
 use socketserver::{Address, BackgroundServer, Builder};
 
-use support::{LONG, connect, in_background, read_all};
+use support::{LONG, connect, connect_unix, eventually, in_background, read_all, socket_path};
 
 /// Tells each client who it is and whom it reached.
 fn mirror(request: &mut StreamRequest) -> HandlerResult {
@@ -125,8 +125,10 @@ fn an_abstract_name_leaves_no_file() {
     let address = UnixAddr::from_abstract_name(&name).expect("a short name");
     let client = UnixStream::connect_addr(&address).expect("the server listens");
     assert_eq!(read_all(client), format!("(unnamed) at @{name}"));
-    server.stop().expect("it was told to");
-    UnixStream::connect_addr(&address).expect_err("the name went with the server");
+    server.stop().expect("it was asked to");
+    eventually("the name is free", || {
+        UnixStream::connect_addr(&address).is_err()
+    });
 }
 
 #[test]
@@ -159,4 +161,25 @@ fn a_unix_address_does_not_connect_over_ip() {
         TcpStream::connect(Address::Path("/run/app.sock".into())).expect_err("not an IP address");
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
     assert!(error.to_string().contains("/run/app.sock"), "{error}");
+}
+
+fn a_stream_client_without_a_name_is_served<D: socketserver::Dispatch>(
+    builder: Builder<socketserver::listener::Unix, D>,
+) {
+    let (_folder, path) = socket_path();
+    let server = builder.bind_fn(&path, |request| {
+        assert_eq!(request.client_address, Address::Unnamed);
+        Ok(write!(request.wfile, "hello, {}", request.client_address)?)
+    });
+    let server = in_background(server);
+    assert_eq!(
+        read_all(connect_unix(server.server_address())),
+        "hello, (unnamed)"
+    );
+}
+
+#[test]
+fn a_unix_client_without_a_name_is_served() {
+    a_stream_client_without_a_name_is_served(UnixStreamServer::builder());
+    a_stream_client_without_a_name_is_served(ThreadingUnixStreamServer::builder());
 }

@@ -1,13 +1,12 @@
 //! `max_connections` and `max_threads` are hard bounds, for every kind of server.
 
 use socketserver::dispatch::{Inline, ThreadPool};
-use socketserver::listener::{Tcp, Udp, Unix, UnixDatagram};
 use socketserver::{BackgroundServer, Builder, Server, ServerHandle};
 use tempfile::TempDir;
 
 use support::gate::Gate;
 use support::kind::{Client, Kind};
-use support::{eventually, in_background, socket_folder};
+use support::{eventually, for_all_kinds, in_background, socket_folder};
 
 fn serve<L: Kind>(
     gate: &Gate,
@@ -15,7 +14,7 @@ fn serve<L: Kind>(
 ) -> (TempDir, BackgroundServer) {
     let folder = socket_folder();
     let builder = limit(Server::builder());
-    let server = builder.bind_fn(L::place(folder.path()), gate.handler());
+    let server = builder.bind_fn(L::address(folder.path()), gate.handler());
     (folder, in_background(server))
 }
 
@@ -23,7 +22,7 @@ fn serve<L: Kind>(
 fn ask<L: Kind>(server: &ServerHandle, questions: &[&str]) -> Vec<L::Client> {
     let ask = |question: &&str| {
         let mut client = L::connect(server.server_address());
-        client.say(question);
+        client.send_line(question);
         client
     };
     questions.iter().map(ask).collect()
@@ -35,9 +34,9 @@ fn never_more<L: Kind>(gate: &Gate, server: &ServerHandle, bound: usize) {
     let mut clients = ask::<L>(server, &names);
     let first = gate.next_few(bound);
     assert_eq!(first, &names[..bound]);
-    gate.let_go(names.len());
+    gate.release(names.len());
     for (client, name) in clients.iter_mut().zip(names) {
-        assert_eq!(client.hear(), name);
+        assert_eq!(client.receive_line(), name);
     }
     eventually("all are done", || server.statistics().finished == 10);
     assert_eq!(server.statistics().peak_active, bound);
@@ -84,7 +83,7 @@ fn those_who_wait_are_let_in_when_the_bound_is_raised<L: Kind>() {
     assert_eq!(gate.next_few(2), ["b", "c"]);
     server.handle().set_max_connections(None);
     assert_eq!(gate.next(), "d");
-    gate.let_go(4);
+    gate.release(4);
 }
 
 fn those_beyond_a_lowered_bound_stay_and_nobody_comes_in<L: Kind>() {
@@ -93,10 +92,10 @@ fn those_beyond_a_lowered_bound_stay_and_nobody_comes_in<L: Kind>() {
     let _clients = ask::<L>(&server.handle(), &["a", "b", "c", "d"]);
     assert_eq!(gate.next_few(3), ["a", "b", "c"]);
     server.handle().set_max_connections(1);
-    gate.let_go(3);
+    gate.release(3);
     assert_eq!(gate.next(), "d");
     assert_eq!(server.handle().statistics().finished, 3);
-    gate.let_go(1);
+    gate.release(1);
 }
 
 fn threads_are_raised_and_lowered<L: Kind>() {
@@ -107,42 +106,25 @@ fn threads_are_raised_and_lowered<L: Kind>() {
     server.handle().set_max_threads(3);
     assert_eq!(gate.next_few(2), ["b", "c"]);
     server.handle().set_max_threads(1);
-    gate.let_go(3);
+    gate.release(3);
     assert_eq!(gate.next(), "d");
     eventually("threads go", || server.handle().statistics().threads == 1);
-    gate.let_go(1);
+    gate.release(1);
     assert_eq!(gate.next(), "e");
     assert_eq!(server.handle().statistics().active, 1);
     assert_eq!(server.handle().statistics().peak_threads, 3);
-    gate.let_go(1);
+    gate.release(1);
 }
 
 /// It needs no bound, and is not disturbed by one.
 fn one_after_the_other_at_a_bound_of_one<L: Kind>() {
     let (folder, gate) = (socket_folder(), Gate::new());
     let builder = Server::<L, Inline>::builder().max_connections(1);
-    let server = in_background(builder.bind_fn(L::place(folder.path()), gate.handler()));
+    let server = in_background(builder.bind_fn(L::address(folder.path()), gate.handler()));
     never_more::<L>(&gate, &server.handle(), 1);
 }
 
-macro_rules! over_all_kinds {
-    ($($name:ident)*) => {
-        over_all_kinds!(@ tcp Tcp: $($name)*);
-        over_all_kinds!(@ unix_stream Unix: $($name)*);
-        over_all_kinds!(@ udp Udp: $($name)*);
-        over_all_kinds!(@ unix_datagram UnixDatagram: $($name)*);
-    };
-    (@ $kind:ident $listener:ident: $($name:ident)*) => {
-        mod $kind {
-            $(#[test]
-            fn $name() {
-                super::$name::<super::$listener>();
-            })*
-        }
-    };
-}
-
-over_all_kinds! {
+for_all_kinds! {
     connections_are_bounded
     a_bound_of_one_connection_works
     a_bound_of_no_connection_counts_as_one

@@ -77,7 +77,7 @@ fn one_source_has_no_more_than_its_share() {
     }
     let other = come(&server.handle(), THERE, "d");
     assert_eq!(gate.next(), "d");
-    gate.let_go(3);
+    gate.release(3);
     for (client, name) in clients
         .into_iter()
         .chain([other])
@@ -87,7 +87,7 @@ fn one_source_has_no_more_than_its_share() {
     }
     nobody_is_there(&server.handle());
     assert_eq!(server.handle().statistics().rejected.per_ip, 10);
-    gate.let_go(1);
+    gate.release(1);
     assert_eq!(read_all(come(&server.handle(), HERE, "again")), "again\n");
 }
 
@@ -106,7 +106,7 @@ fn those_in_the_queue_count_too() {
     eventually("two are queued", || {
         server.handle().statistics().queued == 2
     });
-    gate.let_go(3);
+    gate.release(3);
     nobody_is_there(&server.handle());
 }
 
@@ -126,7 +126,7 @@ fn who_leaves_the_queue_in_vain_counts_no_more() {
             read_all(come(&server.handle(), HERE, "b")) == "QueueTimeout"
         });
     }
-    gate.let_go(1);
+    gate.release(1);
 }
 
 #[test]
@@ -143,9 +143,9 @@ fn the_bound_is_changed_while_serving() {
     assert_eq!(gate.next(), "e");
     server.handle().set_max_per_ip(1);
     is_rejected(come(&server.handle(), HERE, "f"));
-    gate.let_go(4);
+    gate.release(4);
     nobody_is_there(&server.handle());
-    gate.let_go(1);
+    gate.release(1);
     assert_eq!(read_all(come(&server.handle(), HERE, "g")), "g\n");
 }
 
@@ -155,7 +155,7 @@ fn a_bound_of_none_counts_as_one() {
     let _client = come(&server.handle(), HERE, "a");
     assert_eq!(gate.next(), "a");
     is_rejected(come(&server.handle(), HERE, "b"));
-    gate.let_go(1);
+    gate.release(1);
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn a_dual_stack_server_tells_ipv4_clients_apart() {
     let _others = ["e", "f"].map(|name| come(&server.handle(), six, name));
     assert_eq!(gate.next_few(2), ["e", "f"]);
     is_rejected(come(&server.handle(), six, "g"));
-    gate.let_go(5);
+    gate.release(5);
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn clients_on_unix_sockets_are_not_counted() {
         client
     });
     assert_eq!(gate.next_few(3), ["a", "b", "c"]);
-    gate.let_go(3);
+    gate.release(3);
 }
 
 #[test]
@@ -212,5 +212,5 @@ fn datagrams_are_counted_until_they_are_handled() {
     });
     send(THERE, "d");
     assert_eq!(gate.next(), "d");
-    gate.let_go(3);
+    gate.release(3);
 }

@@ -10,8 +10,7 @@ use socketserver::prelude::*;
 use socketserver::{BackgroundServer, Builder, OverloadPolicy, RejectReason};
 
 use support::gate::Gate;
-use support::waiting::join_soon;
-use support::{ANY, LONG, connect, eventually, in_background, read_all};
+use support::{ANY, LONG, connect, eventually, in_background, join_soon, read_all};
 
 const SHORT: Duration = Duration::from_millis(100);
 
@@ -60,11 +59,11 @@ fn they_are_served_in_order(limit: Limit) {
     let clients = names.map(|name| come(&server.handle(), name));
     queued(&server.handle(), 4);
     for (client, name) in clients.into_iter().zip(names) {
-        gate.let_go(1);
+        gate.release(1);
         assert_eq!(gate.next(), name);
         drop(client);
     }
-    gate.let_go(1);
+    gate.release(1);
     eventually("all are served", || {
         server.handle().statistics().active == 0
     });
@@ -91,7 +90,7 @@ fn they_are_rejected_in_time(limit: Limit) {
     }
     let took = since.elapsed();
     assert!(took >= SHORT && took < 20 * SHORT, "{took:?}");
-    gate.let_go(1);
+    gate.release(1);
     assert_eq!(read_all(first), "first\n");
     assert_eq!(server.handle().statistics().rejected.queue_timeout, 3);
 }
@@ -111,7 +110,7 @@ fn beyond_the_queue_they_wait_in_the_kernel() {
     let (server, gate, _first) = full(ONE_CONNECTION, queue(2, LONG));
     let clients = ["a", "b", "c", "d", "e"].map(|name| come(&server.handle(), name));
     queued(&server.handle(), 2);
-    gate.let_go(6);
+    gate.release(6);
     for (client, name) in clients.into_iter().zip(["a\n", "b\n", "c\n", "d\n", "e\n"]) {
         assert_eq!(read_all(client), name);
     }
@@ -122,7 +121,7 @@ fn beyond_the_queue_they_wait_in_the_kernel() {
 fn a_queue_of_no_length_is_a_wait() {
     let (server, gate, _first) = full(ONE_CONNECTION, queue(0, Duration::ZERO));
     let client = come(&server.handle(), "a");
-    gate.let_go(2);
+    gate.release(2);
     assert_eq!(read_all(client), "a\n");
     assert_eq!(server.handle().statistics().peak_queued, 0);
 }
@@ -132,7 +131,7 @@ fn a_timeout_without_end_is_none() {
     let (server, gate, _first) = full(ONE_CONNECTION, queue(1, Duration::MAX));
     let client = come(&server.handle(), "a");
     queued(&server.handle(), 1);
-    gate.let_go(2);
+    gate.release(2);
     assert_eq!(read_all(client), "a\n");
 }
 
@@ -145,7 +144,7 @@ fn a_raised_bound_lets_the_queue_in() {
     assert_eq!(gate.next_few(2), ["a", "b"]);
     server.handle().set_max_connections(None);
     assert_eq!(gate.next(), "c");
-    gate.let_go(4);
+    gate.release(4);
 }
 
 #[test]
@@ -155,7 +154,7 @@ fn more_threads_let_the_queue_in() {
     queued(&server.handle(), 2);
     server.handle().set_max_threads(3);
     assert_eq!(gate.next_few(2), ["a", "b"]);
-    gate.let_go(3);
+    gate.release(3);
 }
 
 #[test]
@@ -164,8 +163,8 @@ fn what_is_queued_is_served_under_another_policy() {
     let queued_client = come(&server.handle(), "a");
     queued(&server.handle(), 1);
     server.handle().set_overload(OverloadPolicy::Reject);
-    assert_eq!(read_all(come(&server.handle(), "b")), "OverloadPolicy");
-    gate.let_go(2);
+    assert_eq!(read_all(come(&server.handle(), "b")), "Overload");
+    gate.release(2);
     assert_eq!(read_all(queued_client), "a\n");
 }
 
@@ -175,7 +174,7 @@ fn what_is_queued_is_served_while_the_server_is_suspended() {
     let queued_client = come(&server.handle(), "a");
     queued(&server.handle(), 1);
     server.handle().pause();
-    gate.let_go(2);
+    gate.release(2);
     assert_eq!(read_all(queued_client), "a\n");
 }
 
@@ -188,7 +187,7 @@ fn a_shutdown_rejects_the_queue_at_once() {
     for client in clients {
         assert_eq!(read_all(client), "Shutdown");
     }
-    gate.let_go(1);
+    gate.release(1);
     assert_eq!(read_all(first), "first\n");
     assert_eq!(server.handle().statistics().rejected.shutdown, 3);
 }
@@ -220,7 +219,7 @@ fn the_queue_survives_between_two_calls_of_handle_request() {
     let client = come(&handle, "a");
     server.handle_request().expect("a timeout is no error");
     assert_eq!(handle.statistics().queued, 1);
-    gate.let_go(2);
+    gate.release(2);
     server.handle_request().expect("there is one");
     assert_eq!(read_all(client), "a\n");
 }
@@ -235,7 +234,7 @@ fn a_server_closed_between_two_calls_of_handle_request_rejects_its_queue() {
     server.handle_request().expect("there is one");
     let client = come(&server.handle(), "a");
     server.handle_request().expect("a timeout is no error");
-    gate.let_go(1);
+    gate.release(1);
     let closing = thread::spawn(move || drop(server));
     assert_eq!(read_all(client), "Shutdown");
     join_soon(closing);

@@ -4,15 +4,14 @@ use std::net::Shutdown;
 use std::time::Instant;
 
 use socketserver::dispatch::ThreadPool;
-use socketserver::listener::{Tcp, Udp, Unix, UnixDatagram};
 use socketserver::prelude::*;
 use socketserver::request::Request;
 use socketserver::{OverloadPolicy, RejectReason, Server};
 
-use support::full::{Full, SOON, come, one};
 use support::gate::Gate;
 use support::kind::{Client, Kind, Talk};
-use support::{connect, eventually, in_background, read_all, socket_folder};
+use support::saturated::{SOON, Saturated, connect_as, one};
+use support::{connect, eventually, for_all_kinds, in_background, read_all, socket_folder};
 
 fn busy(request: &mut StreamRequest) -> HandlerResult {
     Ok(request.wfile.write_all(b"server busy\n")?)
@@ -20,113 +19,115 @@ fn busy(request: &mut StreamRequest) -> HandlerResult {
 
 #[test]
 fn clients_are_told_when_no_connection_is_free() {
-    let full = Full::new(OverloadPolicy::Reject, busy);
+    let saturated = Saturated::new(OverloadPolicy::Reject, busy);
     for _ in 0..20 {
         assert_eq!(
-            read_all(connect(full.server.server_address())),
+            read_all(connect(saturated.server.server_address())),
             "server busy\n"
         );
     }
-    assert_eq!(full.server.handle().statistics().rejected.overload, 20);
-    full.serves();
+    assert_eq!(saturated.server.handle().statistics().rejected.overload, 20);
+    saturated.serves();
 }
 
 #[test]
 fn clients_are_told_when_no_thread_is_free() {
     let builder = ThreadingTcpServer::builder().max_threads(1);
-    let full = Full::with(builder.overload(OverloadPolicy::Reject), busy);
+    let saturated = Saturated::with(builder.overload(OverloadPolicy::Reject), busy);
     for _ in 0..20 {
         assert_eq!(
-            read_all(connect(full.server.server_address())),
+            read_all(connect(saturated.server.server_address())),
             "server busy\n"
         );
     }
     // The thread is free a moment after the request is gone.
-    full.gate.let_go(1);
+    saturated.gate.release(1);
     eventually("there is room", || {
-        let client = come(&full.server.handle(), "next");
-        full.gate.let_go(1);
+        let client = connect_as(&saturated.server.handle(), "next");
+        saturated.gate.release(1);
         read_all(client) == "next\n"
     });
 }
 
 #[test]
 fn the_words_arrive_though_the_client_has_spoken() {
-    let full = Full::new(OverloadPolicy::Reject, busy);
+    let saturated = Saturated::new(OverloadPolicy::Reject, busy);
     for bytes in [1, 1_000, 60_000] {
         // Accepted only when all of it is there.
-        full.server.handle().pause();
-        let mut client = connect(full.server.server_address());
+        saturated.server.handle().pause();
+        let mut client = connect(saturated.server.server_address());
         client
             .write_all(&vec![b'x'; bytes])
             .expect("the kernel keeps it");
-        full.server.handle().resume();
+        saturated.server.handle().resume();
         assert_eq!(read_all(client), "server busy\n");
     }
 }
 
 #[test]
 fn the_words_arrive_though_the_client_has_said_all() {
-    let full = Full::new(OverloadPolicy::Reject, busy);
-    full.server.handle().pause();
-    let client = come(&full.server.handle(), "hello");
+    let saturated = Saturated::new(OverloadPolicy::Reject, busy);
+    saturated.server.handle().pause();
+    let client = connect_as(&saturated.server.handle(), "hello");
     client.shutdown(Shutdown::Write).expect("it is connected");
-    full.server.handle().resume();
+    saturated.server.handle().resume();
     assert_eq!(read_all(client), "server busy\n");
 }
 
 #[test]
 fn many_words_arrive_in_full() {
-    let full = Full::new(OverloadPolicy::Reject, |request| {
+    let saturated = Saturated::new(OverloadPolicy::Reject, |request| {
         Ok(request.wfile.write_all(&[b'.'; 1_000_000])?)
     });
-    let client = connect(full.server.server_address());
+    let client = connect(saturated.server.server_address());
     assert_eq!(read_all(client).len(), 1_000_000);
 }
 
 #[test]
 fn the_hook_may_read_what_the_client_wants() {
-    let full = Full::new(OverloadPolicy::Reject, |request| {
+    let saturated = Saturated::new(OverloadPolicy::Reject, |request| {
         let line = request.rfile.readline(100)?;
         Ok(request.wfile.write_all(&line)?)
     });
     assert_eq!(
-        read_all(come(&full.server.handle(), "whoever")),
+        read_all(connect_as(&saturated.server.handle(), "whoever")),
         "whoever\n"
     );
 }
 
 #[test]
 fn a_hook_may_shut_the_server_down() {
-    let full = Full::with(one().overload(OverloadPolicy::Reject), |request| {
+    let saturated = Saturated::with(one().overload(OverloadPolicy::Reject), |request| {
         request.server.shutdown();
         busy(request)
     });
     assert_eq!(
-        read_all(come(&full.server.handle(), "last")),
+        read_all(connect_as(&saturated.server.handle(), "last")),
         "server busy\n"
     );
-    full.gate.let_go(1);
-    assert_eq!(read_all(full.first), "first\n");
-    full.server.join().expect("it was served well");
+    saturated.gate.release(1);
+    assert_eq!(read_all(saturated.first), "first\n");
+    saturated.server.join().expect("it was served well");
 }
 
 /// Its own request is not waited for.
 #[test]
 fn a_hook_may_wait_for_the_shutdown() {
-    let full = Full::with(one().overload(OverloadPolicy::Reject), |request| {
+    let saturated = Saturated::with(one().overload(OverloadPolicy::Reject), |request| {
         let report = request.server.shutdown_within(2 * SOON);
         Ok(write!(request.wfile, "{}", report.unfinished)?)
     });
-    let client = come(&full.server.handle(), "last");
-    eventually("it shuts down", || full.server.handle().is_shutting_down());
-    full.gate.let_go(1);
+    let client = connect_as(&saturated.server.handle(), "last");
+    eventually("it shuts down", || {
+        saturated.server.handle().is_shutting_down()
+    });
+    saturated.gate.release(1);
     let since = Instant::now();
-    let _ = read_all(full.first);
+    let _ = read_all(saturated.first);
     let mut told = String::new();
     // Its second may be over.
     let _ = { client }.read_to_string(&mut told);
-    full.server.stop().expect("it was served well");
+    saturated.server.stop().expect("it was served well");
     assert!(since.elapsed() < SOON, "{:?}", since.elapsed());
 }
 
@@ -139,41 +140,23 @@ impl<R: Request + Talk> Hooks<R> for TellAll {
     }
 }
 
-fn clients_of_every_kind_are_told<L: Kind>() {
+fn clients_of_every_kind_get_the_answer_of_reject_request<L: Kind>() {
     let (folder, gate) = (socket_folder(), Gate::new());
     let builder = Server::<L, ThreadPool>::builder().max_connections(1);
     let builder = builder.overload(OverloadPolicy::Reject).hooks(TellAll);
-    let server = in_background(builder.bind_fn(L::place(folder.path()), gate.handler()));
+    let server = in_background(builder.bind_fn(L::address(folder.path()), gate.handler()));
     let mut first = L::connect(server.server_address());
-    first.say("first");
+    first.send_line("first");
     assert_eq!(gate.next(), "first");
     let mut second = L::connect(server.server_address());
-    second.knock();
-    assert_eq!(second.hear(), "no room");
-    gate.let_go(1);
-    assert_eq!(first.hear(), "first");
+    second.begin();
+    assert_eq!(second.receive_line(), "no room");
+    gate.release(1);
+    assert_eq!(first.receive_line(), "first");
     eventually("its counts are right", || {
         let now = server.handle().statistics();
         (now.accepted, now.finished, now.rejected.overload) == (2, 1, 1)
     });
 }
 
-#[test]
-fn clients_of_tcp_are_told() {
-    clients_of_every_kind_are_told::<Tcp>();
-}
-
-#[test]
-fn clients_of_unix_streams_are_told() {
-    clients_of_every_kind_are_told::<Unix>();
-}
-
-#[test]
-fn clients_of_udp_are_told() {
-    clients_of_every_kind_are_told::<Udp>();
-}
-
-#[test]
-fn clients_of_unix_datagrams_are_told() {
-    clients_of_every_kind_are_told::<UnixDatagram>();
-}
+for_all_kinds! { clients_of_every_kind_get_the_answer_of_reject_request }

@@ -7,7 +7,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socketserver::prelude::*;
 use socketserver::{OverloadPolicy, Stage};
 
-use support::full::{Full, Rejecting, SOON};
+use support::child::in_child;
+use support::saturated::{Rejecting, SOON, Saturated};
 use support::{LONG, connect, eventually, read_all};
 
 fn ask(request: &mut StreamRequest) -> HandlerResult {
@@ -22,20 +23,20 @@ fn sleep(_: &mut StreamRequest) -> HandlerResult {
 
 /// Twenty clients that keep the hook busy, more than there are threads for it.
 fn nobody_waits_for(reject: Rejecting, complaint: Option<&str>) {
-    let full = Full::new(OverloadPolicy::Reject, reject);
+    let saturated = Saturated::new(OverloadPolicy::Reject, reject);
     let crowd: Vec<_> = (0..20)
-        .map(|_| connect(full.server.server_address()))
+        .map(|_| connect(saturated.server.server_address()))
         .collect();
     eventually("all are rejected", || {
-        full.server.handle().statistics().rejected.overload == 20
+        saturated.server.handle().statistics().rejected.overload == 20
     });
     if let Some(complaint) = complaint {
-        let (stage, text) = full.errors.recv_timeout(LONG).expect("it fails");
+        let (stage, text) = saturated.errors.recv_timeout(LONG).expect("it fails");
         assert_eq!(stage, Stage::Reject);
         assert!(text.contains(complaint), "{text}");
     }
     let since = Instant::now();
-    full.serves();
+    saturated.serves();
     assert!(since.elapsed() < SOON);
     drop(crowd);
 }
@@ -69,9 +70,9 @@ fn nobody_waits_for_a_hook_that_fails() {
 }
 
 fn ends_after_a_second(reject: Rejecting) {
-    let full = Full::new(OverloadPolicy::Reject, reject);
+    let saturated = Saturated::new(OverloadPolicy::Reject, reject);
     let since = Instant::now();
-    let mut client = connect(full.server.server_address());
+    let mut client = connect(saturated.server.server_address());
     let mut sink = Vec::new();
     // A reset, or the end: it is over.
     let _ = client.read_to_end(&mut sink);
@@ -102,39 +103,52 @@ fn allow_descriptors(count: u64) {
 
 #[test]
 fn serving_goes_on_beside_a_thousand_rejections() {
-    allow_descriptors(8192);
-    let full = Full::new(OverloadPolicy::Reject, sleep);
-    let crowd: Vec<_> = (0..1200)
-        .map(|_| connect(full.server.server_address()))
-        .collect();
-    eventually("many wait to be told", || {
-        full.server.handle().statistics().rejected.overload == 1024
-    });
-    // The next is the first of those who wait in the kernel's queue, and says nothing.
-    full.gate.let_go(1);
-    assert_eq!(read_all(full.first), "first\n");
-    eventually("the next is in", || {
-        full.server.handle().statistics().active == 1
-    });
-    assert_eq!(full.server.handle().statistics().rejected.overload, 1024);
-    drop(crowd);
+    in_child(|| {
+        allow_descriptors(8192);
+        let saturated = Saturated::new(OverloadPolicy::Reject, sleep);
+        let crowd: Vec<_> = (0..1200)
+            .map(|_| connect(saturated.server.server_address()))
+            .collect();
+        eventually("many wait to be told", || {
+            saturated.server.handle().statistics().rejected.overload == 1024
+        });
+        // The next is the first of those who wait in the kernel's queue, and says nothing.
+        saturated.gate.release(1);
+        assert_eq!(read_all(saturated.first), "first\n");
+        eventually("the next is in", || {
+            saturated.server.handle().statistics().active == 1
+        });
+        assert_eq!(
+            saturated.server.handle().statistics().rejected.overload,
+            1024
+        );
+        drop(crowd);
+    })
 }
 
 #[test]
 fn those_who_queued_in_vain_do_not_pile_up() {
-    allow_descriptors(8192);
-    let policy = OverloadPolicy::Queue {
-        length: 50,
-        timeout: Duration::from_millis(1),
-    };
-    let full = Full::new(policy, sleep);
-    let _crowd: Vec<_> = (0..1200)
-        .map(|_| connect(full.server.server_address()))
-        .collect();
-    eventually("many wait to be told", || {
-        full.server.handle().statistics().rejected.queue_timeout >= 1024
-    });
-    thread::sleep(Duration::from_millis(100));
-    let accepted = full.server.handle().statistics().accepted;
-    assert!(accepted <= 1 + 1024 + 50, "{accepted}");
+    in_child(|| {
+        allow_descriptors(8192);
+        let policy = OverloadPolicy::Queue {
+            length: 50,
+            timeout: Duration::from_millis(1),
+        };
+        let saturated = Saturated::new(policy, sleep);
+        let _crowd: Vec<_> = (0..1200)
+            .map(|_| connect(saturated.server.server_address()))
+            .collect();
+        eventually("many wait to be told", || {
+            saturated
+                .server
+                .handle()
+                .statistics()
+                .rejected
+                .queue_timeout
+                >= 1024
+        });
+        thread::sleep(Duration::from_millis(100));
+        let accepted = saturated.server.handle().statistics().accepted;
+        assert!(accepted <= 1 + 1024 + 50, "{accepted}");
+    })
 }

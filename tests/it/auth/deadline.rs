@@ -14,7 +14,8 @@ use socketserver::Server;
 use socketserver::auth::{AuthError, Multiprocessing, Plain, Untimed};
 use socketserver::prelude::ThreadingTcpServer;
 
-use support::{ANY, LONG, connect, eventually, logs};
+use support::logs::Logs;
+use support::{ANY, LONG, connect, eventually};
 
 const SOON: Duration = Duration::from_millis(200);
 
@@ -80,7 +81,7 @@ fn the_deadline_is_for_both_challenges() {
         theirs.read_exact(&mut challenge).expect("a challenge");
         let answer = [
             b"{sha256}",
-            &*support::digests::hmac_sha256(b"sesame", &challenge[15..]),
+            &*super::digests::hmac_sha256(b"sesame", &challenge[15..]),
         ]
         .concat();
         theirs
@@ -100,7 +101,7 @@ fn the_deadline_is_for_both_challenges() {
 
 #[test]
 fn a_handler_lets_a_dripping_client_go() {
-    logs::catch();
+    let logs = Logs::from_here();
     let auth = Plain::new("sesame").deadline(SOON);
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| Ok(auth.challenge(request)?))
         .and_then(Server::serve_in_background)
@@ -122,7 +123,7 @@ fn a_handler_lets_a_dripping_client_go() {
     assert_eq!(rest, b"");
     dripping.join().expect("writing does not panic");
     eventually("the log names the client", || {
-        let lines = logs::with(&format!("from {address}:"));
+        let lines = logs.with(&format!("from {address}:"));
         lines
             .iter()
             .any(|(_, line)| line.ends_with("the handshake was not done within 200ms"))

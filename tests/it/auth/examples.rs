@@ -130,9 +130,7 @@ fn auth_server_and_python() {
     for digest in DIGESTS {
         let server = Example::start("auth_server", &[ANY, "--key", "sesame", "--digest", digest]);
         for (key, expected) in [("sesame", "HELLO\nWORLD\n"), ("x", "closed\nclosed\n")] {
-            let Some(mut python) = script("hmac_client.py") else {
-                return;
-            };
+            let mut python = script("hmac_client.py");
             python
                 .args(parts(&server.address))
                 .args([key, digest, "hello", "world"]);
@@ -151,9 +149,7 @@ fn auth_client_and_python() {
         for (key, status, replies, verdict) in
             [("sesame", 0, "HELLO\nWORLD\n", ""), ("x", 1, "", "wrong\n")]
         {
-            let Some(mut python) = script("hmac_server.py") else {
-                return;
-            };
+            let mut python = script("hmac_server.py");
             python.args(["sesame", digest]);
             let server = PythonServer::start(python);
             let (code, said, _) = client(&server.address, key, digest, &["hello", "world"]);
@@ -170,9 +166,7 @@ fn mp_server_and_pythons_client() {
         ("sesame", "HELLO\n\nSTRASSE\n1000000 True\n"),
         ("x", "AuthenticationError\n"),
     ] {
-        let Some(mut python) = script("mp_client.py") else {
-            return;
-        };
+        let mut python = script("mp_client.py");
         python
             .args(parts(&server.address))
             .args([key, "hello", "", "strasse"]);
@@ -191,9 +185,7 @@ fn mp_server_and_pythons_client() {
 fn mp_server_and_the_form_of_3_12() {
     let server = Example::start("mp_server", &[ANY, "--key", "sesame"]);
     for (key, expected) in [("sesame", "HELLO\nWORLD\n"), ("x", "refused\n")] {
-        let Some(mut python) = script("mp_modern.py") else {
-            return;
-        };
+        let mut python = script("mp_modern.py");
         python
             .arg("client")
             .args(parts(&server.address))
@@ -219,9 +211,7 @@ fn pythons_clients_and_a_server_in_the_test() {
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                let Some(mut python) = script("mp_client.py") else {
-                    return;
-                };
+                let mut python = script("mp_client.py");
                 python.args(parts(&address)).args(["sesame", "hello"]);
                 assert_eq!(output(python), "HELLO\n1000000 True\n");
             });
@@ -244,18 +234,16 @@ fn pythons_listener_and_a_client_in_the_test() {
         &["mp_modern.py", "listener", "sesame"],
     ] {
         let start = || {
-            let mut python = script(arguments[0])?;
+            let mut python = script(arguments[0]);
             python.args(&arguments[1..]);
-            Some(PythonServer::start(python))
+            PythonServer::start(python)
         };
-        let Some(server) = start() else {
-            return;
-        };
+        let server = start();
         let auth = Multiprocessing::new("sesame");
         upper_case(auth.connect(server.connect()).expect("both know the key"));
         assert_eq!(server.finish(), "");
 
-        let server = start().expect("python3 was there");
+        let server = start();
         let refused = Multiprocessing::new("x").connect(server.connect());
         assert!(matches!(refused, Err(AuthError::Refused)));
         assert_ne!(server.finish(), "");

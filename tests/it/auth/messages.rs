@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use socketserver::auth::{AuthError, Connection, Untimed};
 
-use support::choppy_duplex::Choppy;
+use support::choppy::ChoppyDuplex;
 
 const GIB: usize = 1 << 30;
 
@@ -191,7 +191,7 @@ proptest! {
         sizes in vec(0..100_usize, 0..20),
     ) {
         let data = sent(&messages);
-        let mut stream = Choppy::new(Untimed::new(&data[..], io::sink()), sizes);
+        let mut stream = ChoppyDuplex::new(Untimed::new(&data[..], io::sink()), sizes);
         let (again, error) = received(&mut stream, 300);
         prop_assert!(error.is_none());
         prop_assert_eq!(again, messages);

@@ -11,13 +11,14 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use socketserver::auth::{AuthError, Multiprocessing};
 
-use support::choppy_duplex::Choppy;
-use support::mp_peer::{Form, Verdicts, receive, send};
+use super::mp_peer::{Form, Verdicts, receive, send};
+
+use support::choppy::ChoppyDuplex;
 
 type Outcome = Result<(), AuthError>;
 
 /// A side of the library: `accept` or `connect`.
-type Side = fn(&Multiprocessing, Choppy<UnixStream>) -> Outcome;
+type Side = fn(&Multiprocessing, ChoppyDuplex<UnixStream>) -> Outcome;
 
 /// What a peer does on its side: `Form::client` or `Form::listener`.
 type Peer = fn(Form, &UnixStream, &[u8]) -> Verdicts;
@@ -45,7 +46,7 @@ fn meet<T: Send>(
             let _ = theirs.shutdown(Shutdown::Both);
             said
         });
-        let outcome = side(auth, Choppy::new(ours, sizes));
+        let outcome = side(auth, ChoppyDuplex::new(ours, sizes));
         (outcome, peer.join().expect("the peer ends"))
     })
 }
@@ -116,7 +117,7 @@ fn answer_to(message: &[u8]) -> (Outcome, Vec<u8>) {
 
 #[test]
 fn a_challenge_says_how_it_wants_to_be_answered() {
-    let md5 = |challenge: &[u8]| support::digests::hmac_md5(b"sesame", challenge);
+    let md5 = |challenge: &[u8]| super::digests::hmac_md5(b"sesame", challenge);
     // Of this length it is an old one, whatever chance has put into it.
     let cases: [(&[u8], Vec<u8>); 4] = [
         (b"01234567890123456789", md5(b"01234567890123456789")),

@@ -9,8 +9,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use socketserver::auth::{AuthError, Connection, Digest, Key, Multiprocessing, Plain, Untimed};
 
-use support::choppy_duplex::Choppy;
-use support::digests::hmac_sha256;
+use super::digests::hmac_sha256;
+
+use support::choppy::ChoppyDuplex;
 
 /// The server's side, with a client that makes its bytes of the challenge and then hangs up. What
 /// is left on the stream comes back too.
@@ -28,7 +29,7 @@ fn challenge(
             // Fails when the server has seen enough, and hung up.
             let _ = theirs.write_all(&client(&challenge));
         });
-        let outcome = auth.challenge(&mut Choppy::new(&mut ours, sizes));
+        let outcome = auth.challenge(&mut ChoppyDuplex::new(&mut ours, sizes));
         let mut rest = Vec::new();
         ours.read_to_end(&mut rest).expect("the client hangs up");
         (outcome, rest)
@@ -86,7 +87,7 @@ fn an_empty_key_is_a_key() {
 fn another_digest_is_no_answer() {
     let sha256 = Plain::new("sesame");
     let (outcome, _) = challenge(&sha256, 32, vec![64], |sent| {
-        support::digests::hmac_sha1(b"sesame", sent)
+        super::digests::hmac_sha1(b"sesame", sent)
     });
     assert!(matches!(outcome, Err(AuthError::Truncated { missing: 12 })));
     let sha1 = sha256.digest(Digest::Sha1);

@@ -6,21 +6,20 @@ use std::sync::mpsc::channel;
 use log::Level;
 use socket2::SockRef;
 use socketserver::dispatch::Inline;
-use socketserver::listener::{Udp, UnixDatagram};
 use socketserver::prelude::*;
 use socketserver::{Address, BackgroundServer, Builder, Server};
 use tempfile::TempDir;
 
 use support::kind::{Client, Kind};
-use support::waiting::next;
-use support::{in_background, logs, socket_folder};
+use support::logs::Logs;
+use support::{for_datagram_kinds, in_background, next, socket_folder};
 
 fn start<L: Kind<Request = DatagramRequest>>(
     builder: Builder<L, Inline>,
     handle: impl Fn(&mut DatagramRequest) -> HandlerResult + Send + Sync + 'static,
 ) -> (BackgroundServer, TempDir) {
     let folder = socket_folder();
-    let server = builder.bind_fn(L::place(folder.path()), handle);
+    let server = builder.bind_fn(L::address(folder.path()), handle);
     (in_background(server), folder)
 }
 
@@ -40,7 +39,7 @@ fn answer(request: &mut DatagramRequest) -> HandlerResult {
         }
         b"and fail\n" => {
             request.wfile.write_all(b"failing\n")?;
-            return Err("as told".into());
+            return Err("as asked".into());
         }
         other => request.wfile = other.to_vec(),
     }
@@ -50,7 +49,7 @@ fn answer(request: &mut DatagramRequest) -> HandlerResult {
 fn a_handler_that_writes_nothing_sends_nothing<L: Kind<Request = DatagramRequest>>() {
     let (server, _folder) = start(Server::<L, Inline>::builder(), answer);
     let mut client = L::connect(server.server_address());
-    client.say("nothing");
+    client.send_line("nothing");
     // One request after the other: an empty packet would come first.
     assert_eq!(client.ask("something"), "something");
 }
@@ -58,8 +57,8 @@ fn a_handler_that_writes_nothing_sends_nothing<L: Kind<Request = DatagramRequest
 fn an_empty_reply_goes_out_when_it_is_asked_for<L: Kind<Request = DatagramRequest>>() {
     let (server, _folder) = start(Server::<L, Inline>::builder(), answer);
     let mut client = L::connect(server.server_address());
-    client.say("an empty one");
-    assert_eq!(client.hear(), "");
+    client.send_line("an empty one");
+    assert_eq!(client.receive_line(), "");
     assert_eq!(client.ask("something"), "something");
 }
 
@@ -74,8 +73,8 @@ fn several_replies_go_out_before_the_one_in_wfile<L: Kind<Request = DatagramRequ
     let (server, _folder) = start(Server::<L, Inline>::builder(), answer);
     let mut client = L::connect(server.server_address());
     assert_eq!(client.ask("several"), "first");
-    assert_eq!(client.hear(), "second");
-    assert_eq!(client.hear(), "third");
+    assert_eq!(client.receive_line(), "second");
+    assert_eq!(client.receive_line(), "third");
 }
 
 fn what_was_written_before_an_error_is_sent<L: Kind<Request = DatagramRequest>>() {
@@ -90,7 +89,7 @@ where
     L: Kind<Request = DatagramRequest>,
     L::Client: std::os::fd::AsFd,
 {
-    logs::catch();
+    let logs = Logs::from_here();
     let (tell, told) = channel();
     let builder = Server::<L, Inline>::builder().max_packet_size(16);
     let (server, _folder) = start(builder, move |request| {
@@ -103,13 +102,13 @@ where
         Address::from(local)
     );
 
-    client.say("fifteen letters");
+    client.send_line("fifteen letters");
     assert_eq!(next(&told), (b"fifteen letters\n".to_vec(), false));
-    assert_eq!(logs::with(&cut), []);
+    assert_eq!(logs.with(&cut), []);
 
-    client.say("sixteen letters!");
+    client.send_line("sixteen letters!");
     assert_eq!(next(&told), (b"sixteen letters!".to_vec(), true));
-    let logged = logs::with(&cut);
+    let logged = logs.with(&cut);
     assert_eq!(logged.len(), 1, "{logged:?}");
     assert_eq!(logged[0].0, Level::Warn);
     assert!(
@@ -134,25 +133,7 @@ where
     assert_eq!(next(&told), (0, false));
 }
 
-macro_rules! over_both {
-    ($($name:ident)*) => {
-        mod udp {
-            $(#[test]
-            fn $name() {
-                super::$name::<super::Udp>();
-            })*
-        }
-
-        mod unix {
-            $(#[test]
-            fn $name() {
-                super::$name::<super::UnixDatagram>();
-            })*
-        }
-    };
-}
-
-over_both! {
+for_datagram_kinds! {
     a_handler_that_writes_nothing_sends_nothing
     an_empty_reply_goes_out_when_it_is_asked_for
     what_is_written_in_parts_is_one_packet

@@ -1,22 +1,19 @@
 //! What every server does, kind by kind and dispatch by dispatch.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use socket2::SockRef;
-use socketserver::dispatch::{Inline, ThreadPool};
-use socketserver::listener::{Tcp, Udp, Unix, UnixDatagram};
 use socketserver::request::Request;
 use socketserver::{Address, BackgroundServer, Dispatch, HandlerError, HandlerResult, Hooks};
 use socketserver::{RequestError, Server, Stage};
 use tempfile::TempDir;
 
 use support::kind::{Client, Kind, Talk};
-use support::socket_folder;
-use support::waiting::{Meeting, join_soon, next};
+use support::{eventually, for_all_servers, for_each, join_soon, next, socket_folder};
 
-/// Reports errors to the test, and refuses the first request if told to.
+/// Reports errors to the test, and refuses the first request if `refuse_one` is set.
 struct Watch {
     errors: Sender<(Stage, String)>,
     refuse_one: AtomicBool,
@@ -53,7 +50,7 @@ fn bind<L: Kind, D: Dispatch + Default>(
         // Its port could not be taken again at once otherwise: what the server closes lingers on.
         .allow_reuse_address(true)
         .hooks(watch)
-        .bind_fn(L::place(folder.path()), handle);
+        .bind_fn(L::address(folder.path()), handle);
     let server = server.expect("the address is free");
     Bound {
         server,
@@ -73,12 +70,12 @@ impl<L: Kind, D: Dispatch> Bound<L, D> {
     }
 }
 
-/// Fails as it is told to, and echoes everything else.
-fn obey<R: Talk>(request: &mut R) -> HandlerResult {
+/// Fails if the client says so, and echoes everything else.
+fn respond<R: Talk>(request: &mut R) -> HandlerResult {
     let question = request.question()?;
     match question.as_str() {
-        "fail" => Err("as told".into()),
-        "panic" => panic!("as told"),
+        "fail" => Err("as asked".into()),
+        "panic" => panic!("as asked"),
         "shut down" => {
             request.server().shutdown();
             Ok(request.answer("bye")?)
@@ -88,7 +85,7 @@ fn obey<R: Talk>(request: &mut R) -> HandlerResult {
 }
 
 fn three_clients_one_after_the_other_are_answered<L: Kind, D: Dispatch + Default>() {
-    let (server, errors, _folder) = bind::<L, D>(false, obey).start();
+    let (server, errors, _folder) = bind::<L, D>(false, respond).start();
     for question in ["one", "two", "three"] {
         assert_eq!(L::connect(server.server_address()).ask(question), question);
     }
@@ -97,7 +94,7 @@ fn three_clients_one_after_the_other_are_answered<L: Kind, D: Dispatch + Default
 }
 
 fn the_server_address_is_the_sockets_own<L: Kind, D: Dispatch + Default>() {
-    let bound = bind::<L, D>(false, obey);
+    let bound = bind::<L, D>(false, respond);
     let local = SockRef::from(&bound.server)
         .local_addr()
         .expect("it is bound");
@@ -110,12 +107,12 @@ fn the_server_address_is_the_sockets_own<L: Kind, D: Dispatch + Default>() {
 }
 
 fn an_error_is_reported_and_the_next_request_served<L: Kind, D: Dispatch + Default>() {
-    let (server, errors, _folder) = bind::<L, D>(false, obey).start();
+    let (server, errors, _folder) = bind::<L, D>(false, respond).start();
     let mut client = L::connect(server.server_address());
-    client.say("fail");
+    client.send_line("fail");
     let mut client = L::unanswered(client, server.server_address());
     assert_eq!(client.ask("next"), "next");
-    assert_eq!(next(&errors), (Stage::Handle, "as told".to_owned()));
+    assert_eq!(next(&errors), (Stage::Handle, "as asked".to_owned()));
     server
         .stop()
         .expect("an error in a request is not the server's");
@@ -123,14 +120,14 @@ fn an_error_is_reported_and_the_next_request_served<L: Kind, D: Dispatch + Defau
 }
 
 fn a_panic_is_reported_and_the_next_request_served<L: Kind, D: Dispatch + Default>() {
-    let (server, errors, _folder) = bind::<L, D>(false, obey).start();
+    let (server, errors, _folder) = bind::<L, D>(false, respond).start();
     let mut client = L::connect(server.server_address());
-    client.say("panic");
+    client.send_line("panic");
     let mut client = L::unanswered(client, server.server_address());
     assert_eq!(client.ask("next"), "next");
     assert_eq!(
         next(&errors),
-        (Stage::Handle, "panicked: as told".to_owned())
+        (Stage::Handle, "panicked: as asked".to_owned())
     );
     server
         .stop()
@@ -146,7 +143,7 @@ fn a_refused_request_never_reaches_its_handler<L: Kind, D: Dispatch + Default>()
     })
     .start();
     let mut client = L::connect(server.server_address());
-    client.knock();
+    client.begin();
     let mut client = L::unanswered(client, server.server_address());
     assert_eq!(client.ask("second"), "served");
     server.stop().expect("a refusal is not the end");
@@ -159,7 +156,7 @@ fn shutdown_from_another_thread_ends_serving<L: Kind, D: Dispatch + Default>() {
         server,
         folder: _folder,
         ..
-    } = bind::<L, D>(false, obey);
+    } = bind::<L, D>(false, respond);
     let handle = server.handle();
     let serving = thread::spawn(move || server.serve_forever());
     assert_eq!(L::connect(handle.server_address()).ask("there?"), "there?");
@@ -172,7 +169,7 @@ fn shutdown_from_a_handler_ends_serving_and_the_answer_arrives<L: Kind, D: Dispa
         server,
         folder: _folder,
         ..
-    } = bind::<L, D>(false, obey);
+    } = bind::<L, D>(false, respond);
     let handle = server.handle();
     let serving = thread::spawn(move || server.serve_forever());
     assert_eq!(L::connect(handle.server_address()).ask("shut down"), "bye");
@@ -180,12 +177,12 @@ fn shutdown_from_a_handler_ends_serving_and_the_answer_arrives<L: Kind, D: Dispa
     assert!(handle.is_shutting_down());
 }
 
-fn shutdown_before_serving_ends_it_at_once_and_for_good<L: Kind, D: Dispatch + Default>() {
+fn after_a_shutdown_serving_ends_at_once<L: Kind, D: Dispatch + Default>() {
     let Bound {
         server,
         folder: _folder,
         ..
-    } = bind::<L, D>(false, obey);
+    } = bind::<L, D>(false, respond);
     server.shutdown();
     let serving = thread::spawn(move || (server.serve_forever(), server.serve_forever()));
     let (first, second) = join_soon(serving);
@@ -198,7 +195,7 @@ fn shutting_down_twice_changes_nothing<L: Kind, D: Dispatch + Default>() {
         server,
         folder: _folder,
         ..
-    } = bind::<L, D>(false, obey);
+    } = bind::<L, D>(false, respond);
     let handle = server.handle();
     let serving = thread::spawn(move || server.serve_forever());
     assert_eq!(L::connect(handle.server_address()).ask("there?"), "there?");
@@ -211,11 +208,11 @@ fn shutting_down_twice_changes_nothing<L: Kind, D: Dispatch + Default>() {
 }
 
 fn a_dropped_guard_leaves_the_address_free<L: Kind, D: Dispatch + Default>() {
-    let (server, _errors, _folder) = bind::<L, D>(false, obey).start();
+    let (server, _errors, _folder) = bind::<L, D>(false, respond).start();
     let address = server.server_address().clone();
     assert_eq!(L::connect(&address).ask("there?"), "there?");
     drop(server);
-    assert!(L::is_free(&address), "{address} is still in use");
+    eventually("the address is free", || L::is_free(&address));
 }
 
 /// Of servers without threads.
@@ -227,7 +224,7 @@ fn requests_run_on_the_serving_thread<L: Kind, D: Dispatch + Default>() {
         ..
     } = bind::<L, D>(false, move |request| {
         tell.send(thread::current().id())?;
-        obey(request)
+        respond(request)
     });
     let handle = server.handle();
     let serving = thread::spawn(move || server.serve_forever());
@@ -242,66 +239,48 @@ fn requests_run_on_the_serving_thread<L: Kind, D: Dispatch + Default>() {
 /// Of servers with threads.
 fn many_requests_run_side_by_side<L: Kind, D: Dispatch + Default>() {
     const CLIENTS: usize = 8;
-    let meeting = Meeting::of(CLIENTS);
+    let arrived = AtomicUsize::new(0);
     let (server, _errors, _folder) = bind::<L, D>(false, move |request| {
         let question = request.question()?;
-        let answer = if meeting.attend() {
-            &question
-        } else {
-            "nobody came"
-        };
-        Ok(request.answer(answer)?)
+        arrived.fetch_add(1, Ordering::SeqCst);
+        eventually("all are here", || arrived.load(Ordering::SeqCst) == CLIENTS);
+        Ok(request.answer(&question)?)
     })
     .start();
     let mut clients: Vec<_> = (0..CLIENTS)
         .map(|_| L::connect(server.server_address()))
         .collect();
     for (number, client) in clients.iter_mut().enumerate() {
-        client.say(&number.to_string());
+        client.send_line(&number.to_string());
     }
     for (number, client) in clients.iter_mut().enumerate() {
-        assert_eq!(client.hear(), number.to_string());
+        assert_eq!(client.receive_line(), number.to_string());
     }
 }
 
-macro_rules! tests {
-    ($listener:ty, $dispatch:ty: $($behaviour:ident)*) => {
-        $(#[test]
-        fn $behaviour() {
-            super::$behaviour::<$listener, $dispatch>();
-        })*
-    };
+for_all_servers! {
+    three_clients_one_after_the_other_are_answered
+    the_server_address_is_the_sockets_own
+    an_error_is_reported_and_the_next_request_served
+    a_panic_is_reported_and_the_next_request_served
+    a_refused_request_never_reaches_its_handler
+    shutdown_from_another_thread_ends_serving
+    shutdown_from_a_handler_ends_serving_and_the_answer_arrives
+    after_a_shutdown_serving_ends_at_once
+    shutting_down_twice_changes_nothing
+    a_dropped_guard_leaves_the_address_free
 }
 
-macro_rules! matrix {
-    ($($server:ident: $listener:ident, $dispatch:ident, $own:ident;)*) => {
-        $(mod $server {
-            use super::{$listener, $dispatch};
-
-            tests! { $listener, $dispatch:
-                three_clients_one_after_the_other_are_answered
-                the_server_address_is_the_sockets_own
-                an_error_is_reported_and_the_next_request_served
-                a_panic_is_reported_and_the_next_request_served
-                a_refused_request_never_reaches_its_handler
-                shutdown_from_another_thread_ends_serving
-                shutdown_from_a_handler_ends_serving_and_the_answer_arrives
-                shutdown_before_serving_ends_it_at_once_and_for_good
-                shutting_down_twice_changes_nothing
-                a_dropped_guard_leaves_the_address_free
-                $own
-            }
-        })*
-    };
+for_each! { {requests_run_on_the_serving_thread}
+    tcp_inline: Tcp, Inline;
+    unix_stream_inline: Unix, Inline;
+    udp_inline: Udp, Inline;
+    unix_datagram_inline: UnixDatagram, Inline;
 }
 
-matrix! {
-    tcp_server: Tcp, Inline, requests_run_on_the_serving_thread;
-    threading_tcp_server: Tcp, ThreadPool, many_requests_run_side_by_side;
-    udp_server: Udp, Inline, requests_run_on_the_serving_thread;
-    threading_udp_server: Udp, ThreadPool, many_requests_run_side_by_side;
-    unix_stream_server: Unix, Inline, requests_run_on_the_serving_thread;
-    threading_unix_stream_server: Unix, ThreadPool, many_requests_run_side_by_side;
-    unix_datagram_server: UnixDatagram, Inline, requests_run_on_the_serving_thread;
-    threading_unix_datagram_server: UnixDatagram, ThreadPool, many_requests_run_side_by_side;
+for_each! { {many_requests_run_side_by_side}
+    tcp_pool: Tcp, ThreadPool;
+    unix_stream_pool: Unix, ThreadPool;
+    udp_pool: Udp, ThreadPool;
+    unix_datagram_pool: UnixDatagram, ThreadPool;
 }

@@ -1,12 +1,12 @@
 //! The classroom's pairs, each half against its Python counterpart: same bytes in both directions.
 
-use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Output, Stdio};
 use std::thread;
 
 use support::example::{Example, command, run};
+use support::program::missing;
 use support::python;
 
 /// A Python server for one client.
@@ -17,8 +17,8 @@ struct PythonServer {
 }
 
 impl PythonServer {
-    fn start(role: &str) -> Option<Self> {
-        let mut script = python::script("classroom.py")?;
+    fn start(role: &str) -> Self {
+        let mut script = python::script("classroom.py");
         let script = script
             .arg(role)
             .stdin(Stdio::piped())
@@ -27,11 +27,11 @@ impl PythonServer {
         let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
         let mut port = String::new();
         stdout.read_line(&mut port).expect("it prints its port");
-        Some(PythonServer {
+        PythonServer {
             child,
             address: format!("127.0.0.1:{}", port.trim()),
             stdout,
-        })
+        }
     }
 
     /// What it was sent, call by call.
@@ -47,14 +47,14 @@ impl PythonServer {
 }
 
 /// A Python client's replies, call by call.
-fn python_client(role: &str, address: &str, words: &[&str]) -> Option<Vec<String>> {
+fn python_client(role: &str, address: &str, words: &[&str]) -> Vec<String> {
     let (host, port) = address.rsplit_once(':').expect("HOST:PORT");
-    let mut script = python::script("classroom.py")?;
+    let mut script = python::script("classroom.py");
     let output = script.args([role, host, port]).args(words).output();
     let output = output.expect("python3 is there");
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout).expect("it prints text");
-    Some(text.lines().map(from_hex).collect())
+    text.lines().map(from_hex).collect()
 }
 
 fn from_hex(line: &str) -> String {
@@ -91,9 +91,7 @@ fn complaint(output: &Output) -> String {
 
 #[test]
 fn echo_client_sends_lines_without_their_ends_to_python() {
-    let Some(server) = PythonServer::start("echo_server") else {
-        return;
-    };
+    let server = PythonServer::start("echo_server");
     let output = echo_client(
         &[&server.address],
         "hello\n\ntwo  words \r\nGrüße\nexit\nunsent\n".as_bytes(),
@@ -110,9 +108,7 @@ fn echo_client_sends_lines_without_their_ends_to_python() {
 fn python_talks_to_echo_server() {
     let server = Example::start("echo_server", &["127.0.0.1:0"]);
     let words = ["hello", "Grüße"];
-    let Some(replies) = python_client("echo_client", &server.address, &words) else {
-        return;
-    };
+    let replies = python_client("echo_client", &server.address, &words);
     assert_eq!(replies, words);
 }
 
@@ -139,9 +135,7 @@ fn echo_client_and_echo_server_pass_lines_of_any_length() {
 
 #[test]
 fn echo_client_says_that_the_server_is_gone() {
-    let Some(server) = PythonServer::start("mute_server") else {
-        return;
-    };
+    let server = PythonServer::start("mute_server");
     let output = echo_client(&[&server.address], b"hello\n");
     let expected = format!("echo_client: lost {}: ", server.address);
     assert!(complaint(&output).starts_with(&expected), "{output:?}");
@@ -169,8 +163,7 @@ fn echo_client_says_what_it_cannot_reach() {
 #[test]
 fn echo_client_knows_services_by_name() {
     if !Path::new("/etc/services").exists() {
-        assert!(env::var_os("CI").is_none(), "CI needs /etc/services");
-        return eprintln!("SKIPPED: there is no /etc/services to look names up in");
+        missing("/etc/services", "apt-get install netbase");
     }
     let by_number = complaint(&echo_client(&["127.0.0.1:1"], b""));
     let by_name = complaint(&echo_client(&["127.0.0.1:tcpmux"], b""));
@@ -179,9 +172,7 @@ fn echo_client_knows_services_by_name() {
 
 #[test]
 fn hello_client_greets_a_python_server() {
-    let Some(server) = PythonServer::start("hello_server") else {
-        return;
-    };
+    let server = PythonServer::start("hello_server");
     let output = run(
         "hello_client",
         &[&server.address, "Ada", "Grace Hopper", "Zoë"],
@@ -197,9 +188,7 @@ fn hello_client_greets_a_python_server() {
 fn python_greets_hello_server() {
     let server = Example::start("hello_server", &["127.0.0.1:0"]);
     let words = ["Ada", "Grace Hopper", "Zoë", " Bob \r\n"];
-    let Some(replies) = python_client("hello_client", &server.address, &words) else {
-        return;
-    };
+    let replies = python_client("hello_client", &server.address, &words);
     let expected = [
         "Welcome!",
         "Hello, Ada!",
@@ -229,9 +218,7 @@ fn hello_client_takes_no_name_that_the_server_would_not_answer() {
 
 #[test]
 fn hello_client_says_that_the_server_is_gone() {
-    let Some(server) = PythonServer::start("closing_server") else {
-        return;
-    };
+    let server = PythonServer::start("closing_server");
     let said = complaint(&run("hello_client", &[&server.address, "Ada"]));
     let expected = format!(
         "hello_client: {}: it has ended the conversation\n",
@@ -244,9 +231,7 @@ fn hello_client_says_that_the_server_is_gone() {
 #[test]
 fn udp_client_sends_one_datagram_to_python() {
     for text in ["hello", "", "Grüße"] {
-        let Some(server) = PythonServer::start("udp_server") else {
-            return;
-        };
+        let server = PythonServer::start("udp_server");
         let output = run("udp_client", &[&server.address, text]);
         assert_eq!(stdout(&output), "received\n");
         assert_eq!(server.received(), [text]);
@@ -257,9 +242,7 @@ fn udp_client_sends_one_datagram_to_python() {
 fn python_sends_datagrams_to_udp_server() {
     let mut server = Example::start("udp_server", &["127.0.0.1:0"]);
     let words = ["hello", "", "\x1b[1mit's Zoë"];
-    let Some(replies) = python_client("udp_client", &server.address, &words) else {
-        return;
-    };
+    let replies = python_client("udp_client", &server.address, &words);
     assert_eq!(replies, ["received"; 3]);
     for text in ["\"hello\"", "\"\"", "\"\\u{1b}[1mit's Zoë\""] {
         let mut line = String::new();
@@ -291,9 +274,7 @@ fn the_largest_datagram_goes_through_and_a_larger_one_is_refused() {
 
 #[test]
 fn udp_client_says_that_there_is_no_reply() {
-    let Some(server) = PythonServer::start("silent_udp_server") else {
-        return;
-    };
+    let server = PythonServer::start("silent_udp_server");
     let silent = complaint(&run("udp_client", &[&server.address, "hello"]));
     assert_eq!(
         silent,

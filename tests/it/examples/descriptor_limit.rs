@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use support::example::{self, Example};
-use support::launch::{ended, launch};
 use support::process::cpu_ticks;
 use support::{ANY, connect, eventually};
 
@@ -25,7 +24,7 @@ fn limited_echo_server() -> Example {
         .arg(format!("ulimit -n {LIMIT}; exec \"$0\" \"$@\""))
         .arg(server.get_program())
         .args(server.get_args());
-    launch(shell)
+    Example::launch(shell)
 }
 
 /// A client that has sent its name, and waits for its turn.
@@ -71,7 +70,7 @@ fn is_open(server: &Example, descriptor: usize) -> bool {
 /// How often the log speaks of the limit.
 fn lines_about_accepting(server: Example) -> usize {
     server.signal(Signal::SIGTERM);
-    let (status, _, log) = ended(server);
+    let (status, _, log) = server.finish();
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(log.contains("cannot accept"), "{log}");
     log.matches("accept").count()

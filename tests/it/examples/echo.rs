@@ -10,7 +10,6 @@ use nix::sys::signal::Signal;
 use socketserver::Address;
 
 use support::example::{Example, run};
-use support::launch::ended;
 use support::{ANY, connect, connect_udp, connect_unix, read_all, socket_path};
 
 const UNIX_KINDS: [&str; 2] = ["unix-stream", "threading-unix-stream"];
@@ -27,7 +26,7 @@ fn each_example_prints_one_line_with_the_port_it_got() {
         let example = Example::start(name, &[ANY]);
         assert_ne!(ip(&example).port(), Some(0), "{name}");
         example.signal(Signal::SIGTERM);
-        let (_, rest, _) = ended(example);
+        let (_, rest, _) = example.finish();
         assert_eq!(rest, "", "{name} prints nothing but that line");
     }
 }

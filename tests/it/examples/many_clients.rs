@@ -10,7 +10,6 @@ use socket2::SockRef;
 use socketserver::Address;
 
 use support::example::Example;
-use support::launch::is_asleep;
 use support::process::{descriptors, threads};
 use support::{ANY, LONG, connect, eventually, read_all};
 
@@ -97,7 +96,7 @@ fn five_thousand_connections_leave_no_thread_and_no_descriptor_behind() {
     let example = Example::start("echo_server", &[ANY]);
     let (address, pid) = (ip(&example), example.pid());
     // Until it sleeps it may have files open for a moment.
-    eventually("the server rests", || is_asleep(&example));
+    eventually("the server rests", || example.is_asleep());
     let (threads_before, descriptors_before) = (threads(pid), descriptors(pid));
     thread::scope(|scope| {
         for client in 0..10 {

@@ -11,7 +11,7 @@ use socket2::SockRef;
 
 use support::example::{self, Example};
 use support::pattern::Pattern;
-use support::{ANY, LONG, eventually, launch, read_all};
+use support::{ANY, LONG, eventually, read_all};
 
 /// A relay, and the target it passes on to.
 struct Relay {
@@ -186,7 +186,7 @@ fn a_target_that_cannot_be_reached_is_logged_and_the_client_closed() {
         assert_eq!(read_all(connect(&relay.address)), "");
     }
     relay.signal(Signal::SIGTERM);
-    let (status, _, log) = launch::ended(relay);
+    let (status, _, log) = relay.finish();
     assert!(status.success());
     let wanted = format!("cannot reach {target}: Connection refused");
     assert_eq!(log.matches(&wanted).count(), 2, "{log}");
@@ -238,7 +238,7 @@ fn ctrl_c_lets_connections_finish() {
     end(&target);
     assert_eq!(read_all(&client), "answer");
     end(&client);
-    assert!(launch::ended(example).0.success());
+    assert!(example.finish().0.success());
 }
 
 #[test]
@@ -249,9 +249,9 @@ fn ctrl_c_breaks_off_what_does_not_finish() {
     hear(&target, "question");
     relay.example.signal(Signal::SIGINT);
     assert_reset(&target);
-    // An orderly end or a reset: it was told in the middle of nothing.
+    // An orderly end or a reset: it was asked in the middle of nothing.
     let _ = (&client).read(&mut [0; 16]);
-    assert!(launch::ended(relay.example).0.success());
+    assert!(relay.example.finish().0.success());
 }
 
 #[test]
@@ -269,7 +269,7 @@ fn ctrl_c_lets_a_target_finish_whose_client_says_nothing() {
     assert!(early.is_err_and(|e| e.kind() == ErrorKind::WouldBlock));
     end(&target);
     end(&client);
-    assert!(launch::ended(example).0.success());
+    assert!(example.finish().0.success());
 }
 
 #[test]
@@ -280,7 +280,7 @@ fn ctrl_c_ends_a_connection_that_has_said_nothing() {
     assert_eq!(read_all(&target), "");
     drop(target);
     assert_eq!(read_all(&client), "");
-    assert!(launch::ended(relay.example).0.success());
+    assert!(relay.example.finish().0.success());
 }
 
 #[test]

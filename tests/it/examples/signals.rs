@@ -11,7 +11,6 @@ use nix::sys::signal::Signal;
 use socketserver::Address;
 
 use support::example::Example;
-use support::launch::{ended, is_asleep, is_running};
 use support::process::descriptors;
 use support::{ANY, connect, connect_unix, eventually, read_all, socket_path};
 
@@ -33,7 +32,7 @@ fn expect_echo(client: &mut (impl Read + Write), text: &str) {
 /// A client of which it is certain that the server has accepted it, though it said nothing.
 fn silent_client(example: &Example) -> TcpStream {
     // Until it sleeps it may have files open for a moment.
-    eventually("the server rests", || is_asleep(example));
+    eventually("the server rests", || example.is_asleep());
     let before = descriptors(example.pid());
     let client = connect(&ip(example));
     eventually("the client is accepted", || {
@@ -43,7 +42,7 @@ fn silent_client(example: &Example) -> TcpStream {
 }
 
 fn expect_good_end(example: Example, what: &str) {
-    let (status, output, log) = ended(example);
+    let (status, output, log) = example.finish();
     assert_eq!(status.code(), Some(0), "{what}: {log}");
     assert_eq!(output, "", "{what}");
 }
@@ -87,7 +86,7 @@ fn a_signal_ends_a_server_whose_client_has_not_said_anything() {
             let client = silent_client(&example);
             example.signal(signal);
             assert_eq!(read_all(client), "", "{name}, {signal}");
-            let (status, _, log) = ended(example);
+            let (status, _, log) = example.finish();
             assert_eq!(status.code(), Some(0), "{name}, {signal}: {log}");
         }
     }
@@ -109,7 +108,7 @@ fn the_log_says_that_and_where_the_server_was_told_to_end() {
     let example = Example::start("echo_server", &[ANY]);
     let address = example.address.clone();
     example.signal(Signal::SIGTERM);
-    let (_, _, log) = ended(example);
+    let (_, _, log) = example.finish();
     assert!(
         log.contains(&format!("told to end: shutting down {address}")),
         "{log}"
@@ -128,7 +127,7 @@ fn a_message_that_came_before_the_signal_is_answered() {
         for client in &mut clients {
             expect_echo(client, "hello");
         }
-        eventually("the handlers wait for more", || is_asleep(&example));
+        eventually("the handlers wait for more", || example.is_asleep());
         for (number, client) in clients.iter_mut().enumerate() {
             let message = format!("message {number}");
             client.write_all(message.as_bytes()).expect("it is sent");
@@ -152,7 +151,7 @@ fn upper_answers_a_message_that_came_before_the_signal() {
     for client in clients {
         assert_eq!(read_all(client), "HELLO");
     }
-    let (status, output, log) = ended(example);
+    let (status, output, log) = example.finish();
     assert_eq!(status.code(), Some(0), "{log}");
     assert_eq!(output.matches("hello").count(), 16);
 }
@@ -200,10 +199,10 @@ fn a_second_signal_cuts_a_client_that_keeps_its_request_open() {
         wait_for_log(&mut log, "told to end");
         // A server that cut the client now would need a moment for it.
         thread::sleep(Duration::from_millis(200));
-        assert!(is_running(&mut example), "{kind}: the request goes on");
+        assert!(example.is_running(), "{kind}: the request goes on");
 
         example.signal(Signal::SIGTERM);
-        eventually("the server ends", || !is_running(&mut example));
+        eventually("the server ends", || !example.is_running());
         let status = example.child.wait().expect("it is our child");
         assert_eq!(status.code(), Some(0), "{kind}");
         writer.join().expect("its write fails");
@@ -219,10 +218,10 @@ fn two_signals_at_once_count_as_one() {
     let writer = flood(&example);
     example.signal(Signal::SIGINT);
     example.signal(Signal::SIGTERM);
-    // That the idle client is let go shows that it was told.
+    // That the idle client is let go shows that it was asked.
     assert_eq!(read_all(client), "");
     thread::sleep(Duration::from_millis(200));
-    assert!(is_running(&mut example), "the request goes on");
+    assert!(example.is_running(), "the request goes on");
     example.signal(Signal::SIGTERM);
     wait_for_log(&mut log, "told again to end");
     writer.join().expect("its write fails");

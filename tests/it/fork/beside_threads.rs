@@ -1,4 +1,5 @@
-//! Forking servers of a program's own: all four kinds, and what is promised of their children.
+//! Forking servers in a process that has threads. Each test has a process of its own, for a child
+//! holds the sockets of all tests.
 #![cfg(feature = "fork")]
 
 use std::io::{Read, Write};
@@ -9,12 +10,13 @@ use socketserver::Stage;
 use socketserver::dispatch::Fork;
 use socketserver::prelude::*;
 
+use support::child::in_child;
 use support::{
     ANY, connect, connect_udp, connect_unix, connect_unix_datagram, eventually, exchange,
     in_background, read_all, socket_folder,
 };
 
-/// Tests have threads. What is forked here uses no lock but the allocator's.
+/// The harness has threads. What is forked here uses no lock but the allocator's.
 #[allow(unsafe_code)]
 fn beside_threads() -> Fork {
     // SAFETY: the handlers below log nothing and share nothing with other threads.
@@ -29,60 +31,66 @@ fn pid(request: &mut StreamRequest) -> HandlerResult {
 
 #[test]
 fn a_process_with_threads_is_not_forked() {
-    use std::sync::mpsc;
+    in_child(|| {
+        use std::sync::mpsc;
 
-    struct Tell(mpsc::Sender<(Stage, String)>);
+        struct Tell(mpsc::Sender<(Stage, String)>);
 
-    impl Hooks for Tell {
-        fn handle_error(&self, _: &mut StreamRequest, error: &RequestError) {
-            let told = self.0.send((error.stage(), error.to_string()));
-            told.expect("the test waits for it");
+        impl Hooks for Tell {
+            fn handle_error(&self, _: &mut StreamRequest, error: &RequestError) {
+                let told = self.0.send((error.stage(), error.to_string()));
+                told.expect("the test waits for it");
+            }
         }
-    }
 
-    let (tell, told) = mpsc::channel();
-    let server = ForkingTcpServer::builder()
-        .hooks(Tell(tell))
-        .bind_fn(ANY, pid);
-    let server = in_background(server);
-    assert_eq!(read_all(connect(server.server_address())), "");
-    let (stage, text) = told.recv_timeout(support::LONG).expect("it is reported");
-    assert_eq!(stage, Stage::Dispatch);
-    assert!(text.contains("cannot fork: this process has"), "{text}");
-    eventually("it is counted", || {
-        server.handle().statistics().rejected.dispatch == 1
-    });
-    assert_eq!(server.handle().statistics().accepted, 1);
+        let (tell, told) = mpsc::channel();
+        let server = ForkingTcpServer::builder()
+            .hooks(Tell(tell))
+            .bind_fn(ANY, pid);
+        let server = in_background(server);
+        assert_eq!(read_all(connect(server.server_address())), "");
+        let (stage, text) = told.recv_timeout(support::LONG).expect("it is reported");
+        assert_eq!(stage, Stage::Dispatch);
+        assert!(text.contains("cannot fork: this process has"), "{text}");
+        eventually("it is counted", || {
+            server.handle().statistics().rejected.dispatch == 1
+        });
+        assert_eq!(server.handle().statistics().accepted, 1);
+    })
 }
 
 #[test]
 fn tcp() {
-    let server = TcpServer::builder()
-        .dispatch(beside_threads())
-        .bind_fn(ANY, pid);
-    let server = in_background(server);
-    let mut client = connect(server.server_address());
-    client.write_all(b"hello\n").expect("it reads");
-    let answer = read_all(client);
-    let (hello, child) = answer.split_once('\n').expect("two lines");
-    assert_eq!(hello, "hello");
-    assert_ne!(child.trim(), std::process::id().to_string());
-    eventually("the child is counted", || {
-        server.handle().statistics().finished == 1
-    });
-    assert_eq!(server.handle().statistics().active, 0);
+    in_child(|| {
+        let server = TcpServer::builder()
+            .dispatch(beside_threads())
+            .bind_fn(ANY, pid);
+        let server = in_background(server);
+        let mut client = connect(server.server_address());
+        client.write_all(b"hello\n").expect("it reads");
+        let answer = read_all(client);
+        let (hello, child) = answer.split_once('\n').expect("two lines");
+        assert_eq!(hello, "hello");
+        assert_ne!(child.trim(), std::process::id().to_string());
+        eventually("the child is counted", || {
+            server.handle().statistics().finished == 1
+        });
+        assert_eq!(server.handle().statistics().active, 0);
+    })
 }
 
 #[test]
 fn unix_stream() {
-    let folder = socket_folder();
-    let path = folder.path().join("server");
-    let server = UnixStreamServer::builder().dispatch(beside_threads());
-    let server = in_background(server.bind_fn(&path, pid));
-    assert_eq!(
-        exchange(connect_unix(server.server_address()), "hello\n"),
-        "hello\n"
-    );
+    in_child(|| {
+        let folder = socket_folder();
+        let path = folder.path().join("server");
+        let server = UnixStreamServer::builder().dispatch(beside_threads());
+        let server = in_background(server.bind_fn(&path, pid));
+        assert_eq!(
+            exchange(connect_unix(server.server_address()), "hello\n"),
+            "hello\n"
+        );
+    })
 }
 
 fn shout(request: &mut DatagramRequest) -> HandlerResult {
@@ -92,142 +100,158 @@ fn shout(request: &mut DatagramRequest) -> HandlerResult {
 
 #[test]
 fn udp() {
-    let server = UdpServer::builder()
-        .dispatch(beside_threads())
-        .bind_fn(ANY, shout);
-    let server = in_background(server);
-    let client = connect_udp(server.server_address());
-    let mut answer = [0; 100];
-    for text in ["hello", "again"] {
-        client.send(text.as_bytes()).expect("loopback takes it");
-        let length = client.recv(&mut answer).expect("the server answers");
-        assert_eq!(answer[..length], *text.to_uppercase().as_bytes());
-    }
-    eventually("both are counted", || {
-        server.handle().statistics().finished == 2
-    });
+    in_child(|| {
+        let server = UdpServer::builder()
+            .dispatch(beside_threads())
+            .bind_fn(ANY, shout);
+        let server = in_background(server);
+        let client = connect_udp(server.server_address());
+        let mut answer = [0; 100];
+        for text in ["hello", "again"] {
+            client.send(text.as_bytes()).expect("loopback takes it");
+            let length = client.recv(&mut answer).expect("the server answers");
+            assert_eq!(answer[..length], *text.to_uppercase().as_bytes());
+        }
+        eventually("both are counted", || {
+            server.handle().statistics().finished == 2
+        });
+    })
 }
 
 #[test]
 fn unix_datagram() {
-    let folder = socket_folder();
-    let path = folder.path().join("server");
-    let server = UnixDatagramServer::builder().dispatch(beside_threads());
-    let server = in_background(server.bind_fn(&path, shout));
-    let client = connect_unix_datagram(server.server_address(), folder.path(), "client");
-    client.send(b"hello").expect("the server is there");
-    let mut answer = [0; 100];
-    let length = client.recv(&mut answer).expect("the server answers");
-    assert_eq!(answer[..length], *b"HELLO");
+    in_child(|| {
+        let folder = socket_folder();
+        let path = folder.path().join("server");
+        let server = UnixDatagramServer::builder().dispatch(beside_threads());
+        let server = in_background(server.bind_fn(&path, shout));
+        let client = connect_unix_datagram(server.server_address(), folder.path(), "client");
+        client.send(b"hello").expect("the server is there");
+        let mut answer = [0; 100];
+        let length = client.recv(&mut answer).expect("the server answers");
+        assert_eq!(answer[..length], *b"HELLO");
+    })
 }
 
 #[test]
 fn outcomes_are_counted_by_how_the_child_ends() {
-    let server = TcpServer::builder()
-        .dispatch(beside_threads())
-        .bind_fn(ANY, |request| match &request.rfile.readline(100)?[..] {
-            b"fail\n" => Err("told to".into()),
-            b"abort\n" => std::process::abort(),
-            _ => Ok(()),
+    in_child(|| {
+        let server = TcpServer::builder()
+            .dispatch(beside_threads())
+            .bind_fn(ANY, |request| match &request.rfile.readline(100)?[..] {
+                b"fail\n" => Err("told to".into()),
+                b"abort\n" => std::process::abort(),
+                _ => Ok(()),
+            });
+        let server = in_background(server);
+        for order in ["finish\n", "fail\n", "abort\n"] {
+            let mut client = connect(server.server_address());
+            client.write_all(order.as_bytes()).expect("it reads");
+            let _ = client.read_to_end(&mut Vec::new());
+        }
+        eventually("all are counted", || {
+            server.handle().statistics().active == 0
         });
-    let server = in_background(server);
-    for order in ["finish\n", "fail\n", "abort\n"] {
-        let mut client = connect(server.server_address());
-        client.write_all(order.as_bytes()).expect("it reads");
-        let _ = client.read_to_end(&mut Vec::new());
-    }
-    eventually("all are counted", || {
-        server.handle().statistics().active == 0
-    });
-    let statistics = server.handle().statistics();
-    let counts = (statistics.finished, statistics.failed, statistics.panicked);
-    assert_eq!(counts, (1, 1, 1), "{statistics:?}");
+        let statistics = server.handle().statistics();
+        let counts = (statistics.finished, statistics.failed, statistics.panicked);
+        assert_eq!(counts, (1, 1, 1), "{statistics:?}");
+    })
 }
 
 #[test]
 fn other_children_of_the_program_are_not_waited_for() {
-    let mut own = Command::new("true").spawn().expect("there is a `true`");
-    let server = TcpServer::builder()
-        .dispatch(beside_threads())
-        .bind_fn(ANY, pid);
-    let server = in_background(server);
-    exchange(connect(server.server_address()), "hello\n");
-    eventually("the child is counted", || {
-        server.handle().statistics().finished == 1
-    });
-    server.stop().expect("it serves");
-    let status = own.wait().expect("nobody else has waited for it");
-    assert!(status.success());
+    in_child(|| {
+        let mut own = Command::new("true").spawn().expect("there is a `true`");
+        let server = TcpServer::builder()
+            .dispatch(beside_threads())
+            .bind_fn(ANY, pid);
+        let server = in_background(server);
+        exchange(connect(server.server_address()), "hello\n");
+        eventually("the child is counted", || {
+            server.handle().statistics().finished == 1
+        });
+        server.stop().expect("it serves");
+        let status = own.wait().expect("nobody else has waited for it");
+        assert!(status.success());
+    })
 }
 
 #[test]
 fn what_a_handler_changes_is_gone_with_its_process() {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicU32, Ordering};
+    in_child(|| {
+        use std::sync::Arc;
+        use std::sync::atomic::{AtomicU32, Ordering};
 
-    let count = Arc::new(AtomicU32::new(0));
-    let shared = Arc::clone(&count);
-    let server = TcpServer::builder()
-        .dispatch(beside_threads())
-        .bind_fn(ANY, move |request| {
-            let n = shared.fetch_add(1, Ordering::Relaxed) + 1;
-            Ok(writeln!(request.wfile, "{n}")?)
-        });
-    let server = in_background(server);
-    for _ in 0..3 {
-        assert_eq!(read_all(connect(server.server_address())), "1\n");
-    }
-    assert_eq!(count.load(Ordering::Relaxed), 0);
+        let count = Arc::new(AtomicU32::new(0));
+        let shared = Arc::clone(&count);
+        let server = TcpServer::builder()
+            .dispatch(beside_threads())
+            .bind_fn(ANY, move |request| {
+                let n = shared.fetch_add(1, Ordering::Relaxed) + 1;
+                Ok(writeln!(request.wfile, "{n}")?)
+            });
+        let server = in_background(server);
+        for _ in 0..3 {
+            assert_eq!(read_all(connect(server.server_address())), "1\n");
+        }
+        assert_eq!(count.load(Ordering::Relaxed), 0);
+    })
 }
 
 #[test]
 fn a_bound_of_one_serves_one_after_the_other() {
-    let fork = beside_threads().max_children(1);
-    let server = in_background(TcpServer::builder().dispatch(fork).bind_fn(ANY, pid));
-    let clients: Vec<_> = (0..10).map(|_| connect(server.server_address())).collect();
-    for client in clients {
-        assert_eq!(exchange(client, "hello\n"), "hello\n");
-    }
-    eventually("all are counted", || {
-        server.handle().statistics().finished == 10
-    });
-    assert_eq!(server.handle().statistics().peak_active, 1);
+    in_child(|| {
+        let fork = beside_threads().max_children(1);
+        let server = in_background(TcpServer::builder().dispatch(fork).bind_fn(ANY, pid));
+        let clients: Vec<_> = (0..10).map(|_| connect(server.server_address())).collect();
+        for client in clients {
+            assert_eq!(exchange(client, "hello\n"), "hello\n");
+        }
+        eventually("all are counted", || {
+            server.handle().statistics().finished == 10
+        });
+        assert_eq!(server.handle().statistics().peak_active, 1);
+    })
 }
 
 #[test]
 fn the_bound_can_be_changed() {
-    let fork = beside_threads().max_children(1);
-    let server = TcpServer::builder().dispatch(fork).bind_fn(ANY, pid);
-    let server = server
-        .expect("a port is free")
-        .serve_in_background()
-        .expect("a thread");
-    let _first = connect(server.server_address());
-    eventually("the first is in", || {
-        server.handle().statistics().active == 1
-    });
-    let second = connect(server.server_address());
-    server.handle().set_max_children(2);
-    assert_eq!(exchange(second, "hello\n"), "hello\n");
-    assert_eq!(server.handle().statistics().peak_active, 2);
+    in_child(|| {
+        let fork = beside_threads().max_children(1);
+        let server = TcpServer::builder().dispatch(fork).bind_fn(ANY, pid);
+        let server = server
+            .expect("a port is free")
+            .serve_in_background()
+            .expect("a thread");
+        let _first = connect(server.server_address());
+        eventually("the first is in", || {
+            server.handle().statistics().active == 1
+        });
+        let second = connect(server.server_address());
+        server.handle().set_max_children(2);
+        assert_eq!(exchange(second, "hello\n"), "hello\n");
+        assert_eq!(server.handle().statistics().peak_active, 2);
+    })
 }
 
 #[test]
 fn a_shutdown_within_a_bound_kills_what_is_left() {
-    let server = TcpServer::builder()
-        .dispatch(beside_threads())
-        .bind_fn(ANY, |request| {
-            request.wfile.write_all(b"begun\n")?;
-            loop {
-                std::thread::park();
-            }
-        });
-    let server = in_background(server);
-    let client = connect(server.server_address());
-    assert_eq!(exchange(&client, "x"), "begun\n");
-    let report = server.handle().shutdown_within(Duration::from_millis(100));
-    assert_eq!(
-        (report.drained, report.forced, report.unfinished),
-        (0, 1, 0)
-    );
+    in_child(|| {
+        let server = TcpServer::builder()
+            .dispatch(beside_threads())
+            .bind_fn(ANY, |request| {
+                request.wfile.write_all(b"begun\n")?;
+                loop {
+                    std::thread::park();
+                }
+            });
+        let server = in_background(server);
+        let client = connect(server.server_address());
+        assert_eq!(exchange(&client, "x"), "begun\n");
+        let report = server.handle().shutdown_within(Duration::from_millis(100));
+        assert_eq!(
+            (report.drained, report.forced, report.unfinished),
+            (0, 1, 0)
+        );
+    })
 }

@@ -11,7 +11,6 @@ use nix::unistd::Pid;
 use socketserver::Address;
 
 use support::example::Example;
-use support::launch::ended;
 use support::{ANY, connect, connect_unix, eventually, read_all, socket_path};
 
 fn start(arguments: &[&str]) -> (Example, Address) {
@@ -111,7 +110,7 @@ fn a_crash_touches_nobody_else() {
     drop(other);
     eventually("all are collected", || children(server.pid()).is_empty());
     server.signal(Signal::SIGTERM);
-    let (status, _, log) = ended(server);
+    let (status, _, log) = server.finish();
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(
         log.contains(&format!("process {child} was killed by SIGABRT")),
@@ -127,7 +126,7 @@ fn a_panic_ends_its_child_alone() {
     assert_eq!(read_all(victim), "");
     ask(&mut connect(&address), "hello");
     server.signal(Signal::SIGTERM);
-    let (status, _, log) = ended(server);
+    let (status, _, log) = server.finish();
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(log.contains("handle failed: panicked"), "{log}");
 }
@@ -174,7 +173,7 @@ fn told_to_end_the_server_lets_idle_children_go() {
     clients.iter_mut().for_each(|client| ask(client, "hello"));
     let begin = Instant::now();
     server.signal(Signal::SIGTERM);
-    let (status, _, log) = ended(server);
+    let (status, _, log) = server.finish();
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(begin.elapsed() < Duration::from_secs(10), "{log}");
     clients
@@ -194,7 +193,7 @@ fn children_that_are_not_done_in_time_are_killed() {
         || matches!(client.write(&flood), Err(e) if e.kind() == std::io::ErrorKind::WouldBlock),
     );
     server.signal(Signal::SIGTERM);
-    let (status, _, log) = ended(server);
+    let (status, _, log) = server.finish();
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(log.contains("had not ended by themselves"), "{log}");
 }
@@ -227,7 +226,7 @@ fn a_unix_stream_server_forks_too() {
     drop(client);
     eventually("it is collected", || children(server.pid()).is_empty());
     server.signal(Signal::SIGTERM);
-    let (status, _, log) = ended(server);
+    let (status, _, log) = server.finish();
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(!path.exists());
 }

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read};
 
 use socketserver::framing::{Framing, FramingError, Prefix};
 
-use support::frames::{SIGNED, encode, failure};
+use super::streams::{SIGNED, encode, failure};
 
 #[test]
 fn a_negative_length_is_an_error() {

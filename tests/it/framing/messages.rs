@@ -9,8 +9,9 @@ use proptest::sample::{Index, select};
 use socketserver::framing::{Framing, FramingError, Prefix};
 use socketserver::prelude::*;
 
+use super::streams::{all_prefixes, decode, encode};
+
 use support::choppy::Choppy;
-use support::frames::{all_prefixes, decode, encode};
 use support::{ANY, connect, in_background};
 
 fn any_prefix() -> impl Strategy<Value = Prefix> {

@@ -18,8 +18,7 @@ enum End {
 use End::{Error, Panic, Well};
 
 use support::journal::Journal;
-use support::waiting::next;
-use support::{ANY, connect, in_background, read_all};
+use support::{ANY, connect, in_background, next, read_all};
 
 /// A handler that notes its steps, each with the end it is given.
 struct Life {

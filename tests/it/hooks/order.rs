@@ -10,8 +10,7 @@ use socketserver::prelude::*;
 use socketserver::{Address, HandlerError, RequestError, ServerHandle, Stage};
 
 use support::journal::Journal;
-use support::waiting::next;
-use support::{ANY, connect, exchange, in_background, read_all};
+use support::{ANY, connect, exchange, in_background, next, read_all};
 
 /// Never comes in a test.
 const HOUR: Duration = Duration::from_secs(3600);

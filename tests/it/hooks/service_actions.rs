@@ -8,8 +8,7 @@ use socketserver::prelude::*;
 use socketserver::{HandlerError, ServerHandle};
 
 use support::journal::Journal;
-use support::waiting::join_soon;
-use support::{ANY, connect, eventually, exchange, in_background};
+use support::{ANY, connect, eventually, exchange, in_background, join_soon};
 
 /// Never comes in a test.
 const HOUR: Duration = Duration::from_secs(3600);

@@ -1,4 +1,4 @@
-//! What the log says of requests that fail: clients that go away are no news, everything else is.
+//! How errors in handlers are logged: at debug level if the client has closed, else at error level.
 
 use std::io;
 use std::net::TcpStream;
@@ -12,29 +12,29 @@ use socket2::SockRef;
 use socketserver::prelude::*;
 use socketserver::{HandlerError, RequestError};
 
-use support::waiting::{join_soon, next};
-use support::{ANY, connect, logs};
+use support::logs::Logs;
+use support::{ANY, connect, join_soon, next};
 
-/// What the log says of the request from this client's address.
-fn said_of(client: &str) -> Vec<(Level, String)> {
-    let mut said = logs::with(client);
-    said.retain(|(_, line)| line.starts_with("socketserver::handler: "));
-    said
+/// What is logged of the request from this client's address.
+fn logged_of(logs: &Logs, client: &str) -> Vec<(Level, String)> {
+    let mut lines = logs.with(client);
+    lines.retain(|(_, line)| line.starts_with("socketserver::handler: "));
+    lines
 }
 
-/// Serves one client of the handler, which `leave` treats as it likes, and returns what is logged.
+/// Serves one client of the handler, which `leave` closes in some way, and returns what is logged.
 fn logged(
     handle: impl Fn(&mut StreamRequest) -> HandlerResult + Send + Sync + 'static,
     leave: impl FnOnce(TcpStream),
 ) -> Vec<(Level, String)> {
-    logs::catch();
+    let logs = Logs::from_here();
     let server = TcpServer::bind_fn(ANY, handle).expect("a port is free");
     let client = connect(server.server_address());
     let address = client.local_addr().expect("it is connected").to_string();
     let serving = thread::spawn(move || server.handle_request());
     leave(client);
-    join_soon(serving).expect("a client that leaves is not the server's end");
-    said_of(&format!("from {address}: "))
+    join_soon(serving).expect("a disconnect does not end the server");
+    logged_of(&logs, &format!("from {address}: "))
 }
 
 /// Closing sends a reset.
@@ -63,7 +63,7 @@ fn a_reset_while_reading_is_logged_at_debug_level() {
 }
 
 /// Writes until it fails.
-fn pour(request: &mut StreamRequest, left: &Mutex<Receiver<()>>) -> io::Result<()> {
+fn write_on(request: &mut StreamRequest, left: &Mutex<Receiver<()>>) -> io::Result<()> {
     request.rfile.readline(100)?;
     next(&left.lock().expect("one handler at a time"));
     loop {
@@ -76,7 +76,7 @@ fn a_broken_pipe_is_logged_at_debug_level() {
     let (tell, left) = channel();
     let left = Mutex::new(left);
     let logged = logged(
-        move |request| Ok(pour(request, &left)?),
+        move |request| Ok(write_on(request, &left)?),
         |mut client| {
             client.write_all(b"begun\n").expect("the server reads");
             drop(client);
@@ -87,13 +87,12 @@ fn a_broken_pipe_is_logged_at_debug_level() {
     assert_eq!(logged[0].0, Level::Debug);
 }
 
-/// What the handler's own code wraps around an error does not hide what it is.
 #[derive(Debug)]
 struct Wrapped(io::Error);
 
 impl std::fmt::Display for Wrapped {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("could not pour")
+        f.write_str("could not write")
     }
 }
 
@@ -108,7 +107,7 @@ fn a_disconnect_inside_another_error_is_one_too() {
     let (tell, left) = channel();
     let left = Mutex::new(left);
     let logged = logged(
-        move |request| Ok(pour(request, &left).map_err(Wrapped)?),
+        move |request| Ok(write_on(request, &left).map_err(Wrapped)?),
         |mut client| {
             client.write_all(b"begun\n").expect("the server reads");
             drop(client);
@@ -118,7 +117,7 @@ fn a_disconnect_inside_another_error_is_one_too() {
     assert_eq!(logged.len(), 1, "{logged:?}");
     assert_eq!(logged[0].0, Level::Debug);
     assert!(
-        logged[0].1.contains("handle failed: could not pour: "),
+        logged[0].1.contains("handle failed: could not write: "),
         "{logged:?}"
     );
 }
@@ -149,7 +148,7 @@ fn a_panic_is_logged_at_error_level_with_its_message() {
 }
 
 #[test]
-fn a_request_that_goes_well_is_not_in_the_handlers_log() {
+fn a_request_that_finishes_is_not_logged_by_its_handler() {
     let logged = logged(
         |request| Ok(request.wfile.write_all(b"hi")?),
         |client| {
@@ -159,7 +158,7 @@ fn a_request_that_goes_well_is_not_in_the_handlers_log() {
     assert_eq!(logged, []);
 }
 
-/// Swallows disconnects, leaves the rest to the default.
+/// Ignores one kind of error, and leaves the others to the default.
 struct Filter;
 
 impl Hooks for Filter {
@@ -172,7 +171,7 @@ impl Hooks for Filter {
 
 #[test]
 fn handle_error_can_filter_by_kind_and_leave_the_rest_to_the_default() {
-    logs::catch();
+    let logs = Logs::from_here();
     let server = TcpServer::builder().hooks(Filter).bind_fn(ANY, |request| {
         let kind = match request.rfile.readline(100)?.as_slice() {
             b"missing\n" => io::ErrorKind::NotFound,
@@ -189,7 +188,7 @@ fn handle_error_can_filter_by_kind_and_leave_the_rest_to_the_default() {
             .expect("the connection is queued");
         server.handle_request().expect("there is one");
         let address = client.local_addr().expect("it is connected");
-        lines.push(said_of(&format!("from {address}: ")).len());
+        lines.push(logged_of(&logs, &format!("from {address}: ")).len());
     }
     assert_eq!(lines, [0, 1]);
 }

@@ -11,13 +11,14 @@ use socketserver::prelude::*;
 use socketserver::{Builder, OverloadPolicy};
 
 use support::gate::Gate;
-use support::{ANY, LONG, connect, connect_udp, eventually, in_background, logs, read_all};
+use support::logs::Logs;
+use support::{ANY, LONG, connect, connect_udp, eventually, in_background, read_all};
 
 const SOON: Duration = Duration::from_millis(50);
 
 /// What the log says about a server that is full again and again.
 fn said_when_full(builder: Builder<Tcp, ThreadPool>) -> String {
-    logs::catch();
+    let logs = Logs::from_here();
     let gate = Gate::new();
     let server = in_background(builder.bind_fn(ANY, gate.handler()));
     for _ in 0..10 {
@@ -28,12 +29,12 @@ fn said_when_full(builder: Builder<Tcp, ThreadPool>) -> String {
         for _ in 0..3 {
             drop(connect(server.server_address()));
         }
-        gate.let_go(1);
+        gate.release(1);
         assert_eq!(read_all(client), "hello\n");
         eventually("all are gone", || server.handle().statistics().active == 0);
     }
     let about = format!("{}: all ", server.server_address());
-    let lines = logs::with(&about);
+    let lines = logs.with(&about);
     let [(Level::Warn, line)] = &lines[..] else {
         panic!("one warning: {lines:?}");
     };
@@ -78,7 +79,7 @@ fn that_clients_are_queued_is_said_once() {
 fn that_clients_are_rejected_is_said_once() {
     let builder = ThreadingTcpServer::builder().max_connections(1);
     let gate = Gate::new();
-    logs::catch();
+    let logs = Logs::from_here();
     let builder = builder.overload(OverloadPolicy::Reject);
     let server = in_background(builder.bind_fn(ANY, gate.handler()));
     let mut client = connect(server.server_address());
@@ -87,8 +88,8 @@ fn that_clients_are_rejected_is_said_once() {
     for _ in 0..20 {
         assert_eq!(read_all(connect(server.server_address())), "");
     }
-    gate.let_go(1);
-    let lines = logs::with(&format!("{}: all ", server.server_address()));
+    gate.release(1);
+    let lines = logs.with(&format!("{}: all ", server.server_address()));
     assert_eq!(lines.len(), 1, "{lines:?}");
     says(
         &lines[0].1,
@@ -98,7 +99,7 @@ fn that_clients_are_rejected_is_said_once() {
 
 #[test]
 fn handle_request_says_it_once_too() {
-    logs::catch();
+    let logs = Logs::from_here();
     let gate = Gate::new();
     let builder = ThreadingTcpServer::builder()
         .max_connections(1)
@@ -111,9 +112,9 @@ fn handle_request_says_it_once_too() {
     for _ in 0..4 {
         server.handle_request().expect("a timeout is no error");
     }
-    let lines = logs::with(&format!("{}: all ", server.server_address()));
+    let lines = logs.with(&format!("{}: all ", server.server_address()));
     assert_eq!(lines.len(), 1, "{lines:?}");
-    gate.let_go(1);
+    gate.release(1);
 }
 
 /// How many lines a second are let through, and how many in a row before that.
@@ -134,7 +135,7 @@ fn held_back(lines: &[(Level, String)]) -> usize {
 
 #[test]
 fn a_thousand_failures_are_about_a_hundred_lines() {
-    logs::catch();
+    let logs = Logs::from_here();
     let server = in_background(ThreadingTcpServer::bind_fn(ANY, |_| {
         Err("failure of this test".into())
     }));
@@ -144,19 +145,19 @@ fn a_thousand_failures_are_about_a_hundred_lines() {
     eventually("all have failed", || {
         server.handle().statistics().failed == 1000
     });
-    let lines = logs::with("failure of this test").len();
+    let lines = logs.with("failure of this test").len();
     assert!((100..=most_lines(since)).contains(&lines), "{lines} lines");
     // Long enough for another line.
     thread::sleep(4 * SOON);
     fail();
-    let lines = logs::with("failure of this test");
+    let lines = logs.with("failure of this test");
     assert!(lines.iter().all(|(level, _)| *level == Level::Error));
     assert_eq!(lines.len() + held_back(&lines), 1001);
 }
 
 #[test]
 fn a_thousand_rejected_of_one_source_are_about_a_hundred_lines() {
-    logs::catch();
+    let logs = Logs::from_here();
     let gate = Gate::new();
     let builder = ThreadingTcpServer::builder().max_per_ip(1);
     let server = in_background(builder.bind_fn(ANY, gate.handler()));
@@ -165,16 +166,16 @@ fn a_thousand_rejected_of_one_source_are_about_a_hundred_lines() {
     assert_eq!(gate.next(), "hello");
     let since = Instant::now();
     (0..1000).for_each(|_| drop(read_all(connect(server.server_address()))));
-    let lines = logs::with("max_per_ip sets the bound");
+    let lines = logs.with("max_per_ip sets the bound");
     assert!((100..=most_lines(since)).contains(&lines.len()));
     assert!(lines.iter().all(|(level, _)| *level == Level::Warn));
     assert_eq!(server.handle().statistics().rejected.per_ip, 1000);
-    gate.let_go(1);
+    gate.release(1);
 }
 
 #[test]
 fn a_thousand_cut_datagrams_are_about_a_hundred_lines() {
-    logs::catch();
+    let logs = Logs::from_here();
     let builder = UdpServer::builder().max_packet_size(3);
     let server = builder.bind_fn(ANY, |request| {
         request.wfile.write_all(b".")?;
@@ -187,6 +188,6 @@ fn a_thousand_cut_datagrams_are_about_a_hundred_lines() {
         client.send(b"long").expect("the server is bound");
         client.recv(&mut [0]).expect("the server answers");
     }
-    let lines = logs::with("longer than 3 bytes").len();
+    let lines = logs.with("longer than 3 bytes").len();
     assert!((100..=most_lines(since)).contains(&lines), "{lines} lines");
 }

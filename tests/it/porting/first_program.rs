@@ -7,7 +7,6 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use socketserver::prelude::*;
 
 use support::example::Example;
-use support::launch::launch;
 use support::{ANY, connect, program};
 
 const README: &str = include_str!("../../../README.md");
@@ -48,14 +47,15 @@ fn the_first_program_is_the_same_on_every_page() {
 }
 
 /// The README's program in Python, on a free port.
-fn in_python() -> Option<Example> {
+fn in_python() -> Example {
     let (_, program) = README.split_once("```python\n").expect("it is there");
-    let (program, _) = program.split_once("    server.serve_forever()\n```")?;
-    let told = "    print('listening on %s:%d' % server.server_address, flush=True)\n";
-    let program = program.replace("9999", "0") + told + "    server.serve_forever()\n";
-    let mut python = program::installed("python3", "--version")?;
+    let end = "    server.serve_forever()\n```";
+    let (program, _) = program.split_once(end).expect("it ends");
+    let print = "    print('listening on %s:%d' % server.server_address, flush=True)\n";
+    let program = program.replace("9999", "0") + print + "    server.serve_forever()\n";
+    let mut python = program::installed("python3", "--version");
     python.args(["-c", &program]);
-    Some(launch(python))
+    Example::launch(python)
 }
 
 fn answer(mut client: TcpStream, sent: &[u8]) -> io::Result<String> {
@@ -68,9 +68,7 @@ fn answer(mut client: TcpStream, sent: &[u8]) -> io::Result<String> {
 
 #[test]
 fn the_first_program_does_what_the_one_in_python_does() -> io::Result<()> {
-    let Some(theirs) = in_python() else {
-        return Ok(());
-    };
+    let theirs = in_python();
     let theirs: SocketAddr = theirs.address.parse().expect("an IP address");
     let ours = ThreadingTcpServer::bind(ANY, || Upper)?.serve_in_background()?;
     let long = b"long ".repeat(40_000);

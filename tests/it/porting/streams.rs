@@ -51,7 +51,7 @@ impl RequestHandler for Steps {
     fn setup(&mut self, request: &mut StreamRequest) -> HandlerResult {
         self.0.lock().unwrap().push("setup");
         match request.rfile.fill_buf()? {
-            b"fail in setup\n" => Err("as told".into()),
+            b"fail in setup\n" => Err("as asked".into()),
             _ => Ok(()),
         }
     }
@@ -59,8 +59,8 @@ impl RequestHandler for Steps {
     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
         self.0.lock().unwrap().push("handle");
         match &*request.rfile.readline(100)? {
-            b"fail\n" => Err("as told".into()),
-            b"panic\n" => panic!("as told"),
+            b"fail\n" => Err("as asked".into()),
+            b"panic\n" => panic!("as asked"),
             line => Ok(request.wfile.write_all(line)?),
         }
     }

@@ -7,14 +7,11 @@ use socketserver::prelude::*;
 use socketserver::{Address, BackgroundServer, DatagramRequest, StreamRequest};
 
 use support::example::Example;
-use support::launch::launch;
 use support::{ANY, connect, connect_udp, in_background, python, socket_path};
 
 /// Runs twenty clients of that kind at once against the example.
 fn expect_served(kind: &str, example: &Example) {
-    let Some(mut clients) = python::script("many_clients.py") else {
-        return;
-    };
+    let mut clients = python::script("many_clients.py");
     clients.arg(kind).arg(&example.address);
     let output = clients.output().expect("python3 is there");
     let complaint = String::from_utf8_lossy(&output.stderr);
@@ -84,11 +81,9 @@ fn expect_equal_answers(
     ours: BackgroundServer,
     converse: impl Fn(&Address) -> Vec<Vec<u8>>,
 ) {
-    let Some(mut original) = python::script("original_server.py") else {
-        return;
-    };
+    let mut original = python::script("original_server.py");
     original.arg(kind);
-    let original = launch(original);
+    let original = Example::launch(original);
     let address: SocketAddr = original.address.parse().expect("an IP address");
     let wanted = converse(&address.into());
     let got = converse(ours.server_address());

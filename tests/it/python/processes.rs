@@ -1,5 +1,4 @@
-//! The counterparts of Python's tests that need a process of their own. They are apart from the
-//! others because a process that is being started holds every socket of its parent for a moment.
+//! Counterparts, name by name, of those of Python's tests that need a process of their own.
 
 use std::io;
 use std::net::TcpListener;
@@ -9,41 +8,38 @@ use socketserver::listener::Tcp;
 use socketserver::prelude::*;
 use socketserver::{Dispatch, RequestError, Server};
 
+use support::child::{in_child, output_of_child};
 use support::process::descriptors;
-use support::{ANY, child, connect};
+use support::{ANY, connect};
 
 #[test]
 fn test_tcpserver_bind_leak() {
-    if !child::is_child() {
-        let output = child::run("test_tcpserver_bind_leak");
-        return assert!(output.status.success(), "{output:?}");
-    }
-    let holder = TcpListener::bind(ANY).expect("a port is free");
-    let taken = holder.local_addr().expect("it is bound");
-    let before = descriptors(process::id());
-    for _ in 0..1024 {
-        let error = TcpServer::bind_fn(taken, |_| Ok(())).expect_err("the port is taken");
-        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
-        let error = TcpServer::bind_fn("127.0.0.1:-1", |_| Ok(())).expect_err("it is no port");
-        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
-    }
-    assert_eq!(descriptors(process::id()), before);
+    in_child(|| {
+        let holder = TcpListener::bind(ANY).expect("a port is free");
+        let taken = holder.local_addr().expect("it is bound");
+        let before = descriptors(process::id());
+        for _ in 0..1024 {
+            let error = TcpServer::bind_fn(taken, |_| Ok(())).expect_err("the port is taken");
+            assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+            let error = TcpServer::bind_fn("127.0.0.1:-1", |_| Ok(())).expect_err("it is no port");
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        }
+        assert_eq!(descriptors(process::id()), before);
+    })
 }
 
 #[test]
 fn test_sync_not_handled() {
-    if child::is_child() {
+    check_result(&output_of_child(|| {
         exit_in_a_handler(TcpServer::builder());
-    }
-    check_result(&child::run("test_sync_not_handled"));
+    }));
 }
 
 #[test]
 fn test_threading_not_handled() {
-    if child::is_child() {
+    check_result(&output_of_child(|| {
         exit_in_a_handler(ThreadingTcpServer::builder());
-    }
-    check_result(&child::run("test_threading_not_handled"));
+    }));
 }
 
 /// The status that the handler ends the process with.
@@ -73,8 +69,8 @@ fn exit_in_a_handler<D: Dispatch>(builder: socketserver::Builder<Tcp, D>) -> ! {
 }
 
 fn check_result(output: &process::Output) {
-    let said = String::from_utf8_lossy(&output.stdout);
+    let stdout = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(STATUS), "{output:?}");
-    assert!(said.contains("Handler called"), "{said}");
-    assert!(!said.contains("Error handled"), "{said}");
+    assert!(stdout.contains("Handler called"), "{stdout}");
+    assert!(!stdout.contains("Error handled"), "{stdout}");
 }

@@ -1,5 +1,5 @@
 //! Counterparts, name by name, of the tests that Python's `socketserver` is tested with; those about
-//! forking are in `python_forking.rs`.
+//! forking are in `tests/fork_alone`.
 #![allow(non_snake_case)]
 
 use std::io;
@@ -17,10 +17,9 @@ use socketserver::request::Request;
 use socketserver::{Address, Dispatch, HandlerError, RequestError, Server};
 
 use support::kind::{Client, Kind, Talk};
-use support::waiting::join_soon;
-use support::{ANY, connect, eventually, read_all, socket_folder};
+use support::{ANY, connect, eventually, join_soon, read_all, socket_folder};
 
-/// Tells the test of every error; refuses everybody if told to.
+/// Reports every error to the test, and refuses all requests if `refuse` is set.
 struct Reporter {
     errors: Sender<String>,
     refuse: bool,
@@ -64,7 +63,7 @@ fn run_server<L: Kind, D: Dispatch + Default>() {
     let builder = Server::<L, D>::builder().allow_reuse_address(true);
     let builder = builder.hooks(reporter);
     let server = builder
-        .bind(L::place(folder.path()), || Handler)
+        .bind(L::address(folder.path()), || Handler)
         .expect("the address is free");
     let address = server.server_address().clone();
     let local = SockRef::from(&server).local_addr().expect("it is bound");
@@ -81,7 +80,7 @@ fn run_server<L: Kind, D: Dispatch + Default>() {
     let (server, served) = join_soon(thread);
     served.expect("a shutdown is no error");
     server.server_close();
-    assert!(L::is_free(&address));
+    eventually("the address is free", || L::is_free(&address));
     assert_eq!(errors.iter().next(), None);
 }
 
@@ -135,7 +134,7 @@ fn test_close_immediately() {
     let server = ThreadingTcpServer::bind(ANY, || Handler).expect("a port is free");
     let address = server.server_address().clone();
     server.server_close();
-    assert!(is_refused(&address));
+    eventually("clients are refused", || is_refused(&address));
 }
 
 #[test]
@@ -144,7 +143,7 @@ fn test_context_manager() {
         let server = TcpServer::bind(ANY, || Handler).expect("a port is free");
         server.server_address().clone()
     };
-    assert!(is_refused(&address));
+    eventually("clients are refused", || is_refused(&address));
 }
 
 fn is_refused(address: &Address) -> bool {
@@ -171,7 +170,7 @@ fn errors_of_a_bad_handler<S: ServeOne>() -> Vec<String> {
     S::serve_one(|| Err("Test error".into()))
 }
 
-/// Serves one request with this handler and closes; returns what `handle_error` was told.
+/// Serves one request with this handler and closes; returns what `handle_error` was asked.
 trait ServeOne {
     fn serve_one(handle: fn() -> HandlerResult) -> Vec<String>;
 }
@@ -249,6 +248,6 @@ fn test_threads_reaped() {
         let _client = connect(server.server_address());
         server.handle_request().expect("there is one");
     }
-    eventually("every thread has been let go", || pool.threads() == 0);
+    eventually("every thread has ended", || pool.threads() == 0);
     assert_eq!(served.try_iter().count(), 10);
 }

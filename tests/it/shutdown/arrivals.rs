@@ -1,19 +1,13 @@
 //! Requests that arrive while the server shuts down: one that has begun is finished, none is forgotten.
 
 use std::fs;
-use std::io;
-use std::net::TcpListener;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
-use std::time::Instant;
 
-use socketserver::dispatch::ThreadPool;
-use socketserver::listener::Tcp;
+use socketserver::HandlerError;
 use socketserver::prelude::*;
-use socketserver::{Address, HandlerError, Listener, Server, ServerHandle};
 
-use support::stuck::counts;
+use support::handlers::counts;
 use support::{
     ANY, LONG, connect, connect_unix, eventually, exchange, in_background, read_all, socket_path,
 };
@@ -42,7 +36,7 @@ fn half_a_line_makes_a_request_that_is_finished() {
     server.handle().shutdown();
     assert_eq!(exchange(&client, "bye\n"), "GOODBYE\n");
     assert_eq!(read_all(client), "");
-    server.stop().expect("it was told to");
+    server.stop().expect("it was asked to");
 }
 
 #[test]
@@ -67,55 +61,8 @@ fn a_request_that_arrives_just_before_the_shutdown_is_answered() {
         client.write_all(b"good").expect("the server reads");
         server.handle().shutdown();
         assert_eq!(exchange(&client, "bye\n"), "GOODBYE\n");
-        server.stop().expect("it was told to");
+        server.stop().expect("it was asked to");
     }
-}
-
-/// Shuts the server down between its look at that and the accept.
-struct TooLate(Tcp);
-
-impl Listener for TooLate {
-    type Request = StreamRequest;
-
-    fn accept(&self, server: &ServerHandle) -> io::Result<StreamRequest> {
-        server.shutdown();
-        self.0.accept(server)
-    }
-
-    fn server_activate(&mut self) -> io::Result<()> {
-        self.0.server_activate()
-    }
-
-    fn local_address(&self) -> io::Result<Address> {
-        self.0.local_address()
-    }
-}
-
-impl AsFd for TooLate {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-#[test]
-fn a_connection_accepted_during_the_shutdown_is_idle_like_the_others() {
-    let socket = TcpListener::bind(ANY).expect("loopback");
-    let builder = Server::<TooLate, ThreadPool>::builder();
-    // Only waits to be sent something.
-    let handler = || {
-        |request: &mut StreamRequest| {
-            request.rfile.readline(100)?;
-            Ok(())
-        }
-    };
-    let server = builder.adopt(TooLate(socket.into()), handler);
-    let server = server.expect("it can listen");
-    let client = connect(server.server_address());
-    let started = Instant::now();
-    server.serve_forever().expect("a shutdown is no error");
-    assert_eq!(read_all(client), "");
-    server.server_close();
-    assert!(started.elapsed() < LONG, "the default bound is 30 s");
 }
 
 /// Takes its time to verify: until the server shuts down.

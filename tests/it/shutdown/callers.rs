@@ -1,238 +1,203 @@
-//! `shutdown_within` called from everywhere: handlers, hooks, threads at once, too early, too late.
+//! `shutdown`, from wherever and whenever it is called, wakes a sleeping server and ends serving.
 
-use std::io::Write;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::io::{self, Read};
+use std::sync::mpsc::channel;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use socketserver::prelude::*;
-use socketserver::{BackgroundServer, DrainReport, RequestError, ServerHandle};
 
-use support::stuck::{begin, counts, obey};
-use support::{ANY, LONG, connect, eventually, exchange, in_background, read_all};
+use support::journal::Journal;
+use support::{ANY, connect, exchange, join_soon, next, read_all};
 
-const SHORT: Duration = Duration::from_millis(200);
-/// What a forced shutdown may take beyond its bound: half a second for those who do not obey, and
-/// whatever a machine takes that is busy with something else.
-const BEYOND: Duration = Duration::from_secs(5);
+/// Does not come in a test.
+const HOUR: Duration = Duration::from_secs(3600);
 
-/// Obeys, but for `stop`, which shuts the server down and tells how it went.
-fn obey_or_stop(request: &mut StreamRequest) -> HandlerResult {
-    request.wait_for_data()?;
-    if request.rfile.buffer() != b"stop\n" {
-        return obey(request);
-    }
-    let report = request.server.shutdown_within(LONG);
-    Ok(writeln!(request.wfile, "{:?}", counts(report))?)
+fn echo(request: &mut StreamRequest) -> HandlerResult {
+    let line = request.rfile.readline(1024)?;
+    Ok(request.wfile.write_all(&line)?)
 }
 
-fn serve() -> BackgroundServer {
-    in_background(ThreadingTcpServer::bind_fn(ANY, obey_or_stop))
-}
+struct NoteTurns(Journal);
 
-#[test]
-fn a_handler_is_not_waited_for_by_itself() {
-    let server = serve();
-    let running = begin(server.server_address(), "read");
-    let mut stopper = connect(server.server_address());
-    stopper.write_all(b"stop\n").expect("the server reads");
-    eventually("the shutdown begins", || server.handle().is_shutting_down());
-    drop(running);
-    assert_eq!(read_all(stopper), "(1, 0, 0)\n");
-    server.stop().expect("it was told to");
-}
-
-#[test]
-fn a_handler_does_not_count_itself_among_the_forced() {
-    let (reports, reported) = channel();
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
-        request.wait_for_data()?;
-        if request.rfile.buffer() != b"stop\n" {
-            return obey(request);
-        }
-        let report = request.server.shutdown_within(SHORT);
-        Ok(reports.send(report)?)
-    });
-    let server = in_background(server);
-    let _stuck = ["read", "loop"].map(|how| begin(server.server_address(), how));
-    let mut stopper = connect(server.server_address());
-    stopper.write_all(b"stop\n").expect("the server reads");
-    let report = reported.recv_timeout(LONG).expect("it returns");
-    assert_eq!(counts(report), (0, 1, 1));
-}
-
-#[test]
-fn a_handler_of_an_inline_server_has_nobody_to_wait_for() {
-    let server = in_background(TcpServer::bind_fn(ANY, obey_or_stop));
-    let stopper = connect(server.server_address());
-    assert_eq!(exchange(&stopper, "stop\n"), "(0, 0, 0)\n");
-    server.join().expect("a shutdown is no error");
-}
-
-/// Shuts the server down from the serving thread, once it is told to.
-struct StopFromHook {
-    when: Mutex<Receiver<()>>,
-    reports: Sender<DrainReport>,
-}
-
-impl Hooks for StopFromHook {
-    fn service_actions(&self, server: &ServerHandle) -> std::io::Result<()> {
-        let when = self.when.lock().expect("no hook panics");
-        if when.try_recv().is_ok() {
-            let report = server.shutdown_within(SHORT);
-            self.reports.send(report).expect("the test waits for it");
-        }
+impl Hooks for NoteTurns {
+    fn service_actions(&self, _: &ServerHandle) -> io::Result<()> {
+        self.0.note("turn");
         Ok(())
     }
 }
 
 #[test]
-fn a_hook_on_the_serving_thread_waits_for_requests_only() {
-    let (stop, when) = channel();
-    let (reports, reported) = channel();
-    let hooks = StopFromHook {
-        when: Mutex::new(when),
-        reports,
-    };
-    let server = in_background(
-        ThreadingTcpServer::builder()
-            .hooks(hooks)
-            .poll_interval(Duration::from_millis(10))
-            .bind_fn(ANY, obey),
-    );
-    let _stuck = begin(server.server_address(), "read");
-    stop.send(()).expect("the hook waits for it");
-    let report = reported.recv_timeout(LONG).expect("it returns");
-    assert_eq!(counts(report), (0, 1, 0));
-    server.join().expect("a shutdown is no error");
+fn shutdown_wakes_a_server_whose_poll_interval_is_an_hour() {
+    let journal = Journal::default();
+    let builder = TcpServer::builder()
+        .hooks(NoteTurns(journal.clone()))
+        .poll_interval(HOUR);
+    let server = builder.bind_fn(ANY, echo).expect("a port is free");
+    let handle = server.handle();
+    let serving = thread::spawn(move || server.serve_forever());
+    // The turn is over: the server is asleep, or about to be.
+    assert_eq!(exchange(connect(handle.server_address()), "hi\n"), "hi\n");
+    journal.wait_for("turn");
+    handle.shutdown();
+    join_soon(serving).expect("a shutdown is no error");
 }
 
-/// Shuts the server down because of an error.
-struct StopOnError(Sender<DrainReport>);
+#[test]
+fn shutdown_wakes_a_handle_request_without_a_timeout() {
+    let server = TcpServer::bind_fn(ANY, echo).expect("a port is free");
+    let handle = server.handle();
+    let serving = thread::spawn(move || server.handle_request());
+    handle.shutdown();
+    join_soon(serving).expect("a shutdown is no error");
+}
 
-impl Hooks for StopOnError {
+#[test]
+fn shutdown_ends_serving_while_all_threads_are_busy() {
+    let (tell, inside) = channel();
+    let builder = ThreadingTcpServer::builder().max_threads(1);
+    let server = builder.bind_fn(ANY, move |request| {
+        tell.send(())?;
+        request.rfile.readline(10)?;
+        request.rfile.readline(10)?;
+        Ok(())
+    });
+    let server = server.expect("a port is free");
+    let handle = server.handle();
+    let serving = thread::spawn(move || (server.serve_forever(), server));
+    let mut busy = connect(handle.server_address());
+    busy.write_all(b"begun\n").expect("the server reads");
+    next(&inside);
+    handle.shutdown();
+    let (served, server) = join_soon(serving);
+    served.expect("a shutdown is no error");
+    drop(busy);
+    server.server_close();
+}
+
+/// Shuts the server down in the hook of this name.
+struct ShutsDown(&'static str);
+
+impl ShutsDown {
+    fn in_hook(&self, name: &str, server: &ServerHandle) {
+        if self.0 == name {
+            server.shutdown();
+        }
+    }
+}
+
+impl Hooks for ShutsDown {
+    fn verify_request(&self, request: &mut StreamRequest) -> Result<bool, HandlerError> {
+        self.in_hook("verify_request", &request.server);
+        Ok(true)
+    }
+
     fn handle_error(&self, request: &mut StreamRequest, _: &RequestError) {
-        let report = request.server.shutdown_within(LONG);
-        self.0.send(report).expect("the test waits for it");
+        self.in_hook("handle_error", &request.server);
+    }
+
+    fn service_actions(&self, server: &ServerHandle) -> io::Result<()> {
+        self.in_hook("service_actions", server);
+        Ok(())
     }
 }
 
-#[test]
-fn handle_error_does_not_wait_for_its_own_request() {
-    let (reports, reported) = channel();
-    let server = in_background(
-        ThreadingTcpServer::builder()
-            .hooks(StopOnError(reports))
-            .bind_fn(ANY, |_| Err("on purpose".into())),
-    );
-    let _client = connect(server.server_address());
-    let report = reported.recv_timeout(LONG / 2).expect("it returns");
-    assert_eq!(counts(report), (0, 0, 0));
+fn ends_from(hook: &'static str) {
+    let builder = TcpServer::builder()
+        .hooks(ShutsDown(hook))
+        .poll_interval(HOUR);
+    let server = builder.bind_fn(ANY, |_| Err("so that there is an error to handle".into()));
+    let server = server.expect("a port is free");
+    let client = connect(server.server_address());
+    let serving = thread::spawn(move || server.serve_forever());
+    join_soon(serving).expect("a shutdown is no error");
+    assert_eq!(read_all(client), "");
 }
 
 #[test]
-fn a_handler_may_drop_the_guard_of_its_own_server() {
-    let guard = Arc::new(Mutex::new(None::<BackgroundServer>));
-    let mine = Arc::clone(&guard);
-    let (ended, ends) = channel();
-    let server = ThreadingTcpServer::bind_fn(ANY, move |_| {
-        let guard = loop {
-            match mine.lock().expect("nobody panics").take() {
-                Some(guard) => break guard,
-                None => thread::yield_now(),
-            }
-        };
-        drop(guard);
-        Ok(ended.send(())?)
+fn shutdown_from_verify_request_ends_serving() {
+    ends_from("verify_request");
+}
+
+#[test]
+fn shutdown_from_handle_error_ends_serving() {
+    ends_from("handle_error");
+}
+
+#[test]
+fn shutdown_from_service_actions_ends_serving() {
+    ends_from("service_actions");
+}
+
+#[test]
+fn after_a_shutdown_nobody_is_served() -> io::Result<()> {
+    let server = TcpServer::bind_fn(ANY, |_| panic!("nobody is served"))?;
+    let client = connect(server.server_address());
+    server.shutdown();
+    server.serve_forever()?;
+    server.handle_request()?;
+    server.server_close();
+    // Closed by the kernel, for the server has never accepted it.
+    let error = (&client).read(&mut [0; 1]).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    Ok(())
+}
+
+#[test]
+fn a_second_shutdown_changes_nothing() -> io::Result<()> {
+    let server = ThreadingTcpServer::bind_fn(ANY, echo)?.serve_in_background()?;
+    let handle = server.handle();
+    assert!(!handle.is_shutting_down());
+    thread::scope(|scope| {
+        for _ in 0..10 {
+            scope.spawn(|| {
+                handle.shutdown();
+                handle.wait();
+                handle.shutdown();
+            });
+        }
     });
-    let server = in_background(server);
-    let address = server.server_address().clone();
-    *guard.lock().expect("nobody panics") = Some(server);
-    let _client = connect(&address);
-    ends.recv_timeout(LONG)
-        .expect("it does not wait for itself");
+    assert!(handle.is_shutting_down());
+    server.stop()
 }
 
 #[test]
-fn a_second_call_finds_what_the_first_has_left_behind() {
-    let server = serve();
-    let _stuck = ["read", "loop"].map(|how| begin(server.server_address(), how));
-    assert_eq!(counts(server.handle().shutdown_within(SHORT)), (0, 1, 1));
-    let started = Instant::now();
-    assert_eq!(counts(server.handle().shutdown_within(LONG)), (0, 0, 1));
-    assert!(started.elapsed() < BEYOND);
-}
-
-#[test]
-fn of_two_bounds_at_once_the_shorter_holds() {
-    // Several times, for they race: neither may replace the other's bound.
-    for _ in 0..5 {
-        let server = serve();
-        let _stuck = ["read", "loop"].map(|how| begin(server.server_address(), how));
-        let started = Instant::now();
-        thread::scope(|scope| {
-            let patient = scope.spawn(|| server.handle().shutdown_within(LONG));
-            let hasty = scope.spawn(|| server.handle().shutdown_within(SHORT));
-            scope.spawn(|| server.handle().shutdown());
-            for caller in [patient, hasty] {
-                let report = caller.join().expect("it returns");
-                assert_eq!(counts(report), (0, 1, 1));
-            }
-        });
-        let took = started.elapsed();
-        assert!(took < SHORT + BEYOND, "{took:?}");
+fn one_of_several_servers_can_be_shut_down() -> io::Result<()> {
+    let upper = |request: &mut StreamRequest| -> HandlerResult {
+        while request.wait_for_data()? {
+            let line = request.rfile.readline(100)?;
+            request.wfile.write_all(&line.to_ascii_uppercase())?;
+        }
+        Ok(())
+    };
+    let servers: Vec<_> = (0..3)
+        .map(|_| ThreadingTcpServer::bind_fn(ANY, upper)?.serve_in_background())
+        .collect::<io::Result<_>>()?;
+    let clients: Vec<_> = servers
+        .iter()
+        .map(|s| connect(s.server_address()))
+        .collect();
+    for client in &clients {
+        assert_eq!(exchange(client, "before\n"), "BEFORE\n");
     }
+    let mut servers = servers.into_iter();
+    servers.next().expect("there are three").stop()?;
+    assert_eq!(read_all(&clients[0]), "");
+    for client in &clients[1..] {
+        assert_eq!(exchange(client, "after\n"), "AFTER\n");
+    }
+    servers.try_for_each(|server| server.stop())
 }
 
 #[test]
-fn a_shorter_bound_may_follow_a_plain_shutdown() {
-    let server = serve();
-    let _stuck = begin(server.server_address(), "read");
-    server.handle().shutdown();
-    let started = Instant::now();
-    assert_eq!(counts(server.handle().shutdown_within(SHORT)), (0, 1, 0));
-    assert!(started.elapsed() < SHORT + BEYOND);
-}
-
-#[test]
-fn before_serving_it_returns_at_once_and_nothing_is_served() {
-    let server = ThreadingTcpServer::bind_fn(ANY, obey).expect("loopback");
-    let report = server.handle().shutdown_within(LONG);
-    assert_eq!(counts(report), (0, 0, 0));
-    server.serve_forever().expect("a shutdown is no error");
-}
-
-#[test]
-fn after_closing_it_returns_at_once() {
-    let handle = TcpServer::bind_fn(ANY, obey).expect("loopback").handle();
-    assert_eq!(counts(handle.shutdown_within(LONG)), (0, 0, 0));
-}
-
-#[test]
-fn an_endless_bound_waits_for_the_requests() {
-    let server = serve();
-    let reading = begin(server.server_address(), "read");
-    let report = thread::scope(|scope| {
-        let report = scope.spawn(|| server.handle().shutdown_within(Duration::MAX));
-        eventually("the shutdown begins", || server.handle().is_shutting_down());
-        drop(reading);
-        report.join().expect("it returns")
-    });
-    assert_eq!(counts(report), (1, 0, 0));
-}
-
-#[test]
-fn no_time_at_all_forces_at_once() {
-    let server = serve();
-    let mut stuck = begin(server.server_address(), "read");
-    let started = Instant::now();
-    assert_eq!(
-        counts(server.handle().shutdown_within(Duration::ZERO)),
-        (0, 1, 0)
-    );
-    assert!(started.elapsed() < BEYOND);
-    eventually("the client is cut off", || {
-        stuck.write_all(b"more\n").is_err()
-    });
+fn a_handle_outlives_its_server() -> io::Result<()> {
+    let server = ThreadingTcpServer::bind_fn(ANY, echo)?;
+    let (handle, address) = (server.handle(), server.server_address().clone());
+    drop(server);
+    assert!(handle.is_shutting_down());
+    handle.wait();
+    handle.shutdown();
+    handle.wait();
+    assert_eq!(*handle.server_address(), address);
+    Ok(())
 }

@@ -13,7 +13,7 @@ use socketserver::{BackgroundServer, Builder, Dispatch, Stage, listener};
 use nix::sys::signal::Signal;
 
 use support::example::{self, Example};
-use support::stuck::{Watch, begin, counts, obey};
+use support::handlers::{Watch, begin, block, counts};
 use support::{
     ANY, LONG, connect, connect_udp, connect_unix, eventually, exchange, in_background, read_all,
     socket_path,
@@ -21,12 +21,12 @@ use support::{
 
 /// Short, for what is going to be forced.
 const SHORT: Duration = Duration::from_millis(200);
-/// What a forced shutdown may take beyond its bound: half a second for those who do not obey, and
+/// What a forced shutdown may take beyond its bound: half a second for those who do not block, and
 /// whatever a machine takes that is busy with something else.
 const BEYOND: Duration = Duration::from_secs(5);
 
 fn serve<D: Dispatch>(builder: Builder<listener::Tcp, D>) -> BackgroundServer {
-    in_background(builder.bind_fn(ANY, obey))
+    in_background(builder.bind_fn(ANY, block))
 }
 
 /// Upper case for each line, idle in between.
@@ -184,7 +184,7 @@ fn without_a_bound_a_shutdown_waits() {
     assert!(!stopping.is_finished());
     drop(reading);
     let stopped = stopping.join().expect("it returns");
-    stopped.expect("it was told to");
+    stopped.expect("it was asked to");
 }
 
 #[test]

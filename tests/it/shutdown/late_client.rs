@@ -1,69 +1,62 @@
-//! A client that is accepted in the moment in which the server is shut down.
+//! A client that is accepted while the server shuts down: it is idle like all that have sent nothing,
+//! and does not keep the server from ending.
 
-use std::io;
-use std::net::TcpListener;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::net::TcpStream;
+use std::time::Instant;
 
+use socket2::SockRef;
 use socketserver::dispatch::{Inline, ThreadPool};
-use socketserver::listener::{Listener, Tcp};
 use socketserver::prelude::*;
-use socketserver::{Address, Dispatch, Server, ServerHandle};
+use socketserver::{Dispatch, Listener, Server};
 
-use support::{ANY, connect, in_background, read_all};
+use support::listener::FakeListener;
+use support::{LONG, connect, in_background, read_all};
 
-/// Shuts its server down when a client has been accepted and the server does not know it yet.
-struct ShutDownOnAccept(TcpListener, Tcp);
-
-impl Listener for ShutDownOnAccept {
-    type Request = StreamRequest;
-
-    fn accept(&self, server: &ServerHandle) -> io::Result<StreamRequest> {
-        let (stream, client) = self.0.accept()?;
-        server.shutdown();
-        Ok(StreamRequest::new(stream, client.into(), server))
-    }
-
-    fn server_activate(&mut self) -> io::Result<()> {
-        self.1.server_activate()
-    }
-
-    fn local_address(&self) -> io::Result<Address> {
-        self.1.local_address()
-    }
+/// Reads, and does not say that it is idle.
+fn read(request: &mut StreamRequest) -> HandlerResult {
+    assert_eq!(request.rfile.readline(100)?, b"", "nothing was sent");
+    Ok(())
 }
 
-impl AsFd for ShutDownOnAccept {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.1.as_fd()
-    }
-}
-
-fn expect_end<D: Dispatch + Default>() {
-    let socket = TcpListener::bind(ANY).expect("a port is free");
-    let inner = Tcp::from(socket.try_clone().expect("a descriptor is free"));
-    let handler = |request: &mut StreamRequest| {
-        // Plain reading, without a word about being idle.
-        let mut message = String::new();
-        request.rfile.read_to_string(&mut message)?;
-        Ok(())
-    };
-    let server = in_background(
-        Server::<ShutDownOnAccept, D>::builder()
-            .adopt(ShutDownOnAccept(socket, inner), move || handler),
-    );
-    let client = connect(server.server_address());
-    // Fails after the client's timeout if nobody ends the connection.
+fn the_server_ends<D: Dispatch + Default>(listener: FakeListener) {
+    let server = Server::<FakeListener, D>::builder().adopt(listener, || read);
+    let client = connect(server.as_ref().expect("it is bound").server_address());
+    let started = Instant::now();
+    let server = in_background(server);
     assert_eq!(read_all(&client), "");
-    server.stop().expect("it was shut down");
+    server.stop().expect("a shutdown is no error");
+    assert!(started.elapsed() < LONG, "the default limit is 30 s");
+}
+
+/// The server has looked whether it shuts down, and accepts then.
+fn shut_down_before_accept() -> FakeListener {
+    FakeListener::new(|tcp, server| {
+        server.shutdown();
+        tcp.accept(server)
+    })
+}
+
+/// The connection is there, and the server does not know it yet.
+fn shut_down_after_accept() -> FakeListener {
+    FakeListener::new(|tcp, server| {
+        let (socket, client) = SockRef::from(tcp).accept()?;
+        server.shutdown();
+        Ok(StreamRequest::new(
+            TcpStream::from(socket),
+            client.into(),
+            server,
+        ))
+    })
 }
 
 #[test]
-fn it_does_not_keep_a_server_with_threads_from_ending() {
-    expect_end::<ThreadPool>();
+fn a_shutdown_just_before_the_accept() {
+    the_server_ends::<Inline>(shut_down_before_accept());
+    the_server_ends::<ThreadPool>(shut_down_before_accept());
 }
 
 #[test]
-
-fn it_does_not_keep_a_server_without_threads_from_ending() {
-    expect_end::<Inline>();
+fn a_shutdown_just_after_the_accept() {
+    the_server_ends::<Inline>(shut_down_after_accept());
+    the_server_ends::<ThreadPool>(shut_down_after_accept());
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use socketserver::prelude::*;
 
-use support::stuck::{begin, counts, obey};
+use support::handlers::{begin, block, counts};
 use support::{ANY, in_background};
 
 const SHORT: Duration = Duration::from_millis(100);
@@ -20,7 +20,7 @@ fn assert_reset(mut client: TcpStream) {
 #[test]
 fn by_its_deadline() {
     let builder = ThreadingTcpServer::builder().max_lifetime(SHORT);
-    let server = in_background(builder.bind_fn(ANY, obey));
+    let server = in_background(builder.bind_fn(ANY, block));
     // One that is blocked in reading, one in writing, and one that does neither, and goes on.
     for order in ["read", "write", "loop"] {
         assert_reset(begin(server.server_address(), order));
@@ -31,7 +31,7 @@ fn by_its_deadline() {
 
 #[test]
 fn by_a_shutdown_that_waits_no_longer() {
-    let server = in_background(ThreadingTcpServer::bind_fn(ANY, obey));
+    let server = in_background(ThreadingTcpServer::bind_fn(ANY, block));
     let orders = ["read", "write", "loop"];
     let clients = orders.map(|order| begin(server.server_address(), order));
     assert_eq!(counts(server.handle().shutdown_within(SHORT)), (0, 2, 1));
@@ -41,7 +41,7 @@ fn by_a_shutdown_that_waits_no_longer() {
 #[test]
 fn but_not_what_ends_in_time() {
     let builder = ThreadingTcpServer::builder().max_lifetime(Duration::from_secs(60));
-    let server = in_background(builder.bind_fn(ANY, obey));
+    let server = in_background(builder.bind_fn(ANY, block));
     let mut client = begin(server.server_address(), "nothing");
     assert_eq!(client.read(&mut [0]).map_err(|e| e.kind()), Ok(0));
 }

@@ -1,4 +1,5 @@
-//! `wait`: for the end of serving, never for oneself, and what stands in the way of serving at all.
+//! `wait` returns when serving has ended, and at once on the thread that serves; serving needs a server
+//! that is bound, active and not being served.
 
 use std::io;
 use std::sync::Arc;
@@ -10,15 +11,14 @@ use std::time::Duration;
 use socketserver::ServerHandle;
 use socketserver::prelude::*;
 
-use support::waiting::{join_soon, next};
-use support::{ANY, LONG, connect, exchange, in_background, read_all};
+use support::{ANY, LONG, connect, exchange, in_background, join_soon, next, read_all};
 
 fn echo(request: &mut StreamRequest) -> HandlerResult {
     let line = request.rfile.readline(1024)?;
     Ok(request.wfile.write_all(&line)?)
 }
 
-/// Long enough for a `wait` that does not wait to be caught at it.
+/// Long enough to see a `wait` that does not wait.
 const A_MOMENT: Duration = Duration::from_millis(50);
 
 #[test]
@@ -132,6 +132,19 @@ fn wait_on_the_serving_thread_returns_at_once() {
     let serving = thread::spawn(move || server.serve_forever());
     assert_eq!(read_all(client), "waited");
     join_soon(serving).expect("a shutdown is no error");
+}
+
+#[test]
+fn wait_on_a_thread_of_the_pool_returns_when_serving_has_ended() -> io::Result<()> {
+    let server = ThreadingTcpServer::bind_fn(ANY, |request| {
+        request.server.shutdown();
+        request.server.wait();
+        Ok(request.wfile.write_all(b"nobody serves any more")?)
+    })?;
+    let client = connect(server.server_address());
+    server.serve_forever()?;
+    assert_eq!(read_all(client), "nobody serves any more");
+    Ok(())
 }
 
 #[test]

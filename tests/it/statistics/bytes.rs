@@ -5,15 +5,15 @@ use std::sync::mpsc::channel;
 
 use socketserver::dispatch::{Inline, ThreadPool};
 use socketserver::framing::{Framing, Prefix};
-use socketserver::listener::{Udp, UnixDatagram};
 use socketserver::prelude::*;
 use socketserver::request::{Connection, DatagramSocket};
 use socketserver::{Dispatch, Server, Statistics};
 
 use support::counts::settled;
 use support::kind::{Client, Kind};
-use support::waiting::next;
-use support::{ANY, connect, eventually, exchange, read_all, socket_folder};
+use support::{
+    ANY, connect, eventually, exchange, for_datagram_kinds, next, read_all, socket_folder,
+};
 
 /// Bytes in and out of one connection that sends `text`, and reads what the handler makes of it.
 fn bytes(
@@ -162,7 +162,7 @@ fn answer<L: Kind<Request = DatagramRequest>, D: Dispatch + Default>() -> io::Re
     let folder = socket_folder();
     let (tell, told) = channel::<(DatagramSocket, Address)>();
     let builder = Server::<L, D>::builder().max_packet_size(6);
-    let server = builder.bind_fn(L::place(folder.path()), move |request| {
+    let server = builder.bind_fn(L::address(folder.path()), move |request| {
         request.reply(b"at once")?;
         request.wfile.write_all(b"after finish")?;
         Ok(tell.send((request.socket.clone(), request.client_address.clone()))?)
@@ -170,35 +170,27 @@ fn answer<L: Kind<Request = DatagramRequest>, D: Dispatch + Default>() -> io::Re
     let server = server.serve_in_background()?;
     let mut client = L::connect(server.server_address());
     assert_eq!(client.ask("hello"), "at once");
-    assert_eq!(client.hear(), "after finish");
+    assert_eq!(client.receive_line(), "after finish");
     settled(&server.handle(), 1);
     let (socket, address) = next(&told);
     socket.send_to(b"much later", &address)?;
-    assert_eq!(client.hear(), "much later");
+    assert_eq!(client.receive_line(), "much later");
     // Of a datagram that is too long, what is taken counts.
-    client.say("much too long");
+    client.send_line("much too long");
     eventually("it has come", || server.handle().statistics().accepted == 2);
     Ok(settled(&server.handle(), 2))
 }
 
-fn counts_answers<L: Kind<Request = DatagramRequest>>() -> io::Result<()> {
+fn datagrams_and_their_answers<L: Kind<Request = DatagramRequest>>() {
     let answers = "at once".len() + "after finish".len();
     let out = (2 * answers + "much later".len()) as u64;
-    for statistics in [answer::<L, Inline>()?, answer::<L, ThreadPool>()?] {
+    for statistics in [answer::<L, Inline>(), answer::<L, ThreadPool>()] {
+        let statistics = statistics.expect("it serves");
         assert_eq!((statistics.bytes_in, statistics.bytes_out), (12, out));
     }
-    Ok(())
 }
 
-#[test]
-fn datagrams_over_udp() -> io::Result<()> {
-    counts_answers::<Udp>()
-}
-
-#[test]
-fn datagrams_over_unix() -> io::Result<()> {
-    counts_answers::<UnixDatagram>()
-}
+for_datagram_kinds! { datagrams_and_their_answers }
 
 #[test]
 fn what_could_not_be_sent_does_not_count() -> io::Result<()> {

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use socketserver::prelude::*;
 
+use super::recorder;
+
 use support::counts::settled;
-use support::{ANY, LONG, connect, eventually, exchange, read_all, recorder};
+use support::{ANY, LONG, connect, eventually, exchange, read_all};
 
 const OFTEN: Duration = Duration::from_millis(5);
 
@@ -24,11 +26,11 @@ impl Hooks for Picky {
 }
 
 /// Says hello, and ends as its client says.
-fn obey(request: &mut StreamRequest) -> HandlerResult {
+fn respond(request: &mut StreamRequest) -> HandlerResult {
     request.wfile.write_all(b"hello\n")?;
     match request.next_line()?.as_deref() {
-        Some("fail") => Err("as told".into()),
-        Some("panic") => panic!("as told"),
+        Some("fail") => Err("as asked".into()),
+        Some("panic") => panic!("as asked"),
         _ => Ok(()),
     }
 }
@@ -50,7 +52,7 @@ fn wait_for(server: &ServerHandle, name: &str, labels: &str, value: f64) {
 fn all_there_is_is_published() -> io::Result<()> {
     recorder::install();
     let builder = ThreadingTcpServer::builder().hooks(Picky);
-    let server = builder.bind_fn(ANY, obey)?.serve_in_background()?;
+    let server = builder.bind_fn(ANY, respond)?.serve_in_background()?;
     let publisher = server.handle().publish_metrics(LONG)?;
     for (number, line) in (1..).zip(["\n", "fail\n", "panic\n", ""]) {
         let mut client = connect(server.server_address());
@@ -100,7 +102,7 @@ fn all_there_is_is_published() -> io::Result<()> {
 #[test]
 fn it_is_published_again_and_again() -> io::Result<()> {
     recorder::install();
-    let server = ThreadingTcpServer::bind_fn(ANY, obey)?.serve_in_background()?;
+    let server = ThreadingTcpServer::bind_fn(ANY, respond)?.serve_in_background()?;
     let publisher = server.handle().publish_metrics(OFTEN)?;
     wait_for(&server.handle(), "accepted_total", "", 0.0);
     let client = connect(server.server_address());
@@ -117,7 +119,7 @@ fn it_is_published_again_and_again() -> io::Result<()> {
 #[test]
 fn the_last_values_are_those_after_the_end() -> io::Result<()> {
     recorder::install();
-    let server = ThreadingTcpServer::bind_fn(ANY, obey)?.serve_in_background()?;
+    let server = ThreadingTcpServer::bind_fn(ANY, respond)?.serve_in_background()?;
     let handle = server.handle();
     let publisher = handle.publish_metrics(OFTEN)?;
     let client = connect(server.server_address());
@@ -135,7 +137,7 @@ fn the_last_values_are_those_after_the_end() -> io::Result<()> {
 
 #[test]
 fn an_interval_of_zero_is_no_interval() -> io::Result<()> {
-    let server = TcpServer::bind_fn(ANY, obey)?;
+    let server = TcpServer::bind_fn(ANY, respond)?;
     let refused = server.handle().publish_metrics(Duration::ZERO);
     let error = refused.expect_err("it would spin");
     assert_eq!(error.kind(), ErrorKind::InvalidInput);

@@ -4,16 +4,16 @@ use std::io::{self, Error, ErrorKind};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use socket2::SockRef;
-use socketserver::dispatch::{Inline, Job, ThreadPool};
-use socketserver::listener::{Tcp, Udp, Unix, UnixDatagram};
+use socketserver::listener::Tcp;
 use socketserver::prelude::*;
 use socketserver::request::Request;
 use socketserver::{Builder, Dispatch, OverloadPolicy, Server, Statistics};
 
-use support::counts::{causes, outcomes, settled};
+use support::counts::{outcomes, reasons, settled};
 use support::kind::{Client, Kind, Talk};
-use support::{ANY, connect, eventually, exchange, in_background, read_all, socket_folder};
+use support::{
+    ANY, connect, eventually, exchange, for_all_servers, in_background, read_all, socket_folder,
+};
 
 /// Refuses the second to the fourth request, each in another way.
 struct Picky;
@@ -30,10 +30,10 @@ impl<R: Request> Hooks<R> for Picky {
 }
 
 /// Ends as its client says.
-fn obey<R: Talk>(request: &mut R) -> HandlerResult {
+fn respond<R: Talk>(request: &mut R) -> HandlerResult {
     match &*request.question()? {
-        "fail" => return Err("as told".into()),
-        "panic" => panic!("as told"),
+        "fail" => return Err("as asked".into()),
+        "panic" => panic!("as asked"),
         "time out" => return Err(Error::from(ErrorKind::TimedOut).into()),
         "disconnect" => return Err(Error::from(ErrorKind::BrokenPipe).into()),
         line => request.answer(line)?,
@@ -42,45 +42,48 @@ fn obey<R: Talk>(request: &mut R) -> HandlerResult {
 }
 
 /// The statistics before and after the end of a server whose clients ended in all ways.
-fn see_all<L: Kind, D: Dispatch + Default>() -> (Statistics, Statistics) {
+fn statistics_of_all_ends<L: Kind, D: Dispatch + Default>() -> (Statistics, Statistics) {
     let folder = socket_folder();
     let server = in_background(
         Server::<L, D>::builder()
             .hooks(Picky)
-            .bind_fn(L::place(folder.path()), obey),
+            .bind_fn(L::address(folder.path()), respond),
     );
     let handle = server.handle();
     assert_eq!(handle.statistics(), Statistics::default());
     let mut count = 0;
-    let mut meet = |say: &dyn Fn(&mut L::Client)| {
+    let mut end = |talk: &dyn Fn(&mut L::Client)| {
         let mut client = L::connect(server.server_address());
-        say(&mut client);
+        talk(&mut client);
         count += 1;
         settled(&handle, count)
     };
-    meet(&|client| client.say("first"));
+    end(&|client| client.send_line("first"));
     for _ in 2..=4 {
-        meet(&Client::knock);
+        end(&Client::begin);
     }
     for line in ["fail", "panic", "time out", "disconnect", "last"] {
-        meet(&|client| client.say(line));
+        end(&|client| client.send_line(line));
     }
     let before = handle.statistics();
     server.stop().expect("it serves to its end");
     (before, handle.statistics())
 }
 
-fn counts_all<L: Kind, D: Dispatch + Default>(threads: usize) {
-    let (before, after) = see_all::<L, D>();
+fn every_end_is_counted_once<L: Kind, D: Dispatch + Default>() {
+    let (before, after) = statistics_of_all_ends::<L, D>();
+    // Dispatchers without threads count none.
+    let threads = usize::from(before.peak_threads > 0);
+    assert_eq!(threads, usize::from(D::default().thread_gauge().is_some()));
     assert_eq!(before.accepted, 9);
     assert_eq!(outcomes(&before), [2, 1, 1, 1, 1]);
-    assert_eq!(causes(&before), [3, 0, 0, 0, 0, 0]);
+    assert_eq!(reasons(&before), [3, 0, 0, 0, 0, 0]);
     // Those that are refused send nothing but what a request needs.
     let read = "first,fail,panic,time out,disconnect,last,".len();
     let refused = if L::STREAM {
         0
     } else {
-        "knock,knock,knock,".len()
+        "begin,knock,knock,".len()
     };
     assert_eq!(before.bytes_in, (read + refused) as u64);
     assert_eq!(before.bytes_out, "first,last,".len() as u64);
@@ -93,27 +96,9 @@ fn counts_all<L: Kind, D: Dispatch + Default>(threads: usize) {
     assert_eq!(as_before, before);
 }
 
-macro_rules! kinds {
-    ($($name:ident: $listener:ty, $dispatch:ty, $threads:literal;)*) => {
-        $(#[test]
-        fn $name() {
-            counts_all::<$listener, $dispatch>($threads);
-        })*
-    };
-}
+for_all_servers! { every_end_is_counted_once }
 
-kinds! {
-    tcp: Tcp, Inline, 0;
-    threading_tcp: Tcp, ThreadPool, 1;
-    unix_stream: Unix, Inline, 0;
-    threading_unix_stream: Unix, ThreadPool, 1;
-    udp: Udp, Inline, 0;
-    threading_udp: Udp, ThreadPool, 1;
-    unix_datagram: UnixDatagram, Inline, 0;
-    threading_unix_datagram: UnixDatagram, ThreadPool, 1;
-}
-
-/// Says hello, and sends lines back.
+/// Sends a line, and then lines back.
 fn echo(request: &mut StreamRequest) -> HandlerResult {
     request.wfile.write_all(b"hello\n")?;
     while let Some(line) = request.next_line()? {
@@ -134,20 +119,9 @@ fn one<D: Dispatch>(
 }
 
 #[test]
-fn a_client_that_resets_has_disconnected() -> io::Result<()> {
-    let statistics = one(ThreadingTcpServer::builder(), |client, _| {
-        assert_eq!(exchange(&client, ""), "hello\n");
-        let linger = SockRef::from(&client).set_linger(Some(Duration::ZERO));
-        linger.expect("a reset can be asked for");
-    })?;
-    assert_eq!(outcomes(&statistics), [0, 0, 0, 0, 1]);
-    Ok(())
-}
-
-#[test]
-fn a_client_that_is_cut_off_has_disconnected() -> io::Result<()> {
+fn a_client_whose_connection_is_forced_to_close_has_disconnected() -> io::Result<()> {
     let statistics = one(ThreadingTcpServer::builder(), |mut client, server| {
-        // In the middle of a line, so that it is not let go as idle.
+        // In the middle of a line, so that it is not idle.
         client.write_all(b"half a li").expect("the server reads");
         eventually("it is read", || server.statistics().bytes_in == 9);
         let report = server.shutdown_within(Duration::from_millis(10));
@@ -174,7 +148,7 @@ fn slow_clients_have_timed_out() -> io::Result<()> {
 }
 
 #[test]
-fn an_idle_client_that_is_let_go_has_finished() -> io::Result<()> {
+fn an_idle_client_has_finished() -> io::Result<()> {
     let builder = ThreadingTcpServer::builder().idle_timeout(Duration::from_millis(20));
     let statistics = one(builder, |client, _| assert_eq!(read_all(client), "hello\n"))?;
     assert_eq!(outcomes(&statistics), [1, 0, 0, 0, 0]);
@@ -203,111 +177,26 @@ fn what_fails_twice_counts_once() -> io::Result<()> {
     Ok(())
 }
 
-/// With one client served, another is there: what is counted of both.
-fn beside_another(
-    policy: OverloadPolicy,
-    end: impl FnOnce(&ServerHandle, TcpStream, TcpStream),
-) -> io::Result<Statistics> {
+#[test]
+fn a_client_that_waits_is_queued_then_active() -> io::Result<()> {
     let builder = ThreadingTcpServer::builder().max_connections(1);
-    let server = builder.overload(policy).bind_fn(ANY, echo)?;
-    let server = server.serve_in_background()?;
+    let builder = builder.overload(OverloadPolicy::Queue {
+        length: 1,
+        timeout: support::LONG,
+    });
+    let server = builder.bind_fn(ANY, echo)?.serve_in_background()?;
     let handle = server.handle();
     let first = connect(server.server_address());
     assert_eq!(exchange(&first, ""), "hello\n");
     let second = connect(server.server_address());
-    end(&handle, first, second);
-    Ok(settled(&handle, 2))
-}
-
-#[test]
-fn one_too_many_is_rejected() -> io::Result<()> {
-    let statistics = beside_another(OverloadPolicy::Reject, |_, first, second| {
-        assert_eq!(read_all(second), "");
-        drop(first);
-    })?;
-    assert_eq!(causes(&statistics), [0, 1, 0, 0, 0, 0]);
-    assert_eq!((statistics.peak_active, statistics.peak_queued), (1, 0));
-    Ok(())
-}
-
-fn queue(timeout: Duration) -> OverloadPolicy {
-    OverloadPolicy::Queue { length: 1, timeout }
-}
-
-#[test]
-fn one_that_waits_is_queued_then_active() -> io::Result<()> {
-    let statistics = beside_another(queue(support::LONG), |server, first, second| {
-        eventually("it is queued", || server.statistics().queued == 1);
-        assert_eq!(server.statistics().active, 1);
-        drop(first);
-        assert_eq!(exchange(&second, ""), "hello\n");
-        assert_eq!(server.statistics().queued, 0);
-    })?;
+    eventually("it is queued", || handle.statistics().queued == 1);
+    assert_eq!(handle.statistics().active, 1);
+    drop(first);
+    assert_eq!(exchange(&second, ""), "hello\n");
+    assert_eq!(handle.statistics().queued, 0);
+    drop(second);
+    let statistics = settled(&handle, 2);
     assert_eq!(outcomes(&statistics), [2, 0, 0, 0, 0]);
     assert_eq!((statistics.peak_active, statistics.peak_queued), (1, 1));
-    Ok(())
-}
-
-#[test]
-fn one_that_waits_for_too_long_is_rejected() -> io::Result<()> {
-    let statistics = beside_another(queue(Duration::from_millis(10)), |_, first, second| {
-        assert_eq!(read_all(second), "");
-        drop(first);
-    })?;
-    assert_eq!(causes(&statistics), [0, 0, 1, 0, 0, 0]);
-    Ok(())
-}
-
-#[test]
-fn one_that_waits_when_the_server_ends_is_rejected() -> io::Result<()> {
-    let statistics = beside_another(queue(support::LONG), |server, first, second| {
-        eventually("it is queued", || server.statistics().queued == 1);
-        server.shutdown();
-        assert_eq!(read_all(second), "");
-        drop(first);
-    })?;
-    assert_eq!(causes(&statistics), [0, 0, 0, 0, 1, 0]);
-    Ok(())
-}
-
-#[test]
-fn one_too_many_of_a_source_is_rejected() -> io::Result<()> {
-    let builder = ThreadingTcpServer::builder().max_per_ip(1);
-    let server = builder.bind_fn(ANY, echo)?.serve_in_background()?;
-    let first = connect(server.server_address());
-    assert_eq!(exchange(&first, ""), "hello\n");
-    assert_eq!(read_all(connect(server.server_address())), "");
-    drop(first);
-    let statistics = settled(&server.handle(), 2);
-    assert_eq!(causes(&statistics), [0, 0, 0, 1, 0, 0]);
-    Ok(())
-}
-
-/// Runs no job.
-enum Idler {
-    Drops,
-    Refuses,
-    Panics,
-}
-
-impl Dispatch for Idler {
-    fn dispatch(&self, job: Job) {
-        match self {
-            Idler::Drops => drop(job),
-            Idler::Refuses => job.refuse(io::Error::other("not today")),
-            Idler::Panics => panic!("over a job"),
-        }
-    }
-}
-
-#[test]
-fn what_a_dispatcher_does_not_run_is_rejected() -> io::Result<()> {
-    for idler in [Idler::Drops, Idler::Refuses, Idler::Panics] {
-        let statistics = one(TcpServer::builder().dispatch(idler), |client, _| {
-            assert_eq!(read_all(client), "");
-        })?;
-        assert_eq!(causes(&statistics), [0, 0, 0, 0, 0, 1]);
-        assert_eq!(statistics.peak_threads, 0);
-    }
     Ok(())
 }

@@ -12,7 +12,7 @@ use socketserver::prelude::*;
 use socketserver::{Address, OverloadPolicy, Statistics};
 
 use support::counts::{settled, sum};
-use support::obedient::obey;
+use support::handlers::echo_or_fail;
 use support::{ANY, connect};
 
 const CLIENTS: usize = 20;
@@ -99,7 +99,7 @@ fn every_snapshot_adds_up() -> io::Result<()> {
         .hooks(Picky)
         .max_connections(ROOM)
         .max_per_ip(OF_ONE_SOURCE)
-        .bind_fn(ANY, obey)?
+        .bind_fn(ANY, echo_or_fail)?
         .serve_in_background()?;
     let handle = server.handle();
     let over = Arc::new(AtomicBool::new(false));

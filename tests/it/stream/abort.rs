@@ -8,8 +8,9 @@ use std::time::Duration;
 use crossbeam_channel::bounded;
 use socketserver::prelude::*;
 
-use support::report::reporting;
-use support::stuck::watched;
+use super::report::reporting;
+
+use support::handlers::watched;
 use support::{ANY, LONG, connect, connect_unix, exchange, in_background, read_all, socket_path};
 
 fn assert_reset(mut client: TcpStream) {
@@ -34,7 +35,7 @@ fn the_client_sees_a_reset_and_no_end() {
     let client = connect(server.server_address());
     assert_eq!(exchange(&client, "go on\n"), "the beginning\n");
     assert_reset(client);
-    server.stop().expect("it was told to");
+    server.stop().expect("it was asked to");
     assert_eq!(seen.try_recv().ok(), None);
 }
 
@@ -150,7 +151,7 @@ fn a_shutdown_does_not_end_in_order_what_was_aborted() -> io::Result<()> {
     let server = server.serve_in_background()?;
     let client = connect(server.server_address());
     is_aborted.recv_timeout(LONG).expect("the handler runs");
-    // Has told every connection to end, by force too.
+    // Has asked every connection to end, by force too.
     server.handle().shutdown_within(Duration::ZERO);
     go_on.send(()).expect("the handler waits");
     assert_reset(client);

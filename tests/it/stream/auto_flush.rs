@@ -12,7 +12,8 @@ use socketserver::dispatch::ThreadPool;
 use socketserver::listener::Tcp;
 use socketserver::prelude::*;
 
-use support::report::reporting;
+use super::report::reporting;
+
 use support::{ANY, LONG, connect, connect_unix, exchange, read_all, socket_path};
 
 type ReadSome = fn(&mut StreamRequest) -> io::Result<usize>;

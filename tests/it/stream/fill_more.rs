@@ -8,7 +8,8 @@ use crossbeam_channel::bounded;
 use socketserver::prelude::*;
 use socketserver::request::Reader;
 
-use support::report::reporting;
+use super::report::reporting;
+
 use support::{ANY, LONG, connect, connect_unix, exchange, read_all, socket_path};
 
 /// What comes before the next `;`; `None` if the stream ends before.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use socketserver::prelude::*;
 
-use support::stuck::{Seen, Watch, watched};
+use support::handlers::{Seen, Watch, watched};
 use support::{ANY, LONG, connect, connect_unix, exchange, in_background, read_all, socket_path};
 
 /// Short, for what is going to end.
@@ -65,7 +65,7 @@ fn an_idle_timeout_longer_than_the_read_timeout_ends_quietly() {
     assert_eq!(exchange(&client, "hello\n"), "hello\n");
     assert_eq!(read_all(client), "goodbye\n");
     assert!(started.elapsed() >= 2 * SHORT);
-    server.stop().expect("it was told to");
+    server.stop().expect("it was asked to");
     assert_eq!(seen.try_recv().ok(), None);
 }
 
@@ -92,7 +92,7 @@ fn a_shutdown_and_a_deadline_end_what_stays_idle() {
     let client = connect(server.server_address());
     assert_eq!(exchange(&client, "hello\n"), "hello\n");
     thread::sleep(SHORT);
-    server.stop().expect("it was told to");
+    server.stop().expect("it was asked to");
     assert_eq!(read_all(client), "goodbye\n");
     let (server, seen) = watched(builder().max_lifetime(SHORT), ANY, converse);
     let _client = connect(server.server_address());

@@ -8,7 +8,8 @@ use std::time::Duration;
 use crossbeam_channel::bounded;
 use socketserver::prelude::*;
 
-use support::report::reporting;
+use super::report::reporting;
+
 use support::{LONG, connect};
 
 #[test]

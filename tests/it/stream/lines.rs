@@ -6,8 +6,9 @@ use std::net::Shutdown;
 use socket2::SockRef;
 use socketserver::prelude::*;
 
+use super::report::reporting;
+
 use support::connect;
-use support::report::reporting;
 
 const TEXT: &str = "one\ntwo is longer\r\n\n\r\nläst without end";
 const LINES: [&str; 5] = [

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use socketserver::Stage;
 use socketserver::prelude::*;
 
-use support::stuck::{Seen, Watch, begin, obey, watched};
+use support::handlers::{Seen, Watch, begin, block, watched};
 use support::{ANY, LONG, connect, connect_unix, exchange, in_background, read_all, socket_path};
 
 /// Short, for what is going to end.
@@ -25,7 +25,11 @@ fn expect_timeout(seen: &Receiver<Seen>, text: &str) {
 
 #[test]
 fn a_read_timeout_ends_a_read() {
-    let (server, seen) = watched(ThreadingTcpServer::builder().read_timeout(SHORT), ANY, obey);
+    let (server, seen) = watched(
+        ThreadingTcpServer::builder().read_timeout(SHORT),
+        ANY,
+        block,
+    );
     let client = begin(server.server_address(), "read");
     expect_timeout(&seen, "nothing received from 127.0.0.1:");
     assert_eq!(read_all(client), "");
@@ -36,7 +40,7 @@ fn a_write_timeout_ends_a_write() {
     let (server, seen) = watched(
         ThreadingTcpServer::builder().write_timeout(SHORT),
         ANY,
-        obey,
+        block,
     );
     let _client = begin(server.server_address(), "write");
     expect_timeout(&seen, "nothing could be sent to 127.0.0.1:");
@@ -51,7 +55,7 @@ fn timeouts_hold_on_unix_sockets_too() {
             .hooks(Watch(errors))
             .read_timeout(SHORT)
             .write_timeout(SHORT)
-            .bind_fn(&path, obey),
+            .bind_fn(&path, block),
     );
     for (order, text) in [
         ("read\n", "nothing received"),
@@ -71,7 +75,7 @@ fn a_timeout_of_zero_is_refused_at_once() {
         TcpServer::builder().idle_timeout(Duration::ZERO),
         TcpServer::builder().max_lifetime(Duration::ZERO),
     ] {
-        let error = builder.bind_fn(ANY, obey).expect_err("no time at all");
+        let error = builder.bind_fn(ANY, block).expect_err("no time at all");
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
     }
 }
@@ -97,7 +101,7 @@ fn an_idle_connection_ends_quietly() {
     assert_eq!(exchange(&client, "hello\n"), "hello\n");
     assert_eq!(read_all(client), "goodbye\n");
     assert!(started.elapsed() >= SHORT);
-    server.stop().expect("it was told to");
+    server.stop().expect("it was asked to");
     assert_eq!(errors.try_recv().ok(), None);
 }
 
@@ -113,16 +117,20 @@ fn an_idle_unix_connection_ends_quietly() {
     let client = connect_unix(server.server_address());
     assert_eq!(exchange(&client, "hello\n"), "hello\n");
     assert_eq!(read_all(client), "goodbye\n");
-    server.stop().expect("it was told to");
+    server.stop().expect("it was asked to");
     assert_eq!(errors.try_recv().ok(), None);
 }
 
 #[test]
 fn a_connection_that_never_sends_is_idle() {
     // This handler says nothing about being idle.
-    let (server, errors) = watched(ThreadingTcpServer::builder().idle_timeout(SHORT), ANY, obey);
+    let (server, errors) = watched(
+        ThreadingTcpServer::builder().idle_timeout(SHORT),
+        ANY,
+        block,
+    );
     assert_eq!(read_all(connect(server.server_address())), "begun\n");
-    server.stop().expect("it was told to");
+    server.stop().expect("it was asked to");
     assert_eq!(errors.try_recv().ok(), None);
 }
 
@@ -159,7 +167,7 @@ fn each_request_starts_the_idle_time_anew() {
 #[test]
 fn a_client_that_drips_or_floods_does_not_put_off_a_deadline() {
     for (piece, pause) in [(&b"."[..], 10), (&[b'\n'; 65_536][..], 0)] {
-        let (server, seen) = watched(TcpServer::builder().max_lifetime(2 * SHORT), ANY, obey);
+        let (server, seen) = watched(TcpServer::builder().max_lifetime(2 * SHORT), ANY, block);
         let started = Instant::now();
         let mut client = begin(server.server_address(), "read");
         while client.write_all(piece).is_ok() {
@@ -175,7 +183,7 @@ fn a_client_that_drips_or_floods_does_not_put_off_a_deadline() {
 
 #[test]
 fn a_deadline_ends_a_write_that_blocks() {
-    let (server, seen) = watched(TcpServer::builder().max_lifetime(SHORT), ANY, obey);
+    let (server, seen) = watched(TcpServer::builder().max_lifetime(SHORT), ANY, block);
     let _stuck = begin(server.server_address(), "write");
     expect_timeout(&seen, "was not done within 400ms");
     begin(server.server_address(), "nothing");
@@ -189,7 +197,7 @@ fn a_deadline_holds_on_unix_sockets_too() {
         UnixStreamServer::builder()
             .hooks(Watch(errors))
             .max_lifetime(SHORT)
-            .bind_fn(&path, obey),
+            .bind_fn(&path, block),
     );
     for order in ["read\n", "write\n"] {
         let client = connect_unix(server.server_address());
@@ -232,7 +240,7 @@ fn a_detached_connection_has_no_deadline_any_more() {
     thread::sleep(3 * SHORT);
     // Nor does the end of the server end it.
     server.handle().shutdown_within(Duration::ZERO);
-    server.stop().expect("it was told to");
+    server.stop().expect("it was asked to");
     let echo = thread::spawn(move || {
         let line = request.rfile.readline(100).expect("it is open");
         request.wfile.write_all(&line).expect("it is open");
@@ -268,7 +276,7 @@ fn times_without_end_are_as_good_as_none() {
     }
     let mut idle = connect(server.server_address());
     assert_eq!(exchange(&idle, "hello\n"), "hello\n");
-    server.stop().expect("it was told to");
+    server.stop().expect("it was asked to");
     assert_eq!(idle.read(&mut [0; 8]).expect("a goodbye"), 8);
 }
 

@@ -9,7 +9,8 @@ use socket2::SockRef;
 use socketserver::prelude::*;
 use socketserver::request::Connection;
 
-use support::report::reporting;
+use super::report::reporting;
+
 use support::{LONG, connect, read_all};
 
 #[test]

@@ -9,12 +9,12 @@ use std::path::Path;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 use socketserver::dispatch::Inline;
-use socketserver::listener::{Unix, UnixDatagram};
+use socketserver::listener::Unix;
 use socketserver::prelude::*;
 use socketserver::{HandlerResult, Server};
 
 use support::kind::{Client, Kind, Talk};
-use support::socket_path;
+use support::{for_each, socket_path};
 
 fn echo<R: Talk>(request: &mut R) -> HandlerResult {
     let question = request.question()?;
@@ -132,36 +132,6 @@ fn a_socket_of_the_other_kind_is_refused<L: Kind>() {
     assert!(path.exists());
 }
 
-macro_rules! over_both {
-    ($($name:ident)*) => {
-        mod stream {
-            $(#[test]
-            fn $name() {
-                super::$name::<super::Unix>();
-            })*
-        }
-
-        mod datagram {
-            $(#[test]
-            fn $name() {
-                super::$name::<super::UnixDatagram>();
-            })*
-        }
-    };
-}
-
-over_both! {
-    the_path_is_removed_on_close_and_can_be_bound_again
-    a_socket_that_took_the_path_over_is_left_alone
-    a_file_that_took_the_path_over_is_left_alone
-    a_path_that_is_gone_already_does_no_harm
-    a_socket_that_a_killed_server_left_behind_is_replaced
-    a_socket_that_is_in_use_is_refused_and_not_harmed
-    a_file_that_is_no_socket_is_refused_and_not_harmed
-    a_link_is_refused_and_so_is_what_it_leads_to
-    a_socket_of_the_other_kind_is_refused
-}
-
 #[test]
 fn a_server_whose_queue_is_full_is_in_use_too() {
     let (_folder, path) = socket_path();
@@ -192,7 +162,7 @@ fn an_adopted_sockets_path_is_left_to_its_owner() {
 }
 
 /// Binds again before the socket listens, when it looks like one that was left behind.
-fn binding_a_second_time_fails_and_leaves_the_path<L: Kind>() {
+fn binding_a_second_time_fails_and_keeps_the_path<L: Kind>() {
     let (_folder, path) = socket_path();
     let place = path.display().to_string();
     let builder = Server::<L, Inline>::builder();
@@ -205,12 +175,15 @@ fn binding_a_second_time_fails_and_leaves_the_path<L: Kind>() {
     serves(server);
 }
 
-#[test]
-fn a_datagram_server_that_is_bound_twice_keeps_its_path() {
-    binding_a_second_time_fails_and_leaves_the_path::<UnixDatagram>();
-}
-
-#[test]
-fn a_stream_server_that_is_bound_twice_keeps_its_path() {
-    binding_a_second_time_fails_and_leaves_the_path::<Unix>();
-}
+for_each! {{
+    the_path_is_removed_on_close_and_can_be_bound_again
+    a_socket_that_took_the_path_over_is_left_alone
+    a_file_that_took_the_path_over_is_left_alone
+    a_path_that_is_gone_already_does_no_harm
+    a_socket_that_a_killed_server_left_behind_is_replaced
+    a_socket_that_is_in_use_is_refused_and_not_harmed
+    a_file_that_is_no_socket_is_refused_and_not_harmed
+    a_link_is_refused_and_so_is_what_it_leads_to
+    a_socket_of_the_other_kind_is_refused
+    binding_a_second_time_fails_and_keeps_the_path
+} unix_stream: Unix; unix_datagram: UnixDatagram; }

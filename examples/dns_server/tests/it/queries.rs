@@ -10,9 +10,7 @@ const SOA: &str = "example.com. 300 IN SOA ns1.example.com. hostmaster.example.c
 
 /// Asks, and looks for a line with the status and for others.
 fn says(server: &Example, question: &str, status: &str, flags: &str, lines: &[&str]) {
-    let Some(answer) = dig(server, question) else {
-        return;
-    };
+    let answer = dig(server, question);
     let status = format!("status: {status},");
     assert!(answer.contains(&status), "{question}: {answer}");
     let flags = format!("flags: {flags}; QUERY");
@@ -185,9 +183,7 @@ fn what_is_not_ours_is_refused() {
     ] {
         says(&server, question, "REFUSED", "qr rd", &[]);
     }
-    let Some(transfer) = dig(&server, "example.com AXFR") else {
-        return;
-    };
+    let transfer = dig(&server, "example.com AXFR");
     assert!(transfer.contains("Transfer failed."), "{transfer}");
 }
 
@@ -224,18 +220,14 @@ fn what_is_too_long_for_udp_is_asked_for_over_tcp() {
         ("+noedns few.big.example TXT", true),
         ("+tcp big.big.example TXT", false),
     ] {
-        let Some(answer) = dig(&server, question) else {
-            return;
-        };
+        let answer = dig(&server, question);
         let retried = answer.contains(";; Truncated, retrying in TCP mode.");
         assert_eq!(retried, retries, "{question}: {answer}");
         let records = answer.lines().filter(|line| line.contains(" IN TXT "));
         let expected = if question.contains("few.") { 10 } else { 40 };
         assert_eq!(records.count(), expected, "{question}");
     }
-    let Some(cut) = dig(&server, "+ignore big.big.example TXT") else {
-        return;
-    };
+    let cut = dig(&server, "+ignore big.big.example TXT");
     assert!(
         cut.contains("flags: qr aa tc rd; QUERY: 1, ANSWER: 0"),
         "{cut}"

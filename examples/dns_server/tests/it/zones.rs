@@ -179,7 +179,8 @@ fn files_are_included_beside_the_file_that_says_so() {
     for name in ["x.a.example", "x.sub.a.example", "y.a.example"] {
         assert_eq!(answers(&ask(&server, name, A)), 1, "{name}");
     }
-    if let Some(said) = dig(&server, "x.sub.a.example A") {
+    {
+        let said = dig(&server, "x.sub.a.example A");
         let record = "\nx.sub.a.example. 60 IN A 192.0.2.2";
         assert!(said.ends_with(record), "the TTL is not known there: {said}");
     }
@@ -253,9 +254,7 @@ fn times_may_have_units() {
             "4h.1w.a.example. 86400 IN MX 10 5h.1w.a.example.",
         ),
     ] {
-        let Some(said) = dig(&server, question) else {
-            return;
-        };
+        let said = dig(&server, question);
         let records = said.lines().filter(|line| !line.starts_with(';'));
         assert_eq!(records.collect::<Vec<_>>().join("\n"), answer, "{question}");
     }

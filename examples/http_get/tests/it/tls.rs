@@ -10,11 +10,11 @@ use crate::beside;
 use crate::run::{Fetched, Peer, command, fetch, finish};
 
 /// A Python server with a certificate for `names`.
-fn start(script: &str, folder: Option<&Path>, authority: &Authority, names: &str) -> Option<Peer> {
-    let mut python = python::script(script)?;
+fn start(script: &str, folder: Option<&Path>, authority: &Authority, names: &str) -> Peer {
+    let mut python = python::script(script);
     let (certificate, key) = authority.certify(names);
     python.args(folder).arg(certificate).arg(key);
-    Some(Peer::start(python))
+    Peer::start(python)
 }
 
 fn fetch_trusting(url: &str, authority: &Authority) -> Fetched {
@@ -24,21 +24,17 @@ fn fetch_trusting(url: &str, authority: &Authority) -> Fetched {
 
 #[test]
 fn a_file_comes_from_python_over_tls() {
-    let Some(authority) = Authority::new("Authority") else {
-        return;
-    };
+    let authority = Authority::new("Authority");
     let folder = tempfile::tempdir().expect("the temporary folder is writable");
     let body = vec![b'x'; 500_000];
     std::fs::write(folder.path().join("file"), &body).expect("the folder is ours");
     let names = "DNS:localhost,IP:127.0.0.1";
-    let Some(peer) = start(
+    let peer = start(
         &beside("http_server.py"),
         Some(folder.path()),
         &authority,
         names,
-    ) else {
-        return;
-    };
+    );
     for host in ["localhost", "127.0.0.1"] {
         let url = format!("https://{host}:{}/file", peer.port);
         fetch_trusting(&url, &authority).saved(&body);
@@ -55,13 +51,8 @@ fn a_file_comes_from_python_over_tls() {
 
 #[test]
 fn a_stranger_is_not_trusted() {
-    let (Some(authority), Some(other)) = (Authority::new("Authority"), Authority::new("Other"))
-    else {
-        return;
-    };
-    let Some(peer) = start(&beside("tls_server.py"), None, &authority, "DNS:localhost") else {
-        return;
-    };
+    let (authority, other) = (Authority::new("Authority"), Authority::new("Other"));
+    let peer = start(&beside("tls_server.py"), None, &authority, "DNS:localhost");
     let by_name = format!("https://localhost:{}/polite", peer.port);
     let address = format!("127.0.0.1:{}", peer.port);
     let unknown = "no authority known here has signed it";
@@ -82,12 +73,8 @@ fn a_stranger_is_not_trusted() {
 
 #[test]
 fn a_certificate_of_an_authority_is_no_servers() {
-    let Some(authority) = Authority::new("localhost") else {
-        return;
-    };
-    let Some(mut python) = python::script(&beside("tls_server.py")) else {
-        return;
-    };
+    let authority = Authority::new("localhost");
+    let mut python = python::script(&beside("tls_server.py"));
     python.arg(authority.pem()).arg(authority.key());
     let peer = Peer::start(python);
     let url = format!("https://localhost:{}/polite", peer.port);
@@ -96,12 +83,8 @@ fn a_certificate_of_an_authority_is_no_servers() {
 
 #[test]
 fn the_end_of_an_answer_is_its_length_or_close_notify() {
-    let Some(authority) = Authority::new("Authority") else {
-        return;
-    };
-    let Some(peer) = start(&beside("tls_server.py"), None, &authority, "DNS:localhost") else {
-        return;
-    };
+    let authority = Authority::new("Authority");
+    let peer = start(&beside("tls_server.py"), None, &authority, "DNS:localhost");
     let fetch = |path| {
         fetch_trusting(
             &format!("https://localhost:{}{path}", peer.port),
@@ -116,9 +99,7 @@ fn the_end_of_an_answer_is_its_length_or_close_notify() {
 
 #[test]
 fn a_server_without_tls() {
-    let Some(authority) = Authority::new("Authority") else {
-        return;
-    };
+    let authority = Authority::new("Authority");
     let plain = ThreadingTcpServer::bind_fn(ANY, |request| {
         request.rfile.fill_buf()?;
         Ok(request

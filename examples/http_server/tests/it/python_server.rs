@@ -13,8 +13,8 @@ pub struct PythonServer {
 }
 
 impl PythonServer {
-    pub fn start(folder: &Path) -> Option<Self> {
-        let mut child = program::installed("python3", "--version")?
+    pub fn start(folder: &Path) -> Self {
+        let mut child = program::installed("python3", "--version")
             .args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1"])
             .arg("--directory")
             .arg(folder)
@@ -30,7 +30,7 @@ impl PythonServer {
         let mut words = line.split(' ').skip_while(|word| *word != "port");
         let port = words.nth(1).expect(&line);
         let address = format!("127.0.0.1:{port}");
-        Some(PythonServer { child, address })
+        PythonServer { child, address }
     }
 }
 

@@ -7,7 +7,6 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 
 use support::example::Example;
-use support::launch;
 use support::pattern::Pattern;
 use support::program;
 use support::{ANY, python};
@@ -19,9 +18,9 @@ fn relay(server: &Example) -> Example {
     Example::start("relay", &[ANY, &server.address])
 }
 
-/// A command that asks for these paths; `None` where there is no curl.
-fn curl(server: &Example, options: &[&str], paths: &[&str]) -> Option<Command> {
-    let mut curl = program::installed("curl", "--version")?;
+/// A command that asks for these paths.
+fn curl(server: &Example, options: &[&str], paths: &[&str]) -> Command {
+    let mut curl = program::installed("curl", "--version");
     curl.args(["--silent", "--show-error", "--fail"])
         // Gives up when nothing has come for 20 s.
         .args(["--speed-limit", "1", "--speed-time", "20"])
@@ -32,15 +31,15 @@ fn curl(server: &Example, options: &[&str], paths: &[&str]) -> Option<Command> {
                 .map(|path| format!("http://{}{path}", server.address)),
         )
         .stdin(Stdio::null());
-    Some(curl)
+    curl
 }
 
 /// What comes back.
-fn get(server: &Example, options: &[&str], paths: &[&str]) -> Option<Vec<u8>> {
-    let output = curl(server, options, paths)?.output();
+fn get(server: &Example, options: &[&str], paths: &[&str]) -> Vec<u8> {
+    let output = curl(server, options, paths).output();
     let output = output.expect("it is there");
     assert!(output.status.success(), "{output:?}");
-    Some(output.stdout)
+    output.stdout
 }
 
 #[test]
@@ -61,12 +60,10 @@ fn a_page_a_listing_and_a_range_are_the_same() {
             .into_iter()
             .chain(options.split_whitespace())
             .collect();
-        let Some(through) = get(&relay, &options, &[path]) else {
-            return;
-        };
+        let through = get(&relay, &options, &[path]);
         let text = String::from_utf8_lossy(&through);
         assert!(text.contains(expected), "{path}: {text}");
-        let directly = get(&server, &options, &[path]).expect("curl is there");
+        let directly = get(&server, &options, &[path]);
         assert!(directly == through, "{path} is different");
     }
 }
@@ -80,9 +77,7 @@ fn a_big_file_comes_whole() {
     Pattern::new(1).send(file, megabytes * 16);
     let server = site.serve();
     for server in [&relay(&server), &server] {
-        let Some(mut curl) = curl(server, &[], &["/big.bin"]) else {
-            return;
-        };
+        let mut curl = curl(server, &[], &["/big.bin"]);
         let mut curl = curl.stdout(Stdio::piped()).spawn().expect("it is there");
         let mut stdout = curl.stdout.take().expect("it is piped");
         Pattern::new(1).expect(&mut stdout, megabytes * 16);
@@ -98,9 +93,7 @@ fn one_connection_for_all() {
     let relay = relay(&server);
     let paths = ["/a.txt", "/", "/a.txt", "/a.txt"];
     let options = ["-w", "|%{http_code} %{num_connects}|"];
-    let Some(through) = get(&relay, &options, &paths) else {
-        return;
-    };
+    let through = get(&relay, &options, &paths);
     let text = String::from_utf8(through).expect("they are text");
     let connects: Vec<_> = text.split('|').skip(1).step_by(2).collect();
     assert_eq!(connects, ["200 1", "200 0", "200 0", "200 0"]);
@@ -109,16 +102,12 @@ fn one_connection_for_all() {
 
 #[test]
 fn a_server_of_python() {
-    let Some(mut server) = python::script(&beside("http_files.py")) else {
-        return;
-    };
+    let mut server = python::script(&beside("http_files.py"));
     let folder = tempfile::tempdir().expect("the temporary folder is writable");
     let content: Vec<u8> = (0..3_000_000_u32).map(|n| (n % 251) as u8).collect();
     fs::write(folder.path().join("file"), &content).expect("the folder is ours");
     server.current_dir(folder.path());
-    let server = launch::launch(server);
-    let Some(through) = get(&relay(&server), &[], &["/file", "/file"]) else {
-        return;
-    };
+    let server = Example::launch(server);
+    let through = get(&relay(&server), &[], &["/file", "/file"]);
     assert!(through == content.repeat(2), "the file is different");
 }

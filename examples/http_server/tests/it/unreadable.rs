@@ -6,8 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
-use support::example;
-use support::launch;
+use support::example::{self, Example};
 use support::program;
 
 use crate::PROGRAM;
@@ -33,32 +32,30 @@ fn forbid(site: &Site, name: &str) {
 
 /// The server on a site; `None` where there is no program to take root's privileges away, with which it
 /// could read everything.
-fn server(site: &Site) -> Option<Command> {
+fn server(site: &Site) -> Command {
     let path = site.path();
     let path = path.to_str().expect("its name is text");
     let server = example::command(PROGRAM, &["127.0.0.1:0", "--directory", path]);
     if File::open(site.path().join("file.txt")).is_err() {
-        return Some(server);
+        return server;
     }
-    let mut command = program::installed("setpriv", "--version")?;
+    let mut command = program::installed("setpriv", "--version");
     command.arg("--bounding-set=-all");
     command.arg(server.get_program()).args(server.get_args());
-    Some(command)
+    command
 }
 
 #[test]
 fn what_cannot_be_read_is_not_found_and_the_log_says_why() {
     let site = unreadable();
-    let Some(command) = server(&site) else {
-        return;
-    };
-    let server = launch::launch(command);
+    let command = server(&site);
+    let server = Example::launch(command);
     let mut client = Client::new(&server.address);
     for path in ["/file.txt", "/folder/", "/folder/index.html"] {
         assert_eq!(client.get(path).status, 404, "{path}");
     }
     server.signal(Signal::SIGTERM);
-    let (_, _, log) = launch::ended(server);
+    let (_, _, log) = server.finish();
     let errors: Vec<_> = log.lines().filter(|line| line.contains("ERROR")).collect();
     assert_eq!(errors.len(), 3, "{log}");
     for (error, path) in errors
@@ -85,16 +82,14 @@ fn what_is_merely_not_found_is_no_error() {
         assert_eq!(client.get(path).status, 404, "{path}");
     }
     server.signal(Signal::SIGTERM);
-    let (_, _, log) = launch::ended(server);
+    let (_, _, log) = server.finish();
     assert!(!log.contains("ERROR"), "{log}");
 }
 
 #[test]
 fn a_directory_that_cannot_be_read_is_an_error() {
     let site = unreadable();
-    let Some(mut command) = server(&site) else {
-        return;
-    };
+    let mut command = server(&site);
     forbid(&site, "");
     let output = command.output().expect("it is there");
     let said = String::from_utf8_lossy(&output.stderr);

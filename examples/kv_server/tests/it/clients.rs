@@ -16,11 +16,11 @@ fn start() -> Example {
 }
 
 /// A command that gets the server's host and port as options; `None` where it is not installed.
-fn client(name: &str, server: &Example) -> Option<Command> {
+fn client(name: &str, server: &Example) -> Command {
     let (host, port) = server.address.split_once(':').expect("HOST:PORT");
-    let mut command = program::installed(name, "--version")?;
+    let mut command = program::installed(name, "--version");
     command.args(["-h", host, "-p", port]).stdin(Stdio::null());
-    Some(command)
+    command
 }
 
 fn output(command: &mut Command) -> (String, String) {
@@ -54,9 +54,7 @@ fn redis_cli_says_and_hears_everything() {
             "(error) ERR wrong number of arguments for 'get' command",
         ),
     ] {
-        let Some(mut cli) = client("redis-cli", &server) else {
-            return;
-        };
+        let mut cli = client("redis-cli", &server);
         let (said, complaints) = output(cli.arg("--no-raw").args(words));
         assert_eq!(said.trim_end(), expected, "{words:?}");
         assert_eq!(complaints, "", "{words:?}");
@@ -67,9 +65,7 @@ fn redis_cli_says_and_hears_everything() {
 fn redis_benchmark_starts_without_a_warning_and_gets_all_replies() {
     let server = start();
     for pipeline in ["1", "16"] {
-        let Some(mut benchmark) = client("redis-benchmark", &server) else {
-            return;
-        };
+        let mut benchmark = client("redis-benchmark", &server);
         let tests = [
             "-t",
             "ping,set,get,incr,lpush,rpush,rpop",
@@ -95,9 +91,7 @@ fn redis_benchmark_starts_without_a_warning_and_gets_all_replies() {
 fn the_python_package_does_all_of_it() {
     let server = start();
     let (host, port) = server.address.split_once(':').expect("HOST:PORT");
-    let Some(mut script) = python::script_with("redis", &beside("redis_client.py")) else {
-        return;
-    };
+    let mut script = python::script_with("redis", &beside("redis_client.py"));
     output(script.args([host, port]));
 }
 
@@ -108,8 +102,8 @@ struct Redis {
 }
 
 impl Redis {
-    fn start() -> Option<Self> {
-        let mut redis = program::installed("redis-server", "--version")?;
+    fn start() -> Self {
+        let mut redis = program::installed("redis-server", "--version");
         let free = TcpListener::bind(ANY).expect("a port is free");
         let address = free.local_addr().expect("it is bound");
         drop(free);
@@ -126,7 +120,7 @@ impl Redis {
         eventually("Redis listens", || {
             std::net::TcpStream::connect(address).is_ok()
         });
-        Some(redis)
+        redis
     }
 }
 
@@ -140,9 +134,7 @@ impl Drop for Redis {
 /// The same replies to the same commands, errors included.
 #[test]
 fn it_answers_as_redis_does() {
-    let Some(redis) = Redis::start() else {
-        return;
-    };
+    let redis = Redis::start();
     let server = start();
     let mut original = Client::connect(&redis.address);
     let mut copy = Client::connect(&server.address);

@@ -1,7 +1,6 @@
 //! The example `kv_server`: which keys it has, for how long, and in how much memory.
 
 use support::example::{self, Example};
-use support::launch;
 use support::process::resident;
 use support::{ANY, eventually};
 
@@ -124,7 +123,7 @@ fn what_has_expired_takes_no_memory() {
     let mut command = example::command(PROGRAM, &[ANY]);
     // Has the C library give back to the system what is freed.
     command.env("MALLOC_MMAP_THRESHOLD_", "1000000");
-    let server = launch::launch(command);
+    let server = Example::launch(command);
     let mut client = Client::connect(&server.address);
     let large = vec![b'x'; 8 << 20];
     let keys = ["a", "b", "c", "d", "e", "f", "g", "h"];

@@ -4,7 +4,6 @@ use std::thread;
 
 use nix::sys::signal::Signal;
 use support::eventually;
-use support::launch;
 
 use crate::kv::start;
 use crate::resp::{Client, encode};
@@ -84,7 +83,7 @@ fn quit_and_ctrl_c_end_connections() {
     assert!(client.is_closed());
     server.signal(Signal::SIGINT);
     assert!(idle.is_closed());
-    assert!(launch::ended(server).0.success());
+    assert!(server.finish().0.success());
 }
 
 #[test]

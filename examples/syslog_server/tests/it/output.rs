@@ -8,7 +8,6 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
 use support::example::Example;
-use support::launch;
 use support::{ANY, eventually, socket_path};
 
 use crate::PROGRAM;
@@ -34,7 +33,7 @@ fn ends_with_its_reader(way: &str, send: impl Fn(&str, &Path) -> io::Result<()>)
     // line that is printed then is not lost. Sending fails once the server has ended.
     eventually("it ends", || {
         let _ = send(&example.address, &unix);
-        !launch::is_running(&mut example)
+        !example.is_running()
     });
     let (status, _, log) = example.finish();
     assert_eq!(status.code(), Some(1), "{way}: {log}");

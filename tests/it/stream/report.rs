@@ -1,4 +1,4 @@
-//! Handlers that report to the test what they found out.
+//! Handlers that report to the test.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use socketserver::dispatch::ThreadPool;
 use socketserver::listener::Tcp;
 use socketserver::{BackgroundServer, Builder, StreamRequest};
 
-use crate::{ANY, LONG};
+use support::{ANY, LONG};
 
 /// What each handler returned, in the order in which they ended.
 pub struct Reports<T>(Receiver<io::Result<T>>);
@@ -26,7 +26,7 @@ pub fn reporting<T: Send + 'static>(
 }
 
 impl<T> Reports<T> {
-    /// Waits for the next report; 20 s at most, so that a test fails rather than hangs.
+    /// Waits for the next report; fails after 20 s.
     pub fn next(&self) -> io::Result<T> {
         let report = self.0.recv_timeout(LONG);
         report.expect("the handler ends")

@@ -1,4 +1,4 @@
-//! Servers that are full, and reject.
+//! Servers at their limit of connections, which reject more.
 
 use std::net::TcpStream;
 use std::time::Duration;
@@ -17,13 +17,13 @@ pub const SOON: Duration = Duration::from_secs(8);
 
 pub type Rejecting = fn(&mut StreamRequest) -> HandlerResult;
 
-/// Rejects as it is told, and reports what failed.
-struct Bouncer {
+/// Rejects in the way that the test wants, and reports what failed.
+struct Rejects {
     reject: Rejecting,
     errors: Sender<(Stage, String)>,
 }
 
-impl Hooks for Bouncer {
+impl Hooks for Rejects {
     fn reject_request(&self, request: &mut StreamRequest, why: RejectReason) -> HandlerResult {
         assert!(matches!(
             why,
@@ -38,17 +38,17 @@ impl Hooks for Bouncer {
     }
 }
 
-/// A server with room for one, and somebody in it.
-pub struct Full {
+/// A server of one connection at most, which has it.
+pub struct Saturated {
     pub server: BackgroundServer,
     pub gate: Gate,
     pub first: TcpStream,
     pub errors: Receiver<(Stage, String)>,
 }
 
-impl Full {
+impl Saturated {
     pub fn new(policy: OverloadPolicy, reject: Rejecting) -> Self {
-        // Hooks that sleep are left behind.
+        // Hooks that sleep are not waited for.
         let builder = one().shutdown_timeout(Duration::from_millis(100));
         Self::with(builder.overload(policy), reject)
     }
@@ -56,14 +56,14 @@ impl Full {
     pub fn with(builder: Builder<Tcp, ThreadPool>, reject: Rejecting) -> Self {
         let gate = Gate::new();
         let (sender, errors) = unbounded();
-        let builder = builder.hooks(Bouncer {
+        let builder = builder.hooks(Rejects {
             reject,
             errors: sender,
         });
         let server = in_background(builder.bind_fn(ANY, gate.handler()));
-        let first = come(&server.handle(), "first");
+        let first = connect_as(&server.handle(), "first");
         assert_eq!(gate.next(), "first");
-        Full {
+        Saturated {
             server,
             gate,
             first,
@@ -71,14 +71,17 @@ impl Full {
         }
     }
 
-    /// Who is in is served, and so is who comes then.
+    /// The first client is served, and so is the next.
     pub fn serves(self) {
-        self.gate.let_go(2);
+        self.gate.release(2);
         assert_eq!(read_all(self.first), "first\n");
-        eventually("there is room", || {
+        eventually("the first has ended", || {
             self.server.handle().statistics().active == 0
         });
-        assert_eq!(read_all(come(&self.server.handle(), "next")), "next\n");
+        assert_eq!(
+            read_all(connect_as(&self.server.handle(), "next")),
+            "next\n"
+        );
     }
 }
 
@@ -86,9 +89,9 @@ pub fn one() -> Builder<Tcp, ThreadPool> {
     ThreadingTcpServer::builder().max_connections(1)
 }
 
-pub fn come(server: &ServerHandle, name: &str) -> TcpStream {
+pub fn connect_as(server: &ServerHandle, name: &str) -> TcpStream {
     let mut client = connect(server.server_address());
-    // It may be rejected, and the connection closed, before it has spoken.
+    // It may be rejected, and the connection closed, before that.
     let _ = writeln!(client, "{name}");
     client
 }

@@ -10,15 +10,15 @@ pub struct Trial {
     pub run: fn(),
 }
 
-#[macro_export]
 macro_rules! trial {
     ($name:ident) => {
-        $crate::trials::Trial {
+        $crate::harness::Trial {
             name: stringify!($name),
             run: $name,
         }
     };
 }
+pub(crate) use trial;
 
 /// Set for the process of a trial.
 const ALONE: &str = "TRIAL";

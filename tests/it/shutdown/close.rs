@@ -1,4 +1,4 @@
-//! Closing a server whose threads are busy: who is waited for, and who is not.
+//! Closing a server whose threads are busy: which handlers it waits for.
 
 use std::io;
 use std::net::TcpStream;
@@ -6,17 +6,20 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use socketserver::dispatch::ThreadPool;
+use socketserver::dispatch::{Inline, ThreadPool};
 use socketserver::listener::Tcp;
 use socketserver::prelude::*;
 use socketserver::{Builder, ServerHandle};
 
 use support::{ANY, LONG, connect, eventually, read_all};
 
+/// More than fits into the sockets' buffers.
+const REPLY: usize = 5_000_000;
+
 /// What happened, in order.
 type Diary = Arc<Mutex<Vec<&'static str>>>;
 
-/// One handler that is busy until the test lets it go.
+/// One handler that is busy until the test releases it.
 struct Busy {
     server: BackgroundServer,
     client: TcpStream,
@@ -32,7 +35,7 @@ fn busy(builder: Builder<Tcp, ThreadPool>) -> io::Result<Busy> {
     let server = builder.bind_fn(ANY, move |request| {
         started.send(())?;
         released.recv_timeout(LONG)?;
-        request.wfile.write_all(b"a whole reply")?;
+        request.wfile.write_all(&vec![b'x'; REPLY])?;
         notes.lock().unwrap().push("the handler ended");
         Ok(())
     })?;
@@ -56,7 +59,7 @@ fn closing_waits_for_handlers() -> io::Result<()> {
         diary,
     } = busy(ThreadingTcpServer::builder())?;
     let (address, notes) = (server.server_address().clone(), diary.clone());
-    // From here on nobody is accepted, so the looks at the port below are no clients.
+    // From here on nobody is accepted, so the attempts to connect below are no clients.
     server.handle().shutdown();
     server.handle().wait();
     let closing = thread::spawn(move || {
@@ -69,7 +72,7 @@ fn closing_waits_for_handlers() -> io::Result<()> {
     });
     assert_eq!(*diary.lock().unwrap(), [""; 0]);
     release.send(()).expect("the handler waits");
-    assert_eq!(read_all(client), "a whole reply");
+    assert_eq!(read_all(client).len(), REPLY);
     closing.join().expect("no panic")?;
     let expected = ["the handler ended", "the server closed"];
     assert_eq!(*diary.lock().unwrap(), expected);
@@ -87,13 +90,13 @@ fn closing_does_not_wait(builder: Builder<Tcp, ThreadPool>) -> io::Result<()> {
     server.stop()?;
     assert_eq!(*diary.lock().unwrap(), [""; 0]);
     release.send(()).expect("the handler waits");
-    assert_eq!(read_all(client), "a whole reply");
+    assert_eq!(read_all(client).len(), REPLY);
     eventually("the handler ends", || diary.lock().unwrap().len() == 1);
     Ok(())
 }
 
 #[test]
-fn closing_does_not_wait_if_told_not_to_block() -> io::Result<()> {
+fn closing_does_not_wait_without_block_on_close() -> io::Result<()> {
     closing_does_not_wait(ThreadingTcpServer::builder().block_on_close(false))
 }
 
@@ -103,7 +106,7 @@ fn closing_does_not_wait_for_daemon_threads() -> io::Result<()> {
 }
 
 #[test]
-fn closing_does_not_wait_for_the_idle_time_of_idle_threads() -> io::Result<()> {
+fn closing_does_not_wait_for_thread_keep_alive() -> io::Result<()> {
     let builder = ThreadingTcpServer::builder().thread_keep_alive(LONG * 100);
     let server = builder.bind_fn(ANY, |_| Ok(()))?.serve_in_background()?;
     assert_eq!(read_all(connect(server.server_address())), "");
@@ -131,40 +134,20 @@ fn a_handler_may_drop_its_own_server() -> io::Result<()> {
     let handle: ServerHandle = is_closed.recv_timeout(LONG).expect("no deadlock");
     handle.wait();
     assert_eq!(read_all(client), "closed");
-    assert!(TcpStream::connect(handle.server_address()).is_err());
+    eventually("the port is closed", || {
+        TcpStream::connect(handle.server_address()).is_err()
+    });
     Ok(())
 }
 
-#[test]
-fn a_handler_may_drop_the_guard_of_its_own_server() -> io::Result<()> {
-    let place = Arc::new(Mutex::new(None::<BackgroundServer>));
-    let (here, (dropped, is_dropped)) = (place.clone(), unbounded());
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
-        request.rfile.readline(10)?;
-        let guard = here.lock().unwrap().take();
-        drop(guard);
-        dropped.send(request.server.clone())?;
-        request.wfile.write_all(b"dropped")?;
-        Ok(())
-    })?;
-    let server = server.serve_in_background()?;
-    let mut client = connect(server.server_address());
-    *place.lock().unwrap() = Some(server);
-    client.write_all(b"\n")?;
-    let handle: ServerHandle = is_dropped.recv_timeout(LONG).expect("no deadlock");
-    handle.wait();
-    assert_eq!(read_all(client), "dropped");
-    Ok(())
-}
-
-#[test]
-fn a_handler_without_a_thread_may_drop_the_guard_of_its_own_server() -> io::Result<()> {
+/// Dropping the guard stops the server, and waits for all handlers but this one.
+fn a_handler_may_drop_the_guard<D: socketserver::Dispatch + Default>() -> io::Result<()> {
     let place = Arc::new(Mutex::new(None::<BackgroundServer>));
     let here = place.clone();
-    let server = TcpServer::bind_fn(ANY, move |request| {
+    let server = socketserver::Server::<Tcp, D>::bind_fn(ANY, move |request| {
         request.rfile.readline(10)?;
         let guard = here.lock().unwrap().take();
-        drop(guard);
+        drop(guard.expect("it is there"));
         Ok(request.wfile.write_all(b"dropped")?)
     })?;
     let server = server.serve_in_background()?;
@@ -175,4 +158,10 @@ fn a_handler_without_a_thread_may_drop_the_guard_of_its_own_server() -> io::Resu
     assert_eq!(read_all(client), "dropped");
     handle.wait();
     Ok(())
+}
+
+#[test]
+fn a_handler_may_drop_the_guard_of_its_own_server() -> io::Result<()> {
+    a_handler_may_drop_the_guard::<Inline>()?;
+    a_handler_may_drop_the_guard::<ThreadPool>()
 }

@@ -4,7 +4,7 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
-use crate::digests::{hmac_md5, hmac_sha256};
+use super::digests::{hmac_md5, hmac_sha256};
 
 /// What a peer says of the other side, and the other side of it.
 #[derive(Debug, PartialEq)]

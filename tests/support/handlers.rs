@@ -1,4 +1,4 @@
-//! Handlers that get stuck where their client wants them to, and what is told of them.
+//! Handlers that end, fail or block as their client says, and hooks that report errors.
 
 use std::io::ErrorKind;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -10,11 +10,23 @@ use socketserver::{Address, Builder, Dispatch, DrainReport, Listener, RequestErr
 
 use crate::{connect, exchange, in_background};
 
-/// Says `begun`, and gets stuck as the client's first line says.
-pub fn obey(request: &mut StreamRequest) -> HandlerResult {
-    let order = request.rfile.readline(100)?;
+/// Answers lines, and fails or panics if one says so.
+pub fn echo_or_fail(request: &mut StreamRequest) -> HandlerResult {
+    while let Some(line) = request.next_line()? {
+        match &*line {
+            "fail" => return Err("as asked".into()),
+            "panic" => panic!("as asked"),
+            line => writeln!(request.wfile, "{line}")?,
+        }
+    }
+    Ok(())
+}
+
+/// Answers `begun`, and blocks in the way that the client's first line says.
+pub fn block(request: &mut StreamRequest) -> HandlerResult {
+    let how = request.rfile.readline(100)?;
     request.wfile.write_all(b"begun\n")?;
-    match &order[..] {
+    match &how[..] {
         b"read\n" => while !request.rfile.readline(100)?.is_empty() {},
         b"write\n" => loop {
             request.wfile.write_all(&[b'.'; 65_536])?;
@@ -27,14 +39,14 @@ pub fn obey(request: &mut StreamRequest) -> HandlerResult {
     Ok(())
 }
 
-/// A client of `obey` whose handler has begun. It reads no further.
-pub fn begin(address: &Address, order: &str) -> std::net::TcpStream {
+/// A client of `block` whose handler has begun. It reads no further.
+pub fn begin(address: &Address, how: &str) -> std::net::TcpStream {
     let client = connect(address);
-    assert_eq!(exchange(&client, &format!("{order}\n")), "begun\n");
+    assert_eq!(exchange(&client, &format!("{how}\n")), "begun\n");
     client
 }
 
-/// Drained, forced, left behind.
+/// Drained, forced, unfinished.
 pub fn counts(report: DrainReport) -> (usize, usize, usize) {
     (report.drained, report.forced, report.unfinished)
 }
@@ -48,7 +60,7 @@ pub struct Seen {
     pub text: String,
 }
 
-/// Hooks that tell the test of every error.
+/// Hooks that report every error to the test.
 pub struct Watch(pub Sender<Seen>);
 
 impl Hooks for Watch {
@@ -63,7 +75,7 @@ impl Hooks for Watch {
     }
 }
 
-/// A server with such hooks, and what they tell.
+/// A server with such hooks, and what they report.
 pub fn watched<'a, L, D: Dispatch>(
     builder: Builder<L, D>,
     address: &'a str,
