@@ -112,16 +112,16 @@ pub fn join_soon<T>(thread: JoinHandle<T>) -> T {
     thread.join().expect("the thread did not panic")
 }
 
-/// The next message; fails if none comes soon.
+/// The next message; fails if none is sent soon.
 pub fn next<T>(receiver: &Receiver<T>) -> T {
-    receiver.recv_timeout(LONG).expect("a message comes")
+    receiver.recv_timeout(LONG).expect("a message is sent")
 }
 
 /// Waits for a condition that nothing notifies of, such as the end of a server's thread.
 pub fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
     let deadline = Instant::now() + LONG;
     while !happened() {
-        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        assert!(Instant::now() < deadline, "it does not happen: {what}");
         thread::sleep(Duration::from_millis(2));
     }
 }

@@ -1,4 +1,4 @@
-//! Messages after the handshake: Python's framing, both headers, any fragmentation, and the bound.
+//! Messages after the handshake: Python's framing, both headers, any fragmentation, and the limit of length.
 #![cfg(feature = "auth")]
 
 use std::io::{self, IoSlice, Read, Write};
@@ -44,8 +44,8 @@ struct Head {
 
 impl Write for Head {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        let room = 12 - self.bytes.len();
-        self.bytes.extend_from_slice(&data[..data.len().min(room)]);
+        let left = 12 - self.bytes.len();
+        self.bytes.extend_from_slice(&data[..data.len().min(left)]);
         self.total += data.len();
         Ok(data.len())
     }
@@ -55,7 +55,7 @@ impl Write for Head {
     }
 }
 
-/// The message is zeros that nobody touches, so it takes no memory.
+/// The message is zeros that are never touched, so it takes no memory.
 #[test]
 #[cfg(target_pointer_width = "64")]
 fn from_2_gib_on_the_header_is_the_long_one() {
