@@ -15,6 +15,7 @@ use support::kind::{self, Client, Kind, Talk};
 use support::logs::Logs;
 use support::{
     ANY, LONG, connect, connect_unix, entries, eventually, exchange, in_background, socket_path,
+    stale_socket,
 };
 
 fn echo<R: Talk>(request: &mut R) -> HandlerResult {
@@ -101,7 +102,7 @@ fn a_stale_socket_that_took_the_path_is_replaced() {
     let (_folder, path) = socket_path();
     let server = serve_path(&path);
     stop_listening_at(&server.handle(), &path);
-    drop(UnixListener::bind(&path).expect("the path is free"));
+    stale_socket(&path, true);
     server.handle().resume();
     eventually("the path is back", || !moved(&path).exists());
     assert_eq!(
@@ -126,7 +127,7 @@ fn a_file_that_took_the_path_is_not_harmed() {
 #[test]
 fn a_stale_socket_at_the_moved_path_is_replaced() {
     let (_folder, path) = socket_path();
-    drop(UnixListener::bind(moved(&path)).expect("the path is free"));
+    stale_socket(&moved(&path), true);
     let server = serve_path(&path);
     server.handle().stop_listening();
     eventually("the path is moved", || !path.exists());

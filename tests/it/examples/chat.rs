@@ -79,7 +79,7 @@ fn two_people_in_python_talk() {
         * welcome, guest1; there are /nick NAME, /who and /quit\n\
         * you are now ada\n\
         * welcome, guest2; there are /nick NAME, /who and /quit\n\
-        * guest2 has connect_next\n\
+        * guest2 has come\n\
         * somebody else is ada\n\
         * you are now bob\n\
         * guest2 is now bob\n\

@@ -14,7 +14,7 @@ use socketserver::prelude::*;
 use socketserver::{HandlerResult, Server};
 
 use support::kind::{Client, Kind, Talk};
-use support::{for_each, socket_path};
+use support::{for_each, socket_path, stale_socket};
 
 fn echo<R: Talk>(request: &mut R) -> HandlerResult {
     let question = request.question()?;
@@ -23,15 +23,6 @@ fn echo<R: Talk>(request: &mut R) -> HandlerResult {
 
 fn bind<L: Kind>(path: &Path) -> io::Result<Server<L, Inline>> {
     Server::bind_fn(path.display().to_string(), echo)
-}
-
-/// Another program's socket of the same kind.
-fn foreign<L: Kind>(path: &Path) -> Box<dyn AsFd> {
-    if L::STREAM {
-        Box::new(net::UnixListener::bind(path).expect("the path is free"))
-    } else {
-        Box::new(net::UnixDatagram::bind(path).expect("the path is free"))
-    }
 }
 
 fn serves<L: Kind>(server: Server<L, Inline>) {
@@ -87,7 +78,7 @@ fn a_path_that_is_gone_already_does_no_harm<L: Kind>() {
 
 fn the_socket_of_a_killed_server_is_replaced<L: Kind>() {
     let (_folder, path) = socket_path();
-    drop(foreign::<L>(&path));
+    stale_socket(&path, L::STREAM);
     assert!(path.exists());
     serves(bind::<L>(&path).expect("no server listens there"));
 }
@@ -115,7 +106,7 @@ fn a_file_that_is_no_socket_is_refused_and_not_harmed<L: Kind>() {
 fn a_link_is_refused_and_so_is_what_it_leads_to<L: Kind>() {
     let (folder, path) = socket_path();
     let target = folder.path().join("target");
-    drop(foreign::<L>(&target));
+    stale_socket(&target, L::STREAM);
     std::os::unix::fs::symlink(&target, &path).expect("the folder is ours");
     is_in_use::<L>(&path, "not a socket");
     assert!(path.is_symlink() && target.exists());
