@@ -54,7 +54,7 @@ impl Saturated {
     }
 
     pub fn with(builder: Builder<Tcp, ThreadPool>, reject: Rejecting) -> Self {
-        let gate = Gate::new();
+        let gate = Gate::default();
         let (sender, errors) = unbounded();
         let builder = builder.hooks(Rejects {
             reject,

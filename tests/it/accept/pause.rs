@@ -53,7 +53,7 @@ fn clients_wait_until_it_is_resumed<L: Kind, D: Dispatch + Default>() {
 }
 
 fn requests_that_run_go_on<L: Kind, D: Dispatch + Default>() {
-    let (folder, gate) = (socket_folder(), Gate::new());
+    let (folder, gate) = (socket_folder(), Gate::default());
     let server = in_background(Server::<L, D>::bind_fn(
         L::address(folder.path()),
         gate.handler(),

@@ -53,7 +53,7 @@ fn is_served<L: Kind>(server: &ServerHandle, gate: &Gate) {
 }
 
 fn clients_are_refused_until_it_is_resumed_again_and_again<L: Kind>() {
-    let gate = Gate::new();
+    let gate = Gate::default();
     let (_folder, server) = serve::<L>(&gate);
     for _ in 0..5 {
         stop_listening(&server.handle());
@@ -63,7 +63,7 @@ fn clients_are_refused_until_it_is_resumed_again_and_again<L: Kind>() {
 }
 
 fn those_in_the_queue_are_closed<L: Kind>() {
-    let gate = Gate::new();
+    let gate = Gate::default();
     let (_folder, server) = serve::<L>(&gate);
     server.handle().pause();
     let mut clients: Vec<_> = (0..20)
@@ -82,7 +82,7 @@ fn those_in_the_queue_are_closed<L: Kind>() {
 }
 
 fn requests_that_run_go_on<L: Kind>() {
-    let gate = Gate::new();
+    let gate = Gate::default();
     let (_folder, server) = serve::<L>(&gate);
     let mut client = L::connect(server.server_address());
     client.send_line("running");
@@ -93,7 +93,7 @@ fn requests_that_run_go_on<L: Kind>() {
 }
 
 fn from_stop_listening_to_pause_and_back<L: Kind>() {
-    let gate = Gate::new();
+    let gate = Gate::default();
     let (_folder, server) = serve::<L>(&gate);
     stop_listening(&server.handle());
     server.handle().pause();
@@ -105,7 +105,7 @@ fn from_stop_listening_to_pause_and_back<L: Kind>() {
 }
 
 fn shut_down_while_it_does_not_listen<L: Kind>() {
-    let (folder, server) = serve::<L>(&Gate::new());
+    let (folder, server) = serve::<L>(&Gate::default());
     let address = server.server_address().clone();
     stop_listening(&server.handle());
     let stopping = thread::spawn(move || server.stop());
@@ -115,7 +115,7 @@ fn shut_down_while_it_does_not_listen<L: Kind>() {
 }
 
 fn under_load_each_is_served_or_refused<L: Kind>() {
-    let gate = Gate::new();
+    let gate = Gate::default();
     let (_folder, server) = serve::<L>(&gate);
     gate.release(10_000);
     let clients: Vec<_> = (0..4)

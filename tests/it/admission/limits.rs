@@ -43,39 +43,39 @@ fn never_more<L: Kind>(gate: &Gate, server: &ServerHandle, limit: usize) {
 }
 
 fn connections_are_limited<L: Kind>() {
-    let gate = Gate::new();
+    let gate = Gate::default();
     let (_folder, server) = serve::<L>(&gate, |builder| builder.max_connections(3));
     never_more::<L>(&gate, &server.handle(), 3);
 }
 
 fn a_limit_of_one_connection_works<L: Kind>() {
-    let gate = Gate::new();
+    let gate = Gate::default();
     let (_folder, server) = serve::<L>(&gate, |builder| builder.max_connections(1));
     never_more::<L>(&gate, &server.handle(), 1);
 }
 
 fn a_limit_of_no_connection_counts_as_one<L: Kind>() {
-    let gate = Gate::new();
+    let gate = Gate::default();
     let (_folder, server) = serve::<L>(&gate, |builder| builder.max_connections(0));
     never_more::<L>(&gate, &server.handle(), 1);
 }
 
 fn threads_are_limited<L: Kind>() {
-    let gate = Gate::new();
+    let gate = Gate::default();
     let (_folder, server) = serve::<L>(&gate, |builder| builder.max_threads(3));
     never_more::<L>(&gate, &server.handle(), 3);
     assert_eq!(server.handle().statistics().peak_threads, 3);
 }
 
 fn the_lower_limit_holds<L: Kind>() {
-    let gate = Gate::new();
+    let gate = Gate::default();
     let limit = |builder: Builder<L, _>| builder.max_threads(5).max_connections(2);
     let (_folder, server) = serve::<L>(&gate, limit);
     never_more::<L>(&gate, &server.handle(), 2);
 }
 
 fn those_who_wait_are_served_when_the_limit_is_raised<L: Kind>() {
-    let gate = Gate::new();
+    let gate = Gate::default();
     let (_folder, server) = serve::<L>(&gate, |builder| builder.max_connections(1));
     let _clients = ask::<L>(&server.handle(), &["a", "b", "c", "d"]);
     assert_eq!(gate.next(), "a");
@@ -87,7 +87,7 @@ fn those_who_wait_are_served_when_the_limit_is_raised<L: Kind>() {
 }
 
 fn those_beyond_a_lowered_limit_go_on_and_no_other_is_served<L: Kind>() {
-    let gate = Gate::new();
+    let gate = Gate::default();
     let (_folder, server) = serve::<L>(&gate, |builder| builder.max_connections(3));
     let _clients = ask::<L>(&server.handle(), &["a", "b", "c", "d"]);
     assert_eq!(gate.next_few(3), ["a", "b", "c"]);
@@ -99,7 +99,7 @@ fn those_beyond_a_lowered_limit_go_on_and_no_other_is_served<L: Kind>() {
 }
 
 fn threads_are_raised_and_lowered<L: Kind>() {
-    let gate = Gate::new();
+    let gate = Gate::default();
     let (_folder, server) = serve::<L>(&gate, |builder| builder.max_threads(1));
     let _clients = ask::<L>(&server.handle(), &["a", "b", "c", "d", "e"]);
     assert_eq!(gate.next(), "a");
@@ -118,7 +118,7 @@ fn threads_are_raised_and_lowered<L: Kind>() {
 
 /// It needs no limit, and works with one.
 fn an_inline_server_works_with_a_limit<L: Kind>() {
-    let (folder, gate) = (socket_folder(), Gate::new());
+    let (folder, gate) = (socket_folder(), Gate::default());
     let builder = Server::<L, Inline>::builder().max_connections(1);
     let server = in_background(builder.bind_fn(L::address(folder.path()), gate.handler()));
     never_more::<L>(&gate, &server.handle(), 1);

@@ -24,7 +24,7 @@ impl Hooks for AnswerReason {
 }
 
 fn serve(place: &str, builder: Builder<Tcp, ThreadPool>) -> (BackgroundServer, Gate) {
-    let gate = Gate::new();
+    let gate = Gate::default();
     let server = builder.hooks(AnswerReason).bind_fn(place, gate.handler());
     (in_background(server), gate)
 }
@@ -180,7 +180,7 @@ fn a_dual_stack_server_counts_ipv4_clients_by_their_own_address() {
 #[test]
 fn clients_on_unix_sockets_are_not_counted() {
     let (_folder, path) = socket_path();
-    let gate = Gate::new();
+    let gate = Gate::default();
     let builder = ThreadingUnixStreamServer::builder().max_per_ip(1);
     let server = in_background(builder.bind_fn(&path, gate.handler()));
     let _clients = ["a", "b", "c"].map(|name| {
@@ -194,7 +194,7 @@ fn clients_on_unix_sockets_are_not_counted() {
 
 #[test]
 fn datagrams_are_counted_until_they_are_handled() {
-    let gate = Gate::new();
+    let gate = Gate::default();
     let builder = ThreadingUdpServer::builder().max_per_ip(2);
     let server = builder.bind_fn(
         ANY,

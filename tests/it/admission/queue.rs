@@ -34,7 +34,7 @@ fn queue(length: usize, timeout: Duration) -> OverloadPolicy {
 
 /// A server that is full, and the client that fills it.
 fn full(limit: Limit, policy: OverloadPolicy) -> (BackgroundServer, Gate, TcpStream) {
-    let gate = Gate::new();
+    let gate = Gate::default();
     let builder = limit(ThreadingTcpServer::builder()).overload(policy);
     let server = in_background(builder.hooks(AnswerReason).bind_fn(ANY, gate.handler()));
     let first = connect_as(&server.handle(), "first");
@@ -211,7 +211,7 @@ fn shutdown_within_does_not_wait_for_the_queue() {
 
 #[test]
 fn the_queue_survives_between_two_calls_of_handle_request() {
-    let gate = Gate::new();
+    let gate = Gate::default();
     let builder = ONE_CONNECTION(ThreadingTcpServer::builder()).overload(queue(5, LONG));
     let server = builder.timeout(SHORT).bind_fn(ANY, gate.handler());
     let server = server.expect("a port is free");
@@ -228,7 +228,7 @@ fn the_queue_survives_between_two_calls_of_handle_request() {
 
 #[test]
 fn a_server_closed_between_two_calls_of_handle_request_rejects_its_queue() {
-    let gate = Gate::new();
+    let gate = Gate::default();
     let builder = ONE_CONNECTION(ThreadingTcpServer::builder()).overload(queue(5, LONG));
     let server = builder.hooks(AnswerReason).timeout(SHORT);
     let server = server.bind_fn(ANY, gate.handler()).expect("a port is free");

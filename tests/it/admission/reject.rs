@@ -141,7 +141,7 @@ impl<R: Request + Talk> Hooks<R> for AnswerAll {
 }
 
 fn clients_of_every_kind_get_the_answer_of_reject_request<L: Kind>() {
-    let (folder, gate) = (socket_folder(), Gate::new());
+    let (folder, gate) = (socket_folder(), Gate::default());
     let builder = Server::<L, ThreadPool>::builder().max_connections(1);
     let builder = builder.overload(OverloadPolicy::Reject).hooks(AnswerAll);
     let server = in_background(builder.bind_fn(L::address(folder.path()), gate.handler()));

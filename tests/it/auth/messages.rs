@@ -153,7 +153,7 @@ impl Write for Narrow {
 
     fn write_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
         self.calls += 1;
-        if self.calls % 3 == 0 {
+        if self.calls.is_multiple_of(3) {
             return Err(io::ErrorKind::Interrupted.into());
         }
         let all: Vec<u8> = data.iter().flat_map(|slice| slice.to_vec()).collect();

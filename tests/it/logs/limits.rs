@@ -19,7 +19,7 @@ const SOON: Duration = Duration::from_millis(50);
 /// What is logged about a server that is at its limit again and again.
 fn logged_at_the_limit(builder: Builder<Tcp, ThreadPool>) -> String {
     let logs = Logs::from_here();
-    let gate = Gate::new();
+    let gate = Gate::default();
     let server = in_background(builder.bind_fn(ANY, gate.handler()));
     for _ in 0..10 {
         let mut client = connect(server.server_address());
@@ -80,7 +80,7 @@ fn that_clients_are_queued_is_logged_once() {
 #[test]
 fn that_clients_are_rejected_is_logged_once() {
     let builder = ThreadingTcpServer::builder().max_connections(1);
-    let gate = Gate::new();
+    let gate = Gate::default();
     let logs = Logs::from_here();
     let builder = builder.overload(OverloadPolicy::Reject);
     let server = in_background(builder.bind_fn(ANY, gate.handler()));
@@ -102,7 +102,7 @@ fn that_clients_are_rejected_is_logged_once() {
 #[test]
 fn handle_request_logs_it_once_too() {
     let logs = Logs::from_here();
-    let gate = Gate::new();
+    let gate = Gate::default();
     let builder = ThreadingTcpServer::builder()
         .max_connections(1)
         .timeout(SOON);
@@ -160,7 +160,7 @@ fn a_thousand_failures_are_about_a_hundred_lines() {
 #[test]
 fn a_thousand_rejected_of_one_ip_are_about_a_hundred_lines() {
     let logs = Logs::from_here();
-    let gate = Gate::new();
+    let gate = Gate::default();
     let builder = ThreadingTcpServer::builder().max_per_ip(1);
     let server = in_background(builder.bind_fn(ANY, gate.handler()));
     let mut client = connect(server.server_address());

@@ -27,7 +27,7 @@ struct Picky;
 
 impl Hooks for Picky {
     fn verify_request(&self, request: &mut StreamRequest) -> Result<bool, HandlerError> {
-        Ok(request.id() % 7 != 0)
+        Ok(!request.id().is_multiple_of(7))
     }
 
     fn handle_error(&self, _: &mut StreamRequest, _: &RequestError) {}
@@ -44,7 +44,7 @@ fn connect_once(address: &Address, number: usize) {
         3 => Ok(()),
         _ => client.write_all(b"half a li"),
     };
-    if number % 3 == 0 {
+    if number.is_multiple_of(3) {
         reset(&client);
     } else {
         let _ = client.shutdown(std::net::Shutdown::Write);
