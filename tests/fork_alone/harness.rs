@@ -30,17 +30,17 @@ pub fn run(trials: &[Trial]) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let arguments: Vec<_> = env::args().skip(1).collect();
-    let says = |option: &str| arguments.iter().any(|said| said == option);
+    let has = |option: &str| arguments.iter().any(|argument| argument == option);
     let names = names(&arguments);
     // None of them is to be passed over by default.
-    let trials = if says("--ignored") { &[] } else { trials };
-    if says("--list") {
+    let trials = if has("--ignored") { &[] } else { trials };
+    if has("--list") {
         trials
             .iter()
             .for_each(|trial| println!("{}: test", trial.name));
         return ExitCode::SUCCESS;
     }
-    let is_named = |trial: &&Trial, name: &str| match says("--exact") {
+    let is_named = |trial: &&Trial, name: &str| match has("--exact") {
         true => trial.name == name,
         false => trial.name.contains(name),
     };

@@ -61,7 +61,7 @@ fn run_server<L: Kind>() {
     server.server_close();
     assert!(L::is_free(&address));
     assert_eq!(handle.statistics().finished, 3);
-    let status = own.wait().expect("nobody else has waited for it");
+    let status = own.wait().expect("it was not waited for elsewhere");
     assert_eq!(status.code(), Some(72));
 }
 
@@ -92,8 +92,8 @@ fn test_ForkingUnixDatagramServer() {
     ForkingUnixDatagramServer::run();
 }
 
-/// Tells a file, for the child's memory goes with it.
-fn tell(file: &Path, line: &str) -> io::Result<()> {
+/// Writes to a file, for the child's memory ends with it.
+fn note(file: &Path, line: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().append(true).create(true).open(file)?;
     writeln!(file, "{line}")
 }
@@ -102,18 +102,18 @@ struct Reporter(PathBuf);
 
 impl Hooks for Reporter {
     fn handle_error(&self, _: &mut StreamRequest, error: &RequestError) {
-        tell(&self.0, &format!("Error handled: {error}")).expect("the folder is ours");
+        note(&self.0, &format!("Error handled: {error}")).expect("the folder is ours");
     }
 }
 
-/// What is told when one request is handled like this, with the counts of failed and of all.
+/// What is noted when one request is handled like this, with the counts of failed and of all.
 fn serve_one(handle: fn() -> HandlerResult) -> (String, u64, u64) {
     let folder = socket_folder();
-    let file = folder.path().join("told");
-    let (reporter, told) = (Reporter(file.clone()), file.clone());
+    let file = folder.path().join("notes");
+    let (reporter, notes) = (Reporter(file.clone()), file.clone());
     let builder = ForkingTcpServer::builder().hooks(reporter);
     let server = builder.bind_fn(ANY, move |_| {
-        tell(&told, "Handler called")?;
+        note(&notes, "Handler called")?;
         handle()
     });
     let server = server.expect("a port is free");
@@ -122,14 +122,14 @@ fn serve_one(handle: fn() -> HandlerResult) -> (String, u64, u64) {
     server.handle_request().expect("there is one");
     server.server_close();
     let statistics = server_handle.statistics();
-    let told = fs::read_to_string(file).expect("it was written");
-    (told, statistics.failed, statistics.accepted)
+    let notes = fs::read_to_string(file).expect("it was written");
+    (notes, statistics.failed, statistics.accepted)
 }
 
 fn test_forking_handled() {
-    let (told, failed, accepted) = serve_one(|| Err("Test error".into()));
+    let (notes, failed, accepted) = serve_one(|| Err("Test error".into()));
     assert_eq!(
-        told,
+        notes,
         "Handler called\nError handled: handle failed: Test error\n"
     );
     assert_eq!((failed, accepted), (1, 1));
@@ -137,7 +137,7 @@ fn test_forking_handled() {
 
 /// What Python's `SystemExit` is to a handler, `std::process::exit` is here. It ends the child alone.
 fn test_forking_not_handled() {
-    let (told, failed, accepted) = serve_one(|| process::exit(72));
-    assert_eq!(told, "Handler called\n");
+    let (notes, failed, accepted) = serve_one(|| process::exit(72));
+    assert_eq!(notes, "Handler called\n");
     assert_eq!((failed, accepted), (1, 1));
 }

@@ -21,9 +21,9 @@ pub fn trials() -> Vec<Trial> {
         trial!(a_server_forks_after_one_that_was_closed),
         trial!(a_server_forks_after_one_with_deadlines),
         trial!(a_child_has_a_deadline),
-        trial!(a_thread_of_the_programs_own_is_not_overlooked),
+        trial!(a_process_with_another_thread_is_not_forked),
         trial!(queued_connections_are_not_inherited),
-        trial!(a_child_that_has_ended_takes_no_place_of_its_source),
+        trial!(a_child_that_has_ended_does_not_count_for_its_ip),
         trial!(programs_that_a_child_starts_can_be_interrupted),
     ]
 }
@@ -52,9 +52,9 @@ fn ask(server: &ForkingTcpServer) -> String {
     read_all(client)
 }
 
-/// Serves nobody, and collects children. The server has a short timeout.
-fn serve_until_none_is_active(server: &ForkingTcpServer) {
-    eventually("all children are collected", || {
+/// Serves no client, and reaps children. The server has a short timeout.
+fn reap_until_none_is_active(server: &ForkingTcpServer) {
+    eventually("all children are reaped", || {
         server.handle_request().expect("it serves");
         server.handle().statistics().active == 0
     });
@@ -100,11 +100,11 @@ fn a_child_has_a_deadline() {
     let begin = Instant::now();
     let _ = client.read_to_end(&mut Vec::new());
     assert!(begin.elapsed() < Duration::from_secs(10));
-    serve_until_none_is_active(&server);
+    reap_until_none_is_active(&server);
     assert_eq!(server.handle().statistics().failed, 1);
 }
 
-fn a_thread_of_the_programs_own_is_not_overlooked() {
+fn a_process_with_another_thread_is_not_forked() {
     let (stop, stopped) = mpsc::channel::<()>();
     let thread = thread::spawn(move || stopped.recv());
     let server = forking();
@@ -112,7 +112,7 @@ fn a_thread_of_the_programs_own_is_not_overlooked() {
     assert_eq!(server.handle().statistics().rejected.dispatch, 1);
     drop(stop);
     let _ = thread.join();
-    eventually("the thread is gone", || {
+    eventually("the thread has ended", || {
         fs::read_dir("/proc/self/task").expect("Linux").count() == 1
     });
     assert_eq!(ask(&server), "hello\n");
@@ -159,7 +159,7 @@ fn queued_connections_are_not_inherited() {
     assert_eq!(read_all(third), "");
 }
 
-fn a_child_that_has_ended_takes_no_place_of_its_source() {
+fn a_child_that_has_ended_does_not_count_for_its_ip() {
     let builder = ForkingTcpServer::builder().max_per_ip(1);
     let server = builder.bind_fn(ANY, echo).expect("a port is free");
     for _ in 0..20 {
@@ -174,7 +174,9 @@ fn programs_that_a_child_starts_can_be_interrupted() {
         Ok(writeln!(request.wfile, "{:?}", status.signal())?)
     });
     let server = server.expect("a port is free");
-    server.shutdown_on_ctrlc().expect("nobody else handles it");
+    server
+        .shutdown_on_ctrlc()
+        .expect("there is no other handler");
     let expected = format!("{:?}\n", Some(Signal::SIGINT as i32));
     assert_eq!(ask(&server), expected);
 }

@@ -89,8 +89,8 @@ mod porting {
 }
 mod python {
     mod clients;
-    mod names;
     mod processes;
+    mod public_names;
     mod suite;
     mod write;
 }

@@ -13,14 +13,16 @@ pub struct Gate {
     released: (Sender<()>, Receiver<()>),
 }
 
-impl Gate {
-    pub fn new() -> Self {
+impl Default for Gate {
+    fn default() -> Self {
         Gate {
             held: unbounded(),
             released: unbounded(),
         }
     }
+}
 
+impl Gate {
     /// A handler that answers a question with itself, once it is released. A client that closes
     /// without one is not held.
     pub fn handler<R: Talk>(&self) -> impl Fn(&mut R) -> HandlerResult + Send + Sync + 'static {

@@ -22,7 +22,7 @@ pub fn echo_or_fail(request: &mut StreamRequest) -> HandlerResult {
     Ok(())
 }
 
-/// Answers `begun`, and blocks in the way that the client's first line says.
+/// Answers `begun`, and blocks in the way that the client's first line names.
 pub fn block(request: &mut StreamRequest) -> HandlerResult {
     let how = request.rfile.readline(100)?;
     request.wfile.write_all(b"begun\n")?;

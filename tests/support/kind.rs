@@ -28,7 +28,7 @@ pub trait Kind: Bind<String, Request: Talk> + Sized {
     fn is_free(address: &Address) -> bool;
 
     /// Checks that the request just made ended without an answer, and returns a client for the
-    /// next one. Datagrams show it only there: what comes then is the answer to the next.
+    /// next one. Datagrams show it only there: the answer that is received then is that to the next.
     fn unanswered(client: Self::Client, address: &Address) -> Self::Client;
 }
 

@@ -19,7 +19,7 @@ pub mod saturated;
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpStream, UdpSocket};
-use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 use std::thread::{self, JoinHandle};
@@ -112,16 +112,16 @@ pub fn join_soon<T>(thread: JoinHandle<T>) -> T {
     thread.join().expect("the thread did not panic")
 }
 
-/// The next message; fails if none comes soon.
+/// The next message; fails if none is sent soon.
 pub fn next<T>(receiver: &Receiver<T>) -> T {
-    receiver.recv_timeout(LONG).expect("a message comes")
+    receiver.recv_timeout(LONG).expect("a message is sent")
 }
 
 /// Waits for a condition that nothing notifies of, such as the end of a server's thread.
 pub fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
     let deadline = Instant::now() + LONG;
     while !happened() {
-        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        assert!(Instant::now() < deadline, "it does not happen: {what}");
         thread::sleep(Duration::from_millis(2));
     }
 }
@@ -145,3 +145,31 @@ pub fn socket_path() -> (tempfile::TempDir, PathBuf) {
     let path = folder.path().join("socket");
     (folder, path)
 }
+
+/// Makes a socket file that no program listens on. A process that another test is starting holds all
+/// sockets of this one for a moment, so this waits until the socket is really closed.
+pub fn stale_socket(path: &Path, is_stream: bool) {
+    if is_stream {
+        drop(UnixListener::bind(path).expect("the path is free"));
+    } else {
+        drop(UnixDatagram::bind(path).expect("the path is free"));
+    }
+    eventually("the socket is closed", || match is_stream {
+        true => UnixStream::connect(path).is_err(),
+        false => {
+            let client = UnixDatagram::unbound().expect("a descriptor is free");
+            client.connect(path).is_err()
+        }
+    });
+}
+
+/// The idioms of the porting guide. Some of them use packages that the library does not depend on, so
+/// they run here.
+#[cfg(doctest)]
+#[doc = include_str!("../../src/porting/idioms/mod.md")]
+#[doc = include_str!("../../src/porting/idioms/servers.md")]
+#[doc = include_str!("../../src/porting/idioms/handlers.md")]
+#[doc = include_str!("../../src/porting/idioms/guards.md")]
+#[doc = include_str!("../../src/porting/idioms/life.md")]
+#[doc = include_str!("../../src/porting/idioms/connections.md")]
+struct Idioms;

@@ -12,7 +12,7 @@ use socketserver::{BackgroundServer, Builder, OverloadPolicy, RejectReason, Stag
 use crate::gate::Gate;
 use crate::{ANY, connect, eventually, in_background, read_all};
 
-/// Longer than a rejection may take, and shorter than anything that hangs.
+/// Longer than a rejection may take, and shorter than what blocks.
 pub const SOON: Duration = Duration::from_secs(8);
 
 pub type Rejecting = fn(&mut StreamRequest) -> HandlerResult;
@@ -54,7 +54,7 @@ impl Saturated {
     }
 
     pub fn with(builder: Builder<Tcp, ThreadPool>, reject: Rejecting) -> Self {
-        let gate = Gate::new();
+        let gate = Gate::default();
         let (sender, errors) = unbounded();
         let builder = builder.hooks(Rejects {
             reject,

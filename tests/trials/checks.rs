@@ -9,7 +9,7 @@ use crate::server::Server;
 
 use support::{connect_udp, eventually};
 
-/// All that comes back begins with these bytes.
+/// The answer begins with these bytes.
 pub fn answers(server: &Server, request: &[u8], expected: &[u8]) {
     let mut client = connect_from(Ipv4Addr::LOCALHOST, server.address).expect("it accepts");
     client.write_all(request).expect("it reads");
@@ -33,7 +33,7 @@ pub fn resolves_datagram(server: &Server, query: &[u8]) {
     answers_datagram(server, query, |answer| is_answer(answer, query));
 }
 
-/// It repeats the query's number, and says that it is an answer without an error.
+/// It has the query's number, and is an answer without an error.
 fn is_answer(answer: &[u8], query: &[u8]) -> bool {
     answer[..2] == query[..2] && answer[2] & 0x80 != 0 && answer[3] & 0x0f == 0
 }
@@ -71,7 +71,7 @@ pub mod with_key {
     use crate::clients::connect_from;
     use crate::server::Server;
 
-    pub fn lets_in(server: &Server) {
+    pub fn accepts_the_key(server: &Server) {
         let mut client = connect_from(Ipv4Addr::LOCALHOST, server.address).expect("it accepts");
         let plain = Plain::new("sesame");
         plain.answer(&mut client).expect("the key is right");

@@ -19,7 +19,7 @@ pub fn source(number: usize) -> Ipv4Addr {
     Ipv4Addr::new(127, 0, high, low)
 }
 
-/// A client that fails rather than waits for ever.
+/// A client that fails when it waits for long.
 pub fn connect_from(source: Ipv4Addr, server: SocketAddr) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     // Ports of connections that have just ended can be used again.
@@ -44,12 +44,12 @@ pub fn expect_echo(stream: &mut TcpStream, text: &str) -> io::Result<()> {
     stream.write_all(text.as_bytes())?;
     let mut echoed = vec![0; text.len()];
     stream.read_exact(&mut echoed)?;
-    assert_eq!(echoed, text.as_bytes(), "somebody else's answer");
+    assert_eq!(echoed, text.as_bytes(), "another client's answer");
     Ok(())
 }
 
-/// Connects every 50 ms for as long as it is told to, and asks for an echo.
-pub fn well_behaved(
+/// Connects every 50 ms for as long as `go_on` says so, and asks for an echo.
+pub fn regular_client(
     source: Ipv4Addr,
     server: SocketAddr,
     mut go_on: impl FnMut() -> bool,

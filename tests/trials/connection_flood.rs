@@ -1,4 +1,4 @@
-//! Connections as fast as they come against a bound, under each policy.
+//! Connections as fast as possible against a limit, under each policy.
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -18,10 +18,10 @@ use support::process::{descriptors, most_resident, threads_named};
 use support::{ANY, eventually, in_background};
 
 /// The most connections that are to be served at once.
-const BOUND: usize = 100;
-/// Clients that come again as soon as they have gone.
+const LIMIT: usize = 100;
+/// Clients that connect again as soon as they have ended.
 const CLIENTS: usize = 300;
-/// What serving takes: so the bound is reached, and a queue forms.
+/// What serving takes: so the limit is reached, and a queue forms.
 const WORK: Duration = Duration::from_millis(10);
 
 const QUEUE: OverloadPolicy = OverloadPolicy::Queue {
@@ -46,7 +46,7 @@ fn a_small_flood() {
     }
 }
 
-/// Hooks that tell the rejected so.
+/// Hooks that answer the rejected.
 struct Busy;
 
 impl Hooks for Busy {
@@ -63,7 +63,7 @@ fn work(request: &mut StreamRequest) -> HandlerResult {
 
 fn flood_with(connections: usize, policy: OverloadPolicy) {
     let server = ThreadingTcpServer::builder()
-        .max_connections(BOUND)
+        .max_connections(LIMIT)
         .overload(policy)
         .hooks(Busy)
         .thread_name("flood")
@@ -74,7 +74,7 @@ fn flood_with(connections: usize, policy: OverloadPolicy) {
     let address = address.socket_addr().expect("an IP address");
     let before = descriptors(process::id());
     let started = Instant::now();
-    let (served, rejected) = come(connections, address);
+    let (served, rejected) = connect_next(connections, address);
     let took = started.elapsed();
     eventually("all requests are closed", || {
         server.handle().statistics().active == 0
@@ -103,11 +103,11 @@ fn check(statistics: &Statistics, connections: usize, served: usize, rejected: u
         rejected as u64,
         "{statistics:?}"
     );
-    assert!(statistics.peak_active <= BOUND, "{statistics:?}");
+    assert!(statistics.peak_active <= LIMIT, "{statistics:?}");
 }
 
 /// How many were served, and how many rejected with the bytes for it.
-fn come(connections: usize, address: SocketAddr) -> (usize, usize) {
+fn connect_next(connections: usize, address: SocketAddr) -> (usize, usize) {
     let (next, served, rejected) = <(AtomicUsize, AtomicUsize, AtomicUsize)>::default();
     thread::scope(|scope| {
         for client in 0..CLIENTS {

@@ -27,7 +27,9 @@ fn a_short_shortage() {
 
 fn shortage(clients: usize, limit: usize, duration: Duration) {
     let server = Server::limited(&format!("-n {limit}"), &[]);
-    let clients: Vec<_> = (0..clients).map(|number| come(&server, number)).collect();
+    let clients: Vec<_> = (0..clients)
+        .map(|number| connect_next(&server, number))
+        .collect();
     eventually("the server is at its limit", || {
         descriptors(server.pid()) >= limit
     });
@@ -46,8 +48,8 @@ fn shortage(clients: usize, limit: usize, duration: Duration) {
     assert!(warnings as f64 <= seconds + 2.0, "{}", server.log());
 }
 
-fn come(server: &Server, number: usize) -> TcpStream {
-    let mut client = connect_from(Ipv4Addr::LOCALHOST, server.address).expect("the queue has room");
+fn connect_next(server: &Server, number: usize) -> TcpStream {
+    let mut client = connect_from(Ipv4Addr::LOCALHOST, server.address).expect("it is queued");
     let name = format!("client {number:04}");
     client
         .write_all(name.as_bytes())
@@ -55,7 +57,7 @@ fn come(server: &Server, number: usize) -> TcpStream {
     client
 }
 
-/// Each leaves once it is served, and so makes room for another.
+/// Each closes once it is served, so that another can be accepted.
 fn serve_all(clients: Vec<TcpStream>) -> Duration {
     let started = Instant::now();
     for (number, client) in clients.into_iter().enumerate() {

@@ -27,8 +27,8 @@ impl Drippers {
     const STEP: Duration = Duration::from_millis(50);
     const STEPS: usize = 20;
 
-    pub fn come(count: usize, server: SocketAddr) -> Self {
-        let connections = (0..count).map(|_| Some(Dripper::come(server))).collect();
+    pub fn connect(count: usize, server: SocketAddr) -> Self {
+        let connections = (0..count).map(|_| Some(Dripper::connect(server))).collect();
         Drippers {
             server,
             connections,
@@ -36,7 +36,7 @@ impl Drippers {
         }
     }
 
-    /// Until all have gone, or for so long; those that go come again if they are told to.
+    /// Sends until all have ended, or for so long; those that ended connect again if `again` is set.
     pub fn drip(&mut self, duration: Duration, again: bool) {
         let started = Instant::now();
         for step in 0.. {
@@ -49,7 +49,7 @@ impl Drippers {
         }
     }
 
-    /// How many have not gone.
+    /// How many have not ended.
     pub fn left(&self) -> usize {
         self.connections.iter().flatten().count()
     }
@@ -61,19 +61,19 @@ impl Drippers {
                 // Fails once the server has ended the connection, which reading will show.
                 let _ = dripper.stream.write(b".");
             }
-            if dripper.has_gone() {
+            if dripper.has_ended() {
                 if let Some(served) = dripper.served {
                     self.lives.add(served.elapsed());
                 }
-                *place = again.then(|| Dripper::come(self.server));
+                *place = again.then(|| Dripper::connect(self.server));
             }
         }
     }
 }
 
 impl Dripper {
-    fn come(server: SocketAddr) -> Self {
-        let mut stream = connect_from(Ipv4Addr::LOCALHOST, server).expect("the queue has room");
+    fn connect(server: SocketAddr) -> Self {
+        let mut stream = connect_from(Ipv4Addr::LOCALHOST, server).expect("it is queued");
         stream.write_all(b".").expect("the kernel keeps it");
         stream.set_nonblocking(true).expect("it can be set");
         Dripper {
@@ -82,7 +82,7 @@ impl Dripper {
         }
     }
 
-    fn has_gone(&mut self) -> bool {
+    fn has_ended(&mut self) -> bool {
         match self.stream.read(&mut [0; 16]) {
             Ok(0) => true,
             Ok(_) => {

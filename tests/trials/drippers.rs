@@ -1,22 +1,22 @@
-//! Connections that drip a byte a second against an absolute deadline, and a client that behaves.
+//! Connections that send a byte a second against `max_lifetime`, and a regular client beside them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::alone;
-use crate::clients::{connect_from, expect_echo, source, well_behaved};
+use crate::clients::{connect_from, expect_echo, regular_client, source};
 use crate::dripper::Drippers;
 use crate::figures::{Delays, mebibytes};
 use crate::server::Server;
 
 use support::process::{cpu_ticks, most_resident, threads};
 
-/// For how many deadlines drippers that have gone come again.
+/// For how many deadlines drippers that have ended connect again.
 const ROUNDS: u32 = 5;
 /// How long a dripper may outlive its deadline.
 const GRACE: Duration = Duration::from_millis(500);
-/// The same for small trials, which run beside other tests; a dripper that is let drips for ever.
+/// The same for small trials, which run beside other tests; without a deadline a dripper does not end.
 const AMPLE: Duration = Duration::from_secs(10);
 
 #[test]
@@ -48,7 +48,7 @@ fn a_few_drippers_against_fewer_threads() {
 
 #[test]
 #[ignore = "of full size"]
-fn drippers_against_few_threads_with_a_cap_per_source() {
+fn drippers_against_few_threads_with_a_limit_per_ip() {
     let _alone = alone();
     let options = "--max-threads 64 --per-ip 16";
     let delays = beside_a_client(2000, Duration::from_secs(3), GRACE, options);
@@ -56,13 +56,13 @@ fn drippers_against_few_threads_with_a_cap_per_source() {
 }
 
 #[test]
-fn a_few_drippers_with_a_cap_per_source() {
+fn a_few_drippers_with_a_limit_per_ip() {
     let _alone = alone();
     let options = "--max-threads 32 --per-ip 16";
     beside_a_client(200, Duration::from_secs(1), AMPLE, options);
 }
 
-/// A client that connects every 50 ms while drippers come, live to their deadline and come again.
+/// A client that connects every 50 ms while drippers connect, last until their deadline and connect again.
 fn beside_a_client(count: usize, deadline: Duration, grace: Duration, options: &str) -> Delays {
     let options = format!("{options} --deadline {}", deadline.as_secs());
     let server = Server::echo(&options);
@@ -70,9 +70,9 @@ fn beside_a_client(count: usize, deadline: Duration, grace: Duration, options: &
     let (delays, lives, left, peak_threads) = thread::scope(|scope| {
         let client = scope.spawn(|| {
             let go_on = || !over.load(Ordering::Relaxed);
-            well_behaved(source(1), server.address, go_on).expect("it is served")
+            regular_client(source(1), server.address, go_on).expect("it is served")
         });
-        let mut drippers = Drippers::come(count, server.address);
+        let mut drippers = Drippers::connect(count, server.address);
         drippers.drip(deadline * ROUNDS, true);
         let peak_threads = threads(server.pid());
         drippers.drip(2 * (deadline + grace), false);
@@ -94,7 +94,7 @@ fn beside_a_client(count: usize, deadline: Duration, grace: Duration, options: &
     delays
 }
 
-/// A client that comes after all drippers, and waits for its turn.
+/// A client that connects after all drippers, and waits for its turn.
 fn in_its_turn(count: usize, max_threads: usize, deadline: Duration, grace: Duration) {
     let options = format!(
         "--max-threads {max_threads} --deadline {}",
@@ -104,10 +104,10 @@ fn in_its_turn(count: usize, max_threads: usize, deadline: Duration, grace: Dura
     let turns = u32::try_from(count.div_ceil(max_threads)).expect("a few");
     let patience = (deadline + grace) * (turns + 1);
     let (served_after, lives) = thread::scope(|scope| {
-        let mut drippers = Drippers::come(count, server.address);
+        let mut drippers = Drippers::connect(count, server.address);
         let client = scope.spawn(|| {
             let started = Instant::now();
-            let mut client = connect_from(source(1), server.address).expect("the queue has room");
+            let mut client = connect_from(source(1), server.address).expect("it is queued");
             client.set_read_timeout(Some(patience)).expect("not zero");
             expect_echo(&mut client, "hello\n").expect("its turn comes");
             started.elapsed()

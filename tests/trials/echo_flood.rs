@@ -1,4 +1,4 @@
-//! The flood seen from outside: `echo_server` at its bound of connections.
+//! The flood seen from outside: `echo_server` at its limit of connections.
 
 use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use support::eventually;
 use support::process::{cpu_ticks, descriptors, is_asleep, most_resident, threads};
 
 const CLIENTS: usize = 300;
-/// How long a client stays once it is served: so the bound is reached.
+/// How long a client stays once it is served: so the limit is reached.
 const STAY: Duration = Duration::from_millis(10);
 
 #[test]
@@ -23,7 +23,7 @@ fn flood_of_the_echo_server() {
     let _alone = alone();
     for policy in ["wait", "reject"] {
         let (server, threads_before) = flood(20_000, policy);
-        // The pool lets its threads go after 10 s without work; the timer's stays, once there is one.
+        // Idle threads of the pool end after 10 s; the timer's stays, once there is one.
         eventually("no thread is left over", || {
             threads(server.pid()) <= threads_before + 1
         });
@@ -42,13 +42,13 @@ fn a_small_flood_of_the_echo_server() {
 fn flood(connections: usize, policy: &str) -> (Server, usize) {
     let server = Server::echo(&format!("--max-connections 100 --overload {policy}"));
     // Until it sleeps it may have files open for a moment.
-    eventually("the server rests", || is_asleep(server.pid()));
+    eventually("the server sleeps", || is_asleep(server.pid()));
     let (at_rest, threads) = (descriptors(server.pid()), threads(server.pid()));
     let started = Instant::now();
-    let (served, rejected, most) = come(connections, &server, at_rest);
+    let (served, rejected, most) = connect_next(connections, &server, at_rest);
     let took = started.elapsed();
     println!(
-        "{policy}: {connections} connections in {took:.1?}: {served} served, {rejected} told \"server busy\"; at most {most} descriptors beyond the {} at rest, {} of memory, {:.1} s of processor time",
+        "{policy}: {connections} connections in {took:.1?}: {served} served, {rejected} answered \"server busy\"; at most {most} descriptors beyond the {} at rest, {} of memory, {:.1} s of processor time",
         at_rest,
         mebibytes(most_resident(server.pid())),
         cpu_ticks(server.pid()) as f64 / 100.0
@@ -66,7 +66,7 @@ fn flood(connections: usize, policy: &str) -> (Server, usize) {
 }
 
 /// How many were served and rejected, and the most descriptors in use beyond those at rest.
-fn come(connections: usize, server: &Server, at_rest: usize) -> (usize, usize, usize) {
+fn connect_next(connections: usize, server: &Server, at_rest: usize) -> (usize, usize, usize) {
     let (next, served) = <(AtomicUsize, AtomicUsize)>::default();
     let over = AtomicBool::new(false);
     let most = thread::scope(|scope| {
@@ -95,7 +95,7 @@ fn come(connections: usize, server: &Server, at_rest: usize) -> (usize, usize, u
     (served, connections - served, most - at_rest)
 }
 
-/// Whether it is served; if not, it is told so.
+/// Whether it is served; if not, it gets the answer of the rejected.
 fn ask(client: usize, server: &Server) -> io::Result<bool> {
     let mut stream = connect_from(source(client), server.address)?;
     stream.write_all(b"hello busy?\n")?;

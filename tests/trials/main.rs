@@ -6,15 +6,16 @@
 //! cargo test --release --all-features --test faults -- --include-ignored --nocapture --test-threads 1 NAME
 //! ```
 
+mod behavior;
 mod checks;
 mod clients;
 mod dripper;
 mod figures;
-mod manners;
 mod nonsense;
 mod server;
 mod targets;
 
+mod abrupt_clients;
 mod connection_flood;
 mod datagram_flood;
 mod descriptor_limit;
@@ -22,7 +23,6 @@ mod drippers;
 mod echo_flood;
 mod random_bytes;
 mod random_bytes_behind;
-mod rude_clients;
 mod soak;
 mod stuck_handlers;
 mod termination;

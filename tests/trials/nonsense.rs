@@ -1,4 +1,4 @@
-//! Bytes that nobody expects, always the same for a seed.
+//! Unexpected bytes, always the same for a seed.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::iter;
@@ -20,7 +20,7 @@ pub fn converse(mut stream: TcpStream, request: &[u8], rng: &mut Rng) -> io::Res
     }
 }
 
-/// Who hears nonsense may reset the connection, but is not to leave it hanging.
+/// A server may reset such a connection, but not leave it open.
 pub fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }

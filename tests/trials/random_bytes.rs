@@ -22,23 +22,23 @@ const CLIENTS: usize = 16;
 #[ignore = "of full size: minutes"]
 fn random_bytes() {
     let _alone = alone();
-    TARGETS.iter().for_each(|target| torment(target, 100_000));
+    TARGETS.iter().for_each(|target| send_to(target, 100_000));
 }
 
 #[test]
 fn a_few_random_bytes() {
     let _alone = alone();
-    TARGETS.iter().for_each(|target| torment(target, 400));
+    TARGETS.iter().for_each(|target| send_to(target, 400));
 }
 
-fn torment(target: &Target, connections: usize) {
+fn send_to(target: &Target, connections: usize) {
     let (mut server, _behind) = target.start();
     (target.check)(&server);
     let started = Instant::now();
     thread::scope(|scope| {
         for client in 0..CLIENTS {
             let server = &server;
-            scope.spawn(move || annoy(client, server, target, connections / CLIENTS));
+            scope.spawn(move || send_as(client, server, target, connections / CLIENTS));
         }
     });
     let took = started.elapsed();
@@ -62,7 +62,7 @@ fn torment(target: &Target, connections: usize) {
     assert!(server.ended().success(), "{name}: {}", server.log());
 }
 
-fn annoy(client: usize, server: &Server, target: &Target, times: usize) {
+fn send_as(client: usize, server: &Server, target: &Target, times: usize) {
     // Always the same bytes: what fails once fails again.
     let mut rng = Rng::with_seed(client as u64);
     match target.transport {

@@ -23,16 +23,16 @@ const CLIENTS: usize = 16;
 #[ignore = "of full size"]
 fn random_bytes_of_the_target() {
     let _alone = alone();
-    torment(100_000);
+    send_to(100_000);
 }
 
 #[test]
 fn a_few_random_bytes_of_the_target() {
     let _alone = alone();
-    torment(400);
+    send_to(400);
 }
 
-fn torment(connections: usize) {
+fn send_to(connections: usize) {
     let target = TcpListener::bind(ANY).expect("a port is free");
     let bounded = SockRef::from(&target).set_read_timeout(Some(LONG));
     bounded.expect("it can be set");
@@ -42,7 +42,7 @@ fn torment(connections: usize) {
     thread::scope(|scope| {
         for client in 0..CLIENTS {
             let (relay, target) = (&relay, &target);
-            scope.spawn(move || annoy(client, relay, target, connections / CLIENTS));
+            scope.spawn(move || send_as(client, relay, target, connections / CLIENTS));
         }
     });
     let took = started.elapsed();
@@ -58,15 +58,15 @@ fn torment(connections: usize) {
     assert!(relay.ended().success(), "{}", relay.log());
 }
 
-fn annoy(client: usize, relay: &Server, target: &TcpListener, times: usize) {
+fn send_as(client: usize, relay: &Server, target: &TcpListener, times: usize) {
     let mut rng = Rng::with_seed(client as u64);
     for _ in 0..times {
         let stream = connect_from(source(client), relay.address).expect("it accepts");
-        // What comes out is some client's: all have ended their side before anybody listens.
+        // The target accepts some client's connection: all have ended their side before the target reads.
         let ended = ask(&stream);
         let conversed = converse(accept(target), b"hello\n", &mut rng);
-        let heard = io::copy(&mut (&stream).take(1 << 20), &mut io::sink());
-        for error in [ended.err(), conversed.err(), heard.err()] {
+        let received = io::copy(&mut (&stream).take(1 << 20), &mut io::sink());
+        for error in [ended.err(), conversed.err(), received.err()] {
             assert!(!error.as_ref().is_some_and(is_timeout), "no end: {error:?}");
         }
     }
@@ -89,9 +89,9 @@ fn still_relays(relay: &Server, target: &TcpListener) {
     let mut target = accept(target);
     thread::scope(|scope| {
         scope.spawn(|| {
-            let mut heard = [0; 6];
-            target.read_exact(&mut heard).expect("it is passed on");
-            target.write_all(&heard).expect("it is passed back");
+            let mut received = [0; 6];
+            target.read_exact(&mut received).expect("it is passed on");
+            target.write_all(&received).expect("it is passed back");
         });
         expect_echo(&mut client, "hello\n").expect("it is served");
     });

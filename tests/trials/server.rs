@@ -72,8 +72,8 @@ impl Server {
         };
         eventually("the server listens", || {
             assert!(server.is_running(), "{}", server.log());
-            let said = server.output();
-            let address = said
+            let printed = server.output();
+            let address = printed
                 .strip_prefix("listening on ")
                 .and_then(|rest| rest.split_once('\n'));
             address.is_some_and(|(address, _)| {

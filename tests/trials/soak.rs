@@ -1,40 +1,40 @@
-//! Mixed churn for minutes, with panics injected: nothing may grow.
+//! Connections of all kinds for minutes, with panics: neither memory, descriptors nor threads may grow.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::alone;
+use crate::behavior::{Behavior, PANIC};
 use crate::clients::{connect_from, expect_echo, source};
 use crate::figures::{agree, mebibytes, median};
-use crate::manners::{BOOM, Manner};
 use crate::server::Server;
 
 use support::process::{descriptors, resident, threads};
 
-/// Clients that come and go, and that stay for a while; together more than there are threads. So all
+/// Clients of one request each, and of many; together more than there are threads. So all
 /// threads are in use, however busy the machine is.
-const PASSERS_BY: usize = 32;
-const REGULARS: usize = 24;
+const SHORT_CLIENTS: usize = 32;
+const LONG_CLIENTS: usize = 24;
 const MAX_THREADS: usize = 32;
 /// Between two connections of one, and between two requests of the other.
 const PAUSE: Duration = Duration::from_millis(50);
-/// How many requests a regular makes on one connection.
+/// How many requests a long client makes on one connection.
 const STAY: usize = 50;
 
 #[test]
 #[ignore = "of full size: 10 minutes"]
 fn soak() {
     let _alone = alone();
-    let samples = churn(Duration::from_secs(600), Duration::from_secs(10));
+    let samples = run(Duration::from_secs(600), Duration::from_secs(10));
     expect_flat(&samples, (120, 180), (540, 600), 4);
 }
 
 #[test]
 fn a_short_soak() {
     let _alone = alone();
-    let samples = churn(Duration::from_secs(3), Duration::from_millis(100));
-    // So soon, some of the threads are yet to come.
+    let samples = run(Duration::from_secs(3), Duration::from_millis(100));
+    // So soon, some of the threads are not started yet.
     expect_flat(&samples, (1, 2), (2, 3), MAX_THREADS as u64);
 }
 
@@ -46,18 +46,18 @@ struct Sample {
     threads: u64,
 }
 
-fn churn(duration: Duration, interval: Duration) -> Vec<Sample> {
+fn run(duration: Duration, interval: Duration) -> Vec<Sample> {
     let options =
-        format!("--panic-on {BOOM} --max-threads {MAX_THREADS} --read-timeout 5 --deadline 10");
+        format!("--panic-on {PANIC} --max-threads {MAX_THREADS} --read-timeout 5 --deadline 10");
     let mut server = Server::echo(&options);
     let (over, connections) = (AtomicBool::new(false), AtomicU64::new(0));
     let samples = thread::scope(|scope| {
         let (over, connections, server) = (&over, &connections, &server);
-        for client in 0..PASSERS_BY {
-            scope.spawn(move || come_and_go(client, server, over, connections));
+        for client in 0..SHORT_CLIENTS {
+            scope.spawn(move || connect_again_and_again(client, server, over, connections));
         }
-        for client in PASSERS_BY..PASSERS_BY + REGULARS {
-            scope.spawn(move || come_and_stay(client, server, over, connections));
+        for client in SHORT_CLIENTS..SHORT_CLIENTS + LONG_CLIENTS {
+            scope.spawn(move || connect_for_long(client, server, over, connections));
         }
         let samples = watch(server, duration, interval);
         over.store(true, Ordering::Relaxed);
@@ -75,20 +75,25 @@ fn churn(duration: Duration, interval: Duration) -> Vec<Sample> {
     samples
 }
 
-fn come_and_go(client: usize, server: &Server, over: &AtomicBool, connections: &AtomicU64) {
-    for manner in Manner::ALL.into_iter().cycle().skip(client) {
+fn connect_again_and_again(
+    client: usize,
+    server: &Server,
+    over: &AtomicBool,
+    connections: &AtomicU64,
+) {
+    for behavior in Behavior::ALL.into_iter().cycle().skip(client) {
         if over.load(Ordering::Relaxed) {
             break;
         }
-        let behaved =
-            connect_from(source(client), server.address).and_then(|stream| manner.behave(stream));
-        behaved.unwrap_or_else(|error| panic!("{manner:?}: {error}"));
+        let ended =
+            connect_from(source(client), server.address).and_then(|stream| behavior.run(stream));
+        ended.unwrap_or_else(|error| panic!("{behavior:?}: {error}"));
         connections.fetch_add(1, Ordering::Relaxed);
         thread::sleep(PAUSE);
     }
 }
 
-fn come_and_stay(client: usize, server: &Server, over: &AtomicBool, connections: &AtomicU64) {
+fn connect_for_long(client: usize, server: &Server, over: &AtomicBool, connections: &AtomicU64) {
     while !over.load(Ordering::Relaxed) {
         let mut stream = connect_from(source(client), server.address).expect("it accepts");
         for _ in 0..STAY {
@@ -107,7 +112,7 @@ fn watch(server: &Server, duration: Duration, interval: Duration) -> Vec<Sample>
     let mut samples = Vec::new();
     while started.elapsed() < duration {
         thread::sleep(interval / 2);
-        // The least of many looks: what comes and goes is not there all the time, what leaks is.
+        // The least of many samples: what leaks is there all the time.
         let looks = (0..20).map(|_| {
             thread::sleep(interval / 40);
             descriptors(pid) as u64

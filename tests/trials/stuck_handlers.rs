@@ -1,5 +1,5 @@
-//! Handlers that are stuck for ever when their server is shut down, a crowd of them. What becomes of
-//! each kind is tested in `drain.rs`.
+//! Many handlers that are blocked when their server is shut down. What becomes of
+//! each kind is tested in `it/shutdown/drain.rs`.
 
 use std::time::{Duration, Instant};
 
@@ -12,11 +12,11 @@ use support::{ANY, in_background};
 
 #[test]
 #[ignore = "of full size"]
-fn three_hundred_stuck_handlers() {
+fn three_hundred_blocked_handlers() {
     let _alone = alone();
     let server = in_background(ThreadingTcpServer::bind_fn(ANY, block));
     let orders = ["read", "write", "loop"].into_iter().cycle().take(300);
-    let _stuck: Vec<_> = orders
+    let _blocked: Vec<_> = orders
         .map(|order| begin(server.server_address(), order))
         .collect();
     let started = Instant::now();

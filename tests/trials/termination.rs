@@ -17,7 +17,7 @@ use support::{ANY, LONG, eventually, in_background};
 
 const CLIENTS: usize = 64;
 const REQUEST: usize = 1000;
-/// How long the clients go on before the server is told to end.
+/// How long the clients go on before SIGTERM.
 const BEFORE: Duration = Duration::from_millis(500);
 
 /// What one client saw until its connection ended.

@@ -21,21 +21,26 @@ const CLIENTS: usize = 200;
 const STACK: usize = 1 << 30;
 const ALLOWED: usize = 8 * STACK;
 
-/// `echo_server` with room for a few threads only.
+/// `echo_server` with address space for a few threads only.
 #[test]
 fn threads_refused_to_the_echo_server() {
     let _alone = alone();
     let stack = ("RUST_MIN_STACK", STACK.to_string());
     let server = Server::limited(&format!("-v {}", ALLOWED >> 10), &[stack]);
-    let come = |_| connect_from(Ipv4Addr::LOCALHOST, server.address).expect("it accepts");
-    let mut served: Vec<_> = (0..CLIENTS).map(come).filter_map(is_served).collect();
+    let connect_next = |_| connect_from(Ipv4Addr::LOCALHOST, server.address).expect("it accepts");
+    let mut served: Vec<_> = (0..CLIENTS)
+        .map(connect_next)
+        .filter_map(is_served)
+        .collect();
     let there = served.len();
     assert!(0 < there && there < CLIENTS, "{there} clients served");
     for client in &mut served {
         expect_echo(client, "still here\n").expect("it is served");
     }
     drop(served);
-    eventually("a client is served again", || is_served(come(0)).is_some());
+    eventually("a client is served again", || {
+        is_served(connect_next(0)).is_some()
+    });
     let log = server.log();
     println!(
         "{there} of {CLIENTS} clients served, the others closed; {} lines in the log",
@@ -77,8 +82,10 @@ fn threads_refused_are_reported_and_counted() {
         let (_, hard) = getrlimit(Resource::RLIMIT_AS).expect("it can be asked");
         setrlimit(Resource::RLIMIT_AS, limit, hard).expect("it can be lowered");
 
-        let come = || connect(server.server_address());
-        let served: Vec<_> = (0..CLIENTS).filter_map(|_| is_served(come())).collect();
+        let connect_next = || connect(server.server_address());
+        let served: Vec<_> = (0..CLIENTS)
+            .filter_map(|_| is_served(connect_next()))
+            .collect();
         let refused = CLIENTS - served.len();
         assert!(!served.is_empty() && refused > 0);
         eventually("the others are reported and counted", || {
@@ -94,6 +101,8 @@ fn threads_refused_are_reported_and_counted() {
                 .expect("it is open");
             (&client).read_to_end(&mut Vec::new()).expect("the end");
         }
-        eventually("a client is served again", || is_served(come()).is_some());
+        eventually("a client is served again", || {
+            is_served(connect_next()).is_some()
+        });
     });
 }

@@ -1,4 +1,4 @@
-//! `suspend` and `resume`: new clients wait, and nobody is lost.
+//! `pause` and `resume`: new clients wait, and none is lost.
 
 use std::thread;
 use std::time::Duration;
@@ -53,7 +53,7 @@ fn clients_wait_until_it_is_resumed<L: Kind, D: Dispatch + Default>() {
 }
 
 fn requests_that_run_go_on<L: Kind, D: Dispatch + Default>() {
-    let (folder, gate) = (socket_folder(), Gate::new());
+    let (folder, gate) = (socket_folder(), Gate::default());
     let server = in_background(Server::<L, D>::bind_fn(
         L::address(folder.path()),
         gate.handler(),
@@ -70,7 +70,7 @@ fn requests_that_run_go_on<L: Kind, D: Dispatch + Default>() {
     assert_eq!(waiting.receive_line(), "waiting");
 }
 
-fn nobody_is_lost_while_it_is_suspended_again_and_again<L: Kind, D: Dispatch + Default>() {
+fn no_client_is_lost_while_it_is_paused_again_and_again<L: Kind, D: Dispatch + Default>() {
     let (_folder, server) = serve::<L, D>();
     let clients: Vec<_> = (0..4)
         .map(|_| {
@@ -93,15 +93,15 @@ fn nobody_is_lost_while_it_is_suspended_again_and_again<L: Kind, D: Dispatch + D
     assert_eq!(server.handle().statistics().accepted, 400);
 }
 
-fn a_suspended_server_can_be_shut_down<L: Kind, D: Dispatch + Default>() {
+fn a_paused_server_can_be_shut_down<L: Kind, D: Dispatch + Default>() {
     let (_folder, server) = serve::<L, D>();
     server.handle().pause();
-    let _waiting = ask::<L>(&server.handle(), "in vain");
+    let _waiting = ask::<L>(&server.handle(), "not served");
     let stopping = thread::spawn(move || server.stop());
     join_soon(stopping).expect("it was served well");
 }
 
-fn suspended_before_it_serves<L: Kind, D: Dispatch + Default>() {
+fn paused_before_it_serves<L: Kind, D: Dispatch + Default>() {
     let folder = socket_folder();
     let place = L::address(folder.path());
     let server = Server::<L, D>::bind_fn(place, echo).expect("it can be bound");
@@ -119,13 +119,13 @@ fn suspended_before_it_serves<L: Kind, D: Dispatch + Default>() {
 for_all_servers! {
     clients_wait_until_it_is_resumed
     requests_that_run_go_on
-    nobody_is_lost_while_it_is_suspended_again_and_again
-    a_suspended_server_can_be_shut_down
-    suspended_before_it_serves
+    no_client_is_lost_while_it_is_paused_again_and_again
+    a_paused_server_can_be_shut_down
+    paused_before_it_serves
 }
 
 #[test]
-fn handle_request_of_a_suspended_server_waits_for_its_timeout() {
+fn handle_request_of_a_paused_server_waits_for_its_timeout() {
     let builder = TcpServer::builder().timeout(Duration::from_millis(50));
     let server = builder.bind_fn(ANY, |request| Ok(request.wfile.write_all(b"hello")?));
     let server = server.expect("a port is free");
@@ -134,7 +134,7 @@ fn handle_request_of_a_suspended_server_waits_for_its_timeout() {
     server.handle_request().expect("a timeout is no error");
     assert_eq!(server.handle().statistics().accepted, 0);
     server.handle().resume();
-    server.handle_request().expect("somebody waits");
+    server.handle_request().expect("a client waits");
     assert_eq!(read_all(client), "hello");
 }
 
@@ -150,5 +150,5 @@ fn handle_request_sees_that_it_is_resumed() {
     thread::sleep(Duration::from_millis(20));
     handle.resume();
     assert_eq!(read_all(client), "hello");
-    join_soon(serving).expect("somebody waited");
+    join_soon(serving).expect("a client waited");
 }

@@ -1,4 +1,4 @@
-//! `stop_listening`: new clients are turned away, and those in the kernel's queue are let go.
+//! `stop_listening`: new clients are refused, and those in the kernel's queue are closed.
 
 use std::io::{self, ErrorKind};
 use std::thread;
@@ -38,7 +38,7 @@ fn refuses(address: &Address) -> bool {
     try_to_connect(address).is_err_and(|e| refused.contains(&e.kind()))
 }
 
-fn refuse(server: &ServerHandle) {
+fn stop_listening(server: &ServerHandle) {
     server.stop_listening();
     assert!(server.is_paused());
     eventually("clients are refused", || refuses(server.server_address()));
@@ -49,27 +49,27 @@ fn is_served<L: Kind>(server: &ServerHandle, gate: &Gate) {
     let mut client = L::connect(server.server_address());
     gate.release(1);
     assert_eq!(client.ask("again"), "again");
-    eventually("nobody is there", || server.statistics().active == 0);
+    eventually("it has ended", || server.statistics().active == 0);
 }
 
 fn clients_are_refused_until_it_is_resumed_again_and_again<L: Kind>() {
-    let gate = Gate::new();
+    let gate = Gate::default();
     let (_folder, server) = serve::<L>(&gate);
     for _ in 0..5 {
-        refuse(&server.handle());
+        stop_listening(&server.handle());
         server.handle().resume();
         is_served::<L>(&server.handle(), &gate);
     }
 }
 
-fn those_in_the_queue_are_let_go<L: Kind>() {
-    let gate = Gate::new();
+fn those_in_the_queue_are_closed<L: Kind>() {
+    let gate = Gate::default();
     let (_folder, server) = serve::<L>(&gate);
     server.handle().pause();
     let mut clients: Vec<_> = (0..20)
         .map(|_| try_to_connect(server.server_address()).expect("it listens"))
         .collect();
-    refuse(&server.handle());
+    stop_listening(&server.handle());
     for client in &mut clients {
         let ended = client.read(&mut [0]);
         let gone = |e: &io::Error| e.kind() == ErrorKind::ConnectionReset;
@@ -82,32 +82,32 @@ fn those_in_the_queue_are_let_go<L: Kind>() {
 }
 
 fn requests_that_run_go_on<L: Kind>() {
-    let gate = Gate::new();
+    let gate = Gate::default();
     let (_folder, server) = serve::<L>(&gate);
     let mut client = L::connect(server.server_address());
     client.send_line("running");
     assert_eq!(gate.next(), "running");
-    refuse(&server.handle());
+    stop_listening(&server.handle());
     gate.release(1);
     assert_eq!(client.receive_line(), "running");
 }
 
-fn from_refusing_to_waiting_and_back<L: Kind>() {
-    let gate = Gate::new();
+fn from_stop_listening_to_pause_and_back<L: Kind>() {
+    let gate = Gate::default();
     let (_folder, server) = serve::<L>(&gate);
-    refuse(&server.handle());
+    stop_listening(&server.handle());
     server.handle().pause();
     eventually("it listens", || !refuses(server.server_address()));
     assert_eq!(server.handle().statistics().accepted, 0);
-    refuse(&server.handle());
+    stop_listening(&server.handle());
     server.handle().resume();
     is_served::<L>(&server.handle(), &gate);
 }
 
-fn shut_down_while_it_refuses<L: Kind>() {
-    let (folder, server) = serve::<L>(&Gate::new());
+fn shut_down_while_it_does_not_listen<L: Kind>() {
+    let (folder, server) = serve::<L>(&Gate::default());
     let address = server.server_address().clone();
-    refuse(&server.handle());
+    stop_listening(&server.handle());
     let stopping = thread::spawn(move || server.stop());
     join_soon(stopping).expect("it was served well");
     eventually("the address is free", || L::is_free(&address));
@@ -115,7 +115,7 @@ fn shut_down_while_it_refuses<L: Kind>() {
 }
 
 fn under_load_each_is_served_or_refused<L: Kind>() {
-    let gate = Gate::new();
+    let gate = Gate::default();
     let (_folder, server) = serve::<L>(&gate);
     gate.release(10_000);
     let clients: Vec<_> = (0..4)
@@ -135,7 +135,7 @@ fn under_load_each_is_served_or_refused<L: Kind>() {
     is_served::<L>(&server.handle(), &gate);
 }
 
-/// Whether it was answered; it may be turned away, but not kept waiting.
+/// Whether it was answered; it may be refused, but must not wait.
 fn ask_once(address: &Address) -> bool {
     let Ok(mut socket) = try_to_connect(address) else {
         thread::sleep(Duration::from_millis(1));
@@ -148,7 +148,7 @@ fn ask_once(address: &Address) -> bool {
     {
         Ok(()) => true,
         Err(e) => {
-            assert_ne!(e.kind(), ErrorKind::WouldBlock, "it was kept waiting");
+            assert_ne!(e.kind(), ErrorKind::WouldBlock, "it waits");
             false
         }
     }
@@ -156,9 +156,9 @@ fn ask_once(address: &Address) -> bool {
 
 for_stream_kinds! {
     clients_are_refused_until_it_is_resumed_again_and_again
-    those_in_the_queue_are_let_go
+    those_in_the_queue_are_closed
     requests_that_run_go_on
-    from_refusing_to_waiting_and_back
-    shut_down_while_it_refuses
+    from_stop_listening_to_pause_and_back
+    shut_down_while_it_does_not_listen
     under_load_each_is_served_or_refused
 }

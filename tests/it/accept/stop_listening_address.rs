@@ -1,4 +1,4 @@
-//! What becomes of a server's address while it refuses clients: a TCP port stays reserved, a Unix
+//! The address of a server that has stopped listening: a TCP port stays reserved, a Unix
 //! socket's path is moved aside and back; where neither can be done, clients wait.
 
 use std::fs;
@@ -15,6 +15,7 @@ use support::kind::{self, Client, Kind, Talk};
 use support::logs::Logs;
 use support::{
     ANY, LONG, connect, connect_unix, entries, eventually, exchange, in_background, socket_path,
+    stale_socket,
 };
 
 fn echo<R: Talk>(request: &mut R) -> HandlerResult {
@@ -30,14 +31,14 @@ fn serve_path(path: &Path) -> BackgroundServer {
     in_background(UnixStreamServer::bind_fn(path, echo))
 }
 
-fn aside(path: &Path) -> PathBuf {
+fn moved(path: &Path) -> PathBuf {
     path.with_file_name("socket.suspended")
 }
 
-fn refuse_at(server: &ServerHandle, path: &Path) {
+fn stop_listening_at(server: &ServerHandle, path: &Path) {
     server.stop_listening();
     eventually("the path is moved", || {
-        aside(path).exists() && !path.exists()
+        moved(path).exists() && !path.exists()
     });
 }
 
@@ -53,7 +54,7 @@ fn the_port_stays(place: &str) {
         let other = TcpListener::bind(&address).map_err(|e| e.kind());
         assert_eq!(other.err(), Some(ErrorKind::AddrInUse));
         server.handle().resume();
-        eventually("clients come in", || {
+        eventually("clients are accepted", || {
             std::net::TcpStream::connect(&address).is_ok()
         });
         assert_eq!(exchange(connect(&address), "back\n"), "back\n");
@@ -67,21 +68,21 @@ fn a_port_that_the_system_chose_stays_reserved() {
 }
 
 #[test]
-fn a_port_of_ones_own_choice_stays_reserved() {
+fn a_port_that_was_given_stays_reserved() {
     let free = TcpListener::bind(ANY).and_then(|socket| socket.local_addr());
     the_port_stays(&free.expect("a port is free").to_string());
 }
 
 #[test]
-fn a_path_that_another_server_took_is_left_to_it_until_it_goes() {
+fn a_path_that_another_server_took_is_left_to_it_until_it_closes() {
     let logs = Logs::from_here();
     let (_folder, path) = socket_path();
     let server = serve_path(&path);
-    refuse_at(&server.handle(), &path);
+    stop_listening_at(&server.handle(), &path);
     let other = serve_path(&path);
     server.handle().resume();
     let complaint = format!("cannot accept on {}", path.display());
-    eventually("it says why it cannot resume", || {
+    eventually("it logs why it cannot resume", || {
         !logs.with(&complaint).is_empty()
     });
     let client = connect_unix(server.server_address());
@@ -93,17 +94,17 @@ fn a_path_that_another_server_took_is_left_to_it_until_it_goes() {
         exchange(connect_unix(server.server_address()), "me\n"),
         "me\n"
     );
-    assert!(!aside(&path).exists());
+    assert!(!moved(&path).exists());
 }
 
 #[test]
-fn a_dead_socket_that_took_the_path_is_replaced() {
+fn a_stale_socket_that_took_the_path_is_replaced() {
     let (_folder, path) = socket_path();
     let server = serve_path(&path);
-    refuse_at(&server.handle(), &path);
-    drop(UnixListener::bind(&path).expect("the path is free"));
+    stop_listening_at(&server.handle(), &path);
+    stale_socket(&path, true);
     server.handle().resume();
-    eventually("the path is back", || !aside(&path).exists());
+    eventually("the path is back", || !moved(&path).exists());
     assert_eq!(
         exchange(connect_unix(server.server_address()), "me\n"),
         "me\n"
@@ -114,19 +115,19 @@ fn a_dead_socket_that_took_the_path_is_replaced() {
 fn a_file_that_took_the_path_is_not_harmed() {
     let (_folder, path) = socket_path();
     let server = serve_path(&path);
-    refuse_at(&server.handle(), &path);
+    stop_listening_at(&server.handle(), &path);
     fs::write(&path, "precious").expect("the folder is ours");
     server.handle().resume();
     thread::sleep(Duration::from_millis(50));
     server.stop().expect("it was served well");
     assert_eq!(fs::read_to_string(&path).expect("it is there"), "precious");
-    assert!(!aside(&path).exists());
+    assert!(!moved(&path).exists());
 }
 
 #[test]
-fn what_a_killed_server_left_aside_is_replaced() {
+fn a_stale_socket_at_the_moved_path_is_replaced() {
     let (_folder, path) = socket_path();
-    drop(UnixListener::bind(aside(&path)).expect("the path is free"));
+    stale_socket(&moved(&path), true);
     let server = serve_path(&path);
     server.handle().stop_listening();
     eventually("the path is moved", || !path.exists());
@@ -139,26 +140,26 @@ fn what_a_killed_server_left_aside_is_replaced() {
 }
 
 #[test]
-fn what_others_use_there_is_not_harmed_and_clients_wait() {
+fn a_socket_in_use_at_the_moved_path_is_kept_and_clients_wait() {
     let (_folder, path) = socket_path();
-    let other = UnixListener::bind(aside(&path)).expect("the path is free");
+    let other = UnixListener::bind(moved(&path)).expect("the path is free");
     let server = serve_path(&path);
     clients_wait(&server.handle(), &path.display().to_string(), |address| {
         kind::Stream(std::io::BufReader::new(connect_unix(address)))
     });
     drop(server);
-    assert!(aside(&path).exists());
+    assert!(moved(&path).exists());
     drop(other);
 }
 
 #[test]
-fn nothing_is_left_behind_when_it_is_closed_while_it_refuses() {
+fn nothing_is_left_when_it_is_closed_while_it_does_not_listen() {
     let (folder, path) = socket_path();
     let server = serve_path(&path);
-    refuse_at(&server.handle(), &path);
+    stop_listening_at(&server.handle(), &path);
     let successor = serve_path(&path);
     server.stop().expect("it was served well");
-    assert!(!aside(&path).exists());
+    assert!(!moved(&path).exists());
     assert_eq!(
         exchange(connect_unix(successor.server_address()), "me\n"),
         "me\n"
@@ -173,7 +174,7 @@ fn the_sockets_mode_is_kept() {
     let (_folder, path) = socket_path();
     let server = serve_path(&path);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("it is ours");
-    refuse_at(&server.handle(), &path);
+    stop_listening_at(&server.handle(), &path);
     server.handle().resume();
     eventually("the path is back", || path.exists());
     let mode = fs::metadata(&path)
@@ -183,21 +184,21 @@ fn the_sockets_mode_is_kept() {
     assert_eq!(mode & 0o777, 0o640);
 }
 
-/// A client that comes while the server should refuse it is served after `resume`; the log says so.
+/// A client that cannot be refused is served after `resume`, and the log says so.
 fn clients_wait<C: Client>(server: &ServerHandle, name: &str, connect: impl Fn(&Address) -> C) {
     let logs = Logs::from_here();
     server.stop_listening();
     let warning = format!("{name}: new clients wait, for they cannot be refused");
-    eventually("it says that clients wait", || {
+    eventually("it logs that clients wait", || {
         !logs.with(&warning).is_empty()
     });
     assert!(server.is_paused());
     let mut client = connect(server.server_address());
-    client.send_line("patient");
+    client.send_line("waiting");
     thread::sleep(Duration::from_millis(20));
     assert_eq!(server.statistics().accepted, 0);
     server.resume();
-    assert_eq!(client.receive_line(), "patient");
+    assert_eq!(client.receive_line(), "waiting");
     assert_eq!(logs.with(&warning).len(), 1);
 }
 
@@ -241,7 +242,7 @@ fn clients_of_unix_datagrams_wait() {
 fn clients_of_an_abstract_name_wait() {
     use std::os::linux::net::SocketAddrExt;
     use std::os::unix::net::{SocketAddr, UnixStream};
-    let name = format!("suspended-{}", std::process::id());
+    let name = format!("paused-{}", std::process::id());
     let server = in_background(UnixStreamServer::bind_fn(format!("\0{name}"), echo));
     clients_wait(&server.handle(), &format!("@{name}"), |_| {
         let address = SocketAddr::from_abstract_name(&name).expect("it is short");
@@ -256,7 +257,7 @@ fn a_resume_right_after_it_is_not_lost() {
     let server = in_background(UdpServer::bind_fn(ANY, echo));
     for _ in 0..200 {
         server.handle().stop_listening();
-        // The serving thread is about to find out that datagrams cannot be refused.
+        // The serving thread notices that datagrams cannot be refused.
         thread::yield_now();
         server.handle().resume();
         assert!(!server.handle().is_paused());

@@ -44,7 +44,7 @@ fn a_thousand_failed_binds_leak_no_descriptors() {
             let builder = UnixStreamServer::builder().hooks(Fails);
             let failed = builder.bind_fn(&path, |_| Ok(()));
             failed.expect_err("the hook fails");
-            assert!(!path.exists(), "it was bound, and is not needed any more");
+            assert!(!path.exists(), "it is removed");
 
             let wrong = OwnedFd::from(udp.try_clone().expect("a descriptor is free"));
             let adopted = TcpServer::builder()

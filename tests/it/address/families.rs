@@ -1,4 +1,4 @@
-//! Every family of address: bound, shown, connected to, and told to the handler.
+//! Every family of address: bound, shown, connected to, and seen by the handler.
 
 use std::io::Write;
 use std::net::{Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
@@ -11,8 +11,8 @@ use socketserver::{Address, BackgroundServer, Builder};
 
 use support::{LONG, connect, connect_unix, eventually, in_background, read_all, socket_path};
 
-/// Tells each client who it is and whom it reached.
-fn mirror(request: &mut StreamRequest) -> HandlerResult {
+/// Sends each client its own address and the server's.
+fn addresses(request: &mut StreamRequest) -> HandlerResult {
     let local = request.local_address()?;
     write!(request.wfile, "{} at {local}", request.client_address)?;
     Ok(())
@@ -22,7 +22,7 @@ fn serve(
     builder: Builder<socketserver::listener::Tcp, socketserver::dispatch::Inline>,
     address: &str,
 ) -> BackgroundServer {
-    in_background(builder.bind_fn(address, mirror))
+    in_background(builder.bind_fn(address, addresses))
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn an_ipv6_server_knows_both_ends() {
 }
 
 #[test]
-fn an_ipv6_server_takes_no_ipv4_clients_unless_told_to() {
+fn an_ipv6_server_takes_ipv4_clients_with_dual_stack_only() {
     let server = serve(TcpServer::builder(), "[::]:0");
     let port = server.server_address().port().expect("it is TCP");
     let refused = TcpStream::connect(("127.0.0.1", port)).expect_err("IPv6 only");
@@ -71,22 +71,22 @@ fn a_dual_stack_server_takes_both_and_shows_ipv4_clients_as_such() {
 
 #[test]
 fn a_name_with_several_addresses_is_bound_to_the_first_that_is_free() {
-    let taken = TcpServer::bind_fn("127.0.0.1:0", mirror).expect("loopback");
+    let taken = TcpServer::bind_fn("127.0.0.1:0", addresses).expect("loopback");
     let port = taken.server_address().port().expect("it is TCP");
     // Other tests have clients on 127.0 and 127.1, whose ports are taken for a while.
     let candidates = [
         SocketAddr::from(([127, 0, 0, 1], port)),
         SocketAddr::from(([127, 2, 0, 1], port)),
     ];
-    let server = TcpServer::bind_fn(&candidates[..], mirror).expect("one of them is free");
+    let server = TcpServer::bind_fn(&candidates[..], addresses).expect("one of them is free");
     assert_eq!(server.server_address(), &Address::from(candidates[1]));
 }
 
 #[test]
 fn a_tuple_and_a_name_are_addresses_too() {
     for server in [
-        TcpServer::bind_fn(("127.0.0.1", 0), mirror),
-        TcpServer::bind_fn("localhost:0", mirror),
+        TcpServer::bind_fn(("127.0.0.1", 0), addresses),
+        TcpServer::bind_fn("localhost:0", addresses),
     ] {
         let server = in_background(server);
         assert!(read_all(connect(server.server_address())).contains(" at "));
@@ -113,7 +113,8 @@ fn ipv6_datagrams_are_answered() {
 #[test]
 fn an_abstract_name_leaves_no_file() {
     let name = format!("socketserver-test-{}", process::id());
-    let server = UnixStreamServer::bind_fn(format!("\0{name}"), mirror).expect("the name is free");
+    let server =
+        UnixStreamServer::bind_fn(format!("\0{name}"), addresses).expect("the name is free");
     assert_eq!(
         server.server_address(),
         &Address::Abstract(name.clone().into_bytes())

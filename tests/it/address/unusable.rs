@@ -1,5 +1,5 @@
-//! What a program is told that gives a server an address or a socket it cannot use: the right kind of
-//! error, and a message that names what was given and what would do.
+//! Addresses and sockets that a server cannot use: the error is of the right kind, and its
+//! message names what was given and what would do.
 
 use std::fmt::Debug;
 use std::fs;
@@ -109,9 +109,9 @@ fn a_port_in_use_is_named() {
 }
 
 /// Another program listens on the port between our `bind` and our `listen`.
-struct Overtake(Socket);
+struct ListenFirst(Socket);
 
-impl Hooks for Overtake {
+impl Hooks for ListenFirst {
     fn server_activate(&self, _: BorrowedFd<'_>, _: &Address) -> io::Result<()> {
         self.0.listen(1)
     }
@@ -128,7 +128,7 @@ fn a_port_that_others_listen_on_first_is_named() {
     let address = address.expect("it is an IP socket").to_string();
 
     let builder = TcpServer::builder().allow_reuse_address(true);
-    let result = builder.hooks(Overtake(other)).bind_fn(&*address, stream);
+    let result = builder.hooks(ListenFirst(other)).bind_fn(&*address, stream);
     let words = [&*format!("cannot listen on {address}"), "another port"];
     expect_error(result, ErrorKind::AddrInUse, &words);
 }
@@ -163,8 +163,8 @@ fn a_path_that_is_too_long_is_named_with_its_length_and_the_limit() {
 #[test]
 fn the_longest_path_works() {
     let folder = socket_folder();
-    let room = 107 - folder.path().as_os_str().len() - 1;
-    let path = folder.path().join("x".repeat(room));
+    let length = 107 - folder.path().as_os_str().len() - 1;
+    let path = folder.path().join("x".repeat(length));
     let server = UnixStreamServer::bind_fn(&path, stream).expect("107 bytes are not too many");
     assert_eq!(server.server_address().path(), Some(&*path));
 }

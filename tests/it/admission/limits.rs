@@ -1,4 +1,4 @@
-//! `max_connections` and `max_threads` are hard bounds, for every kind of server.
+//! `max_connections` and `max_threads` are hard limits, for every kind of server.
 
 use socketserver::dispatch::{Inline, ThreadPool};
 use socketserver::{BackgroundServer, Builder, Server, ServerHandle};
@@ -28,54 +28,54 @@ fn ask<L: Kind>(server: &ServerHandle, questions: &[&str]) -> Vec<L::Client> {
     questions.iter().map(ask).collect()
 }
 
-/// Ten clients at a bound: never more at once, all of them served.
-fn never_more<L: Kind>(gate: &Gate, server: &ServerHandle, bound: usize) {
+/// Ten clients: never more at once than the limit, all of them served.
+fn never_more<L: Kind>(gate: &Gate, server: &ServerHandle, limit: usize) {
     let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
     let mut clients = ask::<L>(server, &names);
-    let first = gate.next_few(bound);
-    assert_eq!(first, &names[..bound]);
+    let first = gate.next_few(limit);
+    assert_eq!(first, &names[..limit]);
     gate.release(names.len());
     for (client, name) in clients.iter_mut().zip(names) {
         assert_eq!(client.receive_line(), name);
     }
     eventually("all are done", || server.statistics().finished == 10);
-    assert_eq!(server.statistics().peak_active, bound);
+    assert_eq!(server.statistics().peak_active, limit);
 }
 
-fn connections_are_bounded<L: Kind>() {
-    let gate = Gate::new();
+fn connections_are_limited<L: Kind>() {
+    let gate = Gate::default();
     let (_folder, server) = serve::<L>(&gate, |builder| builder.max_connections(3));
     never_more::<L>(&gate, &server.handle(), 3);
 }
 
-fn a_bound_of_one_connection_works<L: Kind>() {
-    let gate = Gate::new();
+fn a_limit_of_one_connection_works<L: Kind>() {
+    let gate = Gate::default();
     let (_folder, server) = serve::<L>(&gate, |builder| builder.max_connections(1));
     never_more::<L>(&gate, &server.handle(), 1);
 }
 
-fn a_bound_of_no_connection_counts_as_one<L: Kind>() {
-    let gate = Gate::new();
+fn a_limit_of_no_connection_counts_as_one<L: Kind>() {
+    let gate = Gate::default();
     let (_folder, server) = serve::<L>(&gate, |builder| builder.max_connections(0));
     never_more::<L>(&gate, &server.handle(), 1);
 }
 
-fn threads_are_bounded<L: Kind>() {
-    let gate = Gate::new();
+fn threads_are_limited<L: Kind>() {
+    let gate = Gate::default();
     let (_folder, server) = serve::<L>(&gate, |builder| builder.max_threads(3));
     never_more::<L>(&gate, &server.handle(), 3);
     assert_eq!(server.handle().statistics().peak_threads, 3);
 }
 
-fn the_lower_bound_holds<L: Kind>() {
-    let gate = Gate::new();
+fn the_lower_limit_holds<L: Kind>() {
+    let gate = Gate::default();
     let limit = |builder: Builder<L, _>| builder.max_threads(5).max_connections(2);
     let (_folder, server) = serve::<L>(&gate, limit);
     never_more::<L>(&gate, &server.handle(), 2);
 }
 
-fn those_who_wait_are_let_in_when_the_bound_is_raised<L: Kind>() {
-    let gate = Gate::new();
+fn those_who_wait_are_served_when_the_limit_is_raised<L: Kind>() {
+    let gate = Gate::default();
     let (_folder, server) = serve::<L>(&gate, |builder| builder.max_connections(1));
     let _clients = ask::<L>(&server.handle(), &["a", "b", "c", "d"]);
     assert_eq!(gate.next(), "a");
@@ -86,8 +86,8 @@ fn those_who_wait_are_let_in_when_the_bound_is_raised<L: Kind>() {
     gate.release(4);
 }
 
-fn those_beyond_a_lowered_bound_stay_and_nobody_comes_in<L: Kind>() {
-    let gate = Gate::new();
+fn those_beyond_a_lowered_limit_go_on_and_no_other_is_served<L: Kind>() {
+    let gate = Gate::default();
     let (_folder, server) = serve::<L>(&gate, |builder| builder.max_connections(3));
     let _clients = ask::<L>(&server.handle(), &["a", "b", "c", "d"]);
     assert_eq!(gate.next_few(3), ["a", "b", "c"]);
@@ -99,7 +99,7 @@ fn those_beyond_a_lowered_bound_stay_and_nobody_comes_in<L: Kind>() {
 }
 
 fn threads_are_raised_and_lowered<L: Kind>() {
-    let gate = Gate::new();
+    let gate = Gate::default();
     let (_folder, server) = serve::<L>(&gate, |builder| builder.max_threads(1));
     let _clients = ask::<L>(&server.handle(), &["a", "b", "c", "d", "e"]);
     assert_eq!(gate.next(), "a");
@@ -108,7 +108,7 @@ fn threads_are_raised_and_lowered<L: Kind>() {
     server.handle().set_max_threads(1);
     gate.release(3);
     assert_eq!(gate.next(), "d");
-    eventually("threads go", || server.handle().statistics().threads == 1);
+    eventually("threads end", || server.handle().statistics().threads == 1);
     gate.release(1);
     assert_eq!(gate.next(), "e");
     assert_eq!(server.handle().statistics().active, 1);
@@ -116,22 +116,22 @@ fn threads_are_raised_and_lowered<L: Kind>() {
     gate.release(1);
 }
 
-/// It needs no bound, and is not disturbed by one.
-fn one_after_the_other_at_a_bound_of_one<L: Kind>() {
-    let (folder, gate) = (socket_folder(), Gate::new());
+/// It needs no limit, and works with one.
+fn an_inline_server_works_with_a_limit<L: Kind>() {
+    let (folder, gate) = (socket_folder(), Gate::default());
     let builder = Server::<L, Inline>::builder().max_connections(1);
     let server = in_background(builder.bind_fn(L::address(folder.path()), gate.handler()));
     never_more::<L>(&gate, &server.handle(), 1);
 }
 
 for_all_kinds! {
-    connections_are_bounded
-    a_bound_of_one_connection_works
-    a_bound_of_no_connection_counts_as_one
-    threads_are_bounded
-    the_lower_bound_holds
-    those_who_wait_are_let_in_when_the_bound_is_raised
-    those_beyond_a_lowered_bound_stay_and_nobody_comes_in
+    connections_are_limited
+    a_limit_of_one_connection_works
+    a_limit_of_no_connection_counts_as_one
+    threads_are_limited
+    the_lower_limit_holds
+    those_who_wait_are_served_when_the_limit_is_raised
+    those_beyond_a_lowered_limit_go_on_and_no_other_is_served
     threads_are_raised_and_lowered
-    one_after_the_other_at_a_bound_of_one
+    an_inline_server_works_with_a_limit
 }

@@ -1,4 +1,4 @@
-//! `OverloadPolicy::Reject` and `reject_request`: clients are told.
+//! `OverloadPolicy::Reject` and `reject_request`: clients get an answer.
 
 use std::net::Shutdown;
 use std::time::Instant;
@@ -18,7 +18,7 @@ fn busy(request: &mut StreamRequest) -> HandlerResult {
 }
 
 #[test]
-fn clients_are_told_when_no_connection_is_free() {
+fn clients_get_the_answer_at_the_limit_of_connections() {
     let saturated = Saturated::new(OverloadPolicy::Reject, busy);
     for _ in 0..20 {
         assert_eq!(
@@ -31,7 +31,7 @@ fn clients_are_told_when_no_connection_is_free() {
 }
 
 #[test]
-fn clients_are_told_when_no_thread_is_free() {
+fn clients_get_the_answer_when_no_thread_is_free() {
     let builder = ThreadingTcpServer::builder().max_threads(1);
     let saturated = Saturated::with(builder.overload(OverloadPolicy::Reject), busy);
     for _ in 0..20 {
@@ -40,9 +40,9 @@ fn clients_are_told_when_no_thread_is_free() {
             "server busy\n"
         );
     }
-    // The thread is free a moment after the request is gone.
+    // The thread is free a moment after the request has ended.
     saturated.gate.release(1);
-    eventually("there is room", || {
+    eventually("a thread is free", || {
         let client = connect_as(&saturated.server.handle(), "next");
         saturated.gate.release(1);
         read_all(client) == "next\n"
@@ -50,7 +50,7 @@ fn clients_are_told_when_no_thread_is_free() {
 }
 
 #[test]
-fn the_words_arrive_though_the_client_has_spoken() {
+fn the_answer_arrives_though_the_client_has_sent_something() {
     let saturated = Saturated::new(OverloadPolicy::Reject, busy);
     for bytes in [1, 1_000, 60_000] {
         // Accepted only when all of it is there.
@@ -65,7 +65,7 @@ fn the_words_arrive_though_the_client_has_spoken() {
 }
 
 #[test]
-fn the_words_arrive_though_the_client_has_said_all() {
+fn the_answer_arrives_though_the_client_has_ended_its_side() {
     let saturated = Saturated::new(OverloadPolicy::Reject, busy);
     saturated.server.handle().pause();
     let client = connect_as(&saturated.server.handle(), "hello");
@@ -75,7 +75,7 @@ fn the_words_arrive_though_the_client_has_said_all() {
 }
 
 #[test]
-fn many_words_arrive_in_full() {
+fn a_long_answer_arrives_in_full() {
     let saturated = Saturated::new(OverloadPolicy::Reject, |request| {
         Ok(request.wfile.write_all(&[b'.'; 1_000_000])?)
     });
@@ -84,14 +84,14 @@ fn many_words_arrive_in_full() {
 }
 
 #[test]
-fn the_hook_may_read_what_the_client_wants() {
+fn the_hook_may_read_the_request() {
     let saturated = Saturated::new(OverloadPolicy::Reject, |request| {
         let line = request.rfile.readline(100)?;
         Ok(request.wfile.write_all(&line)?)
     });
     assert_eq!(
-        read_all(connect_as(&saturated.server.handle(), "whoever")),
-        "whoever\n"
+        read_all(connect_as(&saturated.server.handle(), "Ada")),
+        "Ada\n"
     );
 }
 
@@ -124,33 +124,33 @@ fn a_hook_may_wait_for_the_shutdown() {
     saturated.gate.release(1);
     let since = Instant::now();
     let _ = read_all(saturated.first);
-    let mut told = String::new();
+    let mut reports = String::new();
     // Its second may be over.
-    let _ = { client }.read_to_string(&mut told);
+    let _ = { client }.read_to_string(&mut reports);
     saturated.server.stop().expect("it was served well");
     assert!(since.elapsed() < SOON, "{:?}", since.elapsed());
 }
 
-/// Tells in the words of any kind of server.
-struct TellAll;
+/// Answers with the reason, over any kind of server.
+struct AnswerAll;
 
-impl<R: Request + Talk> Hooks<R> for TellAll {
+impl<R: Request + Talk> Hooks<R> for AnswerAll {
     fn reject_request(&self, request: &mut R, why: RejectReason) -> HandlerResult {
         Ok(request.answer(&why.to_string())?)
     }
 }
 
 fn clients_of_every_kind_get_the_answer_of_reject_request<L: Kind>() {
-    let (folder, gate) = (socket_folder(), Gate::new());
+    let (folder, gate) = (socket_folder(), Gate::default());
     let builder = Server::<L, ThreadPool>::builder().max_connections(1);
-    let builder = builder.overload(OverloadPolicy::Reject).hooks(TellAll);
+    let builder = builder.overload(OverloadPolicy::Reject).hooks(AnswerAll);
     let server = in_background(builder.bind_fn(L::address(folder.path()), gate.handler()));
     let mut first = L::connect(server.server_address());
     first.send_line("first");
     assert_eq!(gate.next(), "first");
     let mut second = L::connect(server.server_address());
     second.begin();
-    assert_eq!(second.receive_line(), "no room");
+    assert_eq!(second.receive_line(), RejectReason::Overload.to_string());
     gate.release(1);
     assert_eq!(first.receive_line(), "first");
     eventually("its counts are right", || {

@@ -1,4 +1,4 @@
-//! Clients and hooks that take their time when a client is rejected: nobody waits for them.
+//! Rejecting slowly: other clients do not wait for a client or a hook that takes long.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,9 +22,9 @@ fn sleep(_: &mut StreamRequest) -> HandlerResult {
 }
 
 /// Twenty clients that keep the hook busy, more than there are threads for it.
-fn nobody_waits_for(reject: Rejecting, complaint: Option<&str>) {
+fn others_do_not_wait(reject: Rejecting, complaint: Option<&str>) {
     let saturated = Saturated::new(OverloadPolicy::Reject, reject);
-    let crowd: Vec<_> = (0..20)
+    let clients: Vec<_> = (0..20)
         .map(|_| connect(saturated.server.server_address()))
         .collect();
     eventually("all are rejected", || {
@@ -38,35 +38,35 @@ fn nobody_waits_for(reject: Rejecting, complaint: Option<&str>) {
     let since = Instant::now();
     saturated.serves();
     assert!(since.elapsed() < SOON);
-    drop(crowd);
+    drop(clients);
 }
 
 #[test]
-fn nobody_waits_for_a_client_that_does_not_speak() {
-    nobody_waits_for(ask, Some("was not done within 1s"));
+fn others_do_not_wait_for_a_client_that_does_not_send() {
+    others_do_not_wait(ask, Some("was not done within 1s"));
 }
 
 #[test]
-fn nobody_waits_for_a_client_that_does_not_listen() {
+fn others_do_not_wait_for_a_client_that_does_not_read() {
     let reject: Rejecting = |request| loop {
         request.wfile.write_all(&[b'.'; 65_536])?;
     };
-    nobody_waits_for(reject, Some("was not done within 1s"));
+    others_do_not_wait(reject, Some("was not done within 1s"));
 }
 
 #[test]
-fn nobody_waits_for_a_hook_that_sleeps() {
-    nobody_waits_for(sleep, None);
+fn others_do_not_wait_for_a_hook_that_sleeps() {
+    others_do_not_wait(sleep, None);
 }
 
 #[test]
-fn nobody_waits_for_a_hook_that_panics() {
-    nobody_waits_for(|_| panic!("no words"), Some("no words"));
+fn others_do_not_wait_for_a_hook_that_panics() {
+    others_do_not_wait(|_| panic!("no answer"), Some("no answer"));
 }
 
 #[test]
-fn nobody_waits_for_a_hook_that_fails() {
-    nobody_waits_for(|_| Err("no words".into()), Some("no words"));
+fn others_do_not_wait_for_a_hook_that_fails() {
+    others_do_not_wait(|_| Err("no answer".into()), Some("no answer"));
 }
 
 fn ends_after_a_second(reject: Rejecting) {
@@ -91,7 +91,7 @@ fn a_sleeping_hooks_connection_ends_after_a_second() {
     ends_after_a_second(sleep);
 }
 
-/// Room for many descriptors: both ends of each connection are in this process.
+/// Raises the limit of descriptors: both ends of each connection are in this process.
 fn allow_descriptors(count: u64) {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("there is a limit");
     assert!(
@@ -106,13 +106,13 @@ fn serving_goes_on_beside_a_thousand_rejections() {
     in_child(|| {
         allow_descriptors(8192);
         let saturated = Saturated::new(OverloadPolicy::Reject, sleep);
-        let crowd: Vec<_> = (0..1200)
+        let clients: Vec<_> = (0..1200)
             .map(|_| connect(saturated.server.server_address()))
             .collect();
-        eventually("many wait to be told", || {
+        eventually("many are being rejected", || {
             saturated.server.handle().statistics().rejected.overload == 1024
         });
-        // The next is the first of those who wait in the kernel's queue, and says nothing.
+        // The next is the first of those who wait in the kernel's queue, and sends nothing.
         saturated.gate.release(1);
         assert_eq!(read_all(saturated.first), "first\n");
         eventually("the next is in", || {
@@ -122,12 +122,12 @@ fn serving_goes_on_beside_a_thousand_rejections() {
             saturated.server.handle().statistics().rejected.overload,
             1024
         );
-        drop(crowd);
+        drop(clients);
     })
 }
 
 #[test]
-fn those_who_queued_in_vain_do_not_pile_up() {
+fn rejections_after_a_queue_timeout_are_limited() {
     in_child(|| {
         allow_descriptors(8192);
         let policy = OverloadPolicy::Queue {
@@ -135,10 +135,10 @@ fn those_who_queued_in_vain_do_not_pile_up() {
             timeout: Duration::from_millis(1),
         };
         let saturated = Saturated::new(policy, sleep);
-        let _crowd: Vec<_> = (0..1200)
+        let _clients: Vec<_> = (0..1200)
             .map(|_| connect(saturated.server.server_address()))
             .collect();
-        eventually("many wait to be told", || {
+        eventually("many are being rejected", || {
             saturated
                 .server
                 .handle()

@@ -54,7 +54,7 @@ fn a_silent_peer() {
 type Handshake<'a> = &'a dyn Fn(&mut TcpStream) -> bool;
 
 #[test]
-fn a_dripping_peer_gains_nothing() {
+fn a_peer_that_sends_slowly_has_no_more_time() {
     let plain = Plain::new("sesame").challenge_len(1000).deadline(SOON);
     let both = Multiprocessing::new("sesame").deadline(SOON);
     // 1,000 bytes would take it 20 s; a message of 200 bytes 4 s.
@@ -100,7 +100,7 @@ fn the_deadline_is_for_both_challenges() {
 }
 
 #[test]
-fn a_handler_lets_a_dripping_client_go() {
+fn a_handler_closes_a_client_that_sends_too_slowly() {
     let logs = Logs::from_here();
     let auth = Plain::new("sesame").deadline(SOON);
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| Ok(auth.challenge(request)?))
@@ -117,7 +117,7 @@ fn a_handler_lets_a_dripping_client_go() {
             thread::sleep(Duration::from_millis(20));
         }
     });
-    // Reset or ended: closed, and without a word.
+    // Reset or ended: closed, and without an answer.
     let mut rest = Vec::new();
     let _ = client.read_to_end(&mut rest);
     assert_eq!(rest, b"");
@@ -145,7 +145,7 @@ fn timeouts_are_put_back() {
     let plain = Plain::new("sesame").deadline(SOON);
     assert!(is_late(plain.answer(&mut ours)));
     assert_eq!(timeouts(&ours), before);
-    theirs.write_all(&[0; 32]).expect("there is room");
+    theirs.write_all(&[0; 32]).expect("the kernel takes it");
     Plain::new("sesame")
         .answer(&mut ours)
         .expect("a challenge is there");
@@ -182,7 +182,7 @@ fn no_time_at_all_and_all_the_time_there_is() {
         .answer(&mut Untimed::new(&[0; 32][..], io::sink()));
     assert!(matches!(outcome, Err(AuthError::TimedOut(Duration::ZERO))));
     let (mut ours, mut theirs) = tcp_pair();
-    theirs.write_all(&[0; 32]).expect("there is room");
+    theirs.write_all(&[0; 32]).expect("the kernel takes it");
     plain
         .deadline(Duration::MAX)
         .answer(&mut ours)

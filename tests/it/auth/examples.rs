@@ -89,13 +89,13 @@ fn client(address: &str, key: &str, digest: &str, texts: &[&str]) -> (Option<i32
 fn server_and_client_with_every_digest() {
     for digest in DIGESTS {
         let server = Example::start("auth_server", &[ANY, "--key", "sesame", "--digest", digest]);
-        let said = client(&server.address, "sesame", digest, &["hello", "a: b", ""]);
-        assert_eq!(said, (Some(0), "HELLO\nA: B\n\n".into(), String::new()));
+        let printed = client(&server.address, "sesame", digest, &["hello", "a: b", ""]);
+        assert_eq!(printed, (Some(0), "HELLO\nA: B\n\n".into(), String::new()));
     }
 }
 
 #[test]
-fn another_key_is_closed_without_a_word_and_logged() {
+fn another_key_is_closed_without_an_answer_and_logged() {
     let server = Example::start("auth_server", &[ANY, "--key", "sesame"]);
     let mut stream = TcpStream::connect(&server.address).expect("it listens");
     stream.set_read_timeout(Some(LONG)).expect("it can be set");
@@ -108,8 +108,8 @@ fn another_key_is_closed_without_a_word_and_logged() {
         .expect("it is closed, not reset");
     assert_eq!(words, b"");
 
-    let (status, said, error) = client(&server.address, "simsim", "sha256", &["hello"]);
-    assert_eq!((status, said), (Some(1), String::new()));
+    let (status, printed, error) = client(&server.address, "simsim", "sha256", &["hello"]);
+    assert_eq!((status, printed), (Some(1), String::new()));
     let reason = "the server closed the connection; are key and digest the same there?";
     assert_eq!(
         error,
@@ -134,10 +134,10 @@ fn auth_server_and_python() {
             python
                 .args(parts(&server.address))
                 .args([key, digest, "hello", "world"]);
-            let said = output(python);
+            let printed = output(python);
             assert!(
-                said == expected || (key == "x" && said == "closed\n"),
-                "{said}"
+                printed == expected || (key == "x" && printed == "closed\n"),
+                "{printed}"
             );
         }
     }
@@ -152,8 +152,8 @@ fn auth_client_and_python() {
             let mut python = script("hmac_server.py");
             python.args(["sesame", digest]);
             let server = PythonServer::start(python);
-            let (code, said, _) = client(&server.address, key, digest, &["hello", "world"]);
-            assert_eq!((code, said.as_str()), (Some(status), replies));
+            let (code, printed, _) = client(&server.address, key, digest, &["hello", "world"]);
+            assert_eq!((code, printed.as_str()), (Some(status), replies));
             assert_eq!(server.finish(), verdict);
         }
     }
@@ -251,7 +251,7 @@ fn pythons_listener_and_a_client_in_the_test() {
 }
 
 #[test]
-fn wrong_usage_and_nobody_there() {
+fn wrong_usage_and_no_server() {
     for arguments in [
         &["hello"][..],
         &["--key", "", "hello"],

@@ -1,4 +1,4 @@
-//! Messages after the handshake: Python's framing, both headers, any fragmentation, and the bound.
+//! Messages after the handshake: Python's framing, both headers, any fragmentation, and the limit of length.
 #![cfg(feature = "auth")]
 
 use std::io::{self, IoSlice, Read, Write};
@@ -44,8 +44,8 @@ struct Head {
 
 impl Write for Head {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        let room = 12 - self.bytes.len();
-        self.bytes.extend_from_slice(&data[..data.len().min(room)]);
+        let left = 12 - self.bytes.len();
+        self.bytes.extend_from_slice(&data[..data.len().min(left)]);
         self.total += data.len();
         Ok(data.len())
     }
@@ -55,7 +55,7 @@ impl Write for Head {
     }
 }
 
-/// The message is zeros that nobody touches, so it takes no memory.
+/// The message is zeros that are never touched, so it takes no memory.
 #[test]
 #[cfg(target_pointer_width = "64")]
 fn from_2_gib_on_the_header_is_the_long_one() {
@@ -153,7 +153,7 @@ impl Write for Narrow {
 
     fn write_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
         self.calls += 1;
-        if self.calls % 3 == 0 {
+        if self.calls.is_multiple_of(3) {
             return Err(io::ErrorKind::Interrupted.into());
         }
         let all: Vec<u8> = data.iter().flat_map(|slice| slice.to_vec()).collect();

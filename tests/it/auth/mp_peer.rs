@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 
 use super::digests::{hmac_md5, hmac_sha256};
 
-/// What a peer says of the other side, and the other side of it.
+/// The verdict of a peer on the other side, and that of the other side on it.
 #[derive(Debug, PartialEq)]
 pub struct Verdicts {
     pub ours: bool,
@@ -22,7 +22,7 @@ pub enum Form {
 pub fn send(mut stream: &UnixStream, message: &[u8]) {
     let length = u32::try_from(message.len()).expect("a short message");
     let data = [&length.to_be_bytes(), message].concat();
-    // Fails when the other side has hung up on us, which shows in what it said.
+    // Fails when the other side has closed, which shows in its verdict.
     let _ = stream.write_all(&data);
 }
 

@@ -33,7 +33,7 @@ const SIDES: [(Side, Peer); 2] = [
 ];
 
 /// Runs one side of the library against a peer, its bytes in pieces of these sizes.
-fn meet<T: Send>(
+fn run_against<T: Send>(
     auth: &Multiprocessing,
     side: Side,
     sizes: Vec<usize>,
@@ -42,9 +42,9 @@ fn meet<T: Send>(
     let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
     thread::scope(|scope| {
         let peer = scope.spawn(move || {
-            let said = peer(&theirs);
+            let text = peer(&theirs);
             let _ = theirs.shutdown(Shutdown::Both);
-            said
+            text
         });
         let outcome = side(auth, ChoppyDuplex::new(ours, sizes));
         (outcome, peer.join().expect("the peer ends"))
@@ -56,29 +56,30 @@ fn old_and_new_peers_in_both_roles() {
     let auth = Multiprocessing::new("sesame");
     for form in [Form::Old, Form::New] {
         for (side, peer) in SIDES {
-            let (outcome, said) = meet(&auth, side, vec![64], |stream| {
+            let (outcome, text) = run_against(&auth, side, vec![64], |stream| {
                 peer(form, stream, b"sesame")
             });
             outcome.expect("both know the key");
-            assert!(said.ours);
-            assert_eq!(said.theirs, b"#WELCOME#");
+            assert!(text.ours);
+            assert_eq!(text.theirs, b"#WELCOME#");
         }
     }
 }
 
 #[test]
-fn another_key_is_refused_by_whoever_asks_first() {
+fn another_key_is_refused_by_the_side_that_challenges_first() {
     let auth = Multiprocessing::new("sesame");
     let [(accept, client), (connect, listener)] = SIDES;
     for form in [Form::Old, Form::New] {
-        let (outcome, said) = meet(&auth, accept, vec![64], |stream| client(form, stream, b"x"));
+        let (outcome, text) =
+            run_against(&auth, accept, vec![64], |stream| client(form, stream, b"x"));
         assert!(matches!(outcome, Err(AuthError::WrongAnswer)));
-        assert_eq!(said.theirs, b"#FAILURE#");
-        let (outcome, said) = meet(&auth, connect, vec![64], |stream| {
+        assert_eq!(text.theirs, b"#FAILURE#");
+        let (outcome, text) = run_against(&auth, connect, vec![64], |stream| {
             listener(form, stream, b"x")
         });
         assert!(matches!(outcome, Err(AuthError::Refused)));
-        assert!(!said.ours);
+        assert!(!text.ours);
     }
 }
 
@@ -86,15 +87,15 @@ fn another_key_is_refused_by_whoever_asks_first() {
 fn without_md5_old_peers_get_a_clear_error() {
     let auth = Multiprocessing::new("sesame").allow_md5(false);
     for (side, peer) in SIDES {
-        let (outcome, said) = meet(&auth, side, vec![64], |stream| {
+        let (outcome, text) = run_against(&auth, side, vec![64], |stream| {
             peer(Form::Old, stream, b"sesame")
         });
         let error = outcome.expect_err("MD5 is not allowed");
         assert!(matches!(error, AuthError::UnsupportedDigest("md5")));
         assert!(error.to_string().contains("Python before 3.12"), "{error}");
-        assert!(!said.ours);
-        assert_ne!(said.theirs, b"#WELCOME#");
-        let (outcome, _) = meet(&auth, side, vec![64], |stream| {
+        assert!(!text.ours);
+        assert_ne!(text.theirs, b"#WELCOME#");
+        let (outcome, _) = run_against(&auth, side, vec![64], |stream| {
             peer(Form::New, stream, b"sesame")
         });
         outcome.expect("new peers do without");
@@ -104,7 +105,7 @@ fn without_md5_old_peers_get_a_clear_error() {
 /// What the library's client answers to this message.
 fn answer_to(message: &[u8]) -> (Outcome, Vec<u8>) {
     let (connect, _) = SIDES[1];
-    meet(
+    run_against(
         &Multiprocessing::new("sesame"),
         connect,
         vec![64],
@@ -116,7 +117,7 @@ fn answer_to(message: &[u8]) -> (Outcome, Vec<u8>) {
 }
 
 #[test]
-fn a_challenge_says_how_it_wants_to_be_answered() {
+fn a_challenge_names_the_digest_of_its_answer() {
     let md5 = |challenge: &[u8]| super::digests::hmac_md5(b"sesame", challenge);
     // Of this length it is an old one, whatever chance has put into it.
     let cases: [(&[u8], Vec<u8>); 4] = [
@@ -138,7 +139,7 @@ fn a_challenge_says_how_it_wants_to_be_answered() {
 }
 
 #[test]
-fn what_is_not_the_protocol_is_not_answered() {
+fn what_is_not_the_protocol_gets_no_answer() {
     let cases: [(&[u8], &str); 6] = [
         (b"", "the peer sent something else than a challenge"),
         (
@@ -180,7 +181,7 @@ fn a_verdict_is_one_of_two() {
         (b"", false),
     ] {
         let (connect, _) = SIDES[1];
-        let (outcome, ()) = meet(
+        let (outcome, ()) = run_against(
             &Multiprocessing::new("sesame"),
             connect,
             vec![64],
@@ -203,7 +204,7 @@ fn a_digest_of_the_wrong_length_is_wrong() {
     let (accept, _) = SIDES[0];
     let answers: [&[u8]; 6] = [b"", &[7; 15], &[7; 17], &[7; 20], &[7; 32], b"{sha256}"];
     for answer in answers {
-        let (outcome, verdict) = meet(
+        let (outcome, verdict) = run_against(
             &Multiprocessing::new("sesame"),
             accept,
             vec![64],
@@ -234,16 +235,16 @@ proptest! {
         let (side, peer) = SIDES[role];
         let form = if old { Form::Old } else { Form::New };
         let auth = Multiprocessing::new(key.clone());
-        let (outcome, said) = meet(&auth, side, sizes, |stream| peer(form, stream, &key));
-        prop_assert!(outcome.is_ok() && said.ours);
-        prop_assert_eq!(said.theirs, b"#WELCOME#");
+        let (outcome, text) = run_against(&auth, side, sizes, |stream| peer(form, stream, &key));
+        prop_assert!(outcome.is_ok() && text.ours);
+        prop_assert_eq!(text.theirs, b"#WELCOME#");
     }
 
     /// A single wrong bit, in the name of the digest too.
     #[test]
     fn any_wrong_bit(bit in 0..320_usize, old in any::<bool>()) {
         let (accept, _) = SIDES[0];
-        let (outcome, verdict) = meet(&Multiprocessing::new("sesame"), accept, vec![64], |stream| {
+        let (outcome, verdict) = run_against(&Multiprocessing::new("sesame"), accept, vec![64], |stream| {
             let message = receive(stream);
             let form = if old { Form::Old } else { Form::New };
             let mut answer = form.response(b"sesame", &message[11..]);
@@ -259,7 +260,7 @@ proptest! {
     #[test]
     fn anything_at_all_is_an_error(data in vec(any::<u8>(), 0..400), role in 0..2_usize) {
         let (side, _) = SIDES[role];
-        let (outcome, ()) = meet(&Multiprocessing::new("sesame"), side, vec![64], |stream| {
+        let (outcome, ()) = run_against(&Multiprocessing::new("sesame"), side, vec![64], |stream| {
             let mut stream = stream;
             let _ = stream.write_all(&data);
         });

@@ -1,4 +1,4 @@
-//! The plain form of `auth`: its bytes, who gets in, and what is never shown.
+//! The plain form of `auth`: its bytes, which keys are accepted, and what is never shown.
 #![cfg(feature = "auth")]
 
 use std::io::{self, Cursor, ErrorKind, Read, Write};
@@ -13,7 +13,7 @@ use super::digests::hmac_sha256;
 
 use support::choppy::ChoppyDuplex;
 
-/// The server's side, with a client that makes its bytes of the challenge and then hangs up. What
+/// The server's side, with a client that makes its bytes of the challenge and then closes. What
 /// is left on the stream comes back too.
 fn challenge(
     auth: &Plain,
@@ -26,12 +26,12 @@ fn challenge(
         scope.spawn(move || {
             let mut challenge = vec![0; length];
             theirs.read_exact(&mut challenge).expect("a challenge");
-            // Fails when the server has seen enough, and hung up.
+            // Fails when the server has seen enough, and closed.
             let _ = theirs.write_all(&client(&challenge));
         });
         let outcome = auth.challenge(&mut ChoppyDuplex::new(&mut ours, sizes));
         let mut rest = Vec::new();
-        ours.read_to_end(&mut rest).expect("the client hangs up");
+        ours.read_to_end(&mut rest).expect("the client closes");
         (outcome, rest)
     })
 }

@@ -1,4 +1,4 @@
-//! Datagrams: replies that go out and replies that do not, and packets that are too long; the same
+//! Datagrams: replies, and packets that are too long; the same
 //! over UDP and Unix sockets.
 
 use std::sync::mpsc::channel;
@@ -90,10 +90,10 @@ where
     L::Client: std::os::fd::AsFd,
 {
     let logs = Logs::from_here();
-    let (tell, told) = channel();
+    let (reporter, reports) = channel();
     let builder = Server::<L, Inline>::builder().max_packet_size(16);
     let (server, _folder) = start(builder, move |request| {
-        Ok(tell.send((request.packet.to_vec(), request.truncated))?)
+        Ok(reporter.send((request.packet.to_vec(), request.truncated))?)
     });
     let mut client = L::connect(server.server_address());
     let local = SockRef::from(&client).local_addr().expect("it is bound");
@@ -103,11 +103,11 @@ where
     );
 
     client.send_line("fifteen letters");
-    assert_eq!(next(&told), (b"fifteen letters\n".to_vec(), false));
+    assert_eq!(next(&reports), (b"fifteen letters\n".to_vec(), false));
     assert_eq!(logs.with(&cut), []);
 
     client.send_line("sixteen letters!");
-    assert_eq!(next(&told), (b"sixteen letters!".to_vec(), true));
+    assert_eq!(next(&reports), (b"sixteen letters!".to_vec(), true));
     let logged = logs.with(&cut);
     assert_eq!(logged.len(), 1, "{logged:?}");
     assert_eq!(logged[0].0, Level::Warn);
@@ -122,15 +122,15 @@ where
     L: Kind<Request = DatagramRequest>,
     L::Client: std::os::fd::AsFd,
 {
-    let (tell, told) = channel();
+    let (reporter, reports) = channel();
     let (server, _folder) = start(Server::<L, Inline>::builder(), move |request| {
-        Ok(tell.send((request.packet.len(), request.truncated))?)
+        Ok(reporter.send((request.packet.len(), request.truncated))?)
     });
     let client = L::connect(server.server_address());
     SockRef::from(&client)
         .send(b"")
         .expect("the server is bound");
-    assert_eq!(next(&told), (0, false));
+    assert_eq!(next(&reports), (0, false));
 }
 
 for_datagram_kinds! {

@@ -81,7 +81,7 @@ fn a_reply_too_long_for_udp_is_refused_with_address_and_limit() {
         report.expect(stage, ErrorKind::InvalidInput, &words);
         assert_eq!(report.client, address);
 
-        // The longest that goes, and the server that goes on.
+        // The longest that can be sent; and the server serves on.
         client.send(b"65507").expect("loopback takes it");
         let mut answer = vec![0; 65_536];
         let length = client.recv(&mut answer).expect("the server answers");

@@ -1,4 +1,4 @@
-//! A listener and a dispatcher of one's own, made of public items only.
+//! A custom listener and a custom dispatcher, made of public items only.
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,19 +16,19 @@ use socketserver::{Address, Dispatch, RequestError, Server, ServerHandle, Stage}
 
 use support::{ANY, LONG, connect, eventually, read_all};
 
-/// A listener from scratch: connections whose first byte, a badge, was taken off before the handler.
-struct Badged(TcpListener);
+/// A custom listener: it reads the first byte of each connection, its tag, before the handler.
+struct Tagged(TcpListener);
 
 #[derive(Debug, PartialEq)]
-struct Badge(u8);
+struct Tag(u8);
 
-impl Badged {
+impl Tagged {
     fn bind() -> io::Result<Self> {
-        TcpListener::bind(ANY).map(Badged)
+        TcpListener::bind(ANY).map(Tagged)
     }
 }
 
-impl Listener for Badged {
+impl Listener for Tagged {
     type Request = StreamRequest;
 
     fn server_activate(&mut self) -> io::Result<()> {
@@ -37,10 +37,10 @@ impl Listener for Badged {
 
     fn accept(&self, server: &ServerHandle) -> io::Result<StreamRequest> {
         let (mut stream, address) = self.0.accept()?;
-        let mut badge = [0];
-        stream.read_exact(&mut badge)?;
+        let mut tag = [0];
+        stream.read_exact(&mut tag)?;
         let mut request = StreamRequest::new(stream, address.into(), server);
-        request.extensions.insert(Badge(badge[0]));
+        request.extensions.insert(Tag(tag[0]));
         Ok(request)
     }
 
@@ -49,36 +49,36 @@ impl Listener for Badged {
     }
 }
 
-impl AsFd for Badged {
+impl AsFd for Tagged {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 }
 
-/// A dispatcher that only keeps jobs, up to a bound if it has one: the test runs them.
+/// A dispatcher that only keeps jobs, up to a limit if it has one: the test runs them.
 #[derive(Clone, Default)]
-struct Shelf(Arc<Mutex<ShelfState>>);
+struct Keeper(Arc<Mutex<KeeperState>>);
 
 #[derive(Default)]
-struct ShelfState {
+struct KeeperState {
     jobs: VecDeque<Job>,
-    bound: Option<usize>,
+    limit: Option<usize>,
     asleep: Option<Waker>,
     joined: usize,
 }
 
-impl Shelf {
-    fn bounded(bound: usize) -> Self {
-        let shelf = Shelf::default();
-        shelf.0.lock().bound = Some(bound);
-        shelf
+impl Keeper {
+    fn limited(limit: usize) -> Self {
+        let keeper = Keeper::default();
+        keeper.0.lock().limit = Some(limit);
+        keeper
     }
 
     fn len(&self) -> usize {
         self.0.lock().jobs.len()
     }
 
-    /// Takes the oldest job, and wakes the server that waits for the room.
+    /// Takes the oldest job, and wakes the server that waits for capacity.
     fn take(&self) -> Job {
         eventually("a job comes", || self.len() > 0);
         let mut state = self.0.lock();
@@ -89,18 +89,18 @@ impl Shelf {
     }
 }
 
-impl Dispatch for Shelf {
+impl Dispatch for Keeper {
     fn dispatch(&self, job: Job) {
         self.0.lock().jobs.push_back(job);
     }
 
     fn has_capacity(&self, waker: &Waker) -> bool {
         let mut state = self.0.lock();
-        let room = state.bound.is_none_or(|bound| state.jobs.len() < bound);
-        if !room {
+        let has_capacity = state.limit.is_none_or(|limit| state.jobs.len() < limit);
+        if !has_capacity {
             state.asleep = Some(waker.clone());
         }
-        room
+        has_capacity
     }
 
     fn join(&self) {
@@ -108,87 +108,87 @@ impl Dispatch for Shelf {
     }
 }
 
-/// Says what the listener found, and reports the thread it ran on.
-fn show_badge(ran_on: Sender<ThreadId>) -> impl Fn(&mut StreamRequest) -> HandlerResult {
+/// Answers with the tag, and reports the thread it ran on.
+fn show_tag(ran_on: Sender<ThreadId>) -> impl Fn(&mut StreamRequest) -> HandlerResult {
     move |request| {
         ran_on.send(thread::current().id())?;
-        let badge = request.extensions.get::<Badge>().ok_or("no badge")?;
-        Ok(write!(request.wfile, "badge {}", badge.0)?)
+        let tag = request.extensions.get::<Tag>().ok_or("no tag")?;
+        Ok(write!(request.wfile, "tag {}", tag.0)?)
     }
 }
 
 #[test]
-fn a_listener_and_a_dispatcher_of_ones_own_work_together() -> io::Result<()> {
+fn a_custom_listener_and_a_custom_dispatcher_work_together() -> io::Result<()> {
     let (ran_on, threads) = unbounded();
-    let shelf = Shelf::default();
-    let server = Server::<Badged, Shelf>::builder()
-        .dispatch(shelf.clone())
-        .adopt(Badged::bind()?, move || show_badge(ran_on.clone()))?;
+    let keeper = Keeper::default();
+    let server = Server::<Tagged, Keeper>::builder()
+        .dispatch(keeper.clone())
+        .adopt(Tagged::bind()?, move || show_tag(ran_on.clone()))?;
     let server = server.serve_in_background()?;
     let mut clients = vec![];
-    for badge in 0..3 {
+    for tag in 0..3 {
         let mut client = connect(server.server_address());
-        client.write_all(&[badge])?;
+        client.write_all(&[tag])?;
         clients.push(client);
     }
-    eventually("all three are kept", || shelf.len() == 3);
+    eventually("all three are kept", || keeper.len() == 3);
     assert!(threads.is_empty(), "none has run");
     for (number, client) in clients.into_iter().enumerate() {
-        let job = shelf.take();
+        let job = keeper.take();
         let runner = thread::spawn(move || job.run());
-        assert_eq!(read_all(client), format!("badge {number}"));
+        assert_eq!(read_all(client), format!("tag {number}"));
         assert_eq!(threads.recv_timeout(LONG), Ok(runner.thread().id()));
         runner.join().expect("a job never panics");
     }
     server.stop()?;
-    assert_eq!(shelf.0.lock().joined, 1);
+    assert_eq!(keeper.0.lock().joined, 1);
     Ok(())
 }
 
-/// A server of the shelf's with a handler that says hello.
-fn shelf_server(shelf: &Shelf) -> io::Result<Server<Tcp, Shelf>> {
-    let builder = Server::<Tcp, Shelf>::builder().dispatch(shelf.clone());
+/// A server with this dispatcher and a handler that sends a line.
+fn keeper_server(keeper: &Keeper) -> io::Result<Server<Tcp, Keeper>> {
+    let builder = Server::<Tcp, Keeper>::builder().dispatch(keeper.clone());
     builder.bind_fn(ANY, |request| Ok(request.wfile.write_all(b"hello")?))
 }
 
 #[test]
-fn a_job_may_run_after_its_server_is_gone() -> io::Result<()> {
-    let shelf = Shelf::default();
-    let builder = Server::<Tcp, Shelf>::builder().dispatch(shelf.clone());
+fn a_job_may_run_after_its_server_is_closed() -> io::Result<()> {
+    let keeper = Keeper::default();
+    let builder = Server::<Tcp, Keeper>::builder().dispatch(keeper.clone());
     // Otherwise closing waits for jobs that are kept, too.
     let builder = builder.block_on_close(false);
     let server = builder.bind_fn(ANY, |request| Ok(request.wfile.write_all(b"hello")?))?;
     let server = server.serve_in_background()?;
     let client = connect(server.server_address());
-    eventually("it is kept", || shelf.len() == 1);
+    eventually("it is kept", || keeper.len() == 1);
     server.stop()?;
-    shelf.take().run();
+    keeper.take().run();
     assert_eq!(read_all(client), "hello");
     Ok(())
 }
 
 #[test]
 fn a_job_that_is_dropped_closes_its_connection() -> io::Result<()> {
-    let shelf = Shelf::default();
-    let server = shelf_server(&shelf)?.serve_in_background()?;
+    let keeper = Keeper::default();
+    let server = keeper_server(&keeper)?.serve_in_background()?;
     let client = connect(server.server_address());
-    drop(shelf.take());
+    drop(keeper.take());
     assert_eq!(read_all(client), "");
     server.stop()
 }
 
-/// Tells the client why it is refused, and the test too.
-struct Apologise(Sender<(Stage, io::ErrorKind)>);
+/// Writes the error to the client, and reports it to the test.
+struct AnswerErrors(Sender<(Stage, io::ErrorKind)>);
 
-impl Hooks for Apologise {
+impl Hooks for AnswerErrors {
     fn handle_error(&self, request: &mut StreamRequest, error: &RequestError) {
         let kind = error.io_kind().unwrap_or(io::ErrorKind::Other);
         let _ = self.0.send((error.stage(), kind));
-        let _ = write!(request.wfile, "sorry: {error}");
+        let _ = write!(request.wfile, "error:  {error}");
     }
 }
 
-/// No client is ever served.
+/// Serves no client.
 struct Closed;
 
 impl Dispatch for Closed {
@@ -202,12 +202,12 @@ fn a_job_that_is_refused_goes_to_handle_error_and_its_connection_is_closed() -> 
     let (report, reports) = unbounded();
     let server = TcpServer::builder()
         .dispatch(Closed)
-        .hooks(Apologise(report))
+        .hooks(AnswerErrors(report))
         .bind_fn(ANY, |_| panic!("it is not to run"))?;
     let server = server.serve_in_background()?;
     for _ in 0..3 {
         let client = connect(server.server_address());
-        assert_eq!(read_all(client), "sorry: dispatch failed: we are full");
+        assert_eq!(read_all(client), "error:  dispatch failed: we are full");
         let report = reports.recv_timeout(LONG);
         assert_eq!(report, Ok((Stage::Dispatch, io::ErrorKind::QuotaExceeded)));
     }
@@ -215,29 +215,29 @@ fn a_job_that_is_refused_goes_to_handle_error_and_its_connection_is_closed() -> 
 }
 
 #[test]
-fn nobody_is_accepted_while_there_is_no_room() -> io::Result<()> {
-    let shelf = Shelf::bounded(2);
-    let server = shelf_server(&shelf)?.serve_in_background()?;
+fn no_client_is_accepted_while_the_dispatcher_has_no_capacity() -> io::Result<()> {
+    let keeper = Keeper::limited(2);
+    let server = keeper_server(&keeper)?.serve_in_background()?;
     let clients: Vec<_> = (0..6).map(|_| connect(server.server_address())).collect();
     for client in clients {
         // Asked again and again, it would be more than two sooner or later.
-        eventually("it is kept", || shelf.len() > 0);
-        assert!(shelf.len() <= 2);
-        shelf.take().run();
+        eventually("it is kept", || keeper.len() > 0);
+        assert!(keeper.len() <= 2);
+        keeper.take().run();
         assert_eq!(read_all(client), "hello");
     }
     server.stop()
 }
 
 #[test]
-fn a_server_that_waits_for_room_can_be_shut_down() -> io::Result<()> {
-    let shelf = Shelf::bounded(0);
-    let server = shelf_server(&shelf)?.serve_in_background()?;
+fn a_server_that_waits_for_capacity_can_be_shut_down() -> io::Result<()> {
+    let keeper = Keeper::limited(0);
+    let server = keeper_server(&keeper)?.serve_in_background()?;
     let _client = connect(server.server_address());
-    eventually("the server waits", || shelf.0.lock().asleep.is_some());
+    eventually("the server waits", || keeper.0.lock().asleep.is_some());
     server.stop()?;
-    // It does no harm to wake a server that is gone.
-    shelf.0.lock().asleep.take().expect("it is there").wake();
+    // It does no harm to wake a server that is closed.
+    keeper.0.lock().asleep.take().expect("it is there").wake();
     Ok(())
 }
 
@@ -254,16 +254,16 @@ impl Dispatch for Shared {
     }
 
     fn has_capacity(&self, waker: &Waker) -> bool {
-        let room = self.pool.has_capacity(waker);
-        if !room {
+        let has_capacity = self.pool.has_capacity(waker);
+        if !has_capacity {
             let _ = self.asleep.send(());
         }
-        room
+        has_capacity
     }
 }
 
 #[test]
-fn servers_that_share_a_pool_are_all_woken_when_there_is_room() -> io::Result<()> {
+fn servers_that_share_a_pool_are_all_woken_when_it_has_capacity() -> io::Result<()> {
     let (asleep, sleeper) = unbounded();
     let pool = Arc::new(ThreadPool::new().max_threads(1));
     let shared = Shared { pool, asleep };

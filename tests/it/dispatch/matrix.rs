@@ -26,7 +26,7 @@ impl<R: Request> Hooks<R> for Watch {
 
     fn handle_error(&self, _: &mut R, error: &RequestError) {
         let report = (error.stage(), error.error().to_string());
-        self.errors.send(report).expect("the test listens");
+        self.errors.send(report).expect("the test receives it");
     }
 }
 
@@ -217,13 +217,13 @@ fn a_dropped_guard_leaves_the_address_free<L: Kind, D: Dispatch + Default>() {
 
 /// Of servers without threads.
 fn requests_run_on_the_serving_thread<L: Kind, D: Dispatch + Default>() {
-    let (tell, ran_on) = channel();
+    let (reporter, ran_on) = channel();
     let Bound {
         server,
         folder: _folder,
         ..
     } = bind::<L, D>(false, move |request| {
-        tell.send(thread::current().id())?;
+        reporter.send(thread::current().id())?;
         respond(request)
     });
     let handle = server.handle();

@@ -27,7 +27,7 @@ use support::{ANY, LONG, connect, eventually, exchange, join_soon, read_all, soc
 struct Fault {
     place: &'static str,
     panics: bool,
-    visits: Arc<AtomicUsize>,
+    passed: Arc<AtomicUsize>,
 }
 
 impl Fault {
@@ -35,7 +35,7 @@ impl Fault {
         Fault {
             place,
             panics: false,
-            visits: Arc::default(),
+            passed: Arc::default(),
         }
     }
 
@@ -46,8 +46,8 @@ impl Fault {
         }
     }
 
-    fn visit(&self, place: &str) -> io::Result<()> {
-        if place != self.place || self.visits.fetch_add(1, Ordering::SeqCst) > 0 {
+    fn pass(&self, place: &str) -> io::Result<()> {
+        if place != self.place || self.passed.fetch_add(1, Ordering::SeqCst) > 0 {
             return Ok(());
         }
         assert!(!self.panics, "in {place}");
@@ -56,11 +56,11 @@ impl Fault {
 
     /// Where an error cannot be returned.
     fn may_panic(&self, place: &str) {
-        self.visit(place).expect("it can only panic");
+        self.pass(place).expect("it can only panic");
     }
 
     fn happened(&self) -> bool {
-        self.visits.load(Ordering::SeqCst) > 0
+        self.passed.load(Ordering::SeqCst) > 0
     }
 }
 
@@ -71,12 +71,12 @@ struct Extension(Fault);
 
 impl RequestHandler for Handler {
     fn setup(&mut self, _: &mut StreamRequest) -> HandlerResult {
-        Ok(self.0.visit("setup")?)
+        Ok(self.0.pass("setup")?)
     }
 
     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
         request.extensions.insert(Extension(self.0.clone()));
-        self.0.visit("handle")?;
+        self.0.pass("handle")?;
         request.wfile.write_all(b"served\n")?;
         while request.next_line()?.is_some() {}
         match self.0.place {
@@ -86,7 +86,7 @@ impl RequestHandler for Handler {
     }
 
     fn finish(&mut self, _: &mut StreamRequest) -> HandlerResult {
-        Ok(self.0.visit("finish")?)
+        Ok(self.0.pass("finish")?)
     }
 }
 
@@ -107,16 +107,16 @@ struct FaultyHooks(Fault, Sender<(Stage, String)>);
 
 impl Hooks for FaultyHooks {
     fn server_activate(&self, _: BorrowedFd<'_>, _: &Address) -> io::Result<()> {
-        self.0.visit("server_activate")
+        self.0.pass("server_activate")
     }
 
     fn verify_request(&self, _: &mut StreamRequest) -> Result<bool, HandlerError> {
-        self.0.visit("verify_request")?;
+        self.0.pass("verify_request")?;
         Ok(true)
     }
 
     fn reject_request(&self, _: &mut StreamRequest, _: RejectReason) -> HandlerResult {
-        Ok(self.0.visit("reject_request")?)
+        Ok(self.0.pass("reject_request")?)
     }
 
     fn handle_error(&self, _: &mut StreamRequest, error: &RequestError) {
@@ -145,7 +145,7 @@ struct FaultyPool(ThreadPool, Fault);
 
 impl Dispatch for FaultyPool {
     fn dispatch(&self, job: Job) {
-        match self.1.visit("dispatch") {
+        match self.1.pass("dispatch") {
             Ok(()) => self.0.dispatch(job),
             Err(error) => job.refuse(error),
         }
@@ -167,7 +167,7 @@ fn start<D: Dispatch>(
     let (handlers, accepts) = (fault.clone(), fault.clone());
     let listener = FakeListener::new(move |tcp, server| {
         let request = tcp.accept(server)?;
-        accepts.visit("accept")?;
+        accepts.pass("accept")?;
         Ok(request)
     });
     let server = builder

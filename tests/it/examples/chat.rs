@@ -1,4 +1,4 @@
-//! The example `chat_server`: who hears what, a hundred at once, and those who stop reading.
+//! The example `chat_server`: who receives what, a hundred at once, and those who stop reading.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -21,7 +21,7 @@ struct Person {
 }
 
 impl Person {
-    /// Comes in, and hears the welcome: from then on all is heard.
+    /// Connects, and receives the welcome: from then on it receives all.
     fn enter(server: &Example) -> Self {
         let stream = TcpStream::connect(&server.address).expect("it accepts");
         stream.set_read_timeout(Some(LONG)).expect("it can be set");
@@ -29,19 +29,19 @@ impl Person {
         let mut person = Person {
             stream: BufReader::new(stream),
         };
-        let welcome = person.hear();
+        let welcome = person.receive();
         assert!(welcome.starts_with("* welcome, guest"), "{welcome}");
         person
     }
 
     fn named(server: &Example, name: &str) -> Self {
         let mut person = Person::enter(server);
-        person.say(&format!("/nick {name}"));
+        person.send(&format!("/nick {name}"));
         person.hear_until(&format!("* you are now {name}"));
         person
     }
 
-    fn say(&mut self, line: &str) {
+    fn send(&mut self, line: &str) {
         let stream = self.stream.get_mut();
         stream
             .write_all(format!("{line}\n").as_bytes())
@@ -49,15 +49,15 @@ impl Person {
     }
 
     /// One line; empty at the end.
-    fn hear(&mut self) -> String {
+    fn receive(&mut self) -> String {
         let mut line = String::new();
-        self.stream.read_line(&mut line).expect("it speaks");
+        self.stream.read_line(&mut line).expect("it sends text");
         line.trim_end_matches('\n').to_owned()
     }
 
     fn hear_until(&mut self, wanted: &str) {
         loop {
-            let line = self.hear();
+            let line = self.receive();
             assert!(!line.is_empty(), "the end before {wanted:?}");
             if line == wanted {
                 return;
@@ -74,7 +74,7 @@ fn two_people_in_python_talk() {
     let script = script.args([host, port]).env("PYTHONIOENCODING", "utf-8");
     let output = script.output().expect("python3 is there");
     assert!(output.status.success(), "{output:?}");
-    let heard = String::from_utf8(output.stdout).expect("it prints text");
+    let received = String::from_utf8(output.stdout).expect("it prints text");
     let expected = "\
         * welcome, guest1; there are /nick NAME, /who and /quit\n\
         * you are now ada\n\
@@ -90,10 +90,10 @@ fn two_people_in_python_talk() {
         bob: hello back\n\
         * ada has left\n\
         \n";
-    assert_eq!(heard, expected);
+    assert_eq!(received, expected);
 }
 
-/// Each hears every line of every other, in the order it was said, and nothing of its own.
+/// Each receives every line of every other, in order, and none of its own.
 #[test]
 fn a_hundred_people_talk_at_once() {
     const PEOPLE: usize = 100;
@@ -105,28 +105,31 @@ fn a_hundred_people_talk_at_once() {
         let mut person = Person::named(&server, &format!("p{me}"));
         all_in.wait();
         for n in 0..LINES {
-            person.say(&format!("line {n}"));
+            person.send(&format!("line {n}"));
         }
-        let mut heard: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut received: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let mut lines = 0;
         while lines < (PEOPLE - 1) * LINES {
-            let line = person.hear();
+            let line = person.receive();
             assert!(!line.is_empty(), "p{me} was dropped");
             if let Some((name, text)) = line.split_once(": line ") {
-                heard
+                received
                     .entry(name.to_owned())
                     .or_default()
                     .push(text.to_owned());
                 lines += 1;
             }
         }
-        assert!(!heard.contains_key(&format!("p{me}")), "p{me} heard itself");
-        for (name, texts) in heard {
-            assert_eq!(texts, ["0", "1", "2", "3", "4"], "p{me} heard of {name}");
+        assert!(
+            !received.contains_key(&format!("p{me}")),
+            "p{me} received its own line"
+        );
+        for (name, texts) in received {
+            assert_eq!(texts, ["0", "1", "2", "3", "4"], "p{me} received of {name}");
         }
         all_heard.wait();
-        person.say("/quit");
-        while !person.hear().is_empty() {}
+        person.send("/quit");
+        while !person.receive().is_empty() {}
     };
     thread::scope(|scope| {
         for me in 0..PEOPLE {
@@ -137,7 +140,7 @@ fn a_hundred_people_talk_at_once() {
     assert!(server.finish().0.success());
 }
 
-/// Comes in and reads nothing any more. Its buffers are small, so that they are full soon.
+/// Connects and reads no more. Its buffers are small, so that they are full soon.
 fn sleeper(server: &Example) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket.set_recv_buffer_size(4096).expect("it can be set");
@@ -149,10 +152,10 @@ fn sleeper(server: &Example) -> TcpStream {
     stream
 }
 
-/// Each batch is heard by the others before the next: they neither wait for the sleeper nor lose a
+/// Each batch is received by the others before the next: they neither wait for the sleeper nor lose a
 /// line, from before it is dropped until after.
 #[test]
-fn who_stops_reading_is_dropped_and_nobody_else_notices() {
+fn a_client_that_stops_reading_is_dropped_and_the_others_go_on() {
     let server = start();
     let mut talker = Person::named(&server, "talker");
     let mut listener = Person::named(&server, "listener");
@@ -162,18 +165,18 @@ fn who_stops_reading_is_dropped_and_nobody_else_notices() {
     let mut dropped_after = None;
     for batch in 0..2000 {
         let lines: Vec<_> = (0..20).map(|n| format!("{batch}.{n} {text}")).collect();
-        talker.say(&lines.join("\n"));
+        talker.send(&lines.join("\n"));
         for line in lines {
             let expected = format!("talker: {line}");
-            let mut heard = listener.hear();
-            if heard == "* sleeper has left" {
+            let mut received = listener.receive();
+            if received == "* sleeper has left" {
                 dropped_after = Some(batch);
-                heard = listener.hear();
+                received = listener.receive();
             }
             assert!(
-                heard == expected,
+                received == expected,
                 "heard {:.40} instead of {expected:.40}",
-                heard
+                received
             );
         }
         if dropped_after.is_some_and(|dropped| batch > dropped + 2) {
@@ -181,9 +184,9 @@ fn who_stops_reading_is_dropped_and_nobody_else_notices() {
         }
     }
     assert!(dropped_after.is_some(), "160 MB wait for the sleeper");
-    // Now it reads: to the end, in whatever way the system tells it.
+    // Now it reads to the end, or to a reset.
     let _ = std::io::copy(&mut sleeper, &mut std::io::sink());
-    talker.say("/who");
+    talker.send("/who");
     talker.hear_until("* here: talker, listener");
     server.signal(Signal::SIGTERM);
     let (status, _, log) = server.finish();
@@ -196,9 +199,12 @@ fn a_line_without_end_ends_its_own_connection_only() {
     let server = start();
     let mut other = Person::named(&server, "other");
     let mut person = Person::enter(&server);
-    person.say(&"x".repeat(5000));
-    let said = person.hear();
-    assert!(said.contains("does not end within 4096 bytes"), "{said}");
+    person.send(&"x".repeat(5000));
+    let stderr = person.receive();
+    assert!(
+        stderr.contains("does not end within 4096 bytes"),
+        "{stderr}"
+    );
     let mut rest = Vec::new();
     // The end or a reset: it had sent more than was read.
     let _ = person.stream.read_to_end(&mut rest);
@@ -206,12 +212,12 @@ fn a_line_without_end_ends_its_own_connection_only() {
 }
 
 #[test]
-fn ctrl_c_ends_the_room_at_once() {
+fn ctrl_c_ends_the_chat_at_once() {
     let server = start();
     let mut people = ["a", "b", "c"].map(|name| Person::named(&server, name));
     server.signal(Signal::SIGINT);
     for person in &mut people {
-        while !person.hear().is_empty() {}
+        while !person.receive().is_empty() {}
     }
     assert!(server.finish().0.success());
 }

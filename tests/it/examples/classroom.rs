@@ -70,7 +70,7 @@ fn echo_client(arguments: &[&str], input: &[u8]) -> Output {
     let client = client.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut client = client.stderr(Stdio::piped()).spawn().expect("it is built");
     let mut stdin = client.stdin.take().expect("it is piped");
-    // A client that ended early does not read; its output tells why.
+    // A client that ended early does not read; its output has the reason.
     let _ = stdin.write_all(input);
     drop(stdin);
     client.wait_with_output().expect("it ends")
@@ -81,7 +81,7 @@ fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("it prints text")
 }
 
-/// The one line that a failed client says.
+/// The one line that a failed client prints.
 fn complaint(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let text = String::from_utf8(output.stderr.clone()).expect("it prints text");
@@ -219,12 +219,12 @@ fn hello_client_takes_no_name_that_the_server_would_not_answer() {
 #[test]
 fn hello_client_says_that_the_server_is_gone() {
     let server = PythonServer::start("closing_server");
-    let said = complaint(&run("hello_client", &[&server.address, "Ada"]));
+    let answer = complaint(&run("hello_client", &[&server.address, "Ada"]));
     let expected = format!(
         "hello_client: {}: it has ended the conversation\n",
         server.address
     );
-    assert_eq!(said, expected);
+    assert_eq!(answer, expected);
     assert!(server.received().is_empty());
 }
 
@@ -263,7 +263,10 @@ fn the_largest_datagram_goes_through_and_a_larger_one_is_refused() {
         scope.spawn(|| server.stdout.read_line(&mut printed));
         assert_eq!(stdout(&run("udp_client", &arguments)), "received\n");
     });
-    assert!(printed.ends_with(&format!("\"{most}\"\n")), "it was cut");
+    assert!(
+        printed.ends_with(&format!("\"{most}\"\n")),
+        "it was truncated"
+    );
     let refused = complaint(&run("udp_client", &[&server.address, &format!("{most}x")]));
     assert!(
         refused.contains(&server.address) && refused.contains("65507"),
@@ -281,6 +284,9 @@ fn udp_client_says_that_there_is_no_reply() {
         format!("udp_client: {}: no reply within 2s\n", server.address)
     );
     assert_eq!(server.received(), ["hello"]);
-    let nobody = complaint(&run("udp_client", &["127.0.0.1:1", "hello"]));
-    assert!(nobody.starts_with("udp_client: 127.0.0.1:1: "), "{nobody}");
+    let no_server = complaint(&run("udp_client", &["127.0.0.1:1", "hello"]));
+    assert!(
+        no_server.starts_with("udp_client: 127.0.0.1:1: "),
+        "{no_server}"
+    );
 }

@@ -1,4 +1,4 @@
-//! A server at its descriptor limit: it rests, says so now and then, and serves everybody in the end.
+//! A server at its descriptor limit backs off, logs that now and then, and serves all clients in the end.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -34,7 +34,7 @@ struct Client {
 }
 
 impl Client {
-    fn come(server: &Example, number: usize) -> Self {
+    fn connect_next(server: &Example, number: usize) -> Self {
         let address: SocketAddr = server.address.parse().expect("an IP address");
         let mut stream = connect(&address.into());
         let name = format!("client {number:04}");
@@ -53,8 +53,8 @@ impl Client {
 }
 
 /// More clients than the server has descriptors; the first are served.
-fn crowd(server: &Example) -> VecDeque<Client> {
-    let clients = (0..LIMIT + 36).map(|number| Client::come(server, number));
+fn many(server: &Example) -> VecDeque<Client> {
+    let clients = (0..LIMIT + 36).map(|number| Client::connect_next(server, number));
     let clients = clients.collect();
     eventually("the server is at its limit", || {
         (0..LIMIT).all(|number| is_open(server, number))
@@ -67,7 +67,7 @@ fn is_open(server: &Example, descriptor: usize) -> bool {
     fs::symlink_metadata(link).is_ok()
 }
 
-/// How often the log speaks of the limit.
+/// How many lines of the log are about the limit.
 fn lines_about_accepting(server: Example) -> usize {
     server.signal(Signal::SIGTERM);
     let (status, _, log) = server.finish();
@@ -77,9 +77,9 @@ fn lines_about_accepting(server: Example) -> usize {
 }
 
 #[test]
-fn a_server_at_its_limit_rests() {
+fn a_server_at_its_limit_uses_no_processor_time() {
     let server = limited_echo_server();
-    let _clients = crowd(&server);
+    let _clients = many(&server);
     let before = cpu_ticks(server.pid());
     thread::sleep(Duration::from_secs(2));
     let used = cpu_ticks(server.pid()) - before;
@@ -87,10 +87,10 @@ fn a_server_at_its_limit_rests() {
 }
 
 #[test]
-fn everybody_is_served_once_others_leave() {
+fn all_are_served_once_others_close() {
     let server = limited_echo_server();
-    let mut clients = crowd(&server);
-    // The server itself needs some descriptors; those who come later than this wait.
+    let mut clients = many(&server);
+    // The server itself needs some descriptors; later clients wait.
     let mut first: Vec<_> = clients.drain(..LIMIT / 2).collect();
     first.iter_mut().for_each(Client::expect_answer);
     drop(first);
@@ -103,24 +103,24 @@ fn everybody_is_served_once_others_leave() {
 fn the_log_of_a_server_that_stays_at_its_limit_grows_by_a_line_a_second() {
     let server = limited_echo_server();
     let since = Instant::now();
-    let clients = crowd(&server);
+    let clients = many(&server);
     thread::sleep(Duration::from_secs(2));
     drop(clients);
     let seconds = since.elapsed().as_secs() as usize;
     let lines = lines_about_accepting(server);
-    // One more at the beginning, and two at the end, when clients come in again.
+    // One more at the beginning, and two at the end, when clients are accepted again.
     assert!(lines <= seconds + 4, "{lines} lines in {seconds} s");
 }
 
 #[test]
 
-fn the_log_grows_no_faster_while_clients_come_and_go_at_the_limit() {
+fn the_log_grows_no_faster_while_clients_connect_again_and_again_at_the_limit() {
     let server = limited_echo_server();
     let since = Instant::now();
-    let mut clients = crowd(&server);
-    // One leaves and one comes, again and again: the server is let in and stopped each time.
+    let mut clients = many(&server);
+    // One closes and one connects, again and again: the server accepts and backs off each time.
     for number in 1000.. {
-        clients.push_back(Client::come(&server, number));
+        clients.push_back(Client::connect_next(&server, number));
         clients.pop_front().expect("many wait").expect_answer();
         thread::sleep(Duration::from_millis(10));
         if since.elapsed() > Duration::from_secs(2) {

@@ -1,4 +1,4 @@
-//! What the examples say when they cannot start: one line on stderr that helps, and status 1.
+//! What the examples print when they cannot start: one line on stderr that helps, and status 1.
 
 use std::fs;
 use std::net::{TcpListener, UdpSocket};
@@ -10,12 +10,12 @@ use support::{ANY, socket_folder, socket_path};
 /// Runs an example that cannot start, and looks for each of `words` in its one line.
 fn expect_failure(name: &str, arguments: &[&str], words: &[&str]) {
     let output = run(name, arguments);
-    let said = String::from_utf8(output.stderr).expect("it is text");
-    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
-    assert_eq!(said.lines().count(), 1, "{arguments:?}: {said}");
-    assert!(said.starts_with(&format!("{name}: ")), "{said}");
+    let printed = String::from_utf8(output.stderr).expect("it is text");
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {printed}");
+    assert_eq!(printed.lines().count(), 1, "{arguments:?}: {printed}");
+    assert!(printed.starts_with(&format!("{name}: ")), "{printed}");
     for word in words {
-        assert!(said.contains(word), "{word:?} is not in {said:?}");
+        assert!(printed.contains(word), "{word:?} is not in {printed:?}");
     }
     assert_eq!(output.stdout, b"", "{arguments:?}");
 }
@@ -128,13 +128,16 @@ fn wrong_usage_ends_with_status_2_and_points_at_help() {
         ("udp_echo_server", &["--threading=maybe"]),
     ] {
         let output = run(name, arguments);
-        let said = String::from_utf8(output.stderr).expect("it is text");
+        let printed = String::from_utf8(output.stderr).expect("it is text");
         assert_eq!(
             output.status.code(),
             Some(2),
-            "{name} {arguments:?}: {said}"
+            "{name} {arguments:?}: {printed}"
         );
-        assert!(said.contains("--help"), "{name} {arguments:?}: {said}");
+        assert!(
+            printed.contains("--help"),
+            "{name} {arguments:?}: {printed}"
+        );
         assert_eq!(output.stdout, b"", "{name} {arguments:?}");
     }
 }

@@ -12,7 +12,7 @@ use support::example::{self, Example};
 use support::{ANY, LONG, python, read_all};
 
 const TEXTS: [&str; 4] = ["hello", "", "straße, naïve", "two words"];
-const SHOUTED: &str = "HELLO\n\nSTRASSE, NAÏVE\nTWO WORDS\n";
+const UPPER: &str = "HELLO\n\nSTRASSE, NAÏVE\nTWO WORDS\n";
 
 /// A format, and what it makes of the length 5.
 const FORMATS: [(&str, &[u8]); 5] = [
@@ -86,14 +86,14 @@ fn end(server: Example) -> String {
 }
 
 #[test]
-fn a_python_client_is_answered_however_it_cuts_its_bytes() {
+fn a_python_client_is_answered_however_its_bytes_arrive() {
     for (format, _) in FORMATS {
         let server = Example::start("framed_server", &[ANY, "--prefix", format]);
         for cut in ["0", "1", "7"] {
             let mut client = python::script("framed_talk.py");
             client.args([&server.address, format, cut]).args(TEXTS);
             let output = client.output().expect("python3 runs");
-            assert_eq!(stdout(output), SHOUTED, "{format}, {cut} bytes at a time");
+            assert_eq!(stdout(output), UPPER, "{format}, {cut} bytes at a time");
         }
         assert!(!end(server).contains("ERROR"));
     }
@@ -128,7 +128,7 @@ fn client_and_server_understand_each_other() {
     for (format, _) in FORMATS {
         let server = Example::start("framed_server", &[ANY, "--prefix", format]);
         let arguments = [&[&*server.address, "--prefix", format], &TEXTS[..]].concat();
-        assert_eq!(stdout(example::run("framed_client", &arguments)), SHOUTED);
+        assert_eq!(stdout(example::run("framed_client", &arguments)), UPPER);
     }
 }
 
@@ -248,7 +248,7 @@ fn the_server_says_why_it_cannot_start() {
 
 #[test]
 fn the_client_says_what_went_wrong() {
-    // Bound and not listening: nobody else can take the port meanwhile.
+    // Bound and not listening: no other program can take the port meanwhile.
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
     let socket = socket.expect("a socket can be opened");
     let any: std::net::SocketAddr = ANY.parse().expect("it is one");

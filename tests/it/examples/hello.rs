@@ -29,7 +29,7 @@ fn read(stream: &mut TcpStream, length: usize) -> String {
     String::from_utf8(text).expect("it answers text")
 }
 
-fn tell(stream: &mut TcpStream, text: &str) {
+fn send(stream: &mut TcpStream, text: &str) {
     stream.write_all(text.as_bytes()).expect("it reads");
 }
 
@@ -44,11 +44,11 @@ fn a_hundred_clients_are_greeted_at_once() {
         all_in.wait();
         for n in 0..20 {
             let name = format!("client {me}, time {n}");
-            tell(&mut stream, &name);
+            send(&mut stream, &name);
             assert_eq!(read(&mut stream, name.len() + 8), format!("Hello, {name}!"));
         }
         all_greeted.wait();
-        tell(&mut stream, "exit");
+        send(&mut stream, "exit");
         assert_eq!(read_all(stream), "");
     };
     thread::scope(|scope| {
@@ -65,7 +65,7 @@ fn a_hundred_clients_are_greeted_at_once() {
 fn lines_are_messages_of_their_own() {
     let server = start();
     let mut stream = connect(&server);
-    tell(&mut stream, "Ada\r\n\n  Grace \nexit\nBob\n");
+    send(&mut stream, "Ada\r\n\n  Grace \nexit\nBob\n");
     assert_eq!(read_all(stream), "Hello, Ada!\nHello, Grace!\n");
 }
 
@@ -73,7 +73,7 @@ fn lines_are_messages_of_their_own() {
 fn the_end_of_the_stream_ends_the_conversation() {
     let server = start();
     let mut stream = connect(&server);
-    tell(&mut stream, "Ada\nGrace");
+    send(&mut stream, "Ada\nGrace");
     stream.shutdown(Shutdown::Write).expect("it is open");
     assert_eq!(read_all(stream), "Hello, Ada!\nHello, Grace!");
 }
@@ -91,12 +91,12 @@ fn names_in_any_encoding_come_back_as_they_were() {
 #[test]
 fn ctrl_c_ends_clients_that_are_silent() {
     let server = start();
-    let mut told = connect(&server);
-    tell(&mut told, "Ada");
-    assert_eq!(read(&mut told, 11), "Hello, Ada!");
-    let untold = connect(&server);
+    let mut answered = connect(&server);
+    send(&mut answered, "Ada");
+    assert_eq!(read(&mut answered, 11), "Hello, Ada!");
+    let silent = connect(&server);
     server.signal(Signal::SIGINT);
-    assert_eq!(read_all(told), "");
-    assert_eq!(read_all(untold), "");
+    assert_eq!(read_all(answered), "");
+    assert_eq!(read_all(silent), "");
     assert!(server.finish().0.success());
 }

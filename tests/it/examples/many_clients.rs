@@ -1,4 +1,4 @@
-//! A crowd at the echo server: many clients at once, and many one after the other.
+//! The echo server with many clients at once, and many one after the other.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -21,7 +21,7 @@ fn ip(example: &Example) -> Address {
     address.into()
 }
 
-/// What client `client` says in its request `number`: bytes and a length of its own.
+/// What client `client` sends in its request `number`: bytes and a length of its own.
 fn message(client: usize, number: usize) -> Vec<u8> {
     let length = 1 + (client * 37 + number * 101) % 3000;
     let byte = |at| ((client * 7 + number * 13 + at) % 256) as u8;
@@ -43,14 +43,14 @@ fn two_hundred_clients_at_once_get_every_byte_back() {
     let (served, each_served) = mpsc::channel();
     let gate = RwLock::new(());
     thread::scope(|scope| {
-        // Nobody goes on, nor leaves, before everybody is there.
-        let closed = gate.write().expect("nobody else writes");
+        // None goes on, nor closes, before all are connected.
+        let closed = gate.write().expect("there is one writer");
         for client in 0..CLIENTS {
             let (address, gate, served) = (&address, &gate, served.clone());
             scope.spawn(move || {
                 let mut stream = connect(address);
                 ask(&mut stream, client, 0);
-                served.send(()).expect("the test listens");
+                served.send(()).expect("the test receives it");
                 drop(gate.read());
                 for number in 1..REQUESTS {
                     ask(&mut stream, client, number);
@@ -69,10 +69,10 @@ fn two_hundred_clients_at_once_get_every_byte_back() {
 }
 
 /// One connection, which ends in one of the ways in which clients end theirs.
-fn come_and_go(address: &Address, number: usize) {
+fn connect_again_and_again(address: &Address, number: usize) {
     let mut stream = connect(address);
     match number % 4 {
-        // Says nothing.
+        // Sends nothing.
         0 => {}
         1 => {
             ask(&mut stream, number, 0);
@@ -92,18 +92,18 @@ fn come_and_go(address: &Address, number: usize) {
 }
 
 #[test]
-fn five_thousand_connections_leave_no_thread_and_no_descriptor_behind() {
+fn five_thousand_connections_leave_no_thread_and_no_descriptor() {
     let example = Example::start("echo_server", &[ANY]);
     let (address, pid) = (ip(&example), example.pid());
     // Until it sleeps it may have files open for a moment.
-    eventually("the server rests", || example.is_asleep());
+    eventually("the server sleeps", || example.is_asleep());
     let (threads_before, descriptors_before) = (threads(pid), descriptors(pid));
     thread::scope(|scope| {
         for client in 0..10 {
             let address = &address;
             scope.spawn(move || {
                 for number in 0..500 {
-                    come_and_go(address, client * 500 + number);
+                    connect_again_and_again(address, client * 500 + number);
                 }
             });
         }
@@ -111,7 +111,7 @@ fn five_thousand_connections_leave_no_thread_and_no_descriptor_behind() {
     eventually("all connections are closed", || {
         descriptors(pid) == descriptors_before
     });
-    // The pool lets its threads go after 10 s without work.
+    // Idle threads of the pool end after 10 s.
     eventually("all handlers' threads have ended", || {
         threads(pid) == threads_before
     });

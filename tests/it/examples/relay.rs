@@ -1,4 +1,4 @@
-//! The example `relay`: what passes through it, and in which order each end hears of the other's end.
+//! The example `relay`: what passes through it, and how the end of one side reaches the other.
 
 use std::env;
 use std::io::{ErrorKind, Read, Write};
@@ -50,22 +50,22 @@ fn bounded(stream: &TcpStream) {
     stream.set_write_timeout(Some(LONG)).expect("it can be set");
 }
 
-fn say(mut stream: &TcpStream, text: &str) {
+fn send_text(mut stream: &TcpStream, text: &str) {
     stream.write_all(text.as_bytes()).expect("it is read");
 }
 
-fn hear(mut stream: &TcpStream, text: &str) {
-    let mut heard = vec![0; text.len()];
-    stream.read_exact(&mut heard).expect("it is sent");
-    assert_eq!(String::from_utf8_lossy(&heard), text);
+fn expect_text(mut stream: &TcpStream, text: &str) {
+    let mut received = vec![0; text.len()];
+    stream.read_exact(&mut received).expect("it is sent");
+    assert_eq!(String::from_utf8_lossy(&received), text);
 }
 
 fn end(stream: &TcpStream) {
     stream.shutdown(Shutdown::Write).expect("it is connected");
 }
 
-/// Closes it so that the other end is told of a reset.
-fn break_off(stream: TcpStream) {
+/// Closes it with a reset.
+fn reset(stream: TcpStream) {
     let linger = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
     linger.expect("it can be set");
 }
@@ -110,70 +110,70 @@ fn a_hundred_connections_do_not_mix() {
 }
 
 #[test]
-fn the_client_ends_its_side_and_still_hears_the_target() {
+fn the_client_ends_its_side_and_still_reads_from_the_target() {
     let relay = Relay::start(&[]);
     let (client, target) = relay.connect();
-    say(&client, "question");
+    send_text(&client, "question");
     end(&client);
     assert_eq!(read_all(&target), "question");
-    say(&target, "answer");
-    hear(&client, "answer");
+    send_text(&target, "answer");
+    expect_text(&client, "answer");
     end(&target);
     assert_eq!(read_all(&client), "");
 }
 
 #[test]
-fn the_target_ends_its_side_and_still_hears_the_client() {
+fn the_target_ends_its_side_and_still_reads_from_the_client() {
     let relay = Relay::start(&[]);
     let (client, target) = relay.connect();
-    say(&target, "greeting");
+    send_text(&target, "greeting");
     end(&target);
     assert_eq!(read_all(&client), "greeting");
-    say(&client, "thanks");
-    hear(&target, "thanks");
+    send_text(&client, "thanks");
+    expect_text(&target, "thanks");
     end(&client);
     assert_eq!(read_all(&target), "");
 }
 
 #[test]
-fn a_target_that_breaks_off_resets_the_client() {
+fn a_reset_of_the_target_resets_the_client() {
     let relay = Relay::start(&[]);
     let (client, target) = relay.connect();
-    say(&target, "the beginning of");
-    hear(&client, "the beginning of");
-    break_off(target);
+    send_text(&target, "the beginning of");
+    expect_text(&client, "the beginning of");
+    reset(target);
     assert_reset(&client);
     still_relays(&relay);
 }
 
 #[test]
-fn a_client_that_breaks_off_resets_the_target() {
+fn a_reset_of_the_client_resets_the_target() {
     let relay = Relay::start(&[]);
     let (client, target) = relay.connect();
-    say(&client, "the beginning of");
-    hear(&target, "the beginning of");
-    break_off(client);
+    send_text(&client, "the beginning of");
+    expect_text(&target, "the beginning of");
+    reset(client);
     assert_reset(&target);
     still_relays(&relay);
 }
 
 /// The other direction has ended in order before.
 #[test]
-fn who_breaks_off_after_a_half_close_resets_too() {
+fn a_reset_after_a_half_close_is_passed_on_too() {
     let relay = Relay::start(&[]);
     let (client, target) = relay.connect();
     end(&client);
     assert_eq!(read_all(&target), "");
-    say(&target, "the beginning of");
-    hear(&client, "the beginning of");
-    break_off(target);
+    send_text(&target, "the beginning of");
+    expect_text(&client, "the beginning of");
+    reset(target);
     assert_reset(&client);
 }
 
 fn still_relays(relay: &Relay) {
     let (client, target) = relay.connect();
-    say(&client, "still there?");
-    hear(&target, "still there?");
+    send_text(&client, "still there?");
+    expect_text(&target, "still there?");
 }
 
 #[test]
@@ -192,9 +192,9 @@ fn a_target_that_cannot_be_reached_is_logged_and_the_client_closed() {
     assert_eq!(log.matches(&wanted).count(), 2, "{log}");
 }
 
-/// What nobody reads is not collected: the sender is held up.
+/// What is not read is not collected: the sender blocks.
 #[test]
-fn a_client_that_does_not_read_holds_up_its_target_only() {
+fn a_client_that_does_not_read_blocks_its_target_only() {
     let relay = Relay::start(&[]);
     let (client, target) = relay.connect();
     target.set_nonblocking(true).expect("it can be set");
@@ -209,15 +209,15 @@ fn a_client_that_does_not_read_holds_up_its_target_only() {
                 full += 1;
             }
         }
-        assert!(sent < 64 << 20, "the relay collects what nobody reads");
+        assert!(sent < 64 << 20, "the relay collects what is not read");
         full > 100
     });
     still_relays(&relay);
     drop(client);
 }
 
-/// The relay once it listens no more. Whoever comes meanwhile finds no target.
-fn told_to_end(relay: Relay) -> Example {
+/// Sends SIGINT, and waits until the relay has closed its port.
+fn interrupt(relay: Relay) -> Example {
     let Relay { example, target } = relay;
     drop(target);
     example.signal(Signal::SIGINT);
@@ -231,10 +231,10 @@ fn told_to_end(relay: Relay) -> Example {
 fn ctrl_c_lets_connections_finish() {
     let relay = Relay::start(&["--drain", "60"]);
     let (client, target) = relay.connect();
-    say(&client, "question");
-    hear(&target, "question");
-    let example = told_to_end(relay);
-    say(&target, "answer");
+    send_text(&client, "question");
+    expect_text(&target, "question");
+    let example = interrupt(relay);
+    send_text(&target, "answer");
     end(&target);
     assert_eq!(read_all(&client), "answer");
     end(&client);
@@ -242,11 +242,11 @@ fn ctrl_c_lets_connections_finish() {
 }
 
 #[test]
-fn ctrl_c_breaks_off_what_does_not_finish() {
+fn ctrl_c_resets_what_does_not_finish() {
     let relay = Relay::start(&["--drain", "1"]);
     let (client, target) = relay.connect();
-    say(&client, "question");
-    hear(&target, "question");
+    send_text(&client, "question");
+    expect_text(&target, "question");
     relay.example.signal(Signal::SIGINT);
     assert_reset(&target);
     // An orderly end or a reset: it was asked in the middle of nothing.
@@ -255,15 +255,15 @@ fn ctrl_c_breaks_off_what_does_not_finish() {
 }
 
 #[test]
-fn ctrl_c_lets_a_target_finish_whose_client_says_nothing() {
+fn ctrl_c_lets_a_target_finish_whose_client_sends_nothing() {
     let relay = Relay::start(&["--drain", "60"]);
     let (client, target) = relay.connect();
-    say(&target, "one, ");
-    hear(&client, "one, ");
-    let example = told_to_end(relay);
-    say(&target, "two");
-    hear(&client, "two");
-    // It was not told that the client has ended.
+    send_text(&target, "one, ");
+    expect_text(&client, "one, ");
+    let example = interrupt(relay);
+    send_text(&target, "two");
+    expect_text(&client, "two");
+    // The end of the client was not passed on.
     target.set_nonblocking(true).expect("it is open");
     let early = (&target).read(&mut [0; 1]);
     assert!(early.is_err_and(|e| e.kind() == ErrorKind::WouldBlock));
@@ -273,7 +273,7 @@ fn ctrl_c_lets_a_target_finish_whose_client_says_nothing() {
 }
 
 #[test]
-fn ctrl_c_ends_a_connection_that_has_said_nothing() {
+fn ctrl_c_ends_a_connection_that_has_sent_nothing() {
     let relay = Relay::start(&["--drain", "60"]);
     let (client, target) = relay.connect();
     relay.example.signal(Signal::SIGINT);
@@ -294,7 +294,7 @@ fn a_target_that_is_no_address_is_an_error() {
     ] {
         let output = example::run("relay", &[ANY, target]);
         assert_eq!(output.status.code(), Some(2), "{target}");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.contains("not HOST:PORT"), "{said}");
+        let stdout = String::from_utf8_lossy(&output.stderr);
+        assert!(stdout.contains("not HOST:PORT"), "{stdout}");
     }
 }

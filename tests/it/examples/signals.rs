@@ -29,10 +29,10 @@ fn expect_echo(client: &mut (impl Read + Write), text: &str) {
     assert_eq!(echoed, text.as_bytes());
 }
 
-/// A client of which it is certain that the server has accepted it, though it said nothing.
+/// A client that sends nothing and that the server has accepted.
 fn silent_client(example: &Example) -> TcpStream {
     // Until it sleeps it may have files open for a moment.
-    eventually("the server rests", || example.is_asleep());
+    eventually("the server sleeps", || example.is_asleep());
     let before = descriptors(example.pid());
     let client = connect(&ip(example));
     eventually("the client is accepted", || {
@@ -79,7 +79,7 @@ fn a_signal_ends_a_unix_echo_server_and_its_path_goes() {
 }
 
 #[test]
-fn a_signal_ends_a_server_whose_client_has_not_said_anything() {
+fn a_signal_ends_a_server_whose_client_has_sent_nothing() {
     for name in ["upper_server", "echo_server"] {
         for signal in SIGNALS {
             let example = Example::start(name, &[ANY]);
@@ -104,15 +104,12 @@ fn a_signal_ends_the_udp_server() {
 }
 
 #[test]
-fn the_log_says_that_and_where_the_server_was_told_to_end() {
+fn the_log_names_the_signal_and_the_address() {
     let example = Example::start("echo_server", &[ANY]);
     let address = example.address.clone();
     example.signal(Signal::SIGTERM);
     let (_, _, log) = example.finish();
-    assert!(
-        log.contains(&format!("told to end: shutting down {address}")),
-        "{log}"
-    );
+    assert!(log.contains(&format!("shutting down {address}")), "{log}");
     assert!(
         log.contains(&format!("stopped serving on {address}")),
         "{log}"
@@ -156,7 +153,7 @@ fn upper_answers_a_message_that_came_before_the_signal() {
     assert_eq!(output.matches("hello").count(), 16);
 }
 
-/// A client that sends for ever and never reads. Returns when the server is stuck in a write, and so
+/// A client that sends and never reads. Returns when the server is blocked in a write, and so
 /// inside a request; the thread ends when the connection does.
 fn flood(example: &Example) -> JoinHandle<()> {
     let mut client = connect(&ip(example));
@@ -169,7 +166,7 @@ fn flood(example: &Example) -> JoinHandle<()> {
         }
     });
     let (mut last, mut since) = (0, Instant::now());
-    eventually("the server is stuck", || {
+    eventually("the server is blocked", || {
         let now = sent.load(Ordering::Relaxed);
         if now != last {
             (last, since) = (now, Instant::now());
@@ -190,14 +187,14 @@ fn wait_for_log(log: &mut impl BufRead, text: &str) {
 }
 
 #[test]
-fn a_second_signal_cuts_a_client_that_keeps_its_request_open() {
+fn a_second_signal_forces_a_connection_that_does_not_end() {
     for kind in ["tcp", "threading-tcp"] {
         let mut example = Example::start("echo_server", &[ANY, "--server", kind]);
         let mut log = BufReader::new(example.child.stderr.take().expect("it is piped"));
         let writer = flood(&example);
         example.signal(Signal::SIGTERM);
-        wait_for_log(&mut log, "told to end");
-        // A server that cut the client now would need a moment for it.
+        wait_for_log(&mut log, "shutting down");
+        // A server that closed the connection now would need a moment for it.
         thread::sleep(Duration::from_millis(200));
         assert!(example.is_running(), "{kind}: the request goes on");
 
@@ -218,27 +215,27 @@ fn two_signals_at_once_count_as_one() {
     let writer = flood(&example);
     example.signal(Signal::SIGINT);
     example.signal(Signal::SIGTERM);
-    // That the idle client is let go shows that it was asked.
+    // The end of the idle client shows that the first signal was handled.
     assert_eq!(read_all(client), "");
     thread::sleep(Duration::from_millis(200));
     assert!(example.is_running(), "the request goes on");
     example.signal(Signal::SIGTERM);
-    wait_for_log(&mut log, "told again to end");
+    wait_for_log(&mut log, "ending all connections");
     writer.join().expect("its write fails");
 }
 
 #[test]
-fn the_log_says_that_a_second_signal_cut_connections() {
+fn the_log_says_that_a_second_signal_forced_connections() {
     for _ in 0..5 {
         let mut example = Example::start("echo_server", &[ANY, "--server", "tcp"]);
         let mut log = BufReader::new(example.child.stderr.take().expect("it is piped"));
         let writer = flood(&example);
         example.signal(Signal::SIGTERM);
-        wait_for_log(&mut log, "told to end");
+        wait_for_log(&mut log, "shutting down");
         // Sooner, it would count as the same.
         thread::sleep(Duration::from_millis(200));
         example.signal(Signal::SIGTERM);
-        wait_for_log(&mut log, "told again to end");
+        wait_for_log(&mut log, "ending all connections");
         writer.join().expect("its write fails");
     }
 }

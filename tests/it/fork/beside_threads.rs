@@ -38,18 +38,18 @@ fn a_process_with_threads_is_not_forked() {
 
         impl Hooks for Tell {
             fn handle_error(&self, _: &mut StreamRequest, error: &RequestError) {
-                let told = self.0.send((error.stage(), error.to_string()));
-                told.expect("the test waits for it");
+                let reports = self.0.send((error.stage(), error.to_string()));
+                reports.expect("the test receives it");
             }
         }
 
-        let (tell, told) = mpsc::channel();
+        let (reporter, reports) = mpsc::channel();
         let server = ForkingTcpServer::builder()
-            .hooks(Tell(tell))
+            .hooks(Tell(reporter))
             .bind_fn(ANY, pid);
         let server = in_background(server);
         assert_eq!(read_all(connect(server.server_address())), "");
-        let (stage, text) = told.recv_timeout(support::LONG).expect("it is reported");
+        let (stage, text) = reports.recv_timeout(support::LONG).expect("it is reported");
         assert_eq!(stage, Stage::Dispatch);
         assert!(text.contains("cannot fork: this process has"), "{text}");
         eventually("it is counted", || {
@@ -93,7 +93,7 @@ fn unix_stream() {
     })
 }
 
-fn shout(request: &mut DatagramRequest) -> HandlerResult {
+fn upper(request: &mut DatagramRequest) -> HandlerResult {
     request.wfile = request.packet.to_ascii_uppercase();
     Ok(())
 }
@@ -103,7 +103,7 @@ fn udp() {
     in_child(|| {
         let server = UdpServer::builder()
             .dispatch(beside_threads())
-            .bind_fn(ANY, shout);
+            .bind_fn(ANY, upper);
         let server = in_background(server);
         let client = connect_udp(server.server_address());
         let mut answer = [0; 100];
@@ -124,7 +124,7 @@ fn unix_datagram() {
         let folder = socket_folder();
         let path = folder.path().join("server");
         let server = UnixDatagramServer::builder().dispatch(beside_threads());
-        let server = in_background(server.bind_fn(&path, shout));
+        let server = in_background(server.bind_fn(&path, upper));
         let client = connect_unix_datagram(server.server_address(), folder.path(), "client");
         client.send(b"hello").expect("the server is there");
         let mut answer = [0; 100];
@@ -139,7 +139,7 @@ fn outcomes_are_counted_by_how_the_child_ends() {
         let server = TcpServer::builder()
             .dispatch(beside_threads())
             .bind_fn(ANY, |request| match &request.rfile.readline(100)?[..] {
-                b"fail\n" => Err("told to".into()),
+                b"fail\n" => Err("as asked".into()),
                 b"abort\n" => std::process::abort(),
                 _ => Ok(()),
             });
@@ -171,13 +171,13 @@ fn other_children_of_the_program_are_not_waited_for() {
             server.handle().statistics().finished == 1
         });
         server.stop().expect("it serves");
-        let status = own.wait().expect("nobody else has waited for it");
+        let status = own.wait().expect("it was not waited for elsewhere");
         assert!(status.success());
     })
 }
 
 #[test]
-fn what_a_handler_changes_is_gone_with_its_process() {
+fn what_a_handler_changes_ends_with_its_process() {
     in_child(|| {
         use std::sync::Arc;
         use std::sync::atomic::{AtomicU32, Ordering};
@@ -199,7 +199,7 @@ fn what_a_handler_changes_is_gone_with_its_process() {
 }
 
 #[test]
-fn a_bound_of_one_serves_one_after_the_other() {
+fn max_children_of_one_serves_one_after_the_other() {
     in_child(|| {
         let fork = beside_threads().max_children(1);
         let server = in_background(TcpServer::builder().dispatch(fork).bind_fn(ANY, pid));
@@ -215,7 +215,7 @@ fn a_bound_of_one_serves_one_after_the_other() {
 }
 
 #[test]
-fn the_bound_can_be_changed() {
+fn max_children_can_be_changed() {
     in_child(|| {
         let fork = beside_threads().max_children(1);
         let server = TcpServer::builder().dispatch(fork).bind_fn(ANY, pid);
@@ -235,7 +235,7 @@ fn the_bound_can_be_changed() {
 }
 
 #[test]
-fn a_shutdown_within_a_bound_kills_what_is_left() {
+fn shutdown_within_kills_children_that_are_left() {
     in_child(|| {
         let server = TcpServer::builder()
             .dispatch(beside_threads())

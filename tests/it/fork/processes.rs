@@ -62,13 +62,13 @@ fn each_client_has_a_process_of_its_own() {
     let both = children(server.pid());
     assert_eq!(both.len(), 2);
     drop((one, other));
-    eventually("both are gone, and collected", || {
+    eventually("both have ended, and are reaped", || {
         children(server.pid()).is_empty()
     });
 }
 
 #[test]
-fn a_child_has_its_connection_and_the_server_its_door() {
+fn a_child_has_its_connection_only_and_the_server_its_listening_socket_only() {
     let (server, address) = start(&[]);
     let (mut one, mut other) = (connect(&address), connect(&address));
     ask(&mut one, "hello");
@@ -76,9 +76,7 @@ fn a_child_has_its_connection_and_the_server_its_door() {
     for child in children(server.pid()) {
         assert_eq!(sockets(child), 1, "{:?}", descriptors(child));
     }
-    eventually("the server has let go of both", || {
-        sockets(server.pid()) == 1
-    });
+    eventually("the server has closed both", || sockets(server.pid()) == 1);
 }
 
 #[test]
@@ -93,22 +91,22 @@ fn the_client_sees_the_end_when_its_child_has_ended() {
 }
 
 #[test]
-fn a_crash_touches_nobody_else() {
+fn a_crash_ends_its_own_connection_only() {
     let (server, address) = start(&[]);
-    let mut victim = connect(&address);
-    ask(&mut victim, "hello");
+    let mut first = connect(&address);
+    ask(&mut first, "hello");
     let child = only_child(&server);
     let mut other = connect(&address);
     ask(&mut other, "hello");
     let pid = Pid::from_raw(child.try_into().expect("a pid fits"));
     kill(pid, Signal::SIGABRT).expect("it lives");
     let mut rest = Vec::new();
-    let _ = victim.read_to_end(&mut rest);
+    let _ = first.read_to_end(&mut rest);
     assert_eq!(rest, b"");
     ask(&mut other, "still here");
     ask(&mut connect(&address), "so am I");
     drop(other);
-    eventually("all are collected", || children(server.pid()).is_empty());
+    eventually("all are reaped", || children(server.pid()).is_empty());
     server.signal(Signal::SIGTERM);
     let (status, _, log) = server.finish();
     assert_eq!(status.code(), Some(0), "{log}");
@@ -121,9 +119,9 @@ fn a_crash_touches_nobody_else() {
 #[test]
 fn a_panic_ends_its_child_alone() {
     let (server, address) = start(&["--panic-on", "boom"]);
-    let mut victim = connect(&address);
-    victim.write_all(b"boom").expect("the server reads");
-    assert_eq!(read_all(victim), "");
+    let mut first = connect(&address);
+    first.write_all(b"boom").expect("the server reads");
+    assert_eq!(read_all(first), "");
     ask(&mut connect(&address), "hello");
     server.signal(Signal::SIGTERM);
     let (status, _, log) = server.finish();
@@ -149,11 +147,11 @@ fn two_hundred_requests_never_have_more_than_forty_children() {
             .count()
     });
     assert_eq!(served, 200);
-    eventually("all are collected", || children(server.pid()).is_empty());
+    eventually("all are reaped", || children(server.pid()).is_empty());
 }
 
 #[test]
-fn a_smaller_bound_is_kept_too() {
+fn a_lower_max_children_holds_too() {
     let (server, address) = start(&["--max-children", "2"]);
     let mut clients: Vec<_> = (0..3).map(|_| connect(&address)).collect();
     let mut last = clients.pop().expect("there are three");
@@ -167,7 +165,7 @@ fn a_smaller_bound_is_kept_too() {
 }
 
 #[test]
-fn told_to_end_the_server_lets_idle_children_go() {
+fn sigterm_ends_idle_children_in_order() {
     let (server, address) = start(&[]);
     let mut clients: Vec<_> = (0..5).map(|_| connect(&address)).collect();
     clients.iter_mut().for_each(|client| ask(client, "hello"));
@@ -189,7 +187,7 @@ fn children_that_are_not_done_in_time_are_killed() {
     let flood = vec![b'x'; 1 << 16];
     client.set_nonblocking(true).expect("it is open");
     eventually(
-        "the child is stuck in a write",
+        "the child is blocked in a write",
         || matches!(client.write(&flood), Err(e) if e.kind() == std::io::ErrorKind::WouldBlock),
     );
     server.signal(Signal::SIGTERM);
@@ -224,7 +222,7 @@ fn a_unix_stream_server_forks_too() {
     ask(&mut client, "hello");
     only_child(&server);
     drop(client);
-    eventually("it is collected", || children(server.pid()).is_empty());
+    eventually("it is reaped", || children(server.pid()).is_empty());
     server.signal(Signal::SIGTERM);
     let (status, _, log) = server.finish();
     assert_eq!(status.code(), Some(0), "{log}");

@@ -1,4 +1,4 @@
-//! What is wrong with a stream of messages is said, and costs nothing.
+//! Errors in a stream of messages: each is named, and none costs memory.
 
 use std::error::Error;
 use std::io::{self, ErrorKind, Read};
@@ -100,7 +100,7 @@ impl Read for Scarce<'_> {
 }
 
 #[test]
-fn a_length_alone_buys_no_memory() {
+fn a_length_alone_allocates_no_memory() {
     let framing = Framing::new(Prefix::U32).max_len(usize::MAX);
     for sent in [0, 10, 100_000, 1_000_000] {
         let mut stream = (1_u32 << 30).to_be_bytes().to_vec();

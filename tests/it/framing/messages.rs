@@ -1,4 +1,4 @@
-//! Messages come out as they went in, however the stream is cut up.
+//! Messages come out as they went in, however the stream is split.
 
 use std::io::{self, IoSlice, Write};
 use std::net::{Shutdown, TcpStream};

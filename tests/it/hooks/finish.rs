@@ -141,7 +141,7 @@ fn errors_in_handle_and_in_finish_are_both_reported() {
     assert_eq!(received, "from handle");
 }
 
-/// Stops in `finish` and when it is dropped, until the test lets it go on.
+/// Waits in `finish` and when it is dropped, until the test releases it.
 struct Stops {
     reached: Sender<&'static str>,
     go_on: Arc<Mutex<Receiver<()>>>,
@@ -149,7 +149,7 @@ struct Stops {
 
 impl Stops {
     fn stop(&self, place: &'static str) {
-        self.reached.send(place).expect("the test listens");
+        self.reached.send(place).expect("the test receives it");
         next(&self.go_on.lock().expect("one handler at a time"));
     }
 }
@@ -174,7 +174,7 @@ impl Drop for Stops {
 #[test]
 fn the_connection_is_shut_down_after_finish_and_after_the_handler_is_dropped() {
     let (reached, stops) = channel();
-    let (let_go, go_on) = channel();
+    let (release, go_on) = channel();
     let go_on = Arc::new(Mutex::new(go_on));
     let make = move || Stops {
         reached: reached.clone(),
@@ -193,7 +193,7 @@ fn the_connection_is_shut_down_after_finish_and_after_the_handler_is_dropped() {
             Err(io::ErrorKind::WouldBlock),
             "the end came before {place}"
         );
-        let_go.send(()).expect("the handler waits");
+        release.send(()).expect("the handler waits");
     }
     client.set_nonblocking(false).expect("it can be set");
     assert_eq!(read_all(client), "");
@@ -221,15 +221,15 @@ fn each_request_has_a_handler_of_its_own() {
 
 #[test]
 fn a_reply_that_cannot_be_sent_after_finish_is_reported_as_an_error_of_finish() {
-    let (tell, told) = channel();
+    let (reporter, reports) = channel();
     struct Tell(Sender<(Stage, bool)>);
     impl Hooks for Tell {
         fn handle_error(&self, _: &mut StreamRequest, error: &RequestError) {
             let report = (error.stage(), error.io_kind().is_some());
-            self.0.send(report).expect("the test listens");
+            self.0.send(report).expect("the test receives it");
         }
     }
-    let builder = TcpServer::builder().wbufsize(1024).hooks(Tell(tell));
+    let builder = TcpServer::builder().wbufsize(1024).hooks(Tell(reporter));
     let server = builder.bind_fn(ANY, |request| {
         request.wfile.write_all(b"buffered")?;
         // Writing is over: what is in the buffer can no longer be sent.
@@ -239,6 +239,6 @@ fn a_reply_that_cannot_be_sent_after_finish_is_reported_as_an_error_of_finish() 
     let server = server.expect("a port is free");
     let client = connect(server.server_address());
     server.handle_request().expect("there is one");
-    assert_eq!(next(&told), (Stage::Finish, true));
+    assert_eq!(next(&reports), (Stage::Finish, true));
     assert_eq!(read_all(client), "");
 }

@@ -12,7 +12,7 @@ use socketserver::{Address, HandlerError, RequestError, ServerHandle, Stage};
 use support::journal::Journal;
 use support::{ANY, connect, exchange, in_background, next, read_all};
 
-/// Never comes in a test.
+/// Longer than any test.
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn echo(request: &mut StreamRequest) -> HandlerResult {
@@ -94,7 +94,7 @@ fn hooks_and_handler_run_in_their_order() {
     assert_eq!(journal.entries().join(" "), expected);
 }
 
-/// Tells in which threads requests are verified and errors handled.
+/// Reports the threads in which requests are verified and errors handled.
 struct TellThreads(Sender<(&'static str, ThreadId)>);
 
 impl Hooks for TellThreads {
@@ -105,16 +105,16 @@ impl Hooks for TellThreads {
 
     fn handle_error(&self, _: &mut StreamRequest, _: &RequestError) {
         let report = ("error", thread::current().id());
-        self.0.send(report).expect("the test listens");
+        self.0.send(report).expect("the test receives it");
     }
 }
 
 #[test]
 fn handle_error_runs_on_the_thread_that_ran_the_handler() {
-    let (tell, told) = channel();
-    let handlers = tell.clone();
+    let (reporter, reports) = channel();
+    let handlers = reporter.clone();
     let server = ThreadingTcpServer::builder()
-        .hooks(TellThreads(tell))
+        .hooks(TellThreads(reporter))
         .bind_fn(ANY, move |_| {
             handlers.send(("handle", thread::current().id()))?;
             Err("as always".into())
@@ -122,11 +122,11 @@ fn handle_error_runs_on_the_thread_that_ran_the_handler() {
     let server = server.expect("a port is free");
     let _client = connect(server.server_address());
     server.handle_request().expect("there is one");
-    assert_eq!(next(&told), ("verify", thread::current().id()));
-    let (handle, worker) = next(&told);
+    assert_eq!(next(&reports), ("verify", thread::current().id()));
+    let (handle, worker) = next(&reports);
     assert_eq!(handle, "handle");
     assert_ne!(worker, thread::current().id());
-    assert_eq!(next(&told), ("error", worker));
+    assert_eq!(next(&reports), ("error", worker));
 }
 
 /// Fails to verify the first request.
@@ -147,13 +147,13 @@ impl Hooks for FailsToVerify {
 
     fn handle_error(&self, _: &mut StreamRequest, error: &RequestError) {
         let report = (error.stage(), error.error().to_string());
-        self.errors.send(report).expect("the test listens");
+        self.errors.send(report).expect("the test receives it");
     }
 }
 
 #[test]
 fn an_error_in_verify_request_refuses_the_request_and_serving_goes_on() {
-    let (errors, told) = channel();
+    let (errors, reports) = channel();
     let hooks = FailsToVerify {
         journal: Journal::default(),
         errors,
@@ -161,7 +161,7 @@ fn an_error_in_verify_request_refuses_the_request_and_serving_goes_on() {
     let server = in_background(TcpServer::builder().hooks(hooks).bind_fn(ANY, echo));
     assert_eq!(read_all(connect(server.server_address())), "sorry");
     let report = (Stage::Verify, "the list cannot be read".to_owned());
-    assert_eq!(next(&told), report);
+    assert_eq!(next(&reports), report);
     assert_eq!(
         exchange(connect(server.server_address()), "next\n"),
         "next\n"
@@ -171,7 +171,7 @@ fn an_error_in_verify_request_refuses_the_request_and_serving_goes_on() {
         .expect("a request's error is not the server's");
 }
 
-/// Refuses everybody, with words.
+/// Writes something to each client and refuses it.
 struct Refuse;
 
 impl Hooks for Refuse {
@@ -232,6 +232,6 @@ fn an_error_of_server_bind_or_server_activate_ends_the_construction() {
         let builder = UnixStreamServer::builder().hooks(FailsToStart { before });
         let error = builder.bind_fn(&path, echo).expect_err("the hook failed");
         assert_eq!(error.to_string(), "not today");
-        assert!(!path.exists(), "nothing is left behind");
+        assert!(!path.exists(), "nothing is left");
     }
 }

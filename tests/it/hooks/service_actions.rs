@@ -10,7 +10,7 @@ use socketserver::{HandlerError, ServerHandle};
 use support::journal::Journal;
 use support::{ANY, connect, eventually, exchange, in_background, join_soon};
 
-/// Never comes in a test.
+/// Longer than any test.
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn echo(request: &mut StreamRequest) -> HandlerResult {
@@ -33,7 +33,7 @@ impl Hooks for Turns {
     fn service_actions(&self, _: &ServerHandle) -> io::Result<()> {
         self.journal.note("turn");
         if self.journal.count("turn") == self.fail_at {
-            return Err(io::Error::new(io::ErrorKind::StorageFull, "no room"));
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "disk full"));
         }
         Ok(())
     }
@@ -92,7 +92,7 @@ fn an_error_of_service_actions_ends_serve_forever_and_is_returned() {
     let error = served.expect_err("the hook failed");
     assert_eq!(
         (error.kind(), error.to_string().as_str()),
-        (io::ErrorKind::StorageFull, "no room")
+        (io::ErrorKind::StorageFull, "disk full")
     );
 
     // That was no shutdown: it can be served again.

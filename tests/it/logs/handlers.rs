@@ -73,14 +73,14 @@ fn write_on(request: &mut StreamRequest, left: &Mutex<Receiver<()>>) -> io::Resu
 
 #[test]
 fn a_broken_pipe_is_logged_at_debug_level() {
-    let (tell, left) = channel();
+    let (reporter, left) = channel();
     let left = Mutex::new(left);
     let logged = logged(
         move |request| Ok(write_on(request, &left)?),
         |mut client| {
             client.write_all(b"begun\n").expect("the server reads");
             drop(client);
-            tell.send(()).expect("the handler waits");
+            reporter.send(()).expect("the handler waits");
         },
     );
     assert_eq!(logged.len(), 1, "{logged:?}");
@@ -104,14 +104,14 @@ impl std::error::Error for Wrapped {
 
 #[test]
 fn a_disconnect_inside_another_error_is_one_too() {
-    let (tell, left) = channel();
+    let (reporter, left) = channel();
     let left = Mutex::new(left);
     let logged = logged(
         move |request| Ok(write_on(request, &left).map_err(Wrapped)?),
         |mut client| {
             client.write_all(b"begun\n").expect("the server reads");
             drop(client);
-            tell.send(()).expect("the handler waits");
+            reporter.send(()).expect("the handler waits");
         },
     );
     assert_eq!(logged.len(), 1, "{logged:?}");

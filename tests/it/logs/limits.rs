@@ -1,4 +1,4 @@
-//! What the log says of bounds and of attacks: enough to act on, and never so much that it fills the
+//! What is logged about limits and attacks: enough to act on, and never so much that it fills the
 //! disk.
 
 use std::thread;
@@ -16,22 +16,24 @@ use support::{ANY, LONG, connect, connect_udp, eventually, in_background, read_a
 
 const SOON: Duration = Duration::from_millis(50);
 
-/// What the log says about a server that is full again and again.
-fn said_when_full(builder: Builder<Tcp, ThreadPool>) -> String {
+/// What is logged about a server that is at its limit again and again.
+fn logged_at_the_limit(builder: Builder<Tcp, ThreadPool>) -> String {
     let logs = Logs::from_here();
-    let gate = Gate::new();
+    let gate = Gate::default();
     let server = in_background(builder.bind_fn(ANY, gate.handler()));
     for _ in 0..10 {
         let mut client = connect(server.server_address());
-        client.write_all(b"hello\n").expect("there is room");
+        client.write_all(b"hello\n").expect("the kernel takes it");
         assert_eq!(gate.next(), "hello");
-        // Those who come now wait, are queued or rejected, and give up.
+        // These wait, are queued or rejected, and close.
         for _ in 0..3 {
             drop(connect(server.server_address()));
         }
         gate.release(1);
         assert_eq!(read_all(client), "hello\n");
-        eventually("all are gone", || server.handle().statistics().active == 0);
+        eventually("all have ended", || {
+            server.handle().statistics().active == 0
+        });
     }
     let about = format!("{}: all ", server.server_address());
     let lines = logs.with(&about);
@@ -41,49 +43,49 @@ fn said_when_full(builder: Builder<Tcp, ThreadPool>) -> String {
     line.clone()
 }
 
-fn says(line: &str, words: [&str; 3]) {
+fn contains(line: &str, words: [&str; 3]) {
     for word in words {
         assert!(line.contains(word), "{line}");
     }
 }
 
 #[test]
-fn the_bound_of_connections_is_named_once() {
-    let line = said_when_full(ThreadingTcpServer::builder().max_connections(1));
-    let setter = "(max_connections sets the bound)";
-    says(
+fn the_limit_of_connections_is_logged_once() {
+    let line = logged_at_the_limit(ThreadingTcpServer::builder().max_connections(1));
+    let setter = "max_connections";
+    contains(
         &line,
         ["taken, 1 of them", "wait until one is free", setter],
     );
 }
 
 #[test]
-fn the_bound_of_threads_is_named_once() {
-    let line = said_when_full(ThreadingTcpServer::builder().max_threads(1));
-    let setter = "(max_threads sets the bound)";
-    says(&line, ["busy, 1 of them", "wait until one is free", setter]);
+fn the_limit_of_threads_is_logged_once() {
+    let line = logged_at_the_limit(ThreadingTcpServer::builder().max_threads(1));
+    let setter = "max_threads";
+    contains(&line, ["busy, 1 of them", "wait until one is free", setter]);
 }
 
 #[test]
-fn that_clients_are_queued_is_said_once() {
+fn that_clients_are_queued_is_logged_once() {
     let policy = OverloadPolicy::Queue {
         length: 2,
         timeout: LONG,
     };
     let builder = ThreadingTcpServer::builder().max_connections(1);
-    let line = said_when_full(builder.overload(policy));
-    says(&line, ["taken, 1 of them", "are queued", "max_connections"]);
+    let line = logged_at_the_limit(builder.overload(policy));
+    contains(&line, ["taken, 1 of them", "are queued", "max_connections"]);
 }
 
 #[test]
-fn that_clients_are_rejected_is_said_once() {
+fn that_clients_are_rejected_is_logged_once() {
     let builder = ThreadingTcpServer::builder().max_connections(1);
-    let gate = Gate::new();
+    let gate = Gate::default();
     let logs = Logs::from_here();
     let builder = builder.overload(OverloadPolicy::Reject);
     let server = in_background(builder.bind_fn(ANY, gate.handler()));
     let mut client = connect(server.server_address());
-    client.write_all(b"hello\n").expect("there is room");
+    client.write_all(b"hello\n").expect("the kernel takes it");
     assert_eq!(gate.next(), "hello");
     for _ in 0..20 {
         assert_eq!(read_all(connect(server.server_address())), "");
@@ -91,16 +93,16 @@ fn that_clients_are_rejected_is_said_once() {
     gate.release(1);
     let lines = logs.with(&format!("{}: all ", server.server_address()));
     assert_eq!(lines.len(), 1, "{lines:?}");
-    says(
+    contains(
         &lines[0].1,
         ["taken, 1 of them", "are rejected", "max_connections"],
     );
 }
 
 #[test]
-fn handle_request_says_it_once_too() {
+fn handle_request_logs_it_once_too() {
     let logs = Logs::from_here();
-    let gate = Gate::new();
+    let gate = Gate::default();
     let builder = ThreadingTcpServer::builder()
         .max_connections(1)
         .timeout(SOON);
@@ -108,7 +110,7 @@ fn handle_request_says_it_once_too() {
         .bind_fn(ANY, gate.handler())
         .expect("a port is free");
     let mut client = connect(server.server_address());
-    client.write_all(b"hello\n").expect("there is room");
+    client.write_all(b"hello\n").expect("the kernel takes it");
     for _ in 0..4 {
         server.handle_request().expect("a timeout is no error");
     }
@@ -122,15 +124,15 @@ fn most_lines(since: Instant) -> usize {
     100 + 10 * (since.elapsed().as_secs() as usize + 1)
 }
 
-/// How many lines the last of these says were held back.
-fn held_back(lines: &[(Level, String)]) -> usize {
-    let said = lines.iter().filter_map(|(_, line)| {
+/// How many lines were suppressed, by the lines themselves.
+fn suppressed(lines: &[(Level, String)]) -> usize {
+    let text = lines.iter().filter_map(|(_, line)| {
         let (_, rest) = line.split_once(" (")?;
         rest.strip_suffix(" other lines about requests were held back)")?
             .parse::<usize>()
             .ok()
     });
-    said.sum()
+    text.sum()
 }
 
 #[test]
@@ -152,21 +154,21 @@ fn a_thousand_failures_are_about_a_hundred_lines() {
     fail();
     let lines = logs.with("failure of this test");
     assert!(lines.iter().all(|(level, _)| *level == Level::Error));
-    assert_eq!(lines.len() + held_back(&lines), 1001);
+    assert_eq!(lines.len() + suppressed(&lines), 1001);
 }
 
 #[test]
-fn a_thousand_rejected_of_one_source_are_about_a_hundred_lines() {
+fn a_thousand_rejected_of_one_ip_are_about_a_hundred_lines() {
     let logs = Logs::from_here();
-    let gate = Gate::new();
+    let gate = Gate::default();
     let builder = ThreadingTcpServer::builder().max_per_ip(1);
     let server = in_background(builder.bind_fn(ANY, gate.handler()));
     let mut client = connect(server.server_address());
-    client.write_all(b"hello\n").expect("there is room");
+    client.write_all(b"hello\n").expect("the kernel takes it");
     assert_eq!(gate.next(), "hello");
     let since = Instant::now();
     (0..1000).for_each(|_| drop(read_all(connect(server.server_address()))));
-    let lines = logs.with("max_per_ip sets the bound");
+    let lines = logs.with("max_per_ip");
     assert!((100..=most_lines(since)).contains(&lines.len()));
     assert!(lines.iter().all(|(level, _)| *level == Level::Warn));
     assert_eq!(server.handle().statistics().rejected.per_ip, 1000);

@@ -27,7 +27,7 @@ fn held(gate: &Gate) -> impl Fn(&mut StreamRequest) -> HandlerResult + Send + Sy
 
 #[test]
 fn the_pool_grows_with_the_clients_and_names_its_threads() -> io::Result<()> {
-    let gate = Gate::new();
+    let gate = Gate::default();
     let builder = ThreadingTcpServer::builder().thread_name("worker");
     let server = builder.bind_fn(ANY, held(&gate))?.serve_in_background()?;
     let clients: Vec<_> = (0..20).map(|_| connect(server.server_address())).collect();

@@ -17,7 +17,7 @@ use support::{
     socket_folder,
 };
 
-/// Whom to tell later, and through what.
+/// The client to send to later, and the socket for that.
 type Subscribers = Arc<Mutex<Vec<(DatagramSocket, Address)>>>;
 
 // 6. `data, socket = self.request`; `socket.sendto(..., self.client_address)`, now and later.

@@ -160,7 +160,7 @@ fn handle_error_filters_some_errors_and_logs_the_others() -> io::Result<()> {
     Ok(())
 }
 
-// 9. A cap on clients, with words for those who come too late.
+// 9. A limit of clients, with an answer for those beyond it.
 struct Cap {
     inside: Arc<AtomicUsize>,
     most: usize,
@@ -188,7 +188,7 @@ impl Hooks for Cap {
 }
 
 #[test]
-fn clients_beyond_a_cap_are_rejected_with_words() -> io::Result<()> {
+fn clients_beyond_a_limit_are_rejected_with_an_answer() -> io::Result<()> {
     let inside = Arc::new(AtomicUsize::new(0));
     let cap = Cap {
         inside: inside.clone(),

@@ -40,7 +40,7 @@ impl Hooks for StopAfterSilence {
 }
 
 #[test]
-fn a_loop_of_handle_request_until_nobody_comes() -> io::Result<()> {
+fn a_loop_of_handle_request_until_no_client_comes() -> io::Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
     let server = TcpServer::builder()
         .timeout(Duration::from_millis(10))
@@ -56,9 +56,9 @@ fn a_loop_of_handle_request_until_nobody_comes() -> io::Result<()> {
     Ok(())
 }
 
-// 12 too: `select.select([server], ...)` in somebody else's loop.
+// 12 too: `select.select([server], ...)` in another loop.
 #[test]
-fn the_listening_socket_in_a_poll_loop_of_ones_own() -> io::Result<()> {
+fn the_listening_socket_in_another_poll_loop() -> io::Result<()> {
     let servers = ["one", "two"].map(|name| {
         let handle = move |request: &mut StreamRequest| Ok(write!(request.wfile, "{name}")?);
         TcpServer::bind_fn(ANY, handle).expect("a port is free")
@@ -181,7 +181,7 @@ fn a_multicast_group_joined_after_bind() -> io::Result<()> {
 
 // 14 too: `server.socket = socket.fromfd(...)`.
 #[test]
-fn sockets_that_were_bound_by_somebody_else_are_adopted() -> io::Result<()> {
+fn sockets_that_were_bound_elsewhere_are_adopted() -> io::Result<()> {
     let inherited = TcpListener::bind(ANY)?;
     let address = inherited.local_addr()?;
     let server = ThreadingTcpServer::builder().adopt(inherited, || hello)?;
@@ -212,7 +212,7 @@ fn sockets_that_were_bound_by_somebody_else_are_adopted() -> io::Result<()> {
     Ok(())
 }
 
-// 15. `service_actions` that looks after sessions while requests come and go.
+// 15. `service_actions` that looks after sessions while requests are served.
 #[derive(Clone, Default)]
 struct Sessions(Arc<Mutex<HashMap<Vec<u8>, Instant>>>);
 

@@ -125,20 +125,20 @@ fn handlers_are_configured_for_each_server() -> io::Result<()> {
     Ok(())
 }
 
-// 16. `self.server.clients`: everybody's socket, for broadcast and kick.
+// 16. `self.server.clients`: the sockets of all clients, for broadcast and kick.
 #[derive(Clone, Default)]
 struct Chat(Arc<Mutex<Vec<(String, Connection)>>>);
 
 impl Chat {
-    fn say(&self, text: &str) {
+    fn send_text(&self, text: &str) {
         let members = self.0.lock().unwrap().clone();
         for (_, connection) in members {
             let _ = connection.send_all(text.as_bytes());
         }
     }
 
-    fn kick(&self, victim: &str) {
-        for (_, connection) in self.0.lock().unwrap().iter().filter(|m| m.0 == victim) {
+    fn kick(&self, panicking: &str) {
+        for (_, connection) in self.0.lock().unwrap().iter().filter(|m| m.0 == panicking) {
             let _ = connection.shutdown();
         }
     }
@@ -156,8 +156,8 @@ impl RequestHandler for Chat {
         self.0.lock().unwrap().push(me.clone());
         for line in request.rfile.by_ref().lines() {
             match line?.strip_prefix("/kick ") {
-                Some(victim) => self.kick(victim),
-                None => self.say(&format!("{} speaks\n", me.0)),
+                Some(panicking) => self.kick(panicking),
+                None => self.send_text(&format!("{} speaks\n", me.0)),
             }
         }
         Ok(())
@@ -192,14 +192,15 @@ fn a_registry_of_connections_for_broadcast_and_kick() -> io::Result<()> {
     Ok(())
 }
 
-// 17. Overridden `shutdown_request`: the connection goes to somebody else.
+// 17. Overridden `shutdown_request`: the connection is given to another thread.
 #[test]
 fn a_handler_gives_its_connection_away() -> io::Result<()> {
     let (give, taken) = unbounded();
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
         let first = request.rfile.readline(100)?;
         request.wfile.write_all(&first)?;
-        give.send(request.detach()).map_err(|_| "nobody takes it")?;
+        give.send(request.detach())
+            .map_err(|_| "no thread takes it")?;
         Ok(())
     })?;
     let server = server.serve_in_background()?;
@@ -259,7 +260,7 @@ fn reset(socket: TcpStream) -> io::Result<()> {
 }
 
 #[test]
-fn either_end_of_a_relay_that_breaks_off_ends_the_other() -> io::Result<()> {
+fn a_reset_of_either_end_of_a_relay_ends_the_other() -> io::Result<()> {
     let target = TcpListener::bind(ANY)?;
     let address = target.local_addr()?;
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {

@@ -69,7 +69,7 @@ fn configs() -> Result<Configs, HandlerError> {
     Ok((Arc::new(server), Arc::new(client)))
 }
 
-/// Says hello over TLS; the answer, up to an orderly end.
+/// Sends a line over TLS, and expects it back and an orderly end.
 fn hello(mut socket: TcpStream, config: Arc<ClientConfig>) -> HandlerResult {
     let mut connection = ClientConnection::new(config, ServerName::try_from("localhost")?)?;
     let mut stream = rustls::Stream::new(&mut connection, &mut socket);

@@ -75,7 +75,7 @@ fn sendto(request: &mut DatagramRequest) -> HandlerResult {
     Ok(())
 }
 
-/// Has the same conversation with both servers, and compares what was said.
+/// Has the same conversation with both servers, and compares the answers.
 fn expect_equal_answers(
     kind: &str,
     ours: BackgroundServer,

@@ -33,7 +33,7 @@ impl<R: Request> Hooks<R> for Reporter {
     fn handle_error(&self, _: &mut R, error: &RequestError) {
         self.errors
             .send(error.to_string())
-            .expect("the test listens");
+            .expect("the test receives it");
     }
 }
 
@@ -191,17 +191,17 @@ impl<D: Dispatch + Default> ServeOne for Server<socketserver::listener::Tcp, D> 
 
 #[test]
 fn test_basics() {
-    let (tell, told) = channel();
+    let (sender, reports) = channel();
     let server = TcpServer::bind_fn(ANY, move |request| {
         let wfile: &mut dyn Write = &mut request.wfile;
         wfile.flush()?;
         let writer = request.wfile.as_fd().as_raw_fd();
-        Ok(tell.send((writer, request.as_fd().as_raw_fd()))?)
+        Ok(sender.send((writer, request.as_fd().as_raw_fd()))?)
     });
     let server = server.expect("a port is free");
     drop(connect(server.server_address()));
     server.handle_request().expect("there is one");
-    let (writer, request) = told.try_recv().expect("the handler has run");
+    let (writer, request) = reports.try_recv().expect("the handler has run");
     assert_eq!(writer, request);
 }
 
@@ -240,9 +240,9 @@ impl Dispatch for Watched {
 fn test_threads_reaped() {
     let pool = Arc::new(ThreadPool::new().thread_keep_alive(Duration::from_millis(1)));
     let builder = ThreadingTcpServer::builder().dispatch(Watched(Arc::clone(&pool)));
-    let (tell, served) = channel();
+    let (sender, served) = channel();
     let server = builder
-        .bind_fn(ANY, move |_| Ok(tell.send(())?))
+        .bind_fn(ANY, move |_| Ok(sender.send(())?))
         .expect("a port is free");
     for _ in 0..10 {
         let _client = connect(server.server_address());

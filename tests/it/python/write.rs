@@ -60,20 +60,22 @@ fn interrupt_until_short(thread: Pthread, written: &Receiver<usize>) -> usize {
 fn test_write() {
     in_child(|| {
         catch(Signal::SIGUSR1);
-        let (tell, written) = channel();
+        let (reporter, written) = channel();
         let server = TcpServer::bind_fn(ANY, move |request| {
             request.wfile.write_all(b"write data\n")?;
             assert_eq!(request.rfile.readline(100)?, b"client response\n");
             // Shows that the signals do interrupt: one write alone comes back short.
-            tell.send(request.wfile.write(&vec![b'1'; BIG])?)?;
+            reporter.send(request.wfile.write(&vec![b'1'; BIG])?)?;
             request.wfile.write_all(&vec![b'2'; BIG])?;
-            Ok(tell.send(BIG)?)
+            Ok(reporter.send(BIG)?)
         });
         let server = server.expect("a port is free");
         let address = server.server_address().clone();
         let (tell_thread, thread) = channel();
         let serving = thread::spawn(move || {
-            tell_thread.send(pthread_self()).expect("the test listens");
+            tell_thread
+                .send(pthread_self())
+                .expect("the test receives it");
             server.handle_request()
         });
         let serving_thread = next(&thread);
@@ -89,7 +91,7 @@ fn test_write() {
             .write_all(b"client response\n")
             .expect("the server reads");
 
-        // Something has arrived, so the server is in its write, and stays there while nobody reads.
+        // Something has arrived, so the server is in its write, and stays there while the client does not read.
         client.fill_buf().expect("the server writes");
         let short = interrupt_until_short(serving_thread, &written);
         assert!(0 < short && short < BIG, "{short} bytes were written");

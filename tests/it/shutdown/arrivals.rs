@@ -13,7 +13,7 @@ use support::{
 };
 
 /// Upper case for each line, idle in between.
-fn shout(request: &mut StreamRequest) -> HandlerResult {
+fn upper(request: &mut StreamRequest) -> HandlerResult {
     while request.wait_for_data()? {
         let line = request.rfile.readline(100)?;
         request.wfile.write_all(&line.to_ascii_uppercase())?;
@@ -26,8 +26,8 @@ fn half_a_line_makes_a_request_that_is_finished() {
     let (begun, begins) = channel();
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
         assert!(request.wait_for_data()?, "a request comes");
-        begun.send(()).expect("the test waits for it");
-        shout(request)
+        begun.send(()).expect("the test receives it");
+        upper(request)
     });
     let server = in_background(server);
     let mut client = connect(server.server_address());
@@ -46,7 +46,7 @@ fn a_request_that_arrives_just_before_the_shutdown_is_answered() {
         let (tasks, task) = channel();
         let server = ThreadingUnixStreamServer::bind_fn(&path, move |request| {
             tasks.send(fs::read_link("/proc/thread-self")?)?;
-            shout(request)
+            upper(request)
         });
         let server = in_background(server);
         let mut client = connect_unix(server.server_address());
@@ -82,7 +82,7 @@ fn a_request_on_its_way_to_its_handler_is_waited_for() {
     let server = in_background(
         ThreadingTcpServer::builder()
             .hooks(Slow(verifying))
-            .bind_fn(ANY, shout),
+            .bind_fn(ANY, upper),
     );
     let mut client = connect(server.server_address());
     client.write_all(b"hello\n").expect("it is accepted");

@@ -10,7 +10,7 @@ use socketserver::prelude::*;
 use support::journal::Journal;
 use support::{ANY, connect, exchange, join_soon, next, read_all};
 
-/// Does not come in a test.
+/// Longer than any test.
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn echo(request: &mut StreamRequest) -> HandlerResult {
@@ -54,10 +54,10 @@ fn shutdown_wakes_a_handle_request_without_a_timeout() {
 
 #[test]
 fn shutdown_ends_serving_while_all_threads_are_busy() {
-    let (tell, inside) = channel();
+    let (reporter, inside) = channel();
     let builder = ThreadingTcpServer::builder().max_threads(1);
     let server = builder.bind_fn(ANY, move |request| {
-        tell.send(())?;
+        reporter.send(())?;
         request.rfile.readline(10)?;
         request.rfile.readline(10)?;
         Ok(())
@@ -130,8 +130,8 @@ fn shutdown_from_service_actions_ends_serving() {
 }
 
 #[test]
-fn after_a_shutdown_nobody_is_served() -> io::Result<()> {
-    let server = TcpServer::bind_fn(ANY, |_| panic!("nobody is served"))?;
+fn after_a_shutdown_no_client_is_served() -> io::Result<()> {
+    let server = TcpServer::bind_fn(ANY, |_| panic!("no client is served"))?;
     let client = connect(server.server_address());
     server.shutdown();
     server.serve_forever()?;

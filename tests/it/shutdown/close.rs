@@ -59,7 +59,7 @@ fn closing_waits_for_handlers() -> io::Result<()> {
         diary,
     } = busy(ThreadingTcpServer::builder())?;
     let (address, notes) = (server.server_address().clone(), diary.clone());
-    // From here on nobody is accepted, so the attempts to connect below are no clients.
+    // From here on no client is accepted, so the attempts to connect below are no clients.
     server.handle().shutdown();
     server.handle().wait();
     let closing = thread::spawn(move || {

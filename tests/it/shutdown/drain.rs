@@ -21,8 +21,8 @@ use support::{
 
 /// Short, for what is going to be forced.
 const SHORT: Duration = Duration::from_millis(200);
-/// What a forced shutdown may take beyond its bound: half a second for those who do not block, and
-/// whatever a machine takes that is busy with something else.
+/// What a forced shutdown may take beyond its limit: half a second for handlers that do not end, and
+/// more on a busy machine.
 const BEYOND: Duration = Duration::from_secs(5);
 
 fn serve<D: Dispatch>(builder: Builder<listener::Tcp, D>) -> BackgroundServer {
@@ -30,7 +30,7 @@ fn serve<D: Dispatch>(builder: Builder<listener::Tcp, D>) -> BackgroundServer {
 }
 
 /// Upper case for each line, idle in between.
-fn shout(request: &mut StreamRequest) -> HandlerResult {
+fn upper(request: &mut StreamRequest) -> HandlerResult {
     while request.wait_for_data()? {
         let line = request.rfile.readline(100)?;
         request.wfile.write_all(&line.to_ascii_uppercase())?;
@@ -70,7 +70,7 @@ fn running_requests_finish_and_are_counted_as_drained() {
 
 #[test]
 fn connections_that_wait_for_a_request_end_at_once() {
-    let server = in_background(ThreadingTcpServer::bind_fn(ANY, shout));
+    let server = in_background(ThreadingTcpServer::bind_fn(ANY, upper));
     let between = connect(server.server_address());
     assert_eq!(exchange(&between, "hello\n"), "HELLO\n");
     let started = Instant::now();
@@ -84,8 +84,8 @@ fn connections_that_have_sent_nothing_end_at_once() {
     let (_folder, path) = socket_path();
     let (begun, begins) = channel();
     let server = ThreadingUnixStreamServer::bind_fn(&path, move |request| {
-        begun.send(()).expect("the test waits for it");
-        // No word to the server about being idle: nothing has been received, which is enough.
+        begun.send(()).expect("the test receives it");
+        // No `wait_for_data`: nothing has been received, which is enough.
         let line = request.rfile.readline(100)?;
         Ok(request.wfile.write_all(&line)?)
     });
@@ -99,15 +99,16 @@ fn connections_that_have_sent_nothing_end_at_once() {
 }
 
 #[test]
-fn stuck_handlers_are_forced_or_left_behind_and_counted() {
+fn blocked_handlers_are_forced_or_unfinished_and_counted() {
     let server = serve(ThreadingTcpServer::builder());
     let address = server.server_address();
-    let _stuck = ["read", "read", "write", "write", "write", "loop"].map(|how| begin(address, how));
+    let _blocked =
+        ["read", "read", "write", "write", "write", "loop"].map(|how| begin(address, how));
     let started = Instant::now();
     assert_eq!(counts(server.handle().shutdown_within(SHORT)), (0, 5, 1));
     let took = started.elapsed();
     assert!(SHORT <= took && took < SHORT + BEYOND, "{took:?}");
-    server.stop().expect("closing waits for nobody now");
+    server.stop().expect("closing does not wait now");
     assert!(started.elapsed() < SHORT + 2 * BEYOND);
 }
 
@@ -116,7 +117,7 @@ fn a_report_counts_each_kind_of_end() {
     let server = serve(ThreadingTcpServer::builder());
     let address = server.server_address();
     let finishing = begin(address, "read");
-    let _stuck = ["read", "loop"].map(|how| begin(address, how));
+    let _blocked = ["read", "loop"].map(|how| begin(address, how));
     let report = thread::scope(|scope| {
         let report = scope.spawn(|| server.handle().shutdown_within(5 * SHORT));
         eventually("the shutdown begins", || server.handle().is_shutting_down());
@@ -130,16 +131,16 @@ fn a_report_counts_each_kind_of_end() {
 fn an_inline_server_is_forced_too() {
     for (how, expected) in [("read", (0, 1, 0)), ("write", (0, 1, 0))] {
         let server = serve(TcpServer::builder());
-        let _stuck = begin(server.server_address(), how);
+        let _blocked = begin(server.server_address(), how);
         assert_eq!(counts(server.handle().shutdown_within(SHORT)), expected);
         server.stop().expect("nothing runs any more");
     }
 }
 
 #[test]
-fn the_guard_of_an_inline_server_does_not_wait_for_a_handler_that_loops() {
+fn stopping_an_inline_server_does_not_wait_for_a_handler_that_loops() {
     let server = serve(TcpServer::builder());
-    let _stuck = begin(server.server_address(), "loop");
+    let _blocked = begin(server.server_address(), "loop");
     let started = Instant::now();
     assert_eq!(counts(server.handle().shutdown_within(SHORT)), (0, 0, 1));
     let error = server.stop().expect_err("the serving thread is lost");
@@ -151,7 +152,7 @@ fn the_guard_of_an_inline_server_does_not_wait_for_a_handler_that_loops() {
 fn a_forced_request_sees_an_aborted_connection() {
     let (errors, seen) = channel();
     let server = serve(ThreadingTcpServer::builder().hooks(Watch(errors)));
-    let _stuck = ["read", "write"].map(|how| begin(server.server_address(), how));
+    let _blocked = ["read", "write"].map(|how| begin(server.server_address(), how));
     server.handle().shutdown_within(SHORT);
     for _ in 0..2 {
         let seen = seen.recv_timeout(LONG).expect("an error");
@@ -163,10 +164,10 @@ fn a_forced_request_sees_an_aborted_connection() {
 }
 
 #[test]
-fn the_builders_bound_holds_for_a_plain_shutdown() {
+fn shutdown_timeout_holds_for_a_plain_shutdown() {
     for how in ["read", "write", "loop"] {
         let server = serve(ThreadingTcpServer::builder().shutdown_timeout(SHORT));
-        let _stuck = begin(server.server_address(), how);
+        let _blocked = begin(server.server_address(), how);
         let started = Instant::now();
         server.handle().shutdown();
         drop(server);
@@ -176,7 +177,7 @@ fn the_builders_bound_holds_for_a_plain_shutdown() {
 }
 
 #[test]
-fn without_a_bound_a_shutdown_waits() {
+fn without_shutdown_timeout_a_shutdown_waits() {
     let server = serve(ThreadingTcpServer::builder().shutdown_timeout(None));
     let reading = begin(server.server_address(), "read");
     let stopping = thread::spawn(|| server.stop());
@@ -188,10 +189,10 @@ fn without_a_bound_a_shutdown_waits() {
 }
 
 #[test]
-fn a_datagram_whose_handler_loops_is_left_behind() {
+fn a_datagram_whose_handler_loops_is_unfinished() {
     let (begun, begins) = channel();
     let server = ThreadingUdpServer::bind_fn(ANY, move |_| {
-        begun.send(()).expect("the test waits for it");
+        begun.send(()).expect("the test receives it");
         loop {
             thread::park();
         }
@@ -203,9 +204,9 @@ fn a_datagram_whose_handler_loops_is_left_behind() {
     assert_eq!(counts(server.handle().shutdown_within(SHORT)), (0, 0, 1));
 }
 
-/// A client that sends until nothing goes any more, and never reads: the echo server is stuck in a
+/// A client that sends until its writes block, and never reads: the echo server blocks in a
 /// write.
-fn stick(server: &Example) -> TcpStream {
+fn block_the_server(server: &Example) -> TcpStream {
     let mut client = TcpStream::connect(&server.address).expect("it listens");
     let pause = Some(Duration::from_millis(500));
     client.set_write_timeout(pause).expect("not zero");
@@ -214,10 +215,10 @@ fn stick(server: &Example) -> TcpStream {
 }
 
 #[test]
-fn sigterm_ends_a_server_with_a_stuck_client_after_the_drain_time() {
+fn sigterm_ends_a_server_with_a_blocked_client_after_the_drain_time() {
     for kind in ["tcp", "threading-tcp"] {
         let server = Example::start("echo_server", &[ANY, "--drain", "0.5", "--server", kind]);
-        let _stuck = stick(&server);
+        let _blocked = block_the_server(&server);
         let started = Instant::now();
         server.signal(Signal::SIGTERM);
         let (status, _, log) = server.finish();
@@ -231,11 +232,11 @@ fn sigterm_ends_a_server_with_a_stuck_client_after_the_drain_time() {
 #[test]
 fn a_second_ctrl_c_forces() {
     let server = Example::start("echo_server", &[ANY, "--drain", "1000"]);
-    let _stuck = stick(&server);
+    let _blocked = block_the_server(&server);
     let mut idle = TcpStream::connect(&server.address).expect("it listens");
     assert_eq!(exchange(&idle, "hello\n"), "hello\n");
     server.signal(Signal::SIGINT);
-    // Its end tells that the first signal has been taken note of.
+    // Its end shows that the first signal was handled.
     assert_eq!(idle.read(&mut [0]).expect("the end"), 0);
     // Sooner, it would count as the same.
     thread::sleep(Duration::from_millis(200));
@@ -245,7 +246,7 @@ fn a_second_ctrl_c_forces() {
 }
 
 #[test]
-fn durations_that_are_none_are_refused_on_the_command_line() {
+fn invalid_durations_are_refused_on_the_command_line() {
     for (option, value) in [
         ("--read-timeout", "0"),
         ("--idle-timeout", "soon"),

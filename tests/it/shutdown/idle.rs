@@ -59,7 +59,7 @@ fn connections_over_unix_sockets_end_too() -> io::Result<()> {
 }
 
 #[test]
-fn a_connection_in_the_middle_of_a_request_is_not_cut() -> io::Result<()> {
+fn a_connection_in_the_middle_of_a_request_is_not_closed() -> io::Result<()> {
     let (server, begun) = upper_server()?;
     let mut client = connect(server.server_address());
     assert_eq!(exchange(&client, "whole\n"), "WHOLE\n");
@@ -86,7 +86,7 @@ fn requests_that_were_received_together_are_all_answered() -> io::Result<()> {
 
 #[test]
 fn a_connection_on_which_nothing_was_received_ends() -> io::Result<()> {
-    // No `wait_for_data` here: a handler that knows nothing of all this is let go as well.
+    // No `wait_for_data` here: the server knows that nothing was received.
     let (started, has_started) = bounded(1);
     let (ended, has_ended) = bounded(1);
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
@@ -103,7 +103,7 @@ fn a_connection_on_which_nothing_was_received_ends() -> io::Result<()> {
 }
 
 #[test]
-fn a_handler_that_does_not_say_it_is_idle_is_not_cut_after_its_first_bytes() -> io::Result<()> {
+fn without_wait_for_data_a_connection_is_not_idle_after_its_first_bytes() -> io::Result<()> {
     let (begun, has_begun) = bounded(1);
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
         let first = request.rfile.readline(100)?;
@@ -123,7 +123,7 @@ fn a_handler_that_does_not_say_it_is_idle_is_not_cut_after_its_first_bytes() -> 
     stopping.join().expect("no panic")
 }
 
-/// A handler that writes, and then waits for what the client says to it.
+/// A handler that writes, and then waits for an answer.
 fn asking() -> io::Result<(BackgroundServer, Receiver<()>)> {
     let (asked, has_asked) = bounded(1);
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
@@ -136,7 +136,7 @@ fn asking() -> io::Result<(BackgroundServer, Receiver<()>)> {
 }
 
 #[test]
-fn a_handler_that_has_asked_is_answered() -> io::Result<()> {
+fn a_handler_that_has_written_gets_its_answer() -> io::Result<()> {
     let (server, has_asked) = asking()?;
     let mut client = connect(server.server_address());
     has_asked.recv_timeout(LONG).expect("the handler asks");
@@ -147,7 +147,7 @@ fn a_handler_that_has_asked_is_answered() -> io::Result<()> {
 }
 
 #[test]
-fn what_others_send_to_a_connection_does_not_keep_it() -> io::Result<()> {
+fn what_others_send_to_a_connection_does_not_keep_it_open() -> io::Result<()> {
     let (given, connections) = bounded(1);
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
         given.send(request.connection()?)?;
@@ -163,16 +163,16 @@ fn what_others_send_to_a_connection_does_not_keep_it() -> io::Result<()> {
 }
 
 #[test]
-fn after_a_shutdown_a_handler_that_asks_is_told_that_there_is_no_more() -> io::Result<()> {
+fn after_a_shutdown_wait_for_data_returns_false() -> io::Result<()> {
     let (begun, has_begun) = bounded(1);
     let (go_on, may_go_on) = bounded::<()>(1);
-    let (told, answer) = bounded(1);
+    let (reports, answer) = bounded(1);
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
         request.rfile.readline(100)?;
         begun.send(())?;
         may_go_on.recv_timeout(LONG)?;
         assert!(request.server.is_shutting_down());
-        Ok(told.send(request.wait_for_data()?)?)
+        Ok(reports.send(request.wait_for_data()?)?)
     })?;
     let server = server.serve_in_background()?;
     let mut client = connect(server.server_address());
@@ -185,12 +185,12 @@ fn after_a_shutdown_a_handler_that_asks_is_told_that_there_is_no_more() -> io::R
     server.stop()
 }
 
-/// One try at the moment in which the first bytes of a request and the shutdown meet. Whoever was
-/// told that there is a request must get the whole of it.
-fn meet() -> io::Result<()> {
-    let told = Arc::new(Mutex::new(Vec::new()));
+/// The first bytes of a request arrive while the server shuts down. A handler that was
+/// given a request must get the whole of it.
+fn send_while_shutting_down() -> io::Result<()> {
+    let reports = Arc::new(Mutex::new(Vec::new()));
     let (begun, has_begun) = unbounded();
-    let requests = told.clone();
+    let requests = reports.clone();
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
         while request.wait_for_data()? {
             begun.send(())?;
@@ -208,10 +208,10 @@ fn meet() -> io::Result<()> {
     let shutting_down = thread::spawn(move || handle.shutdown());
     client.write_all(b"ha")?;
     shutting_down.join().expect("no panic");
-    // Either the handler has ended, and nobody wants the rest, or it waits for it.
+    // Either the handler has ended, or it waits for the rest.
     let _ = client.write_all(b"lf\n");
     server.stop()?;
-    for request in told.lock().iter() {
+    for request in reports.lock().iter() {
         let request = String::from_utf8_lossy(request);
         assert!(request.ends_with('\n'), "cut: {request:?}");
     }
@@ -219,6 +219,6 @@ fn meet() -> io::Result<()> {
 }
 
 #[test]
-fn a_request_that_begins_in_the_moment_of_the_shutdown_is_whole_or_not_there() -> io::Result<()> {
-    (0..500).try_for_each(|_| meet())
+fn a_request_that_begins_during_the_shutdown_is_served_whole_or_not_at_all() -> io::Result<()> {
+    (0..500).try_for_each(|_| send_while_shutting_down())
 }

@@ -12,7 +12,7 @@ use socketserver::{Dispatch, Listener, Server};
 use support::listener::FakeListener;
 use support::{LONG, connect, in_background, read_all};
 
-/// Reads, and does not say that it is idle.
+/// Reads, without `wait_for_data`.
 fn read(request: &mut StreamRequest) -> HandlerResult {
     assert_eq!(request.rfile.readline(100)?, b"", "nothing was sent");
     Ok(())

@@ -20,7 +20,7 @@ impl Log for OnSignal {
     }
 
     fn log(&self, record: &Record<'_>) {
-        if record.args().to_string().contains("to end") {
+        if record.args().to_string().contains("shutting down") {
             (self.0)();
         }
     }
@@ -39,7 +39,9 @@ fn a_logger_that_panics_does_not_keep_a_server_from_ending() {
         set_logger(&OnSignal(|| panic!("no log")));
         for _ in 0..2 {
             let server = TcpServer::bind_fn(ANY, |_| Ok(())).expect("a port is free");
-            server.shutdown_on_ctrlc().expect("nobody else handles it");
+            server
+                .shutdown_on_ctrlc()
+                .expect("there is no other handler");
             raise(Signal::SIGTERM).expect("it is a signal");
             server.serve_forever().expect("a shutdown is no error");
         }
@@ -60,7 +62,9 @@ fn two_signals_at_once_count_as_one_however_long_the_logger_takes() {
             Ok(writeln!(request.wfile, "done")?)
         });
         let server = server.expect("a port is free");
-        server.shutdown_on_ctrlc().expect("nobody else handles it");
+        server
+            .shutdown_on_ctrlc()
+            .expect("there is no other handler");
         let server = server.serve_in_background().expect("a thread starts");
         let mut client = connect(server.server_address());
         assert_eq!(exchange(&client, ""), "begun\n");

@@ -22,13 +22,13 @@ fn echo(request: &mut StreamRequest) -> HandlerResult {
 const A_MOMENT: Duration = Duration::from_millis(50);
 
 #[test]
-fn wait_returns_when_nobody_serves_any_more() {
-    let (tell, inside) = channel();
+fn wait_returns_when_serving_has_ended() {
+    let (reporter, inside) = channel();
     let ended = Arc::new(AtomicBool::new(false));
     let end = Arc::clone(&ended);
     let server = TcpServer::bind_fn(ANY, move |request| {
         request.rfile.readline(10)?;
-        tell.send(())?;
+        reporter.send(())?;
         request.rfile.readline(10)?;
         end.store(true, Ordering::SeqCst);
         Ok(())
@@ -39,11 +39,12 @@ fn wait_returns_when_nobody_serves_any_more() {
     next(&inside);
 
     server.handle().shutdown();
-    let (handle, (tell, waited)) = (server.handle(), channel());
+    let (handle, (reporter, waited)) = (server.handle(), channel());
     let waiting = thread::spawn(move || {
         handle.wait();
-        tell.send(ended.load(Ordering::SeqCst))
-            .expect("the test listens");
+        reporter
+            .send(ended.load(Ordering::SeqCst))
+            .expect("the test receives it");
     });
     assert_eq!(
         waited.recv_timeout(A_MOMENT),
@@ -55,13 +56,14 @@ fn wait_returns_when_nobody_serves_any_more() {
 }
 
 #[test]
-fn wait_without_a_shutdown_waits_on() {
+fn wait_without_a_shutdown_does_not_return() {
     let server = in_background(TcpServer::bind_fn(ANY, echo));
-    let (handle, (tell, waited)) = (server.handle(), channel());
+    let (handle, (reporter, waited)) = (server.handle(), channel());
     let waiting = thread::spawn(move || {
         handle.wait();
-        tell.send(handle.is_shutting_down())
-            .expect("the test listens");
+        reporter
+            .send(handle.is_shutting_down())
+            .expect("the test receives it");
     });
     assert_eq!(exchange(connect(server.server_address()), "hi\n"), "hi\n");
     assert_eq!(
@@ -75,10 +77,10 @@ fn wait_without_a_shutdown_waits_on() {
 
 #[test]
 fn wait_does_not_wait_for_requests_on_other_threads() {
-    let (tell, inside) = channel();
+    let (reporter, inside) = channel();
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
         request.rfile.readline(10)?;
-        tell.send(())?;
+        reporter.send(())?;
         echo(request)
     });
     let server = in_background(server);
@@ -139,20 +141,20 @@ fn wait_on_a_thread_of_the_pool_returns_when_serving_has_ended() -> io::Result<(
     let server = ThreadingTcpServer::bind_fn(ANY, |request| {
         request.server.shutdown();
         request.server.wait();
-        Ok(request.wfile.write_all(b"nobody serves any more")?)
+        Ok(request.wfile.write_all(b"serving has ended")?)
     })?;
     let client = connect(server.server_address());
     server.serve_forever()?;
-    assert_eq!(read_all(client), "nobody serves any more");
+    assert_eq!(read_all(client), "serving has ended");
     Ok(())
 }
 
 #[test]
 fn wait_in_a_handler_that_handle_request_runs_returns_at_once() {
-    let (tell, waited) = channel();
+    let (reporter, waited) = channel();
     let server = TcpServer::bind_fn(ANY, move |request| {
         request.server.wait();
-        Ok(tell.send(())?)
+        Ok(reporter.send(())?)
     });
     let server = server.expect("a port is free");
     let handle = server.handle();

@@ -1,4 +1,4 @@
-//! `shutdown_within` called from everywhere: handlers, hooks, threads at once, too early, too late.
+//! `shutdown_within` called from handlers, hooks and several threads, before serving and after closing.
 
 use std::io::Write;
 use std::sync::Mutex;
@@ -13,12 +13,12 @@ use support::handlers::{begin, block, counts};
 use support::{ANY, LONG, connect, eventually, exchange, in_background, read_all};
 
 const SHORT: Duration = Duration::from_millis(200);
-/// What a forced shutdown may take beyond its bound: half a second for those who do not block, and
-/// whatever a machine takes that is busy with something else.
+/// What a forced shutdown may take beyond its limit: half a second for handlers that do not end, and
+/// more on a busy machine.
 const BEYOND: Duration = Duration::from_secs(5);
 
-/// Obeys, but for `stop`, which shuts the server down and tells how it went.
-fn obey_or_stop(request: &mut StreamRequest) -> HandlerResult {
+/// As `block`, but `stop` shuts the server down and answers with the report.
+fn block_or_stop(request: &mut StreamRequest) -> HandlerResult {
     request.wait_for_data()?;
     if request.rfile.buffer() != b"stop\n" {
         return block(request);
@@ -28,7 +28,7 @@ fn obey_or_stop(request: &mut StreamRequest) -> HandlerResult {
 }
 
 fn serve() -> BackgroundServer {
-    in_background(ThreadingTcpServer::bind_fn(ANY, obey_or_stop))
+    in_background(ThreadingTcpServer::bind_fn(ANY, block_or_stop))
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn a_handler_does_not_count_itself_among_the_forced() {
         Ok(reports.send(report)?)
     });
     let server = in_background(server);
-    let _stuck = ["read", "loop"].map(|how| begin(server.server_address(), how));
+    let _blocked = ["read", "loop"].map(|how| begin(server.server_address(), how));
     let mut stopper = connect(server.server_address());
     stopper.write_all(b"stop\n").expect("the server reads");
     let report = reported.recv_timeout(LONG).expect("it returns");
@@ -63,14 +63,14 @@ fn a_handler_does_not_count_itself_among_the_forced() {
 }
 
 #[test]
-fn a_handler_of_an_inline_server_has_nobody_to_wait_for() {
-    let server = in_background(TcpServer::bind_fn(ANY, obey_or_stop));
+fn a_handler_of_an_inline_server_does_not_wait() {
+    let server = in_background(TcpServer::bind_fn(ANY, block_or_stop));
     let stopper = connect(server.server_address());
     assert_eq!(exchange(&stopper, "stop\n"), "(0, 0, 0)\n");
     server.join().expect("a shutdown is no error");
 }
 
-/// Shuts the server down from the serving thread, once it is told to.
+/// Shuts the server down from the serving thread, once it gets the message.
 struct StopFromHook {
     when: Mutex<Receiver<()>>,
     reports: Sender<DrainReport>,
@@ -81,7 +81,7 @@ impl Hooks for StopFromHook {
         let when = self.when.lock().expect("no hook panics");
         if when.try_recv().is_ok() {
             let report = server.shutdown_within(SHORT);
-            self.reports.send(report).expect("the test waits for it");
+            self.reports.send(report).expect("the test receives it");
         }
         Ok(())
     }
@@ -101,7 +101,7 @@ fn a_hook_on_the_serving_thread_waits_for_requests_only() {
             .poll_interval(Duration::from_millis(10))
             .bind_fn(ANY, block),
     );
-    let _stuck = begin(server.server_address(), "read");
+    let _blocked = begin(server.server_address(), "read");
     stop.send(()).expect("the hook waits for it");
     let report = reported.recv_timeout(LONG).expect("it returns");
     assert_eq!(counts(report), (0, 1, 0));
@@ -114,7 +114,7 @@ struct StopOnError(Sender<DrainReport>);
 impl Hooks for StopOnError {
     fn handle_error(&self, request: &mut StreamRequest, _: &RequestError) {
         let report = request.server.shutdown_within(LONG);
-        self.0.send(report).expect("the test waits for it");
+        self.0.send(report).expect("the test receives it");
     }
 }
 
@@ -132,9 +132,9 @@ fn handle_error_does_not_wait_for_its_own_request() {
 }
 
 #[test]
-fn a_second_call_finds_what_the_first_has_left_behind() {
+fn a_second_call_reports_what_is_unfinished_still() {
     let server = serve();
-    let _stuck = ["read", "loop"].map(|how| begin(server.server_address(), how));
+    let _blocked = ["read", "loop"].map(|how| begin(server.server_address(), how));
     assert_eq!(counts(server.handle().shutdown_within(SHORT)), (0, 1, 1));
     let started = Instant::now();
     assert_eq!(counts(server.handle().shutdown_within(LONG)), (0, 0, 1));
@@ -142,11 +142,11 @@ fn a_second_call_finds_what_the_first_has_left_behind() {
 }
 
 #[test]
-fn of_two_bounds_at_once_the_shorter_holds() {
-    // Several times, for they race: neither may replace the other's bound.
+fn of_two_limits_at_once_the_shorter_holds() {
+    // Several times, for they race: neither may replace the other's limit.
     for _ in 0..5 {
         let server = serve();
-        let _stuck = ["read", "loop"].map(|how| begin(server.server_address(), how));
+        let _blocked = ["read", "loop"].map(|how| begin(server.server_address(), how));
         let started = Instant::now();
         thread::scope(|scope| {
             let patient = scope.spawn(|| server.handle().shutdown_within(LONG));
@@ -163,9 +163,9 @@ fn of_two_bounds_at_once_the_shorter_holds() {
 }
 
 #[test]
-fn a_shorter_bound_may_follow_a_plain_shutdown() {
+fn a_shorter_limit_may_follow_a_plain_shutdown() {
     let server = serve();
-    let _stuck = begin(server.server_address(), "read");
+    let _blocked = begin(server.server_address(), "read");
     server.handle().shutdown();
     let started = Instant::now();
     assert_eq!(counts(server.handle().shutdown_within(SHORT)), (0, 1, 0));
@@ -187,7 +187,7 @@ fn after_closing_it_returns_at_once() {
 }
 
 #[test]
-fn an_endless_bound_waits_for_the_requests() {
+fn an_endless_limit_waits_for_the_requests() {
     let server = serve();
     let reading = begin(server.server_address(), "read");
     let report = thread::scope(|scope| {
@@ -200,16 +200,16 @@ fn an_endless_bound_waits_for_the_requests() {
 }
 
 #[test]
-fn no_time_at_all_forces_at_once() {
+fn a_limit_of_zero_forces_at_once() {
     let server = serve();
-    let mut stuck = begin(server.server_address(), "read");
+    let mut blocked = begin(server.server_address(), "read");
     let started = Instant::now();
     assert_eq!(
         counts(server.handle().shutdown_within(Duration::ZERO)),
         (0, 1, 0)
     );
     assert!(started.elapsed() < BEYOND);
-    eventually("the client is cut off", || {
-        stuck.write_all(b"more\n").is_err()
+    eventually("the connection is reset", || {
+        blocked.write_all(b"more\n").is_err()
     });
 }

@@ -100,16 +100,16 @@ fn messages_count_with_their_lengths() -> io::Result<()> {
 }
 
 #[test]
-fn a_kick_or_a_broadcast_counts_for_whom_it_goes_to() -> io::Result<()> {
-    let (tell, told) = channel::<Connection>();
+fn what_is_sent_through_a_handle_counts() -> io::Result<()> {
+    let (reporter, reports) = channel::<Connection>();
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
-        tell.send(request.connection()?)?;
+        reporter.send(request.connection()?)?;
         while request.next_line()?.is_some() {}
         Ok(())
     })?
     .serve_in_background()?;
     let client = connect(server.server_address());
-    let connection = next(&told);
+    let connection = next(&reports);
     connection.send_all(b"from elsewhere")?;
     assert_eq!(server.handle().statistics().bytes_out, 14);
     connection.shutdown()?;
@@ -120,16 +120,16 @@ fn a_kick_or_a_broadcast_counts_for_whom_it_goes_to() -> io::Result<()> {
 
 #[test]
 fn a_detached_connection_counts_up_to_then() -> io::Result<()> {
-    let (tell, told) = channel();
+    let (reporter, reports) = channel();
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
         request.wfile.write_all(b"before")?;
         let mut taken = request.detach();
         taken.wfile.write_all(b"behind")?;
-        Ok(tell.send(taken).map_err(|_| "the test is over")?)
+        Ok(reporter.send(taken).map_err(|_| "the test is over")?)
     })?
     .serve_in_background()?;
     let mut client = connect(server.server_address());
-    let mut taken = next(&told);
+    let mut taken = next(&reports);
     assert_eq!(settled(&server.handle(), 1).bytes_out, 6);
     client.write_all(b"hello\n")?;
     assert_eq!(taken.rfile.readline(100)?, b"hello\n");
@@ -142,7 +142,7 @@ fn a_detached_connection_counts_up_to_then() -> io::Result<()> {
 }
 
 #[test]
-fn what_rejected_and_refused_clients_are_told() -> io::Result<()> {
+fn what_refused_clients_get() -> io::Result<()> {
     struct Talkative;
     impl Hooks for Talkative {
         fn verify_request(&self, request: &mut StreamRequest) -> Result<bool, HandlerError> {
@@ -160,24 +160,26 @@ fn what_rejected_and_refused_clients_are_told() -> io::Result<()> {
 /// A datagram of 6 bytes is answered in three ways.
 fn answer<L: Kind<Request = DatagramRequest>, D: Dispatch + Default>() -> io::Result<Statistics> {
     let folder = socket_folder();
-    let (tell, told) = channel::<(DatagramSocket, Address)>();
+    let (reporter, reports) = channel::<(DatagramSocket, Address)>();
     let builder = Server::<L, D>::builder().max_packet_size(6);
     let server = builder.bind_fn(L::address(folder.path()), move |request| {
         request.reply(b"at once")?;
         request.wfile.write_all(b"after finish")?;
-        Ok(tell.send((request.socket.clone(), request.client_address.clone()))?)
+        Ok(reporter.send((request.socket.clone(), request.client_address.clone()))?)
     })?;
     let server = server.serve_in_background()?;
     let mut client = L::connect(server.server_address());
     assert_eq!(client.ask("hello"), "at once");
     assert_eq!(client.receive_line(), "after finish");
     settled(&server.handle(), 1);
-    let (socket, address) = next(&told);
+    let (socket, address) = next(&reports);
     socket.send_to(b"much later", &address)?;
     assert_eq!(client.receive_line(), "much later");
     // Of a datagram that is too long, what is taken counts.
     client.send_line("much too long");
-    eventually("it has come", || server.handle().statistics().accepted == 2);
+    eventually("it is accepted", || {
+        server.handle().statistics().accepted == 2
+    });
     Ok(settled(&server.handle(), 2))
 }
 

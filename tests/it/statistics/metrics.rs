@@ -25,7 +25,7 @@ impl Hooks for Picky {
     fn handle_error(&self, _: &mut StreamRequest, _: &RequestError) {}
 }
 
-/// Says hello, and ends as its client says.
+/// Sends a line, and ends as its client says.
 fn respond(request: &mut StreamRequest) -> HandlerResult {
     request.wfile.write_all(b"hello\n")?;
     match request.next_line()?.as_deref() {
@@ -129,7 +129,7 @@ fn the_last_values_are_those_after_the_end() -> io::Result<()> {
     server.stop()?;
     wait_for(&handle, "threads", "", 0.0);
     wait_for(&handle, "active", "", 0.0);
-    // The server is gone, and so is the thread: there is nothing to wait for.
+    // The server is closed, and the thread has ended: there is nothing to wait for.
     drop(publisher);
     assert_eq!(metric(&handle, "accepted_total", ""), Some(1.0));
     Ok(())

@@ -17,24 +17,24 @@ use support::{ANY, connect};
 
 const CLIENTS: usize = 20;
 const VISITS: usize = 60;
-const ROOM: usize = 4;
+const CONNECTIONS: usize = 4;
 const QUEUE: usize = 4;
-/// All clients are one source: the last place in the queue is seldom theirs.
-const OF_ONE_SOURCE: usize = ROOM + QUEUE - 1;
+/// All clients have one IP address: one less than all places, so that this limit is reached too.
+const PER_IP: usize = CONNECTIONS + QUEUE - 1;
 
 /// Refuses every seventh.
 struct Picky;
 
 impl Hooks for Picky {
     fn verify_request(&self, request: &mut StreamRequest) -> Result<bool, HandlerError> {
-        Ok(request.id() % 7 != 0)
+        Ok(!request.id().is_multiple_of(7))
     }
 
     fn handle_error(&self, _: &mut StreamRequest, _: &RequestError) {}
 }
 
-/// What one client does, and then another.
-fn visit(address: &Address, number: usize) {
+/// What one client does; it depends on the number.
+fn connect_once(address: &Address, number: usize) {
     let mut client = connect(address);
     // It may be rejected or refused in the middle of it.
     let _ = match number % 5 {
@@ -44,7 +44,7 @@ fn visit(address: &Address, number: usize) {
         3 => Ok(()),
         _ => client.write_all(b"half a li"),
     };
-    if number % 3 == 0 {
+    if number.is_multiple_of(3) {
         reset(&client);
     } else {
         let _ = client.shutdown(std::net::Shutdown::Write);
@@ -58,13 +58,13 @@ fn reset(client: &TcpStream) {
         .expect("a reset can be asked for");
 }
 
-/// Looks until it is told to stop. Returns how often it did.
+/// Checks snapshots until `over` is set. Returns how many.
 fn watch(server: &ServerHandle, over: &AtomicBool) -> usize {
     let (mut looks, mut before) = (0, Statistics::default());
     while !over.load(Ordering::Relaxed) {
         let now = server.statistics();
         assert_eq!(sum(&now), now.accepted, "{now:?}");
-        assert!(now.active <= ROOM && now.queued <= QUEUE, "{now:?}");
+        assert!(now.active <= CONNECTIONS && now.queued <= QUEUE, "{now:?}");
         assert!(now.active <= now.peak_active && now.queued <= now.peak_queued);
         assert!(now.accepted >= before.accepted, "{now:?} after {before:?}");
         assert!(now.bytes_in >= before.bytes_in, "{now:?} after {before:?}");
@@ -77,7 +77,7 @@ fn watch(server: &ServerHandle, over: &AtomicBool) -> usize {
     looks
 }
 
-/// Their policies change under way, too.
+/// Changes the policy all the time.
 fn change(server: &ServerHandle, over: &AtomicBool) {
     let timeout = Duration::from_millis(1);
     let queue = OverloadPolicy::Queue {
@@ -97,8 +97,8 @@ fn change(server: &ServerHandle, over: &AtomicBool) {
 fn every_snapshot_adds_up() -> io::Result<()> {
     let server = ThreadingTcpServer::builder()
         .hooks(Picky)
-        .max_connections(ROOM)
-        .max_per_ip(OF_ONE_SOURCE)
+        .max_connections(CONNECTIONS)
+        .max_per_ip(PER_IP)
         .bind_fn(ANY, echo_or_fail)?
         .serve_in_background()?;
     let handle = server.handle();
@@ -111,7 +111,7 @@ fn every_snapshot_adds_up() -> io::Result<()> {
     thread::scope(|scope| {
         for client in 0..CLIENTS {
             let address = handle.server_address();
-            scope.spawn(move || (0..VISITS).for_each(|n| visit(address, client + n)));
+            scope.spawn(move || (0..VISITS).for_each(|n| connect_once(address, client + n)));
         }
     });
     over.store(true, Ordering::Relaxed);
@@ -119,7 +119,7 @@ fn every_snapshot_adds_up() -> io::Result<()> {
         assert!(watcher.join().expect("all adds up") > 100);
     }
     changer.join().expect("it does not panic");
-    ended_in_all_ways(&settled(&handle, (CLIENTS * VISITS) as u64));
+    every_count_is_above_zero(&settled(&handle, (CLIENTS * VISITS) as u64));
     server.stop()?;
     assert_eq!(handle.statistics().threads, 0);
     Ok(())
@@ -130,8 +130,8 @@ fn watching(server: &ServerHandle, over: &Arc<AtomicBool>) -> thread::JoinHandle
     thread::spawn(move || watch(&server, &over))
 }
 
-/// The test has seen what it wants to.
-fn ended_in_all_ways(s: &Statistics) {
+/// So the test has seen all kinds of end.
+fn every_count_is_above_zero(s: &Statistics) {
     let rejected = s.rejected;
     for count in [
         s.finished,
@@ -145,6 +145,6 @@ fn ended_in_all_ways(s: &Statistics) {
     ] {
         assert!(count > 0, "{s:?}");
     }
-    assert_eq!(s.peak_active, ROOM, "{s:?}");
-    assert!(s.peak_queued >= OF_ONE_SOURCE - ROOM, "{s:?}");
+    assert_eq!(s.peak_active, CONNECTIONS, "{s:?}");
+    assert!(s.peak_queued >= PER_IP - CONNECTIONS, "{s:?}");
 }

@@ -14,7 +14,7 @@ use socketserver::{BackgroundServer, Builder, Dispatch};
 use support::counts::settled;
 use support::{ANY, LONG, connect, eventually, exchange, read_all};
 
-/// Says hello, and stays until the client goes.
+/// Sends a line, and waits until the client closes.
 fn stay(request: &mut StreamRequest) -> HandlerResult {
     request.wfile.write_all(b"hello\n")?;
     request.rfile.read_to_end(&mut Vec::new())?;
@@ -38,7 +38,7 @@ fn threads(server: &ServerHandle) -> (usize, usize) {
 }
 
 #[test]
-fn idle_threads_count_until_they_go() -> io::Result<()> {
+fn idle_threads_count_until_they_end() -> io::Result<()> {
     let builder = ThreadingTcpServer::builder().thread_keep_alive(Duration::from_millis(200));
     let server = start(builder)?;
     assert_eq!(threads(&server.handle()), (0, 0));
@@ -46,7 +46,7 @@ fn idle_threads_count_until_they_go() -> io::Result<()> {
     assert_eq!(threads(&server.handle()), (3, 3));
     drop(clients);
     assert_eq!(settled(&server.handle(), 3).peak_active, 3);
-    eventually("they are let go", || threads(&server.handle()) == (0, 3));
+    eventually("they end", || threads(&server.handle()) == (0, 3));
     Ok(())
 }
 
@@ -61,8 +61,8 @@ fn fewer_threads_are_allowed_while_more_are_busy() -> io::Result<()> {
     server.handle().set_max_threads(2);
     assert_eq!(threads(&server.handle()), (4, 4));
     clients.truncate(2);
-    eventually("two have gone", || threads(&server.handle()) == (2, 4));
-    // No room for a third, so it waits.
+    eventually("two have ended", || threads(&server.handle()) == (2, 4));
+    // There is no thread for a third, so it waits.
     let waiting = connect(server.server_address());
     clients.pop();
     assert_eq!(exchange(&waiting, ""), "hello\n");
@@ -80,11 +80,11 @@ fn fewer_threads_are_allowed_while_more_are_busy() -> io::Result<()> {
 }
 
 #[test]
-fn threads_left_behind_still_count() -> io::Result<()> {
+fn unfinished_threads_still_count() -> io::Result<()> {
     let server = start(ThreadingTcpServer::builder().daemon_threads(true))?;
     let handle = server.handle();
     let mut client = served(&handle);
-    // In a request, so that it is not let go as idle.
+    // In a request, so that it is not idle.
     client.write_all(b"half a li")?;
     eventually("it is read", || handle.statistics().bytes_in == 9);
     server.stop()?;
@@ -147,14 +147,14 @@ fn a_shared_pool_outlives_the_first_of_its_servers() -> io::Result<()> {
     let (first, second) = (bind()?, bind()?);
     drop(served(&first.handle()));
     first.stop()?;
-    // More than the pool has room for, one after the other.
+    // More than the pool has threads, one after the other.
     for _ in 0..5 {
         let mut client = served(&second.handle());
         client.shutdown(std::net::Shutdown::Write)?;
         assert_eq!(client.read(&mut [0])?, 0);
     }
     assert_eq!(settled(&second.handle(), 5).finished, 5);
-    eventually("nobody stays in a closed pool", || {
+    eventually("the threads of a closed pool end", || {
         threads(&second.handle()).0 == 0
     });
     Ok(())
@@ -180,7 +180,7 @@ impl Dispatch for ThreadEach {
 }
 
 #[test]
-fn a_dispatcher_of_ones_own_shows_its_threads() -> io::Result<()> {
+fn a_custom_dispatcher_shows_its_threads() -> io::Result<()> {
     let gauge = ThreadGauge::new(7);
     let server = start(TcpServer::builder().dispatch(ThreadEach(gauge.clone())))?;
     let client = served(&server.handle());

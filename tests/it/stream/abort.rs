@@ -1,4 +1,4 @@
-//! A handler that breaks its connection off: what the client sees, and what is left to do here.
+//! `abort`: what the client sees, and what the handler can still do.
 
 use std::io::{self, ErrorKind};
 use std::net::TcpStream;
@@ -18,8 +18,8 @@ fn assert_reset(mut client: TcpStream) {
     assert_eq!(read, Err(ErrorKind::ConnectionReset));
 }
 
-/// Answers a line, and breaks off in the middle of more.
-fn break_off(request: &mut StreamRequest) -> HandlerResult {
+/// Answers a line, and aborts in the middle of more.
+fn abort(request: &mut StreamRequest) -> HandlerResult {
     request.rfile.readline(100)?;
     request.wfile.write_all(b"the beginning\n")?;
     request.wfile.flush()?;
@@ -31,7 +31,7 @@ fn break_off(request: &mut StreamRequest) -> HandlerResult {
 #[test]
 fn the_client_sees_a_reset_and_no_end() {
     let builder = ThreadingTcpServer::builder().wbufsize(100);
-    let (server, seen) = watched(builder, ANY, break_off);
+    let (server, seen) = watched(builder, ANY, abort);
     let client = connect(server.server_address());
     assert_eq!(exchange(&client, "go on\n"), "the beginning\n");
     assert_reset(client);
@@ -43,14 +43,14 @@ fn the_client_sees_a_reset_and_no_end() {
 fn a_unix_socket_is_closed_without_what_was_buffered() {
     let (_folder, path) = socket_path();
     let builder = ThreadingUnixStreamServer::builder().wbufsize(100);
-    let server = in_background(builder.bind_fn(path, break_off));
+    let server = in_background(builder.bind_fn(path, abort));
     let client = connect_unix(server.server_address());
     assert_eq!(exchange(&client, "go on\n"), "the beginning\n");
     assert_eq!(read_all(client), "");
 }
 
 #[test]
-fn reads_and_writes_fail_from_there_on() -> io::Result<()> {
+fn reads_and_writes_fail_after_it() -> io::Result<()> {
     for wbufsize in [0, 100] {
         let builder = ThreadingTcpServer::builder().wbufsize(wbufsize);
         let (server, reports) = reporting(builder, |request| {
@@ -95,7 +95,7 @@ fn a_detached_request_can_be_aborted_too() -> io::Result<()> {
         detached
             .send(request.detach())
             .map_err(|_| "the test is over")?;
-        // What is left behind has no connection to abort.
+        // The request that is left has no connection to abort.
         request.abort();
         Ok(())
     })?;
@@ -110,9 +110,9 @@ fn a_detached_request_can_be_aborted_too() -> io::Result<()> {
     Ok(())
 }
 
-/// It would hold the connection open for as long as the client likes.
+/// It would keep the connection open for as long as the client does not read.
 #[test]
-fn a_thread_that_is_blocked_in_sending_is_let_go() -> io::Result<()> {
+fn an_abort_ends_a_blocked_send() -> io::Result<()> {
     let (sender, sending) = bounded(1);
     let (go_on, may_go_on) = bounded::<()>(1);
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
@@ -139,7 +139,7 @@ fn a_thread_that_is_blocked_in_sending_is_let_go() -> io::Result<()> {
 }
 
 #[test]
-fn a_shutdown_does_not_end_in_order_what_was_aborted() -> io::Result<()> {
+fn an_aborted_connection_is_reset_during_a_shutdown_too() -> io::Result<()> {
     let (aborted, is_aborted) = bounded(1);
     let (go_on, may_go_on) = bounded::<()>(1);
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {

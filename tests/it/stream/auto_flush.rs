@@ -52,7 +52,7 @@ fn expect_question(mut client: impl Read + Write, way: &str) {
 
 /// Nothing has been received yet when it asks.
 #[test]
-fn a_question_is_sent_before_its_answer_is_waited_for() -> io::Result<()> {
+fn what_is_buffered_is_sent_before_a_read_waits() -> io::Result<()> {
     for (way, read) in READS {
         for bytes in [0, 1, 100] {
             let builder = ThreadingTcpServer::builder().wbufsize(100).rbufsize(bytes);
@@ -76,7 +76,7 @@ fn over_unix_sockets_too() -> io::Result<()> {
     Ok(())
 }
 
-/// A handler that says nothing about being idle, and then asks again.
+/// A handler that does not call `wait_for_data`, and asks again.
 #[test]
 fn each_question_is_sent() -> io::Result<()> {
     let (_folder, path) = socket_path();
@@ -121,7 +121,7 @@ fn answers_to_what_came_together_are_sent_together() -> io::Result<()> {
 }
 
 #[test]
-fn the_halves_of_a_split_request_do_not_send_for_each_other() -> io::Result<()> {
+fn the_reading_half_does_not_flush_the_writing_half() -> io::Result<()> {
     let builder = ThreadingTcpServer::builder().wbufsize(100);
     let (server, reports) = reporting(builder, |request| {
         let connection = request.connection()?;
@@ -227,7 +227,7 @@ fn a_read_reports_that_nothing_could_be_sent() -> io::Result<()> {
 }
 
 #[test]
-fn a_client_that_takes_its_time_to_read_is_not_idle() -> io::Result<()> {
+fn a_client_that_reads_slowly_is_not_idle() -> io::Result<()> {
     let idle = Duration::from_millis(400);
     let builder = much_buffered().idle_timeout(idle);
     let server = builder.bind_fn(ANY, at_length)?.serve_in_background()?;

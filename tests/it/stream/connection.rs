@@ -34,7 +34,7 @@ fn client_of(
 }
 
 #[test]
-fn anybody_can_send_through_a_handle() -> io::Result<()> {
+fn every_thread_can_send_through_a_handle() -> io::Result<()> {
     let (server, connections) = registering()?;
     let (mut client, connection) = client_of(&server, &connections);
     assert_eq!(*connection.client_address(), client.local_addr()?);
@@ -50,7 +50,7 @@ fn anybody_can_send_through_a_handle() -> io::Result<()> {
 }
 
 #[test]
-fn a_kick_ends_the_handlers_read_and_its_writes() -> io::Result<()> {
+fn a_shutdown_ends_the_handlers_read_and_its_writes() -> io::Result<()> {
     let (register, connections) = unbounded();
     let (report, reports) = unbounded();
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
@@ -84,7 +84,7 @@ fn a_handle_to_a_closed_connection_says_not_connected() -> io::Result<()> {
     });
     assert!(not_connected(connection.shutdown()));
     assert!(not_connected(connection.set_write_timeout(Some(LONG))));
-    // What it stood for can still be told.
+    // Its address and number are still known.
     assert_eq!(*connection.client_address(), address);
     assert_eq!(connection.id(), 1);
     server.stop()
@@ -117,7 +117,7 @@ fn handles_are_equal_when_they_stand_for_the_same_connection() -> io::Result<()>
 }
 
 #[test]
-fn a_handle_stays_good_when_its_connection_is_detached() -> io::Result<()> {
+fn a_handle_can_be_used_after_its_connection_is_detached() -> io::Result<()> {
     let (register, connections) = unbounded();
     let (detached, requests) = unbounded();
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
@@ -140,11 +140,11 @@ fn a_handle_stays_good_when_its_connection_is_detached() -> io::Result<()> {
 }
 
 #[test]
-fn a_broadcast_never_lands_in_the_middle_of_a_big_reply() -> io::Result<()> {
+fn a_broadcast_is_never_sent_in_the_middle_of_a_reply() -> io::Result<()> {
     const REPLY: usize = 1_000_000;
     const NEWS: usize = 200;
     let (register, connections) = unbounded();
-    let (told, told_all) = bounded::<()>(1);
+    let (results, told_all) = bounded::<()>(1);
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
         // Small buffers make the reply take many turns.
         SockRef::from(&*request).set_send_buffer_size(16_384)?;
@@ -161,13 +161,16 @@ fn a_broadcast_never_lands_in_the_middle_of_a_big_reply() -> io::Result<()> {
         for _ in 0..NEWS {
             connection.send_all(b"news")?;
         }
-        told.send(()).expect("the handler waits");
+        results.send(()).expect("the handler waits");
         Ok(())
     });
     let received = read_all(client);
     broadcast.join().expect("no panic")?;
     assert_eq!(received.len(), REPLY + NEWS * 4);
-    assert!(received.starts_with(&".".repeat(REPLY)), "it was cut");
+    assert!(
+        received.starts_with(&".".repeat(REPLY)),
+        "it is interrupted"
+    );
     assert_eq!(&received[REPLY..], "news".repeat(NEWS));
     server.stop()
 }

@@ -98,13 +98,13 @@ fn a_detached_connection_waits_for_its_next_request_after_its_server_is_gone() -
     let mut request = requests.recv_timeout(LONG).expect("it is detached");
     server.stop()?;
     client.write_all(b"next\n")?;
-    assert!(request.wait_for_data()?, "the server has let go of it");
+    assert!(request.wait_for_data()?, "it is no longer the server's");
     assert_eq!(request.rfile.readline(100)?, b"next\n");
     Ok(())
 }
 
 #[test]
-fn what_a_detached_connection_leaves_behind_is_ended_and_cannot_be_written_to() -> io::Result<()> {
+fn the_request_that_is_left_after_detach_is_at_its_end() -> io::Result<()> {
     let (report, reports) = unbounded();
     let (detached, requests) = unbounded();
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {

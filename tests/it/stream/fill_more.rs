@@ -154,7 +154,7 @@ fn a_timeout_in_the_middle_of_a_message_loses_nothing() -> io::Result<()> {
 }
 
 #[test]
-fn what_a_detached_request_leaves_behind_is_at_its_end() -> io::Result<()> {
+fn the_request_that_is_left_after_detach_is_at_its_end() -> io::Result<()> {
     let (server, reports) = reporting(ThreadingTcpServer::builder(), |request| {
         request.rfile.fill_more()?;
         let mut taken = request.detach();

@@ -18,7 +18,7 @@ fn converse(request: &mut StreamRequest) -> HandlerResult {
     while let Some(line) = request.next_line()? {
         writeln!(request.wfile, "{line}")?;
     }
-    Ok(request.wfile.write_all(b"goodbye\n")?)
+    Ok(request.wfile.write_all(b"last line\n")?)
 }
 
 fn expect_timeout(seen: &Receiver<Seen>, text: &str) {
@@ -63,7 +63,7 @@ fn an_idle_timeout_longer_than_the_read_timeout_ends_quietly() {
     let client = connect(server.server_address());
     let started = Instant::now();
     assert_eq!(exchange(&client, "hello\n"), "hello\n");
-    assert_eq!(read_all(client), "goodbye\n");
+    assert_eq!(read_all(client), "last line\n");
     assert!(started.elapsed() >= 2 * SHORT);
     server.stop().expect("it was asked to");
     assert_eq!(seen.try_recv().ok(), None);
@@ -93,13 +93,13 @@ fn a_shutdown_and_a_deadline_end_what_stays_idle() {
     assert_eq!(exchange(&client, "hello\n"), "hello\n");
     thread::sleep(SHORT);
     server.stop().expect("it was asked to");
-    assert_eq!(read_all(client), "goodbye\n");
+    assert_eq!(read_all(client), "last line\n");
     let (server, seen) = watched(builder().max_lifetime(SHORT), ANY, converse);
     let _client = connect(server.server_address());
     expect_timeout(&seen, "was not done within 200ms");
 }
 
-/// Nobody would end it otherwise: the idle time runs while the server's handler does.
+/// The idle time runs only while the server's handler does.
 #[test]
 fn the_read_timeout_holds_where_no_idle_timeout_runs() {
     let (errors, seen) = channel();
@@ -141,17 +141,17 @@ impl Hooks for Impatient {
 
 #[test]
 fn a_socket_that_does_not_block_is_not_waited_for() {
-    let (tell, told) = channel();
+    let (reporter, received) = channel();
     let builder = ThreadingTcpServer::builder()
         .idle_timeout(Duration::MAX)
         .read_timeout(LONG);
     let server = builder.bind_fn(ANY, move |request| {
         socket2::SockRef::from(&*request).set_nonblocking(true)?;
         let waited = request.wait_for_data().map_err(|e| e.kind());
-        Ok(tell.send(waited)?)
+        Ok(reporter.send(waited)?)
     });
     let server = in_background(server);
     let _client = connect(server.server_address());
-    let waited = told.recv_timeout(SHORT * 10).expect("it returns");
+    let waited = received.recv_timeout(SHORT * 10).expect("it returns");
     assert_eq!(waited, Err(ErrorKind::TimedOut));
 }

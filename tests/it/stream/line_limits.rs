@@ -1,4 +1,4 @@
-//! `rfile` when lines do not come as hoped: too long, not text, too late; and what is read ahead.
+//! Lines that are too long, not text or too late; and what `rfile` reads ahead.
 
 use std::io::{self, ErrorKind};
 use std::net::TcpStream;
@@ -127,8 +127,8 @@ fn without_a_buffer_nothing_is_read_ahead() -> io::Result<()> {
         raw(request)?.read_to_string(&mut rest)?;
         Ok((line, rest))
     })?;
-    connect(server.server_address()).write_all(b"a line\nfor somebody else\n")?;
-    let expected = (b"a line\n".to_vec(), "for somebody else\n".to_owned());
+    connect(server.server_address()).write_all(b"a line\nfor the next\n")?;
+    let expected = (b"a line\n".to_vec(), "for the next\n".to_owned());
     assert_eq!(reports.next()?, expected);
     Ok(())
 }

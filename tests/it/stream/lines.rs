@@ -1,4 +1,4 @@
-//! Reading lines from `rfile`: however the bytes come in, whatever ends them, whoever goes away.
+//! Reading lines from `rfile`: however the bytes arrive, whatever ends them, and when a client closes.
 
 use std::io;
 use std::net::Shutdown;
@@ -34,7 +34,7 @@ fn read_lines(request: &mut StreamRequest) -> io::Result<Vec<String>> {
 
 #[test]
 fn read_line_gives_the_same_lines_whatever_pieces_they_are_received_in() -> io::Result<()> {
-    // A small buffer makes each receive a small one, so every cut is tried whatever the kernel does.
+    // A small buffer makes each receive a small one, so every split is tried whatever the kernel does.
     for bytes in 0..TEXT.len() + 2 {
         let builder = ThreadingTcpServer::builder().rbufsize(bytes);
         let (server, reports) = reporting(builder, read_lines)?;

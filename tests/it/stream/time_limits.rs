@@ -86,7 +86,7 @@ fn converse(request: &mut StreamRequest) -> HandlerResult {
         let line = request.rfile.readline(100)?;
         request.wfile.write_all(&line)?;
     }
-    Ok(request.wfile.write_all(b"goodbye\n")?)
+    Ok(request.wfile.write_all(b"last line\n")?)
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn an_idle_connection_ends_quietly() {
     let client = connect(server.server_address());
     let started = Instant::now();
     assert_eq!(exchange(&client, "hello\n"), "hello\n");
-    assert_eq!(read_all(client), "goodbye\n");
+    assert_eq!(read_all(client), "last line\n");
     assert!(started.elapsed() >= SHORT);
     server.stop().expect("it was asked to");
     assert_eq!(errors.try_recv().ok(), None);
@@ -116,14 +116,14 @@ fn an_idle_unix_connection_ends_quietly() {
     );
     let client = connect_unix(server.server_address());
     assert_eq!(exchange(&client, "hello\n"), "hello\n");
-    assert_eq!(read_all(client), "goodbye\n");
+    assert_eq!(read_all(client), "last line\n");
     server.stop().expect("it was asked to");
     assert_eq!(errors.try_recv().ok(), None);
 }
 
 #[test]
 fn a_connection_that_never_sends_is_idle() {
-    // This handler says nothing about being idle.
+    // This handler does not call `wait_for_data`.
     let (server, errors) = watched(
         ThreadingTcpServer::builder().idle_timeout(SHORT),
         ANY,
@@ -161,17 +161,17 @@ fn each_request_starts_the_idle_time_anew() {
         assert_eq!(exchange(&client, "hello\n"), "hello\n");
         thread::sleep(idle / 4);
     }
-    assert_eq!(read_all(client), "goodbye\n");
+    assert_eq!(read_all(client), "last line\n");
 }
 
 #[test]
-fn a_client_that_drips_or_floods_does_not_put_off_a_deadline() {
+fn a_client_that_sends_slowly_or_fast_does_not_extend_a_deadline() {
     for (piece, pause) in [(&b"."[..], 10), (&[b'\n'; 65_536][..], 0)] {
         let (server, seen) = watched(TcpServer::builder().max_lifetime(2 * SHORT), ANY, block);
         let started = Instant::now();
         let mut client = begin(server.server_address(), "read");
         while client.write_all(piece).is_ok() {
-            assert!(started.elapsed() < LONG, "it is never cut off");
+            assert!(started.elapsed() < LONG, "the connection is never closed");
             thread::sleep(Duration::from_millis(pause));
         }
         assert!(started.elapsed() >= 2 * SHORT);
@@ -184,7 +184,7 @@ fn a_client_that_drips_or_floods_does_not_put_off_a_deadline() {
 #[test]
 fn a_deadline_ends_a_write_that_blocks() {
     let (server, seen) = watched(TcpServer::builder().max_lifetime(SHORT), ANY, block);
-    let _stuck = begin(server.server_address(), "write");
+    let _blocked = begin(server.server_address(), "write");
     expect_timeout(&seen, "was not done within 400ms");
     begin(server.server_address(), "nothing");
 }
@@ -220,7 +220,7 @@ fn a_deadline_holds_for_what_follows_an_idle_end() {
             }
         });
     let server = in_background(server);
-    let _stuck = connect(server.server_address());
+    let _blocked = connect(server.server_address());
     expect_timeout(&seen, "was not done within 1.2s");
 }
 
@@ -249,13 +249,13 @@ fn a_detached_connection_has_no_deadline_any_more() {
     echo.join().expect("it does not panic");
 }
 
-/// Does nothing, so that the server has hooks and turns its wheel.
+/// Does nothing, so that the server has hooks to run.
 struct Idle;
 
 impl Hooks for Idle {}
 
 #[test]
-fn times_without_end_are_as_good_as_none() {
+fn endless_limits_are_no_limits() {
     let server = ThreadingTcpServer::builder()
         .hooks(Idle)
         .timeout(Duration::MAX)
@@ -277,7 +277,7 @@ fn times_without_end_are_as_good_as_none() {
     let mut idle = connect(server.server_address());
     assert_eq!(exchange(&idle, "hello\n"), "hello\n");
     server.stop().expect("it was asked to");
-    assert_eq!(idle.read(&mut [0; 8]).expect("a goodbye"), 8);
+    assert_eq!(idle.read(&mut [0; 10]).expect("the last line"), 10);
 }
 
 /// Echoes lines; each is a request with a deadline of its own.

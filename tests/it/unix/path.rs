@@ -1,5 +1,5 @@
 //! A Unix server's path: removed when it is closed, if it is still the server's; at bind, only what
-//! nobody uses any more is replaced.
+//! is in use by no server is replaced.
 
 use std::fs;
 use std::io;
@@ -14,7 +14,7 @@ use socketserver::prelude::*;
 use socketserver::{HandlerResult, Server};
 
 use support::kind::{Client, Kind, Talk};
-use support::{for_each, socket_path};
+use support::{for_each, socket_path, stale_socket};
 
 fn echo<R: Talk>(request: &mut R) -> HandlerResult {
     let question = request.question()?;
@@ -23,15 +23,6 @@ fn echo<R: Talk>(request: &mut R) -> HandlerResult {
 
 fn bind<L: Kind>(path: &Path) -> io::Result<Server<L, Inline>> {
     Server::bind_fn(path.display().to_string(), echo)
-}
-
-/// Somebody else's socket of the same kind.
-fn foreign<L: Kind>(path: &Path) -> Box<dyn AsFd> {
-    if L::STREAM {
-        Box::new(net::UnixListener::bind(path).expect("the path is free"))
-    } else {
-        Box::new(net::UnixDatagram::bind(path).expect("the path is free"))
-    }
 }
 
 fn serves<L: Kind>(server: Server<L, Inline>) {
@@ -85,11 +76,11 @@ fn a_path_that_is_gone_already_does_no_harm<L: Kind>() {
     assert!(!path.exists());
 }
 
-fn a_socket_that_a_killed_server_left_behind_is_replaced<L: Kind>() {
+fn the_socket_of_a_killed_server_is_replaced<L: Kind>() {
     let (_folder, path) = socket_path();
-    drop(foreign::<L>(&path));
+    stale_socket(&path, L::STREAM);
     assert!(path.exists());
-    serves(bind::<L>(&path).expect("nobody listens there"));
+    serves(bind::<L>(&path).expect("no server listens there"));
 }
 
 fn a_socket_that_is_in_use_is_refused_and_not_harmed<L: Kind>() {
@@ -115,7 +106,7 @@ fn a_file_that_is_no_socket_is_refused_and_not_harmed<L: Kind>() {
 fn a_link_is_refused_and_so_is_what_it_leads_to<L: Kind>() {
     let (folder, path) = socket_path();
     let target = folder.path().join("target");
-    drop(foreign::<L>(&target));
+    stale_socket(&target, L::STREAM);
     std::os::unix::fs::symlink(&target, &path).expect("the folder is ours");
     is_in_use::<L>(&path, "not a socket");
     assert!(path.is_symlink() && target.exists());
@@ -161,7 +152,7 @@ fn an_adopted_sockets_path_is_left_to_its_owner() {
     assert!(path.exists());
 }
 
-/// Binds again before the socket listens, when it looks like one that was left behind.
+/// Binds again before the socket listens, when it looks like a stale one.
 fn binding_a_second_time_fails_and_keeps_the_path<L: Kind>() {
     let (_folder, path) = socket_path();
     let place = path.display().to_string();
@@ -180,7 +171,7 @@ for_each! {{
     a_socket_that_took_the_path_over_is_left_alone
     a_file_that_took_the_path_over_is_left_alone
     a_path_that_is_gone_already_does_no_harm
-    a_socket_that_a_killed_server_left_behind_is_replaced
+    the_socket_of_a_killed_server_is_replaced
     a_socket_that_is_in_use_is_refused_and_not_harmed
     a_file_that_is_no_socket_is_refused_and_not_harmed
     a_link_is_refused_and_so_is_what_it_leads_to

@@ -111,7 +111,7 @@ pub fn url(server: &BackgroundServer) -> String {
 
 /// The lines of a request's header.
 pub fn read_request(request: &mut StreamRequest) -> Result<Vec<String>, std::io::Error> {
-    let lines = (&mut request.rfile).into_iter();
+    let lines = request.rfile.by_ref().lines();
     lines
         .take_while(|line| !matches!(line, Ok(line) if line.is_empty()))
         .collect()

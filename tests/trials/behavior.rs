@@ -1,4 +1,4 @@
-//! The ways in which clients of the echo server come and go.
+//! What clients of the echo server do.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -9,59 +9,59 @@ use socket2::SockRef;
 use crate::clients::expect_echo;
 
 /// What the echo server of a trial panics on.
-pub const BOOM: &str = "boom";
+pub const PANIC: &str = "panic";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Manner {
-    /// Asks, is answered, says that it is done, and sees the end.
+pub enum Behavior {
+    /// Asks, is answered, ends its side, and sees the end.
     HalfClose,
     /// Asks, is answered, and resets the connection.
     Reset,
-    /// Sends more than it reads, and is gone in the middle of the answer.
+    /// Sends more than it reads, and closes in the middle of the answer.
     VanishMidWrite,
-    /// Says nothing.
+    /// Sends nothing.
     Silent,
-    /// Sends a few bytes, one by one, and leaves.
+    /// Sends a few bytes, one by one, and closes.
     Drip,
     /// Makes the handler panic.
     Panic,
 }
 
-impl Manner {
-    pub const ALL: [Manner; 6] = [
-        Manner::HalfClose,
-        Manner::Reset,
-        Manner::VanishMidWrite,
-        Manner::Silent,
-        Manner::Drip,
-        Manner::Panic,
+impl Behavior {
+    pub const ALL: [Behavior; 6] = [
+        Behavior::HalfClose,
+        Behavior::Reset,
+        Behavior::VanishMidWrite,
+        Behavior::Silent,
+        Behavior::Drip,
+        Behavior::Panic,
     ];
 
-    /// One connection, from its first byte to its end. An error is one that a good client should
+    /// One connection, from its first byte to its end. An error is one that a client should
     /// not see.
-    pub fn behave(self, mut stream: TcpStream) -> io::Result<()> {
+    pub fn run(self, mut stream: TcpStream) -> io::Result<()> {
         match self {
-            Manner::HalfClose => {
+            Behavior::HalfClose => {
                 expect_echo(&mut stream, "hello\n")?;
                 stream.shutdown(Shutdown::Write)?;
                 expect_end(stream)
             }
-            Manner::Reset => {
+            Behavior::Reset => {
                 expect_echo(&mut stream, "hello\n")?;
                 SockRef::from(&stream).set_linger(Some(Duration::ZERO))
             }
-            Manner::VanishMidWrite => vanish(stream),
-            Manner::Silent => Ok(()),
-            Manner::Drip => (0..5).try_for_each(|_| expect_echo(&mut stream, ".")),
-            Manner::Panic => {
-                stream.write_all(BOOM.as_bytes())?;
+            Behavior::VanishMidWrite => vanish(stream),
+            Behavior::Silent => Ok(()),
+            Behavior::Drip => (0..5).try_for_each(|_| expect_echo(&mut stream, ".")),
+            Behavior::Panic => {
+                stream.write_all(PANIC.as_bytes())?;
                 expect_end(stream)
             }
         }
     }
 }
 
-/// Sends until nothing goes any more. The answers are never read, so leaving resets the connection.
+/// Sends until its writes block. The answers are never read, so closing resets the connection.
 fn vanish(mut stream: TcpStream) -> io::Result<()> {
     let socket = SockRef::from(&stream);
     socket.set_recv_buffer_size(4096)?;

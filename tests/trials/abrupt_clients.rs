@@ -8,26 +8,30 @@ use std::time::{Duration, Instant};
 use socketserver::prelude::*;
 
 use crate::alone;
+use crate::behavior::Behavior;
 use crate::clients::{connect_from, source};
-use crate::manners::Manner;
 
 use support::process::{descriptors, threads_named};
 use support::{ANY, eventually, in_background};
 
-const MANNERS: [Manner; 3] = [Manner::HalfClose, Manner::Reset, Manner::VanishMidWrite];
+const MANNERS: [Behavior; 3] = [
+    Behavior::HalfClose,
+    Behavior::Reset,
+    Behavior::VanishMidWrite,
+];
 const CLIENTS: usize = 32;
 
 #[test]
 #[ignore = "of full size"]
-fn rude_clients() {
+fn abrupt_clients() {
     let _alone = alone();
-    rude(10_000);
+    abrupt(10_000);
 }
 
 #[test]
-fn a_few_rude_clients() {
+fn a_few_abrupt_clients() {
     let _alone = alone();
-    rude(500);
+    abrupt(500);
 }
 
 fn echo(request: &mut StreamRequest) -> HandlerResult {
@@ -40,17 +44,17 @@ fn echo(request: &mut StreamRequest) -> HandlerResult {
     Ok(())
 }
 
-/// So many of each manner, mixed.
-fn rude(each: usize) {
+/// So many of each behavior, mixed.
+fn abrupt(each: usize) {
     let server = ThreadingTcpServer::builder()
-        .thread_name("rude")
+        .thread_name("abrupt")
         .thread_keep_alive(Duration::from_millis(500))
         .bind_fn(ANY, echo);
     let server = in_background(server);
     let before = descriptors(process::id());
     let started = Instant::now();
     let connections = each * MANNERS.len();
-    come(connections, &server.handle());
+    connect_next(connections, &server.handle());
     eventually("all are accepted and closed", || {
         let statistics = server.handle().statistics();
         statistics.accepted == connections as u64 && statistics.active == 0
@@ -69,11 +73,11 @@ fn rude(each: usize) {
     assert_eq!(ended, connections as u64, "{statistics:?}");
     assert!(statistics.finished >= each as u64, "{statistics:?}");
     eventually("no descriptor and no thread is left over", || {
-        descriptors(process::id()) == before && threads_named(process::id(), "rude-") == 0
+        descriptors(process::id()) == before && threads_named(process::id(), "abrupt-") == 0
     });
 }
 
-fn come(connections: usize, server: &ServerHandle) {
+fn connect_next(connections: usize, server: &ServerHandle) {
     let address = server.server_address().socket_addr();
     let address = address.expect("an IP address");
     let next = AtomicUsize::new(0);
@@ -86,10 +90,10 @@ fn come(connections: usize, server: &ServerHandle) {
                     if number >= connections {
                         break;
                     }
-                    let manner = MANNERS[number % MANNERS.len()];
+                    let behavior = MANNERS[number % MANNERS.len()];
                     connect_from(source(client), address)
-                        .and_then(|stream| manner.behave(stream))
-                        .unwrap_or_else(|error| panic!("{manner:?}: {error}"));
+                        .and_then(|stream| behavior.run(stream))
+                        .unwrap_or_else(|error| panic!("{behavior:?}: {error}"));
                 }
             });
         }

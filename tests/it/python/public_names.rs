@@ -13,7 +13,6 @@ mod names {
     pub use socketserver::request::{
         Connection, DatagramSocket, Extensions, Reader, Request, Transport, Writer,
     };
-    pub use socketserver::server::{AfterError, on_accept_error};
     pub use socketserver::{
         Address, BackgroundServer, Builder, DatagramRequest, Dispatch, HandlerError, HandlerResult,
         Hooks, Listener, Panicked, RequestError, RequestHandler, Server, ServerHandle, Stage,
