@@ -2,7 +2,7 @@
 //! connection on loopback.
 //!
 //! ```text
-//! cargo bench --bench framing
+//! cargo bench --manifest-path benches/Cargo.toml
 //! ```
 //!
 //! The two take turns, so that whatever else the machine does meets both. Printed are messages a

@@ -7,29 +7,58 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 use std::time::Duration;
 
-use clap::builder::NonEmptyStringValueParser;
-use clap::{CommandFactory, Parser};
+use lexopt::prelude::*;
 use socketserver::auth::{Digest, Plain};
 
-/// How long to wait for a reply: longer than a server waits for a digest that is too short.
-const PATIENCE: Duration = Duration::from_secs(15);
+const HELP: &str = "\
+Proves that it knows the key, sends texts, and prints each reply on a line
 
-/// Proves that it knows the key, sends texts, and prints each reply on a line
-#[derive(Parser)]
-#[command(override_usage = "auth_client [OPTIONS] --key <KEY> [HOST:PORT] <TEXT>...")]
-struct Options {
-    /// What to send; before it, the server's address [default: 127.0.0.1:9002]
-    #[arg(value_name = "TEXT", required = true)]
-    words: Vec<String>,
-    /// The secret shared with the server
-    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
-    key: String,
-    /// The server's digest: sha256, sha1 or md5
-    #[arg(long, default_value_t)]
-    digest: Digest,
+Usage: auth_client [OPTIONS] --key <KEY> [HOST:PORT] <TEXT>...
+
+  [HOST:PORT]        The server [default: 127.0.0.1:9002]
+  <TEXT>...          What to send
+  --key <KEY>        The secret shared with the server
+  --digest <DIGEST>  The server's digest: sha256, sha1 or md5 [default: sha256]
+  -h, --help         Print this help
+";
+
+/// How long to wait for a reply: longer than a server waits for the rest of a digest that is too short.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The server's address, the authentication and the texts on the command line.
+fn options() -> Result<(String, Plain, Vec<String>), lexopt::Error> {
+    let (mut texts, mut key, mut digest) = (Vec::new(), None, Digest::default());
+    let mut arguments = lexopt::Parser::from_env();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Short('h') | Long("help") => {
+                print!("{HELP}");
+                process::exit(0);
+            }
+            Long("key") => key = Some(arguments.value()?.string()?),
+            Long("digest") => {
+                let name = arguments.value()?.string()?;
+                digest = name.parse().map_err(|e| format!("--digest: {e}"))?;
+            }
+            Value(value) => texts.push(value.string()?),
+            _ => return Err(argument.unexpected()),
+        }
+    }
+    let key = key.ok_or("--key is missing")?;
+    if key.is_empty() {
+        return Err("--key: the key is empty".into());
+    }
+    let address = match texts.first() {
+        Some(word) if is_address(word) => texts.remove(0),
+        _ => "127.0.0.1:9002".to_owned(),
+    };
+    if texts.is_empty() {
+        return Err("there is no TEXT to send".into());
+    }
+    Ok((address, Plain::new(key).digest(digest), texts))
 }
 
 fn is_address(word: &str) -> bool {
@@ -37,11 +66,11 @@ fn is_address(word: &str) -> bool {
         .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
-fn converse(address: &str, auth: &Plain, texts: &[String]) -> io::Result<()> {
+fn talk(address: &str, auth: &Plain, texts: &[String]) -> io::Result<()> {
     let mut stream = TcpStream::connect(address)?;
-    // The answer and the first text leave at once, each for itself.
+    // The answer to the challenge and the first text are sent at once, each in a packet of its own.
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
     auth.answer(&mut stream)?;
     for text in texts {
         // Upper case in ASCII: a reply is as long as what was sent.
@@ -54,31 +83,24 @@ fn converse(address: &str, auth: &Plain, texts: &[String]) -> io::Result<()> {
     Ok(())
 }
 
-/// A server refuses us by closing the connection.
+/// A server refuses a client by closing the connection.
 fn explain(error: io::Error) -> io::Error {
     let message = match error.kind() {
         ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
             "the server closed the connection; are key and digest the same there?".to_owned()
         }
-        ErrorKind::WouldBlock => format!("no reply within {PATIENCE:?}"),
+        ErrorKind::WouldBlock => format!("no reply within {REPLY_TIMEOUT:?}"),
         _ => return error,
     };
     io::Error::new(error.kind(), message)
 }
 
 fn main() -> ExitCode {
-    let mut options = Options::parse();
-    let address = match options.words.first() {
-        Some(word) if is_address(word) => options.words.remove(0),
-        _ => "127.0.0.1:9002".to_owned(),
-    };
-    if options.words.is_empty() {
-        let message = "nothing to send: no TEXT after the address";
-        let kind = clap::error::ErrorKind::MissingRequiredArgument;
-        Options::command().error(kind, message).exit();
-    }
-    let auth = Plain::new(options.key).digest(options.digest);
-    if let Err(error) = converse(&address, &auth, &options.words) {
+    let (address, auth, texts) = options().unwrap_or_else(|error| {
+        eprintln!("auth_client: {error} (see --help)");
+        process::exit(2);
+    });
+    if let Err(error) = talk(&address, &auth, &texts) {
         eprintln!("auth_client: {address}: {error}");
         return ExitCode::FAILURE;
     }

@@ -1,8 +1,8 @@
-//! Lets in who knows the key, and sends back in upper case whatever comes then.
+//! Serves clients that know the key, and sends back in upper case what they send.
 //!
-//! A client gets 32 random bytes and answers with their HMAC under the key: in Python
-//! `hmac.new(key, challenge, "sha256").digest()`. A wrong answer is closed without a word and
-//! logged.
+//! A client receives 32 random bytes and answers with their HMAC under the key: in Python
+//! `hmac.new(key, challenge, "sha256").digest()`. After a wrong answer the connection is closed, and
+//! the log names the client.
 //!
 //! ```text
 //! cargo run --release --features auth-md5,auth-sha1 --example auth_server -- --key sesame
@@ -10,26 +10,49 @@
 //! ```
 
 use std::io;
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 
-use clap::Parser;
-use clap::builder::NonEmptyStringValueParser;
+use lexopt::prelude::*;
 use simplelog::{Config, LevelFilter, WriteLogger};
 use socketserver::auth::{Digest, Plain};
 use socketserver::prelude::*;
 
-/// Upper-cases what comes from clients that prove that they know the key
-#[derive(Parser)]
-struct Options {
-    /// Where to listen
-    #[arg(default_value = "127.0.0.1:9002")]
-    address: String,
-    /// The secret shared with the clients
-    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
-    key: String,
-    /// sha256, or sha1 or md5 for old clients
-    #[arg(long, default_value_t)]
-    digest: Digest,
+const HELP: &str = "\
+Sends back in upper case what clients send that prove that they know the key
+
+Usage: auth_server [OPTIONS] --key <KEY> [ADDRESS]
+
+  [ADDRESS]          Where to listen [default: 127.0.0.1:9002]
+  --key <KEY>        The secret shared with the clients
+  --digest <DIGEST>  sha256, or sha1 or md5 for old clients [default: sha256]
+  -h, --help         Print this help
+";
+
+/// The address and the authentication on the command line.
+fn options() -> Result<(String, Plain), lexopt::Error> {
+    let (mut address, mut key, mut digest) = (None, None, Digest::default());
+    let mut arguments = lexopt::Parser::from_env();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Short('h') | Long("help") => {
+                print!("{HELP}");
+                process::exit(0);
+            }
+            Long("key") => key = Some(arguments.value()?.string()?),
+            Long("digest") => {
+                let name = arguments.value()?.string()?;
+                digest = name.parse().map_err(|e| format!("--digest: {e}"))?;
+            }
+            Value(value) if address.is_none() => address = Some(value.string()?),
+            _ => return Err(argument.unexpected()),
+        }
+    }
+    let key = key.ok_or("--key is missing")?;
+    if key.is_empty() {
+        return Err("--key: the key is empty".into());
+    }
+    let address = address.unwrap_or_else(|| "127.0.0.1:9002".to_owned());
+    Ok((address, Plain::new(key).digest(digest)))
 }
 
 fn upper(auth: &Plain, request: &mut StreamRequest) -> HandlerResult {
@@ -42,20 +65,22 @@ fn upper(auth: &Plain, request: &mut StreamRequest) -> HandlerResult {
     Ok(())
 }
 
-fn serve(options: Options) -> io::Result<()> {
-    let auth = Plain::new(options.key).digest(options.digest);
+fn serve(address: String, auth: Plain) -> io::Result<()> {
     let server = ThreadingTcpServer::builder()
         .allow_reuse_address(true)
-        .bind_fn(options.address, move |request| upper(&auth, request))?;
+        .bind_fn(address, move |request| upper(&auth, request))?;
     server.shutdown_on_ctrlc()?;
     println!("listening on {}", server.server_address());
     server.serve_forever()
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let (address, auth) = options().unwrap_or_else(|error| {
+        eprintln!("auth_server: {error} (see --help)");
+        process::exit(2);
+    });
     let _ = WriteLogger::init(LevelFilter::Info, Config::default(), io::stderr());
-    if let Err(error) = serve(options) {
+    if let Err(error) = serve(address, auth) {
         eprintln!("auth_server: {error}");
         return ExitCode::FAILURE;
     }

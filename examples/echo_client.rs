@@ -7,30 +7,49 @@
 
 use std::io::{self, BufRead, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 
-use clap::Parser;
 use dns_lookup::{AddrInfoHints, SockType, getaddrinfo};
+use lexopt::prelude::*;
 
-/// Sends each line you type to an echo server, until `exit`
-#[derive(Parser)]
+const HELP: &str = "\
+Sends each line you type to an echo server and prints the answer, until `exit`
+
+Usage: echo_client [OPTIONS] [HOST:PORT]
+
+  [HOST:PORT]  The server; PORT may be the name of a service, as in `localhost:http`
+               [default: 127.0.0.1:10000]
+  --verbose    Show the addresses of both ends
+  -h, --help   Print this help
+";
+
 struct Options {
-    /// The server; its port may be the name of a service, as in `localhost:http`
-    #[arg(value_name = "HOST:PORT", default_value = "127.0.0.1:10000", value_parser = with_port)]
     address: String,
-    /// Show the addresses of both ends
-    #[arg(long)]
     verbose: bool,
 }
 
-fn with_port(address: &str) -> Result<String, &'static str> {
+fn options() -> Result<Options, lexopt::Error> {
+    let (mut address, mut verbose) = (None, false);
+    let mut arguments = lexopt::Parser::from_env();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Short('h') | Long("help") => {
+                print!("{HELP}");
+                process::exit(0);
+            }
+            Long("verbose") => verbose = true,
+            Value(value) if address.is_none() => address = Some(value.string()?),
+            _ => return Err(argument.unexpected()),
+        }
+    }
+    let address = address.unwrap_or_else(|| "127.0.0.1:10000".to_owned());
     match address.rsplit_once(':') {
-        Some((_host, port)) if !port.is_empty() => Ok(address.to_owned()),
-        _ => Err("there is no `:PORT` at its end"),
+        Some((_host, port)) if !port.is_empty() => Ok(Options { address, verbose }),
+        _ => Err(format!("{address:?} does not end with `:PORT`").into()),
     }
 }
 
-/// The standard library knows no services by name; the system's resolver does.
+/// The standard library does not resolve names of services; the system's resolver does.
 fn resolve(address: &str) -> io::Result<Vec<SocketAddr>> {
     let (host, service) = address.rsplit_once(':').unwrap_or((address, ""));
     let host = host.trim_matches(['[', ']']);
@@ -42,8 +61,8 @@ fn resolve(address: &str) -> io::Result<Vec<SocketAddr>> {
     found.map(|info| Ok(info?.sockaddr)).collect()
 }
 
-/// An echo is as long as what was sent. Longer texts go in pieces, or both ends would wait with
-/// their buffers full.
+/// An echo is as long as what was sent. Long texts are sent in pieces: otherwise both ends could wait
+/// for each other with full buffers.
 fn echo(stream: &mut TcpStream, text: &[u8]) -> io::Result<Vec<u8>> {
     let mut echo = Vec::new();
     for piece in text.chunks(16_384) {
@@ -57,7 +76,7 @@ fn echo(stream: &mut TcpStream, text: &[u8]) -> io::Result<Vec<u8>> {
     Ok(echo)
 }
 
-fn converse(options: &Options) -> io::Result<()> {
+fn talk(options: &Options) -> io::Result<()> {
     let address = &options.address;
     let about = |what: &str, e: io::Error| io::Error::other(format!("{what} {address}: {e}"));
     let connected = resolve(address).and_then(|all| TcpStream::connect(&all[..]));
@@ -78,7 +97,7 @@ fn converse(options: &Options) -> io::Result<()> {
         let text = line.strip_suffix(b"\n").unwrap_or(&line);
         match text.strip_suffix(b"\r").unwrap_or(text) {
             b"exit" => return Ok(()),
-            b"" => {} // There is nothing to send, so nothing would come back.
+            b"" => {} // Nothing would come back.
             text => {
                 output.write_all(&echo(&mut stream, text).map_err(|e| about("lost", e))?)?;
                 writeln!(output)?;
@@ -88,7 +107,11 @@ fn converse(options: &Options) -> io::Result<()> {
 }
 
 fn main() -> ExitCode {
-    if let Err(error) = converse(&Options::parse()) {
+    let options = options().unwrap_or_else(|error| {
+        eprintln!("echo_client: {error} (see --help)");
+        process::exit(2);
+    });
+    if let Err(error) = talk(&options) {
         eprintln!("echo_client: {error}");
         return ExitCode::FAILURE;
     }

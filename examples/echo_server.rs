@@ -5,92 +5,161 @@
 //! echo hello | nc -N 127.0.0.1 10000
 //! ```
 //!
-//! `--help` lists its limits and timeouts; `--features fork` adds the forking kinds.
+//! `--help` lists its limits and timeouts; `--features fork` adds the forking kinds. For a server with
+//! a single kind and no options see the README, or `upper_server`.
 
 use std::io::{self, LineWriter};
 use std::num::NonZeroUsize;
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use lexopt::prelude::*;
 use simplelog::{Config, LevelFilter, WriteLogger};
 use socketserver::listener::Bind;
 use socketserver::prelude::*;
 use socketserver::{Builder, Dispatch};
 
-/// Sends back whatever it receives
-#[derive(Parser)]
+const HELP: &str = "\
+Sends back whatever it receives
+
+Usage: echo_server [OPTIONS] [ADDRESS]
+
+  [ADDRESS]                 Where to listen; for the Unix kinds a path
+                            [default: 127.0.0.1:10000]
+  --server <KIND>           tcp and unix-stream serve one client at a time, threading-tcp and
+                            threading-unix-stream many, each on a thread; with the feature
+                            `fork` also forking-tcp and forking-unix-stream, each in a process
+                            [default: threading-tcp]
+  --max-threads <N>         The most threads, for the threading kinds [default: 4096]
+  --max-children <N>        The most processes, for the forking kinds [default: 40]
+  --max-connections <N>     The most connections at once [default: no limit but that of the
+                            threads or processes]
+  --overload <POLICY>       What happens to connections above the limit: wait (in the system's
+                            queue) or reject (they read `server busy`); without threads they
+                            always wait [default: wait]
+  --per-ip <N>              The most connections of one IPv4 address or IPv6 /64 network at
+                            once; more are rejected [default: no limit]
+  --read-timeout <SECONDS>  How long each read may wait [default: no limit]
+  --idle-timeout <SECONDS>  How long a client may stay without sending anything
+                            [default: no limit]
+  --deadline <SECONDS>      How long a connection may last in total [default: no limit]
+  --drain <SECONDS>         How long clients may finish after Ctrl-C or SIGTERM [default: 30]
+  --panic-on <TEXT>         Panic on reading TEXT, to show that other clients do not notice
+  -h, --help                Print this help
+";
+
 struct Options {
-    /// Where to listen; for the Unix kinds a path
-    #[arg(default_value = "127.0.0.1:10000")]
     address: String,
-    /// What to listen on, and whether to serve many clients at once
-    #[arg(long, value_name = "KIND", default_value = "threading-tcp")]
-    server: Kind,
-    /// The most clients at once, for the threading kinds [default: 4096]
-    #[arg(long, value_name = "N")]
-    max_threads: Option<NonZeroUsize>,
-    /// The most clients at once, for the forking kinds [default: 40]
+    server: String,
+    max_threads: usize,
     #[cfg(feature = "fork")]
-    #[arg(long, value_name = "N")]
-    max_children: Option<NonZeroUsize>,
-    /// The most clients at once [default: no bound but that of the threads, or 40 processes]
-    #[arg(long, value_name = "N")]
-    max_connections: Option<NonZeroUsize>,
-    /// What becomes of clients there is no room for; without threads they always wait
-    #[arg(long, value_name = "POLICY", default_value = "wait")]
-    overload: Policy,
-    /// The most clients of one IPv4 address or IPv6 /64 network at once; more are rejected [default:
-    /// no bound]
-    #[arg(long, value_name = "N")]
-    per_ip: Option<NonZeroUsize>,
-    /// Panic on reading TEXT, to show that nobody else notices
-    #[arg(long, value_name = "TEXT")]
-    panic_on: Option<String>,
-    /// How long each read may wait for its client [default: for ever]
-    #[arg(long, value_name = "SECONDS", value_parser = some_seconds)]
+    max_children: usize,
+    max_connections: Option<usize>,
+    overload: OverloadPolicy,
+    per_ip: Option<usize>,
     read_timeout: Option<Duration>,
-    /// How long a client may stay without sending anything [default: for ever]
-    #[arg(long, value_name = "SECONDS", value_parser = some_seconds)]
     idle_timeout: Option<Duration>,
-    /// How long a client may stay in all [default: for ever]
-    #[arg(long, value_name = "SECONDS", value_parser = some_seconds)]
     deadline: Option<Duration>,
-    /// How long Ctrl-C or SIGTERM lets clients finish
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
     drain: Duration,
+    panic_on: Option<String>,
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds")?;
-    Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string())
+fn options() -> Result<Options, lexopt::Error> {
+    let mut options = Options {
+        address: "127.0.0.1:10000".to_owned(),
+        server: "threading-tcp".to_owned(),
+        max_threads: 4096,
+        #[cfg(feature = "fork")]
+        max_children: 40,
+        max_connections: None,
+        overload: OverloadPolicy::Wait,
+        per_ip: None,
+        read_timeout: None,
+        idle_timeout: None,
+        deadline: None,
+        drain: Duration::from_secs(30),
+        panic_on: None,
+    };
+    let mut has_address = false;
+    let mut arguments = lexopt::Parser::from_env();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Short('h') | Long("help") => {
+                print!("{HELP}");
+                process::exit(0);
+            }
+            Long("server") => options.server = kind(arguments.value()?.string()?)?,
+            Long("max-threads") => options.max_threads = number("--max-threads", &mut arguments)?,
+            #[cfg(feature = "fork")]
+            Long("max-children") => {
+                options.max_children = number("--max-children", &mut arguments)?;
+            }
+            Long("max-connections") => {
+                options.max_connections = Some(number("--max-connections", &mut arguments)?);
+            }
+            Long("overload") => options.overload = policy(&arguments.value()?.string()?)?,
+            Long("per-ip") => options.per_ip = Some(number("--per-ip", &mut arguments)?),
+            Long("read-timeout") => {
+                options.read_timeout = timeout("--read-timeout", &mut arguments)?
+            }
+            Long("idle-timeout") => {
+                options.idle_timeout = timeout("--idle-timeout", &mut arguments)?
+            }
+            Long("deadline") => options.deadline = timeout("--deadline", &mut arguments)?,
+            Long("drain") => options.drain = seconds("--drain", &mut arguments)?,
+            Long("panic-on") => options.panic_on = Some(arguments.value()?.string()?),
+            Value(address) if !has_address => {
+                options.address = address.string()?;
+                has_address = true;
+            }
+            _ => return Err(argument.unexpected()),
+        }
+    }
+    Ok(options)
 }
 
-fn some_seconds(text: &str) -> Result<Duration, String> {
-    let some = seconds(text)?;
-    (!some.is_zero())
-        .then_some(some)
-        .ok_or("must be more than 0".into())
+/// A kind of server that this build has.
+fn kind(name: String) -> Result<String, String> {
+    match &*name {
+        "tcp" | "threading-tcp" | "unix-stream" | "threading-unix-stream" => Ok(name),
+        "forking-tcp" | "forking-unix-stream" if cfg!(feature = "fork") => Ok(name),
+        _ => Err(format!("--server: there is no kind {name:?} here")),
+    }
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Policy {
-    /// They wait in the system's queue
-    Wait,
-    /// They read "server busy"
-    Reject,
+fn policy(name: &str) -> Result<OverloadPolicy, String> {
+    match name {
+        "wait" => Ok(OverloadPolicy::Wait),
+        "reject" => Ok(OverloadPolicy::Reject),
+        _ => Err(format!("--overload: {name:?} is neither wait nor reject")),
+    }
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Kind {
-    Tcp,
-    ThreadingTcp,
-    UnixStream,
-    ThreadingUnixStream,
-    #[cfg(feature = "fork")]
-    ForkingTcp,
-    #[cfg(feature = "fork")]
-    ForkingUnixStream,
+fn number(option: &str, arguments: &mut lexopt::Parser) -> Result<usize, lexopt::Error> {
+    let text = arguments.value()?.string()?;
+    match text.parse() {
+        Ok(number) => Ok(NonZeroUsize::get(number)),
+        Err(_) => Err(format!("{option}: {text:?} is not a whole number above 0").into()),
+    }
+}
+
+fn seconds(option: &str, arguments: &mut lexopt::Parser) -> Result<Duration, lexopt::Error> {
+    let text = arguments.value()?.string()?;
+    let time = text.parse().ok().map(Duration::try_from_secs_f64);
+    match time {
+        Some(Ok(time)) => Ok(time),
+        _ => Err(format!("{option}: {text:?} is not a number of seconds").into()),
+    }
+}
+
+fn timeout(
+    option: &str,
+    arguments: &mut lexopt::Parser,
+) -> Result<Option<Duration>, lexopt::Error> {
+    match seconds(option, arguments)? {
+        Duration::ZERO => Err(format!("{option}: it must be more than 0 seconds").into()),
+        time => Ok(Some(time)),
+    }
 }
 
 struct Busy;
@@ -124,60 +193,55 @@ where
     L: Bind<String, Request = StreamRequest>,
     D: Dispatch,
 {
-    let builder = builder
+    let panic_on = options.panic_on;
+    let server = builder
         .allow_reuse_address(true)
         .disable_nagle_algorithm(true)
         .hooks(Busy)
-        .max_connections(options.max_connections.map(NonZeroUsize::get))
-        .max_per_ip(options.per_ip.map(NonZeroUsize::get))
-        .overload(match options.overload {
-            Policy::Wait => OverloadPolicy::Wait,
-            Policy::Reject => OverloadPolicy::Reject,
-        })
+        .max_connections(options.max_connections)
+        .max_per_ip(options.per_ip)
+        .overload(options.overload)
         .read_timeout(options.read_timeout)
         .idle_timeout(options.idle_timeout)
         .max_lifetime(options.deadline)
-        .shutdown_timeout(options.drain);
-    let panic_on = options.panic_on;
-    let server = builder.bind_fn(options.address, move |request| {
-        echo(request, panic_on.as_deref())
-    })?;
+        .shutdown_timeout(options.drain)
+        .bind_fn(options.address, move |request| {
+            echo(request, panic_on.as_deref())
+        })?;
     server.shutdown_on_ctrlc()?;
     println!("listening on {}", server.server_address());
     server.serve_forever()
 }
 
 fn run(options: Options) -> io::Result<()> {
-    let max_threads = options.max_threads.map_or(4096, NonZeroUsize::get);
-    #[cfg(feature = "fork")]
-    let max_children = options.max_children.map_or(40, NonZeroUsize::get);
-    match options.server {
-        Kind::Tcp => serve(TcpServer::builder(), options),
-        Kind::ThreadingTcp => serve(
-            ThreadingTcpServer::builder().max_threads(max_threads),
-            options,
-        ),
-        Kind::UnixStream => serve(UnixStreamServer::builder(), options),
-        Kind::ThreadingUnixStream => serve(
-            ThreadingUnixStreamServer::builder().max_threads(max_threads),
-            options,
-        ),
+    let threads = options.max_threads;
+    match &*options.server {
+        "tcp" => serve(TcpServer::builder(), options),
+        "unix-stream" => serve(UnixStreamServer::builder(), options),
+        "threading-unix-stream" => {
+            let builder = ThreadingUnixStreamServer::builder();
+            serve(builder.max_threads(threads), options)
+        }
         #[cfg(feature = "fork")]
-        Kind::ForkingTcp => serve(
-            ForkingTcpServer::builder().max_children(max_children),
-            options,
-        ),
+        "forking-tcp" => {
+            let builder = ForkingTcpServer::builder().max_children(options.max_children);
+            serve(builder, options)
+        }
         #[cfg(feature = "fork")]
-        Kind::ForkingUnixStream => serve(
-            ForkingUnixStreamServer::builder().max_children(max_children),
-            options,
-        ),
+        "forking-unix-stream" => {
+            let builder = ForkingUnixStreamServer::builder().max_children(options.max_children);
+            serve(builder, options)
+        }
+        _ => serve(ThreadingTcpServer::builder().max_threads(threads), options),
     }
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    // Each line in one piece: children write to it too.
+    let options = options().unwrap_or_else(|error| {
+        eprintln!("echo_server: {error} (see --help)");
+        process::exit(2);
+    });
+    // Whole lines at once: with a forking kind the children write to it too.
     let log = LineWriter::new(io::stderr());
     let _ = WriteLogger::init(LevelFilter::Info, Config::default(), log);
     if let Err(error) = run(options) {

@@ -1,4 +1,4 @@
-//! Sends messages, each behind its length, and prints the replies: the client of `framed_server`.
+//! Sends messages, each after its length, and prints the replies: the client of `framed_server`.
 //!
 //! ```text
 //! cargo run --release --example framed_server
@@ -7,23 +7,60 @@
 
 use std::io::{self, Write};
 use std::net::{Shutdown, TcpStream};
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 use std::thread;
 
-use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
+use lexopt::prelude::*;
 use socketserver::framing::{Framing, Prefix};
 
-/// Sends length-prefixed messages, and prints each reply on a line
-#[derive(Parser)]
-#[command(override_usage = "framed_client [OPTIONS] [HOST:PORT] <TEXT>...")]
+const HELP: &str = "\
+Sends length-prefixed messages, and prints each reply on a line
+
+Usage: framed_client [OPTIONS] [HOST:PORT] <TEXT>...
+
+  [HOST:PORT]        The server [default: 127.0.0.1:9001]
+  <TEXT>...          The messages to send
+  --prefix <FORMAT>  The length in front of each message, in the notation of Python's
+                     struct [default: !I, 4 bytes in network order]
+  -h, --help         Print this help
+";
+
 struct Options {
-    /// The messages; before them, the server's address [default: 127.0.0.1:9001]
-    #[arg(value_name = "TEXT", required = true)]
-    words: Vec<String>,
-    /// The length in front of each message, in the notation of Python's struct
-    #[arg(long, value_name = "FORMAT", default_value = "!I")]
-    prefix: Prefix,
+    address: String,
+    texts: Vec<String>,
+    framing: Framing,
+}
+
+fn options() -> Result<Options, lexopt::Error> {
+    let (mut texts, mut prefix) = (Vec::new(), Prefix::U32);
+    let mut arguments = lexopt::Parser::from_env();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Short('h') | Long("help") => {
+                print!("{HELP}");
+                process::exit(0);
+            }
+            Long("prefix") => {
+                let format = arguments.value()?.string()?;
+                prefix = format.parse().map_err(|e| format!("--prefix: {e}"))?;
+            }
+            Value(value) => texts.push(value.string()?),
+            _ => return Err(argument.unexpected()),
+        }
+    }
+    let address = match texts.first() {
+        Some(word) if is_address(word) => texts.remove(0),
+        _ => "127.0.0.1:9001".to_owned(),
+    };
+    if texts.is_empty() {
+        return Err("there is no TEXT to send".into());
+    }
+    let framing = Framing::new(prefix);
+    Ok(Options {
+        address,
+        texts,
+        framing,
+    })
 }
 
 fn is_address(word: &str) -> bool {
@@ -31,29 +68,30 @@ fn is_address(word: &str) -> bool {
         .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
-fn converse(address: &str, framing: Framing, texts: &[String]) -> io::Result<()> {
-    let mut burst = Vec::new();
-    for text in texts {
-        framing.write(&mut burst, text.as_bytes())?;
+fn talk(options: &Options) -> io::Result<()> {
+    let mut messages = Vec::new();
+    for text in &options.texts {
+        options.framing.write(&mut messages, text.as_bytes())?;
     }
-    let stream = TcpStream::connect(address)?;
+    let stream = TcpStream::connect(&options.address)?;
     thread::scope(|scope| {
-        // Sent while replies are read, so that the two ends never wait for each other with full
-        // buffers. If it fails, reading does too, and says why.
+        // Sent while replies are read: otherwise both ends could wait for each other with full
+        // buffers. If sending fails, reading fails too and reports the reason.
         scope.spawn(|| {
             (&stream)
-                .write_all(&burst)
+                .write_all(&messages)
                 .and(stream.shutdown(Shutdown::Write))
         });
-        let received = print_replies(&stream, framing, texts.len());
+        let received = print_replies(&stream, options);
         let _ = stream.shutdown(Shutdown::Both);
         received
     })
 }
 
-fn print_replies(mut stream: &TcpStream, framing: Framing, count: usize) -> io::Result<()> {
+fn print_replies(mut stream: &TcpStream, options: &Options) -> io::Result<()> {
+    let count = options.texts.len();
     for n in 0..count {
-        let Some(reply) = framing.read(&mut stream)? else {
+        let Some(reply) = options.framing.read(&mut stream)? else {
             let message = format!("the server left after {n} of {count} replies");
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
         };
@@ -64,19 +102,12 @@ fn print_replies(mut stream: &TcpStream, framing: Framing, count: usize) -> io::
 }
 
 fn main() -> ExitCode {
-    let mut texts = Options::parse();
-    let address = match texts.words.first() {
-        Some(word) if is_address(word) => texts.words.remove(0),
-        _ => "127.0.0.1:9001".to_owned(),
-    };
-    if texts.words.is_empty() {
-        let message = "nothing to send: no TEXT after the address";
-        let kind = ErrorKind::MissingRequiredArgument;
-        Options::command().error(kind, message).exit();
-    }
-    let framing = Framing::new(texts.prefix);
-    if let Err(error) = converse(&address, framing, &texts.words) {
-        eprintln!("framed_client: {address}: {error}");
+    let options = options().unwrap_or_else(|error| {
+        eprintln!("framed_client: {error} (see --help)");
+        process::exit(2);
+    });
+    if let Err(error) = talk(&options) {
+        eprintln!("framed_client: {}: {error}", options.address);
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS

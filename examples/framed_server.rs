@@ -1,32 +1,52 @@
-//! Answers each message with itself in upper case. A message is UTF-8 behind its length, so it comes
-//! out whole however the network cuts or joins the bytes ("sticky packets").
+//! Answers each message with the message in upper case. A message is UTF-8 text after its length, so
+//! it arrives whole however the network splits or joins the bytes.
 //!
 //! ```text
 //! cargo run --release --example framed_server
 //! cargo run --release --example framed_client hello world
 //! ```
 
-use std::io;
-use std::process::ExitCode;
-use std::str;
+use std::process::{self, ExitCode};
+use std::{io, str};
 
-use clap::Parser;
+use lexopt::prelude::*;
 use simplelog::{Config, LevelFilter, WriteLogger};
 use socketserver::framing::{Framing, Prefix};
 use socketserver::prelude::*;
 
-/// Answers each length-prefixed message with itself in upper case
-#[derive(Parser)]
-struct Options {
-    /// Where to listen
-    #[arg(default_value = "127.0.0.1:9001")]
-    address: String,
-    /// The length in front of each message, in the notation of Python's struct
-    #[arg(long, value_name = "FORMAT", default_value = "!I")]
-    prefix: Prefix,
+const HELP: &str = "\
+Answers each length-prefixed message with the message in upper case
+
+Usage: framed_server [OPTIONS] [ADDRESS]
+
+  [ADDRESS]          Where to listen [default: 127.0.0.1:9001]
+  --prefix <FORMAT>  The length in front of each message, in the notation of Python's
+                     struct [default: !I, 4 bytes in network order]
+  -h, --help         Print this help
+";
+
+/// The address and the prefix on the command line.
+fn options() -> Result<(String, Prefix), lexopt::Error> {
+    let (mut address, mut prefix) = (None, Prefix::U32);
+    let mut arguments = lexopt::Parser::from_env();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Short('h') | Long("help") => {
+                print!("{HELP}");
+                process::exit(0);
+            }
+            Long("prefix") => {
+                let format = arguments.value()?.string()?;
+                prefix = format.parse().map_err(|e| format!("--prefix: {e}"))?;
+            }
+            Value(value) if address.is_none() => address = Some(value.string()?),
+            _ => return Err(argument.unexpected()),
+        }
+    }
+    Ok((address.unwrap_or("127.0.0.1:9001".to_owned()), prefix))
 }
 
-fn shout(framing: Framing, request: &mut StreamRequest) -> HandlerResult {
+fn upper(framing: Framing, request: &mut StreamRequest) -> HandlerResult {
     let mut message = Vec::new();
     while request.wait_for_data()? && framing.read_into(&mut request.rfile, &mut message)? {
         let text = str::from_utf8(&message)?;
@@ -35,21 +55,23 @@ fn shout(framing: Framing, request: &mut StreamRequest) -> HandlerResult {
     Ok(())
 }
 
-fn serve(options: Options) -> io::Result<()> {
-    let framing = Framing::new(options.prefix);
+fn serve(address: String, framing: Framing) -> io::Result<()> {
     let server = ThreadingTcpServer::builder()
         .allow_reuse_address(true)
         .disable_nagle_algorithm(true)
-        .bind_fn(options.address, move |request| shout(framing, request))?;
+        .bind_fn(address, move |request| upper(framing, request))?;
     server.shutdown_on_ctrlc()?;
     println!("listening on {}", server.server_address());
     server.serve_forever()
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let (address, prefix) = options().unwrap_or_else(|error| {
+        eprintln!("framed_server: {error} (see --help)");
+        process::exit(2);
+    });
     let _ = WriteLogger::init(LevelFilter::Info, Config::default(), io::stderr());
-    if let Err(error) = serve(options) {
+    if let Err(error) = serve(address, Framing::new(prefix)) {
         eprintln!("framed_server: {error}");
         return ExitCode::FAILURE;
     }

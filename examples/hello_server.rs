@@ -1,5 +1,5 @@
 //! Greets each client with `Welcome!`, and answers each message `NAME` with `Hello, NAME!`, until the
-//! message is `exit` or the client leaves.
+//! message is `exit` or the client closes its side.
 //!
 //! ```text
 //! cargo run --release --example hello_server
@@ -7,34 +7,32 @@
 //! ```
 //!
 //! A message is what arrives at once, as from a Python client that sends a name and then waits in
-//! `recv(1024)`; it ends at a newline if there is one in it, as from `nc`. Whichever it was, the answer
-//! ends the same way: with a newline only if the message had one. White space around a name does not
-//! count, and an empty line is not answered.
+//! `recv(1024)`; it ends at a newline if it contains one, as from `nc`. The answer ends with a newline
+//! if the message did. White space around a name is removed, and an empty line is not answered.
 
 use std::io;
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 
-use clap::Parser;
+use lexopt::prelude::*;
 use simplelog::{Config, LevelFilter, WriteLogger};
 use socketserver::prelude::*;
 
-/// Answers each NAME with `Hello, NAME!`, until `exit`
-#[derive(Parser)]
-struct Options {
-    /// Where to listen
-    #[arg(default_value = "127.0.0.1:8888")]
-    address: String,
-}
+const HELP: &str = "\
+Answers each NAME with `Hello, NAME!`, until `exit`
+
+Usage: hello_server [ADDRESS]
+
+  [ADDRESS]   Where to listen [default: 127.0.0.1:8888]
+  -h, --help  Print this help
+";
 
 fn hello(request: &mut StreamRequest) -> HandlerResult {
     request.wfile.write_all(b"Welcome!")?;
     while request.wait_for_data()? {
         let received = request.rfile.fill_buf()?;
-        let message = received
-            .split_inclusive(|byte| *byte == b'\n')
-            .next()
-            .unwrap_or_default();
-        let end: &[u8] = if message.ends_with(b"\n") { b"\n" } else { b"" };
+        let newline = received.iter().position(|byte| *byte == b'\n');
+        let message = &received[..newline.map_or(received.len(), |at| at + 1)];
+        let end: &[u8] = if newline.is_some() { b"\n" } else { b"" };
         let answer = match message.trim_ascii() {
             b"exit" => break,
             b"" => Vec::new(),
@@ -47,20 +45,40 @@ fn hello(request: &mut StreamRequest) -> HandlerResult {
     Ok(())
 }
 
-fn serve(options: Options) -> io::Result<()> {
+/// The address on the command line.
+fn address() -> Result<String, lexopt::Error> {
+    let mut address = None;
+    let mut arguments = lexopt::Parser::from_env();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Short('h') | Long("help") => {
+                print!("{HELP}");
+                process::exit(0);
+            }
+            Value(value) if address.is_none() => address = Some(value.string()?),
+            _ => return Err(argument.unexpected()),
+        }
+    }
+    Ok(address.unwrap_or_else(|| "127.0.0.1:8888".to_owned()))
+}
+
+fn serve(address: String) -> io::Result<()> {
     let server = ThreadingTcpServer::builder()
         .allow_reuse_address(true)
         .disable_nagle_algorithm(true)
-        .bind_fn(options.address, hello)?;
+        .bind_fn(address, hello)?;
     server.shutdown_on_ctrlc()?;
     println!("listening on {}", server.server_address());
     server.serve_forever()
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let address = address().unwrap_or_else(|error| {
+        eprintln!("hello_server: {error} (see --help)");
+        process::exit(2);
+    });
     let _ = WriteLogger::init(LevelFilter::Info, Config::default(), io::stderr());
-    if let Err(error) = serve(options) {
+    if let Err(error) = serve(address) {
         eprintln!("hello_server: {error}");
         return ExitCode::FAILURE;
     }

@@ -10,23 +10,43 @@
 //! ```
 
 use std::io;
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 
-use clap::Parser;
-use clap::builder::NonEmptyStringValueParser;
+use lexopt::prelude::*;
 use simplelog::{Config, LevelFilter, WriteLogger};
 use socketserver::auth::Multiprocessing;
 use socketserver::prelude::*;
 
-/// Answers each message of Python's multiprocessing.connection.Client in upper case
-#[derive(Parser)]
-struct Options {
-    /// Where to listen
-    #[arg(default_value = "127.0.0.1:9003")]
-    address: String,
-    /// The secret shared with the clients: their authkey
-    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
-    key: String,
+const HELP: &str = "\
+Answers each message of Python's multiprocessing.connection.Client in upper case
+
+Usage: mp_server --key <KEY> [ADDRESS]
+
+  [ADDRESS]    Where to listen [default: 127.0.0.1:9003]
+  --key <KEY>  The secret shared with the clients: their authkey
+  -h, --help   Print this help
+";
+
+/// The address and the key on the command line.
+fn options() -> Result<(String, String), lexopt::Error> {
+    let (mut address, mut key) = (None, None);
+    let mut arguments = lexopt::Parser::from_env();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Short('h') | Long("help") => {
+                print!("{HELP}");
+                process::exit(0);
+            }
+            Long("key") => key = Some(arguments.value()?.string()?),
+            Value(value) if address.is_none() => address = Some(value.string()?),
+            _ => return Err(argument.unexpected()),
+        }
+    }
+    let key = key.ok_or("--key is missing")?;
+    if key.is_empty() {
+        return Err("--key: the key is empty".into());
+    }
+    Ok((address.unwrap_or("127.0.0.1:9003".to_owned()), key))
 }
 
 fn upper(auth: &Multiprocessing, request: &mut StreamRequest) -> HandlerResult {
@@ -40,20 +60,23 @@ fn upper(auth: &Multiprocessing, request: &mut StreamRequest) -> HandlerResult {
     Ok(())
 }
 
-fn serve(options: Options) -> io::Result<()> {
-    let auth = Multiprocessing::new(options.key);
+fn serve(address: String, key: String) -> io::Result<()> {
+    let auth = Multiprocessing::new(key);
     let server = ThreadingTcpServer::builder()
         .allow_reuse_address(true)
-        .bind_fn(options.address, move |request| upper(&auth, request))?;
+        .bind_fn(address, move |request| upper(&auth, request))?;
     server.shutdown_on_ctrlc()?;
     println!("listening on {}", server.server_address());
     server.serve_forever()
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let (address, key) = options().unwrap_or_else(|error| {
+        eprintln!("mp_server: {error} (see --help)");
+        process::exit(2);
+    });
     let _ = WriteLogger::init(LevelFilter::Info, Config::default(), io::stderr());
-    if let Err(error) = serve(options) {
+    if let Err(error) = serve(address, key) {
         eprintln!("mp_server: {error}");
         return ExitCode::FAILURE;
     }

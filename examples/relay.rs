@@ -6,46 +6,73 @@
 //! curl http://127.0.0.1:8080/
 //! ```
 //!
-//! Each end sees what the other does: its bytes, the end of its stream while the other direction
-//! goes on, and a reset if it broke off. `TARGET` is looked up anew for each connection. There are
-//! at most 1,024 at once; the next ones wait.
+//! Each end receives what the other sends: its bytes, the end of its stream while the other direction
+//! goes on, and a reset. The name in `TARGET` is resolved for each connection. There are at most 1,024
+//! connections at once; others wait in the system's queue.
 
 use std::io::{self, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::num::NonZeroU16;
 use std::os::fd::AsFd;
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use clap::Parser;
+use lexopt::prelude::*;
 use simplelog::{Config, LevelFilter, WriteLogger};
 use socket2::{SockRef, TcpKeepalive};
 use socketserver::prelude::*;
 
-/// Passes connections on to another address
-#[derive(Parser)]
-#[command(allow_missing_positional = true)]
+const HELP: &str = "\
+Passes connections on to another address
+
+Usage: relay [OPTIONS] [ADDRESS] <TARGET>
+
+  [ADDRESS]          Where to listen [default: 127.0.0.1:8080]
+  <TARGET>           Where to pass connections on to, HOST:PORT
+  --drain <SECONDS>  How long connections may finish after Ctrl-C or SIGTERM, in whole
+                     seconds [default: 10]
+  -h, --help         Print this help
+";
+
 struct Options {
-    /// Where to listen
-    #[arg(default_value = "127.0.0.1:8080")]
     address: String,
-    /// Where to pass connections on to, HOST:PORT
-    #[arg(value_parser = host_and_port)]
     target: String,
-    /// How long Ctrl-C or SIGTERM lets connections finish
-    #[arg(long, value_name = "SECONDS", default_value = "10")]
-    drain: u16,
+    drain: Duration,
 }
 
-fn host_and_port(text: &str) -> Result<String, &'static str> {
-    match text.rsplit_once(':') {
-        Some((host, port)) if !host.is_empty() && port.parse::<NonZeroU16>().is_ok() => {
-            Ok(text.into())
+fn options() -> Result<Options, lexopt::Error> {
+    let (mut words, mut drain) = (Vec::new(), 10);
+    let mut arguments = lexopt::Parser::from_env();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Short('h') | Long("help") => {
+                print!("{HELP}");
+                process::exit(0);
+            }
+            Long("drain") => {
+                let seconds = arguments.value()?.parse::<u16>();
+                drain = seconds.map_err(|e| format!("--drain: {e}"))?;
+            }
+            Value(value) if words.len() < 2 => words.push(value.string()?),
+            _ => return Err(argument.unexpected()),
         }
-        _ => Err("not HOST:PORT"),
     }
+    let target = words.pop().ok_or("the TARGET is missing")?;
+    if !is_host_and_port(&target) {
+        return Err(format!("the TARGET {target:?} is not HOST:PORT").into());
+    }
+    Ok(Options {
+        address: words.pop().unwrap_or("127.0.0.1:8080".to_owned()),
+        target,
+        drain: Duration::from_secs(drain.into()),
+    })
+}
+
+fn is_host_and_port(text: &str) -> bool {
+    text.rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<NonZeroU16>().is_ok())
 }
 
 fn relay(request: &mut StreamRequest, target: &str) -> HandlerResult {
@@ -55,14 +82,13 @@ fn relay(request: &mut StreamRequest, target: &str) -> HandlerResult {
     let broken = AtomicBool::new(false);
     let (mut rfile, wfile) = request.split();
     let ends = thread::scope(|scope| {
-        let there = thread::Builder::new().spawn_scoped(scope, || pass(rfile, &target, &broken))?;
-        let back = pass(&target, wfile, &broken);
+        let there = thread::Builder::new().spawn_scoped(scope, || copy(rfile, &target, &broken))?;
+        let back = copy(&target, wfile, &broken);
         Ok::<_, io::Error>(there.join().expect("copying does not panic").and(back))
     })?;
     if let Err(error) = ends {
-        log::info!("{} was broken off: {error}", request.client_address);
-        // What was broken off must not look complete, so neither end sees an orderly end of the
-        // stream.
+        log::info!("{} was reset: {error}", request.client_address);
+        // Neither end may take what it received for complete, so both get a reset.
         request.abort();
         SockRef::from(&target).set_linger(Some(Duration::ZERO))?;
     }
@@ -80,25 +106,25 @@ fn connect(target: &str) -> io::Result<TcpStream> {
     Err(failed)
 }
 
-/// An end may be silent for as long as it likes, but not gone.
+/// An end may be silent without limit; keepalive finds out when its machine is gone.
 fn prepare(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(60)))
 }
 
-/// One direction, until the stream ends or either end breaks off.
-fn pass(from: impl Read, mut to: impl Write + AsFd, broken: &AtomicBool) -> io::Result<()> {
-    let passed = io::copy(&mut BufReader::with_capacity(1 << 16, from), &mut to);
+/// Copies one direction, until the stream ends or either end is reset.
+fn copy(from: impl Read, mut to: impl Write + AsFd, broken: &AtomicBool) -> io::Result<()> {
+    let copied = io::copy(&mut BufReader::with_capacity(1 << 16, from), &mut to);
     let to = SockRef::from(&to);
-    // Either fails if that end is gone, which is then known to the other direction.
-    if passed.is_err() {
+    // Both calls fail if that end is gone already; then the other direction fails too.
+    if copied.is_err() {
         broken.store(true, Ordering::SeqCst);
-        // The other direction ends too, for this is what it reads from.
+        // The other direction reads from this socket, so it ends too.
         let _ = to.shutdown(Shutdown::Read);
     } else if !broken.load(Ordering::SeqCst) {
         let _ = to.shutdown(Shutdown::Write);
     }
-    passed.map(drop)
+    copied.map(drop)
 }
 
 fn serve(options: Options) -> io::Result<()> {
@@ -106,7 +132,7 @@ fn serve(options: Options) -> io::Result<()> {
     let server = ThreadingTcpServer::builder()
         .allow_reuse_address(true)
         .max_threads(1024)
-        .shutdown_timeout(Duration::from_secs(options.drain.into()))
+        .shutdown_timeout(options.drain)
         .bind_fn(options.address, move |request| relay(request, &target))?;
     server.shutdown_on_ctrlc()?;
     println!("listening on {}", server.server_address());
@@ -114,7 +140,10 @@ fn serve(options: Options) -> io::Result<()> {
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let options = options().unwrap_or_else(|error| {
+        eprintln!("relay: {error} (see --help)");
+        process::exit(2);
+    });
     let _ = WriteLogger::init(LevelFilter::Info, Config::default(), io::stderr());
     if let Err(error) = serve(options) {
         eprintln!("relay: {error}");

@@ -2,36 +2,59 @@
 //!
 //! ```text
 //! cargo run --release --example udp_echo_server
-//! echo hello | nc -u -w 1 127.0.0.1 9000
+//! echo hello | nc -u -w 1 127.0.0.1 9005
 //! ```
 
 use std::io;
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 
-use clap::Parser;
+use lexopt::prelude::*;
 use simplelog::{Config, LevelFilter, WriteLogger};
 use socketserver::listener::Udp;
 use socketserver::prelude::*;
 use socketserver::{Builder, Dispatch};
 
-/// Sends each datagram back to its sender
-#[derive(Parser)]
+const HELP: &str = "\
+Sends each datagram back to its sender
+
+Usage: udp_echo_server [OPTIONS] [ADDRESS]
+
+  [ADDRESS]    Where to listen [default: 127.0.0.1:9005]
+  --threading  Handle several datagrams at once, each on a thread of a pool
+               [default: one after the other]
+  -h, --help   Print this help
+";
+
 struct Options {
-    /// Where to listen
-    #[arg(default_value = "127.0.0.1:9000")]
     address: String,
-    /// Handle datagrams side by side, each on a thread
-    #[arg(long)]
     threading: bool,
 }
 
+fn options() -> Result<Options, lexopt::Error> {
+    let (mut address, mut threading) = (None, false);
+    let mut arguments = lexopt::Parser::from_env();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Short('h') | Long("help") => {
+                print!("{HELP}");
+                process::exit(0);
+            }
+            Long("threading") => threading = true,
+            Value(value) if address.is_none() => address = Some(value.string()?),
+            _ => return Err(argument.unexpected()),
+        }
+    }
+    let address = address.unwrap_or_else(|| "127.0.0.1:9005".to_owned());
+    Ok(Options { address, threading })
+}
+
+fn echo(request: &mut DatagramRequest) -> HandlerResult {
+    request.reply(&request.packet)?;
+    Ok(())
+}
+
 fn serve<D: Dispatch>(builder: Builder<Udp, D>, address: String) -> io::Result<()> {
-    let server = builder
-        .max_packet_size(65_507)
-        .bind_fn(address, |request| {
-            request.reply(&request.packet)?;
-            Ok(())
-        })?;
+    let server = builder.max_packet_size(65_507).bind_fn(address, echo)?;
     server.shutdown_on_ctrlc()?;
     println!("listening on {}", server.server_address());
     server.serve_forever()
@@ -46,7 +69,10 @@ fn run(options: Options) -> io::Result<()> {
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let options = options().unwrap_or_else(|error| {
+        eprintln!("udp_echo_server: {error} (see --help)");
+        process::exit(2);
+    });
     let _ = WriteLogger::init(LevelFilter::Info, Config::default(), io::stderr());
     if let Err(error) = run(options) {
         eprintln!("udp_echo_server: {error}");

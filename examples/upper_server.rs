@@ -7,19 +7,20 @@
 //! ```
 
 use std::io;
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 
-use clap::Parser;
+use lexopt::prelude::*;
 use simplelog::{Config, LevelFilter, WriteLogger};
 use socketserver::prelude::*;
 
-/// Answers each client's first message in upper case, and closes
-#[derive(Parser)]
-struct Options {
-    /// Where to listen
-    #[arg(default_value = "127.0.0.1:9999")]
-    address: String,
-}
+const HELP: &str = "\
+Answers each client's first message in upper case, and closes
+
+Usage: upper_server [ADDRESS]
+
+  [ADDRESS]   Where to listen [default: 127.0.0.1:9999]
+  -h, --help  Print this help
+";
 
 struct Upper;
 
@@ -28,28 +29,45 @@ impl RequestHandler for Upper {
         let mut data = [0; 1024];
         let received = request.rfile.read(&mut data)?;
         let message = data[..received].trim_ascii();
-        println!(
-            "{} wrote: {}",
-            request.client_address,
-            message.escape_ascii()
-        );
+        let text = message.escape_ascii();
+        println!("{} wrote: {text}", request.client_address);
         request.wfile.write_all(&message.to_ascii_uppercase())?;
         Ok(())
     }
 }
 
-fn serve(options: Options) -> io::Result<()> {
+/// The address on the command line.
+fn address() -> Result<String, lexopt::Error> {
+    let mut address = None;
+    let mut arguments = lexopt::Parser::from_env();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Short('h') | Long("help") => {
+                print!("{HELP}");
+                process::exit(0);
+            }
+            Value(value) if address.is_none() => address = Some(value.string()?),
+            _ => return Err(argument.unexpected()),
+        }
+    }
+    Ok(address.unwrap_or_else(|| "127.0.0.1:9999".to_owned()))
+}
+
+fn serve(address: String) -> io::Result<()> {
     let builder = ThreadingTcpServer::builder().allow_reuse_address(true);
-    let server = builder.bind(options.address, || Upper)?;
+    let server = builder.bind(address, || Upper)?;
     server.shutdown_on_ctrlc()?;
     println!("listening on {}", server.server_address());
     server.serve_forever()
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let address = address().unwrap_or_else(|error| {
+        eprintln!("upper_server: {error} (see --help)");
+        process::exit(2);
+    });
     let _ = WriteLogger::init(LevelFilter::Info, Config::default(), io::stderr());
-    if let Err(error) = serve(options) {
+    if let Err(error) = serve(address) {
         eprintln!("upper_server: {error}");
         return ExitCode::FAILURE;
     }

@@ -1,39 +1,38 @@
-//! A room to chat in: each line goes to everybody else.
+//! A chat room: each line goes to all other clients.
 //!
 //! ```text
 //! cargo run --release --example chat_server
 //! nc 127.0.0.1 9004
 //! ```
 //!
-//! `/nick NAME` changes your name, `/who` tells who is there, `/quit` leaves. What the server itself
-//! says begins with `*`. A line has at most 4,096 bytes. Nobody is waited for: each client has an
-//! outbox and a thread that empties it, and one that stops reading is dropped when its outbox is full
-//! or nothing could be sent to it for 5 s.
+//! `/nick NAME` changes your name, `/who` lists who is here, `/quit` leaves. What the server itself
+//! says begins with `*`. A line has at most 4,096 bytes. Slow clients delay nobody: each client has a
+//! queue and a thread that sends what is in it. A client that does not read is disconnected when its
+//! queue is full or nothing could be sent to it for 5 s.
 
-mod outbox;
 mod room;
 mod writer;
 
 use std::io;
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Parser;
+use lexopt::prelude::*;
 use simplelog::{Config, LevelFilter, WriteLogger};
 use socketserver::prelude::*;
 
-use self::outbox::Outbox;
 use self::room::Room;
 use self::writer::Writer;
 
-/// A room to chat in: each line goes to everybody else
-#[derive(Parser)]
-struct Options {
-    /// Where to listen
-    #[arg(default_value = "127.0.0.1:9004")]
-    address: String,
-}
+const HELP: &str = "\
+A chat room: each line goes to all other clients
+
+Usage: chat_server [ADDRESS]
+
+  [ADDRESS]   Where to listen [default: 127.0.0.1:9004]
+  -h, --help  Print this help
+";
 
 struct Member {
     room: Arc<Room>,
@@ -42,10 +41,9 @@ struct Member {
 
 impl RequestHandler for Member {
     fn setup(&mut self, request: &mut StreamRequest) -> HandlerResult {
-        let connection = request.connection()?;
-        let outbox = Arc::new(Outbox::default());
-        self.writer = Some(Writer::start(connection.clone(), Arc::clone(&outbox))?);
-        self.room.enter(connection, outbox);
+        let (writer, queue) = Writer::start(request.connection()?)?;
+        self.writer = Some(writer);
+        self.room.enter(request.connection()?, queue);
         Ok(())
     }
 
@@ -54,10 +52,10 @@ impl RequestHandler for Member {
         while request.wait_for_data()? {
             line.clear();
             if let Err(error) = request.rfile.read_until(b'\n', &mut line) {
-                self.room.tell(request.id(), &error.to_string());
+                self.room.reply(request.id(), &error.to_string());
                 return Err(error.into());
             }
-            if !self.room.obey(request.id(), &printable(&line)) {
+            if !self.room.run(request.id(), &printable(&line)) {
                 break;
             }
         }
@@ -67,26 +65,43 @@ impl RequestHandler for Member {
     fn finish(&mut self, request: &mut StreamRequest) -> HandlerResult {
         self.room.leave(request.id());
         if let Some(writer) = self.writer.take() {
-            writer.end();
+            writer.finish();
         }
         Ok(())
     }
 }
 
-/// Nobody gets to send escape codes to the others' terminals.
+/// Removes control characters: no client may send escape codes to the terminals of others.
 fn printable(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line).replace('\t', " ");
     text.replace(char::is_control, "").trim().to_owned()
 }
 
-fn serve(options: Options) -> io::Result<()> {
+/// The address on the command line.
+fn address() -> Result<String, lexopt::Error> {
+    let mut address = None;
+    let mut arguments = lexopt::Parser::from_env();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Short('h') | Long("help") => {
+                print!("{HELP}");
+                process::exit(0);
+            }
+            Value(value) if address.is_none() => address = Some(value.string()?),
+            _ => return Err(argument.unexpected()),
+        }
+    }
+    Ok(address.unwrap_or_else(|| "127.0.0.1:9004".to_owned()))
+}
+
+fn serve(address: String) -> io::Result<()> {
     let room = Arc::new(Room::default());
     let server = ThreadingTcpServer::builder()
         .allow_reuse_address(true)
         .disable_nagle_algorithm(true)
         .max_line(4096)
         .write_timeout(Duration::from_secs(5))
-        .bind(options.address, move || Member {
+        .bind(address, move || Member {
             room: Arc::clone(&room),
             writer: None,
         })?;
@@ -96,9 +111,12 @@ fn serve(options: Options) -> io::Result<()> {
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let address = address().unwrap_or_else(|error| {
+        eprintln!("chat_server: {error} (see --help)");
+        process::exit(2);
+    });
     let _ = WriteLogger::init(LevelFilter::Info, Config::default(), io::stderr());
-    if let Err(error) = serve(options) {
+    if let Err(error) = serve(address) {
         eprintln!("chat_server: {error}");
         return ExitCode::FAILURE;
     }

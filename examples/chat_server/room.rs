@@ -1,92 +1,93 @@
-//! Who is there, and what they may say.
+//! The clients in the room, and their commands.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::mem;
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::{Mutex, MutexGuard};
 
-use parking_lot::Mutex;
 use socketserver::request::Connection;
 
-use super::outbox::Outbox;
-
-/// The people in it, by their connections' numbers. The lock is held while a line is handed out, so
-/// all see all lines in the same order; nothing blocks meanwhile.
+/// The people in it, by the numbers of their connections. The lock is held while a line is put in all
+/// queues, so everybody sees all lines in the same order. Nothing blocks meanwhile.
 #[derive(Default)]
 pub struct Room(Mutex<BTreeMap<u64, Person>>);
 
 struct Person {
     name: String,
-    outbox: Arc<Outbox>,
+    queue: SyncSender<String>,
     connection: Connection,
+    dropped: Cell<bool>,
 }
 
 impl Room {
-    pub fn enter(&self, connection: Connection, outbox: Arc<Outbox>) {
+    pub fn enter(&self, connection: Connection, queue: SyncSender<String>) {
         let id = connection.id();
-        let mut people = self.0.lock();
+        let mut people = self.people();
         let mut name = format!("guest{id}");
         while people.values().any(|person| person.name == name) {
             name.push('_');
         }
         let person = Person {
             name: name.clone(),
-            outbox,
+            queue,
             connection,
+            dropped: Cell::new(false),
         };
-        person.hear(&format!(
+        person.send(&format!(
             "* welcome, {name}; there are /nick NAME, /who and /quit"
         ));
         people.insert(id, person);
-        hear_all(&people, id, &format!("* {name} has come"));
+        broadcast(&people, id, &format!("* {name} has come"));
     }
 
     pub fn leave(&self, id: u64) {
-        let mut people = self.0.lock();
+        let mut people = self.people();
         if let Some(person) = people.remove(&id) {
-            person.outbox.close();
-            hear_all(&people, id, &format!("* {} has left", person.name));
+            broadcast(&people, id, &format!("* {} has left", person.name));
         }
     }
 
-    /// Does what a line says; false if it says to leave.
-    pub fn obey(&self, id: u64, line: &str) -> bool {
+    /// Runs the command in a line, or sends it to the others; false after `/quit`.
+    pub fn run(&self, id: u64, line: &str) -> bool {
         match line.split_once(' ').unwrap_or((line, "")) {
             ("", _) => {}
             ("/quit", _) => return false,
-            ("/who", _) => self.tell(id, &self.names()),
+            ("/who", _) => self.reply(id, &self.names()),
             ("/nick", name) => self.rename(id, name.trim()),
             (command, _) if command.starts_with('/') => {
-                self.tell(id, "there are /nick NAME, /who and /quit")
+                self.reply(id, "there are /nick NAME, /who and /quit")
             }
             _ => self.say(id, line),
         }
         true
     }
 
-    /// The server's word to one person.
-    pub fn tell(&self, id: u64, text: &str) {
-        if let Some(person) = self.0.lock().get(&id) {
-            person.hear(&format!("* {text}"));
+    /// A message of the server to one person.
+    pub fn reply(&self, id: u64, text: &str) {
+        if let Some(person) = self.people().get(&id) {
+            person.send(&format!("* {text}"));
         }
     }
 
     fn say(&self, id: u64, text: &str) {
-        let people = self.0.lock();
+        let people = self.people();
         if let Some(person) = people.get(&id) {
-            hear_all(&people, id, &format!("{}: {text}", person.name));
+            broadcast(&people, id, &format!("{}: {text}", person.name));
         }
     }
 
     fn names(&self) -> String {
-        let people = self.0.lock();
+        let people = self.people();
         let names: Vec<_> = people.values().map(|person| &*person.name).collect();
         format!("here: {}", names.join(", "))
     }
 
     fn rename(&self, id: u64, name: &str) {
         if !is_name(name) {
-            return self.tell(id, "a name is 1 to 32 letters, digits, - and _");
+            return self.reply(id, "a name is 1 to 32 letters, digits, - and _");
         }
-        let mut people = self.0.lock();
+        let mut people = self.people();
         let taken = people
             .iter()
             .any(|(other, person)| *other != id && person.name == name);
@@ -94,32 +95,36 @@ impl Room {
             return;
         };
         if taken {
-            return person.hear(&format!("* somebody else is {name}"));
+            return person.send(&format!("* somebody else is {name}"));
         }
-        let old = std::mem::replace(&mut person.name, name.to_owned());
-        person.hear(&format!("* you are now {name}"));
-        hear_all(&people, id, &format!("* {old} is now {name}"));
+        let old = mem::replace(&mut person.name, name.to_owned());
+        person.send(&format!("* you are now {name}"));
+        broadcast(&people, id, &format!("* {old} is now {name}"));
+    }
+
+    fn people(&self) -> MutexGuard<'_, BTreeMap<u64, Person>> {
+        self.0.lock().expect("nothing panics while it is locked")
     }
 }
 
 impl Person {
-    fn hear(&self, line: &str) {
-        if !self.outbox.put(&format!("{line}\n")) {
-            log::warn!(
-                "{} does not read, and is dropped",
-                self.connection.client_address()
-            );
-            // Its handler sees the end of the stream, and leaves the room.
+    /// Never blocks. A person whose queue is full is disconnected.
+    fn send(&self, line: &str) {
+        let sent = self.queue.try_send(format!("{line}\n"));
+        if matches!(sent, Err(TrySendError::Full(_))) && !self.dropped.replace(true) {
+            let address = self.connection.client_address();
+            log::warn!("{address} does not read, and is dropped");
+            // The handler reads the end of the stream then, and the person leaves.
             let _ = self.connection.shutdown();
         }
     }
 }
 
-/// Everybody but the speaker.
-fn hear_all(people: &BTreeMap<u64, Person>, speaker: u64, line: &str) {
+/// Sends a line to everybody but the person with this number.
+fn broadcast(people: &BTreeMap<u64, Person>, except: u64, line: &str) {
     for (id, person) in people {
-        if *id != speaker {
-            person.hear(line);
+        if *id != except {
+            person.send(line);
         }
     }
 }

@@ -1,14 +1,14 @@
-//! The thread that sends one client what is in its outbox.
+//! The thread that sends one client what is in its queue.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use socketserver::request::Connection;
 
-use super::outbox::Outbox;
+/// How many lines may wait for a client that reads slowly.
+const MAX_LINES: usize = 1024;
 
 pub struct Writer {
     connection: Connection,
@@ -17,27 +17,30 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn start(connection: Connection, outbox: Arc<Outbox>) -> io::Result<Self> {
-        // Nothing is sent on it: it is dropped with the thread's end.
+    /// Returns the writer and its queue. The thread ends when the queue is dropped and empty.
+    pub fn start(connection: Connection) -> io::Result<(Self, SyncSender<String>)> {
+        let (queue, lines) = mpsc::sync_channel(MAX_LINES);
+        // Nothing is sent on this channel. The thread's end drops it, and that is noticed.
         let (running, ended) = mpsc::channel();
         let to = connection.clone();
         let name = format!("writer-{}", connection.id());
         let thread = thread::Builder::new().name(name).spawn(move || {
-            send_all(&outbox, &to);
+            send_all(&lines, &to);
             drop(running);
         })?;
-        Ok(Writer {
+        let writer = Writer {
             connection,
             thread,
             ended,
-        })
+        };
+        Ok((writer, queue))
     }
 
-    /// Waits until what is in the closed outbox is sent, but not for a client that does not read.
-    pub fn end(self) {
+    /// Waits until the queue is sent, and at most 1 s if the client does not read.
+    pub fn finish(self) {
         let ended = self.ended.recv_timeout(Duration::from_secs(1));
         if ended == Err(RecvTimeoutError::Timeout) {
-            // Lets go of the thread. Fails when the connection has ended already.
+            // The thread's write fails then. An error means that the connection has ended already.
             let _ = self.connection.shutdown();
         }
         // A panic was printed when it happened.
@@ -45,13 +48,13 @@ impl Writer {
     }
 }
 
-/// Until the outbox is closed and empty, or the client is gone or has not read for the write
-/// timeout; then the connection is ended.
-fn send_all(outbox: &Outbox, connection: &Connection) {
-    while let Some(text) = outbox.take() {
+/// Sends until the queue has ended, the client is gone or it has not read for the write timeout.
+fn send_all(lines: &Receiver<String>, connection: &Connection) {
+    while let Ok(mut text) = lines.recv() {
+        // All lines that wait are one write.
+        text.extend(lines.try_iter());
         if let Err(error) = connection.send_all(text.as_bytes()) {
             log::info!("{}: {error}", connection.client_address());
-            outbox.close();
             let _ = connection.shutdown();
             return;
         }

@@ -1,32 +1,24 @@
 //! Certificates for one test, made with the command `openssl`.
-#![allow(dead_code)]
 
-use std::env;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use tempfile::TempDir;
+
+use crate::program::installed;
 
 /// A certificate authority in a folder of its own, gone with the value.
 pub struct Authority(TempDir);
 
 impl Authority {
-    /// `None`, with a word on stderr, where there is no `openssl`. In CI that is a failure.
-    pub fn new(name: &str) -> Option<Self> {
-        let version = Command::new("openssl")
-            .arg("version")
-            .stdout(Stdio::null())
-            .status();
-        if !version.is_ok_and(|status| status.success()) {
-            assert!(env::var_os("CI").is_none(), "CI needs openssl");
-            eprintln!("SKIPPED: openssl is not there to make certificates");
-            return None;
-        }
+    #[track_caller]
+    pub fn new(name: &str) -> Self {
+        installed("openssl", "version");
         let authority = Authority(tempfile::tempdir().expect("the temporary folder is writable"));
         authority.openssl(&format!(
             "req -x509 {NEW_KEY} -keyout ca.key -out ca.pem -subj /CN={name} -days 2"
         ));
-        Some(authority)
+        authority
     }
 
     /// The authority's own certificate: what its clients are to trust.

@@ -1,22 +1,21 @@
 //! What a server counts.
-#![allow(dead_code)]
 
 use socketserver::{ServerHandle, Statistics};
 
-use crate::support::eventually;
+use crate::eventually;
 
-/// The sum that `accepted` is promised to be.
+/// What `accepted` must equal.
 pub fn sum(s: &Statistics) -> u64 {
     let ended = s.finished + s.failed + s.panicked + s.timed_out + s.disconnected;
     (s.active + s.queued) as u64 + s.rejected.total() + ended
 }
 
-/// The statistics once this many requests have come and gone, which clients see before they are
+/// The statistics once this many requests have ended, which clients see before they are
 /// counted.
 pub fn settled(server: &ServerHandle, accepted: u64) -> Statistics {
-    let gone = |s: &Statistics| s.accepted == accepted && s.active == 0 && s.queued == 0;
-    eventually("all requests have come and gone", || {
-        gone(&server.statistics())
+    let have_ended = |s: &Statistics| s.accepted == accepted && s.active == 0 && s.queued == 0;
+    eventually("all requests have ended", || {
+        have_ended(&server.statistics())
     });
     let statistics = server.statistics();
     assert_eq!(sum(&statistics), accepted, "{statistics:?}");
@@ -34,8 +33,8 @@ pub fn outcomes(s: &Statistics) -> [u64; 5] {
     ]
 }
 
-/// Refused, overload, queue timeout, per source, shutdown, dispatch.
-pub fn causes(s: &Statistics) -> [u64; 6] {
+/// Refused, overload, queue timeout, per IP, shutdown, dispatch.
+pub fn reasons(s: &Statistics) -> [u64; 6] {
     let rejected = &s.rejected;
     [
         rejected.refused,

@@ -1,29 +1,30 @@
-//! Handlers that wait until the test lets them go.
-#![allow(dead_code)]
+//! Handlers that wait until the test releases them.
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use socketserver::{HandlerError, HandlerResult};
 
+use crate::LONG;
 use crate::kind::Talk;
-use crate::support::LONG;
 
-/// Holds handlers, and lets one go for each `let_go`.
+/// Holds handlers, and releases as many as it is asked to.
 #[derive(Clone)]
 pub struct Gate {
-    entered: (Sender<String>, Receiver<String>),
-    open: (Sender<()>, Receiver<()>),
+    held: (Sender<String>, Receiver<String>),
+    released: (Sender<()>, Receiver<()>),
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Gate {
+            held: unbounded(),
+            released: unbounded(),
+        }
+    }
 }
 
 impl Gate {
-    pub fn new() -> Self {
-        Gate {
-            entered: unbounded(),
-            open: unbounded(),
-        }
-    }
-
-    /// A handler that answers a question with itself, once it is let go. Who hangs up without one is
-    /// not kept.
+    /// A handler that answers a question with itself, once it is released. A client that closes
+    /// without one is not held.
     pub fn handler<R: Talk>(&self) -> impl Fn(&mut R) -> HandlerResult + Send + Sync + 'static {
         let gate = self.clone();
         move |request| {
@@ -31,32 +32,32 @@ impl Gate {
             if question.is_empty() {
                 return Ok(());
             }
-            gate.pass(&question)?;
+            gate.hold(&question)?;
             Ok(request.answer(&question)?)
         }
     }
 
-    /// Says that `who` is here, and waits.
-    pub fn pass(&self, who: &str) -> Result<(), HandlerError> {
-        self.entered.0.send(who.to_owned())?;
-        Ok(self.open.1.recv_timeout(LONG)?)
+    /// Reports that `who` is held, and waits.
+    pub fn hold(&self, who: &str) -> Result<(), HandlerError> {
+        self.held.0.send(who.to_owned())?;
+        Ok(self.released.1.recv_timeout(LONG)?)
     }
 
-    /// Waits until another is held here, and says who.
+    /// Waits until another is held here, and returns who.
     pub fn next(&self) -> String {
-        self.entered.1.recv_timeout(LONG).expect("a handler starts")
+        self.held.1.recv_timeout(LONG).expect("a handler starts")
     }
 
-    /// Waits until so many more are held here; who, in alphabetical order.
+    /// Waits until this many more are held here; returns who, in alphabetical order.
     pub fn next_few(&self, count: usize) -> Vec<String> {
         let mut who: Vec<_> = (0..count).map(|_| self.next()).collect();
         who.sort();
         who
     }
 
-    pub fn let_go(&self, count: usize) {
+    pub fn release(&self, count: usize) {
         for _ in 0..count {
-            self.open.0.send(()).expect("the gate stands");
+            self.released.0.send(()).expect("the gate is there");
         }
     }
 }

@@ -1,9 +1,8 @@
 //! What happened, in order.
-#![allow(dead_code)]
 
 use std::sync::{Arc, Mutex};
 
-use crate::support::eventually;
+use crate::eventually;
 
 /// A list that handlers and hooks write to, and the test reads.
 #[derive(Clone, Default)]

@@ -1,5 +1,4 @@
-//! One face for the four kinds of server, for tests that run over all of them.
-#![allow(dead_code)]
+//! One trait for the four kinds of server, for tests that run over all of them.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -11,7 +10,7 @@ use socketserver::listener::{Bind, Tcp, Udp, Unix, UnixDatagram};
 use socketserver::request::Request;
 use socketserver::{Address, DatagramRequest, StreamRequest};
 
-use crate::support::{ANY, connect, connect_udp, connect_unix, connect_unix_datagram};
+use crate::{ANY, connect, connect_udp, connect_unix, connect_unix_datagram};
 
 /// A kind of server, and how its clients behave.
 pub trait Kind: Bind<String, Request: Talk> + Sized {
@@ -20,36 +19,36 @@ pub trait Kind: Bind<String, Request: Talk> + Sized {
     /// Whether its requests are connections.
     const STREAM: bool;
 
-    /// Where to bind a server; `folder` is there for those that need one.
-    fn place(folder: &Path) -> String;
+    /// An address to bind a server to; Unix sockets get a path in `folder`.
+    fn address(folder: &Path) -> String;
 
     fn connect(address: &Address) -> Self::Client;
 
-    /// Whether a closed server has given its address back.
+    /// Whether the address of a closed server can be bound again.
     fn is_free(address: &Address) -> bool;
 
     /// Checks that the request just made ended without an answer, and returns a client for the
-    /// next one. Datagrams show it only there: what comes then is the answer to the next.
+    /// next one. Datagrams show it only there: the answer that is received then is that to the next.
     fn unanswered(client: Self::Client, address: &Address) -> Self::Client;
 }
 
-/// What handlers do in these tests: lines in, lines out.
+/// A request that is a line, and is answered with one.
 pub trait Talk: Request {
     fn question(&mut self) -> io::Result<String>;
     fn answer(&mut self, text: &str) -> io::Result<()>;
 }
 
-/// What clients do.
+/// The client of such a server.
 pub trait Client {
-    /// Makes a request that nobody has to read.
-    fn knock(&mut self);
-    fn say(&mut self, line: &str);
+    /// Makes a request, and sends as little as that takes.
+    fn begin(&mut self);
+    fn send_line(&mut self, line: &str);
     /// The next line or packet; empty at the end of the stream.
-    fn hear(&mut self) -> String;
+    fn receive_line(&mut self) -> String;
 
     fn ask(&mut self, line: &str) -> String {
-        self.say(line);
-        self.hear()
+        self.send_line(line);
+        self.receive_line()
     }
 }
 
@@ -57,7 +56,7 @@ impl Kind for Tcp {
     type Client = Stream<TcpStream>;
     const STREAM: bool = true;
 
-    fn place(_: &Path) -> String {
+    fn address(_: &Path) -> String {
         ANY.to_owned()
     }
 
@@ -72,7 +71,7 @@ impl Kind for Tcp {
     }
 
     fn unanswered(mut client: Self::Client, address: &Address) -> Self::Client {
-        assert_eq!(client.hear(), "");
+        assert_eq!(client.receive_line(), "");
         Self::connect(address)
     }
 }
@@ -81,7 +80,7 @@ impl Kind for Unix {
     type Client = Stream<net::UnixStream>;
     const STREAM: bool = true;
 
-    fn place(folder: &Path) -> String {
+    fn address(folder: &Path) -> String {
         folder.join("server").display().to_string()
     }
 
@@ -94,7 +93,7 @@ impl Kind for Unix {
     }
 
     fn unanswered(mut client: Self::Client, address: &Address) -> Self::Client {
-        assert_eq!(client.hear(), "");
+        assert_eq!(client.receive_line(), "");
         Self::connect(address)
     }
 }
@@ -103,7 +102,7 @@ impl Kind for Udp {
     type Client = UdpSocket;
     const STREAM: bool = false;
 
-    fn place(_: &Path) -> String {
+    fn address(_: &Path) -> String {
         ANY.to_owned()
     }
 
@@ -124,7 +123,7 @@ impl Kind for UnixDatagram {
     type Client = net::UnixDatagram;
     const STREAM: bool = false;
 
-    fn place(folder: &Path) -> String {
+    fn address(folder: &Path) -> String {
         folder.join("server").display().to_string()
     }
 
@@ -171,30 +170,30 @@ pub struct Stream<S>(pub BufReader<S>);
 impl<S: Read + Write> Client for Stream<S> {
     /// Connecting was enough. Nothing is sent: what a server closes over unread is answered with a
     /// reset.
-    fn knock(&mut self) {}
+    fn begin(&mut self) {}
 
-    fn say(&mut self, line: &str) {
+    fn send_line(&mut self, line: &str) {
         let line = format!("{line}\n");
         let socket = self.0.get_mut();
         socket.write_all(line.as_bytes()).expect("the server reads");
     }
 
-    fn hear(&mut self) -> String {
-        first_line(&mut self.0).expect("the server answers or hangs up")
+    fn receive_line(&mut self) -> String {
+        first_line(&mut self.0).expect("the server answers or closes")
     }
 }
 
 impl Client for UdpSocket {
-    fn knock(&mut self) {
-        self.say("knock");
+    fn begin(&mut self) {
+        self.send_line("begin");
     }
 
-    fn say(&mut self, line: &str) {
+    fn send_line(&mut self, line: &str) {
         self.send(format!("{line}\n").as_bytes())
             .expect("the server is bound");
     }
 
-    fn hear(&mut self) -> String {
+    fn receive_line(&mut self) -> String {
         let mut packet = [0; 100];
         let length = self.recv(&mut packet).expect("the server answers");
         first_line(&mut &packet[..length]).expect("the answer is text")
@@ -202,16 +201,16 @@ impl Client for UdpSocket {
 }
 
 impl Client for net::UnixDatagram {
-    fn knock(&mut self) {
-        self.say("knock");
+    fn begin(&mut self) {
+        self.send_line("begin");
     }
 
-    fn say(&mut self, line: &str) {
+    fn send_line(&mut self, line: &str) {
         self.send(format!("{line}\n").as_bytes())
             .expect("the server is bound");
     }
 
-    fn hear(&mut self) -> String {
+    fn receive_line(&mut self) -> String {
         let mut packet = [0; 100];
         let length = self.recv(&mut packet).expect("the server answers");
         first_line(&mut &packet[..length]).expect("the answer is text")
@@ -222,4 +221,70 @@ fn first_line(reader: &mut impl BufRead) -> io::Result<String> {
     let mut line = String::new();
     reader.read_line(&mut line)?;
     Ok(line.trim_end().to_owned())
+}
+
+/// Makes each function a test for each kind of server and dispatch: `fn name<L: Kind, D: Dispatch>`.
+#[macro_export]
+macro_rules! for_all_servers {
+    ($($name:ident)*) => {
+        $crate::for_each! { {$($name)*}
+            tcp: Tcp, Inline;
+            threading_tcp: Tcp, ThreadPool;
+            unix_stream: Unix, Inline;
+            threading_unix_stream: Unix, ThreadPool;
+            udp: Udp, Inline;
+            threading_udp: Udp, ThreadPool;
+            unix_datagram: UnixDatagram, Inline;
+            threading_unix_datagram: UnixDatagram, ThreadPool;
+        }
+    };
+}
+
+/// The same for each kind of server: `fn name<L: Kind>`.
+#[macro_export]
+macro_rules! for_all_kinds {
+    ($($name:ident)*) => {
+        $crate::for_stream_kinds! { $($name)* }
+        $crate::for_datagram_kinds! { $($name)* }
+    };
+}
+
+/// The same for TCP and Unix stream servers.
+#[macro_export]
+macro_rules! for_stream_kinds {
+    ($($name:ident)*) => {
+        $crate::for_each! { {$($name)*} tcp: Tcp; unix_stream: Unix; }
+    };
+}
+
+/// The same for UDP and Unix datagram servers.
+#[macro_export]
+macro_rules! for_datagram_kinds {
+    ($($name:ident)*) => {
+        $crate::for_each! { {$($name)*} udp: Udp; unix_datagram: UnixDatagram; }
+    };
+}
+
+/// Makes tests of functions with type parameters, a module for each choice of types.
+#[macro_export]
+macro_rules! for_each {
+    ($names:tt $($module:ident: $($type:ident),+;)*) => {
+        $($crate::for_each! { @ $module [$($type),+] $names })*
+    };
+    (@ $module:ident $types:tt {$($name:ident)*}) => {
+        mod $module {
+            #[allow(unused_imports)]
+            use socketserver::dispatch::{Inline, ThreadPool};
+            #[allow(unused_imports)]
+            use socketserver::listener::{Tcp, Udp, Unix, UnixDatagram};
+
+            $($crate::for_each! { @@ $name $types })*
+        }
+    };
+    (@@ $name:ident [$($type:ident),+]) => {
+        #[test]
+        fn $name() {
+            super::$name::<$($type),+>();
+        }
+    };
 }

@@ -1,45 +1,53 @@
-//! Catches what the library logs, for the whole test binary.
+//! Keeps what the library logs, for the whole test binary.
 
-use std::sync::{Mutex, Once};
+use std::sync::{Mutex, MutexGuard, Once};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-struct Catcher;
+struct Keeper;
 
-static CAUGHT: Mutex<Vec<(Level, String)>> = Mutex::new(Vec::new());
+static KEPT: Mutex<Vec<(Level, String)>> = Mutex::new(Vec::new());
 
-impl Log for Catcher {
+impl Log for Keeper {
     fn enabled(&self, _: &Metadata<'_>) -> bool {
         true
     }
 
     fn log(&self, record: &Record<'_>) {
         let line = format!("{}: {}", record.target(), record.args());
-        CAUGHT
-            .lock()
-            .expect("no test panics in here")
-            .push((record.level(), line));
+        kept().push((record.level(), line));
     }
 
     fn flush(&self) {}
 }
 
-/// Starts catching. Call it first in a test that looks at the log.
-pub fn catch() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        log::set_logger(&Catcher).expect("the tests set no other logger");
-        log::set_max_level(LevelFilter::Trace);
-    });
+fn kept() -> MutexGuard<'static, Vec<(Level, String)>> {
+    KEPT.lock().expect("nothing panics in here")
 }
 
-/// What was logged with this text in it, oldest first: level, and `target: message`. Tests of one
-/// binary run side by side, so look for something only your test says, such as its address.
-pub fn with(text: &str) -> Vec<(Level, String)> {
-    let caught = CAUGHT.lock().expect("no test panics in here");
-    caught
-        .iter()
-        .filter(|(_, line)| line.contains(text))
-        .cloned()
-        .collect()
+/// What is logged from here on.
+pub struct Logs(usize);
+
+impl Logs {
+    /// To be called before what is to be logged. What was logged before may be about the same
+    /// addresses, for ports are used again.
+    pub fn from_here() -> Self {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            log::set_logger(&Keeper).expect("the tests set no other logger");
+            log::set_max_level(LevelFilter::Trace);
+        });
+        Logs(kept().len())
+    }
+
+    /// What was logged with this text in it, oldest first: level, and `target: message`. Tests run
+    /// side by side, so the text should be one that only this test has, such as an address.
+    pub fn with(&self, text: &str) -> Vec<(Level, String)> {
+        let kept = kept();
+        let lines = kept[self.0..].iter();
+        lines
+            .filter(|(_, line)| line.contains(text))
+            .cloned()
+            .collect()
+    }
 }

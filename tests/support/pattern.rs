@@ -1,5 +1,4 @@
-//! Bytes without end that both sides of a test know: nothing is lost, doubled or out of order unseen.
-#![allow(dead_code)]
+//! A sequence of bytes that both sides of a test know, so that what is lost, doubled or out of order shows.
 
 use std::io::{Read, Write};
 

@@ -1,26 +1,37 @@
-//! Programs of others that may not be there.
-#![allow(dead_code)]
+//! Programs of others that tests need. A test fails where one of them is missing.
 
-use std::env;
 use std::process::{Command, Stdio};
 
-/// A command for `program`, which answers to `question` (`--version`) if it is there; else `None`,
-/// with a word on stderr. In CI that is a failure.
-pub fn installed(program: &str, question: &str) -> Option<Command> {
-    let asked = Command::new(program)
+/// Programs whose Debian package has another name.
+const PACKAGES: [(&str, &str); 7] = [
+    ("dig", "bind9-dnsutils"),
+    ("logger", "bsdutils"),
+    ("nc", "netcat-openbsd"),
+    ("node", "nodejs"),
+    ("redis-cli", "redis-tools"),
+    ("setpriv", "util-linux"),
+    ("cc", "gcc"),
+];
+
+/// A command for a program, which answers `question` (`--version`) where it is installed.
+#[track_caller]
+pub fn installed(program: &str, question: &str) -> Command {
+    let answer = Command::new(program)
         .arg(question)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status();
-    if asked.is_err() {
-        missing(program);
-        return None;
+    if answer.is_err() {
+        let package = PACKAGES.iter().find(|(name, _)| *name == program);
+        let package = package.map_or(program, |(_, package)| package);
+        missing(program, &format!("apt-get install {package}"));
     }
-    Some(Command::new(program))
+    Command::new(program)
 }
 
-pub fn missing(program: &str) {
-    assert!(env::var_os("CI").is_none(), "CI needs {program}");
-    eprintln!("SKIPPED: {program} is not there");
+/// Fails, and says how to get what is missing.
+#[track_caller]
+pub fn missing(what: &str, how: &str) -> ! {
+    panic!("this test needs {what}, which is not here: {how}")
 }

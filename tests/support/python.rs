@@ -1,44 +1,38 @@
-//! The other side of the fence: python3, where there is one.
+//! Scripts for Python 3, which the library is compared with.
 
-use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A command that runs a script of `tests/support/`, or `None` with a word on stderr where there is
-/// no python3. In CI that is a failure.
-pub fn script(name: &str) -> Option<Command> {
-    script_of("python3".as_ref(), "--version", name)
+use crate::program::{installed, missing};
+
+/// A command that runs a script of `tests/support`, or one with an absolute path.
+#[track_caller]
+pub fn script(name: &str) -> Command {
+    let mut command = installed("python3", "--version");
+    command.arg(beside("support").join(name));
+    command
 }
 
-/// The same for a script that needs a package: with the python3 of `target/venv` if it is there.
-pub fn script_with(package: &str, name: &str) -> Option<Command> {
-    let venv = in_project("target/venv/bin/python3");
-    let program = if venv.exists() {
-        &venv
-    } else {
-        Path::new("python3")
-    };
-    script_of(program, &format!("-cimport {package}"), name)
-}
-
-fn script_of(program: &Path, proof: &str, name: &str) -> Option<Command> {
-    let found = Command::new(program)
-        .arg(proof)
-        .output()
-        .is_ok_and(|o| o.status.success());
-    if !found {
-        assert!(
-            env::var_os("CI").is_none(),
-            "CI needs python3, with {proof}"
-        );
-        eprintln!("SKIPPED: python3, with {proof}, is not there to run {name}");
-        return None;
+/// The same for a script that needs a package: with the Python of `target/venv` if it is there.
+#[track_caller]
+pub fn script_with(package: &str, name: &str) -> Command {
+    let mut program = beside("../target/venv/bin/python3");
+    if !program.exists() {
+        program = "python3".into();
+    }
+    let import = Command::new(&program)
+        .arg(format!("-cimport {package}"))
+        .output();
+    if !import.is_ok_and(|output| output.status.success()) {
+        let how = "python3 -m venv target/venv && target/venv/bin/pip install";
+        missing(&format!("Python's {package}"), &format!("{how} {package}"));
     }
     let mut command = Command::new(program);
-    command.arg(in_project("tests/support").join(name));
-    Some(command)
+    command.arg(beside("support").join(name));
+    command
 }
 
-fn in_project(path: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
+/// A path that begins in the folder `tests`.
+fn beside(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }

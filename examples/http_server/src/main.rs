@@ -1,0 +1,130 @@
+//! Serves the files of a directory over HTTP/1.1, as `python3 -m http.server` does.
+//!
+//! ```text
+//! cargo run --release -p http_server -- --directory examples
+//! curl -i http://127.0.0.1:8000/
+//! ```
+//!
+//! A folder is shown as its `index.html` or `index.htm`, otherwise as a list of its content. GET and
+//! HEAD, single ranges, `If-Modified-Since`, keep-alive. Links are followed inside the directory only:
+//! nothing outside it is served or listed.
+//!
+//! A request's header has at most 64 KiB and 100 fields and must arrive within 10 s. A client that reads
+//! nothing of its response for 30 s is disconnected, and an idle one after `--idle-timeout`.
+
+mod answer;
+mod date;
+mod document;
+mod head;
+mod listing;
+mod page;
+mod range;
+mod request;
+mod response;
+mod root;
+mod status;
+mod target;
+
+use std::fmt;
+use std::io::{self, LineWriter};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use simplelog::{Config, LevelFilter, WriteLogger};
+use socketserver::prelude::*;
+
+use crate::head::Refusal;
+use crate::response::{Delivery, Response};
+use crate::root::Root;
+
+/// Serves the files of a directory over HTTP
+#[derive(Parser)]
+#[command(name = "http_server")]
+struct Options {
+    /// Where to listen
+    #[arg(default_value = "127.0.0.1:8000")]
+    address: String,
+    /// What to serve
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    directory: PathBuf,
+    /// How long a connection may be idle between two requests
+    #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    idle_timeout: u64,
+    /// Log each request: the client's address, the request line and the status
+    #[arg(long)]
+    log_requests: bool,
+    /// Log warnings and errors only
+    #[arg(short, long, conflicts_with = "log_requests")]
+    quiet: bool,
+}
+
+/// What is served, and how.
+struct Site {
+    root: Root,
+    log_requests: bool,
+}
+
+impl Site {
+    fn log(&self, request: &StreamRequest, what: fmt::Arguments<'_>) {
+        if self.log_requests {
+            log::info!("{} {what}", request.client_address);
+        }
+    }
+}
+
+/// Answers one connection's requests, one after the other.
+fn answer(site: &Site, request: &mut StreamRequest) -> HandlerResult {
+    while request.wait_for_data()? {
+        let (response, delivery) = match head::read(request) {
+            Ok(asked) => {
+                let response = answer::to(&asked, &site.root);
+                site.log(request, format_args!("{asked} {}", response.status.0));
+                (response, Delivery::of(&asked))
+            }
+            Err(Refusal::With(status)) => {
+                site.log(request, format_args!("refused: {status}"));
+                (Response::error(status), Delivery::LAST)
+            }
+            Err(Refusal::Gone(error)) => return Err(error.into()),
+        };
+        response.send(&mut request.wfile, delivery)?;
+        if !delivery.keep_alive {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn serve(options: Options) -> io::Result<()> {
+    let site = Site {
+        root: Root::open(&options.directory)?,
+        log_requests: options.log_requests,
+    };
+    let server = ThreadingTcpServer::builder()
+        .allow_reuse_address(true)
+        .disable_nagle_algorithm(true)
+        .idle_timeout(Duration::from_secs(options.idle_timeout))
+        .write_timeout(Duration::from_secs(30))
+        .bind_fn(options.address, move |request| answer(&site, request))?;
+    server.shutdown_on_ctrlc()?;
+    println!("listening on {}", server.server_address());
+    server.serve_forever()
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let level = if options.quiet {
+        LevelFilter::Warn
+    } else {
+        LevelFilter::Info
+    };
+    // One write per line: with --log-requests there are many.
+    let _ = WriteLogger::init(level, Config::default(), LineWriter::new(io::stderr()));
+    if let Err(error) = serve(options) {
+        eprintln!("http_server: {error}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,169 @@
+//! The example `http_server`: its connections, its log, and how it ends.
+
+use std::time::Instant;
+
+use nix::sys::signal::Signal;
+use support::example;
+
+use crate::PROGRAM;
+use crate::site::{Client, Site, TEXT, ask, ask_raw};
+
+#[test]
+fn a_connection_serves_request_after_request() {
+    let site = Site::new();
+    let big: Vec<u8> = (0..300_000_u32).map(|i| (i / 7) as u8).collect();
+    site.add("big.bin", &big);
+    let server = site.serve();
+    let mut client = Client::new(&server.address);
+    for _ in 0..3 {
+        let answer = client.get("/a.txt");
+        assert_eq!((answer.status, answer.text()), (200, TEXT));
+        assert_eq!(answer.field("connection"), Some("keep-alive"));
+        assert!(client.get("/big.bin").body == big);
+        assert_eq!(client.get("/nothing").status, 404);
+        client.send("HEAD /big.bin HTTP/1.1\r\n\r\n");
+        assert_eq!(
+            client.receive_head().field("content-length"),
+            Some("300000")
+        );
+        client.send(
+            "GET /a.txt HTTP/1.1\r\nIf-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT\r\n\r\n",
+        );
+        assert_eq!(client.receive_head().status, 304);
+    }
+    server.signal(Signal::SIGTERM);
+    assert_eq!(client.rest(), b"");
+    assert!(server.finish().0.success());
+}
+
+#[test]
+fn requests_may_come_all_at_once_or_byte_by_byte() {
+    let site = Site::new();
+    let server = site.serve();
+    let mut client = Client::new(&server.address);
+    client.send("GET /a.txt HTTP/1.1\r\n\r\n".repeat(50));
+    for _ in 0..50 {
+        assert_eq!(client.receive().text(), TEXT);
+    }
+    for byte in b"\r\nGET /a.txt HTTP/1.1\r\nA: b\r\n\r\nGET /no HTTP/1.1\n\n" {
+        client.send([*byte]);
+    }
+    assert_eq!(client.receive().text(), TEXT);
+    assert_eq!(client.receive().status, 404);
+}
+
+#[test]
+fn the_client_says_whether_it_stays() {
+    let site = Site::new();
+    let server = site.serve();
+    for (request, stays) in [
+        ("GET / HTTP/1.1\r\n\r\n", true),
+        (
+            "GET / HTTP/1.1\r\nConnection: upgrade, Close\r\n\r\n",
+            false,
+        ),
+        ("GET / HTTP/1.0\r\n\r\n", false),
+        ("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", true),
+        // A body is not read, and what is behind it would not be found.
+        ("GET / HTTP/1.1\r\nContent-Length: 0\r\n\r\n", true),
+        ("GET / HTTP/1.1\r\nContent-Length: 5\r\n\r\nGET /", false),
+        (
+            "GET / HTTP/1.1\r\nContent-Length: 0\r\nContent-Length: 5\r\n\r\nGET /",
+            false,
+        ),
+        (
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            false,
+        ),
+        // Nor is anything after what was not understood.
+        ("nonsense\r\n\r\n", false),
+    ] {
+        let mut client = Client::new(&server.address);
+        client.send(request);
+        let word = if stays { "keep-alive" } else { "close" };
+        assert_eq!(
+            client.receive().field("connection"),
+            Some(word),
+            "{request}"
+        );
+        if stays {
+            assert_eq!(client.get("/a.txt").text(), TEXT, "{request}");
+        } else {
+            assert_eq!(client.rest(), b"", "{request}");
+        }
+    }
+}
+
+#[test]
+fn an_idle_connection_is_let_go() {
+    let site = Site::new();
+    let server = site.serve_with(&["--idle-timeout", "1"]);
+    let silent = Client::new(&server.address);
+    let mut client = Client::new(&server.address);
+    let begin = Instant::now();
+    client.get("/a.txt");
+    assert_eq!((client.rest(), silent.rest()), (vec![], vec![]));
+    let elapsed = begin.elapsed().as_secs_f32();
+    assert!((0.9..10.0).contains(&elapsed), "{elapsed} s");
+    server.signal(Signal::SIGTERM);
+    let (_, _, log) = server.finish();
+    assert!(!log.contains("ERROR"), "{log}");
+}
+
+#[test]
+fn a_download_goes_on_through_a_shutdown() {
+    let site = Site::new();
+    let big = vec![b'x'; 30_000_000];
+    site.add("big.bin", &big);
+    let server = site.serve();
+    let mut client = Client::new(&server.address);
+    client.send("GET /big.bin HTTP/1.1\r\n\r\n");
+    let answer = client.receive_head();
+    server.signal(Signal::SIGTERM);
+    assert_eq!(answer.field("content-length"), Some("30000000"));
+    assert!(client.rest() == big);
+    assert!(server.finish().0.success());
+}
+
+#[test]
+fn with_log_requests_the_log_has_a_line_for_each_request() {
+    let site = Site::new();
+    let server = site.serve_with(&["--log-requests"]);
+    ask(&server.address, "GET /a.txt").expect("an answer");
+    ask(&server.address, "HEAD /\u{85}%1b[31m").expect("an answer");
+    ask_raw(&server.address, "\x1b[31m\r\n\r\n").expect("an answer");
+    server.signal(Signal::SIGTERM);
+    let (_, _, log) = server.finish();
+    let lines: Vec<_> = log
+        .lines()
+        .filter(|line| !line.contains("serving on"))
+        .collect();
+    assert!(lines[0].ends_with(" \"GET /a.txt\" 200"), "{log}");
+    assert!(lines[1].ends_with(" \"HEAD /\\u{85}%1b[31m\" 404"), "{log}");
+    assert!(lines[2].ends_with(" refused: 400 Bad Request"), "{log}");
+    assert!(!log.contains('\x1b'), "{log}");
+}
+
+#[test]
+fn without_it_requests_are_not_logged() {
+    let site = Site::new();
+    let server = site.serve();
+    ask(&server.address, "GET /a.txt").expect("an answer");
+    ask_raw(&server.address, "nonsense\r\n\r\n").expect("an answer");
+    server.signal(Signal::SIGTERM);
+    let (_, _, log) = server.finish();
+    assert!(!log.contains("/a.txt") && !log.contains("400"), "{log}");
+}
+
+#[test]
+fn a_directory_that_is_not_there_is_an_error() {
+    let output = example::run(PROGRAM, &["127.0.0.1:0", "--directory", "/nowhere"]);
+    let message = String::from_utf8(output.stderr).expect("it prints text");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        message.starts_with("http_server: cannot serve /nowhere: "),
+        "{message}"
+    );
+    let output = example::run(PROGRAM, &["--idle-timeout", "0"]);
+    assert_eq!(output.status.code(), Some(2));
+}

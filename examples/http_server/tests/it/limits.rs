@@ -1,0 +1,124 @@
+//! The example `http_server` and clients that send too much, too slowly, or never read.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+use std::{iter, thread};
+
+use support::{LONG, process};
+
+use crate::site::{Client, Site, TEXT, ask, ask_raw};
+
+/// The last byte of each is the first that is too much.
+#[test]
+fn a_header_has_an_end() {
+    let site = Site::new();
+    let server = site.serve();
+    let start = "GET /a.txt HTTP/1.1\r\nConnection: close\r\n";
+    let line = format!("A: {}\r\n", "b".repeat(995));
+    let room = 65_536 - start.len() - 2;
+    let fields = line.repeat(room / line.len());
+    let filled = fields.len() + "A: \r\n".len();
+    let last = |extra: usize| format!("A: {}\r\n", "b".repeat(room - filled + extra));
+    for (request, status) in [
+        (format!("{start}{fields}{}\r\n", last(0)), 200),
+        (format!("{start}{fields}{}\r\n", last(1)), 431),
+        (format!("{start}{}\r\n", "A: b\r\n".repeat(99)), 200),
+        (format!("{start}{}\r\n", "A: b\r\n".repeat(100)), 431),
+        (format!("GET /{} HTTP/1.0\r\n\r\n", "a".repeat(60_000)), 404),
+        ("\0".repeat(65_537), 414),
+        ("\r\n\r\n".into(), 400),
+        ("GET /a.txt\r\n\r\n".into(), 400),
+        ("\x16\x03\x01\x02\n\r\n".into(), 400),
+    ] {
+        let answer = ask_raw(&server.address, &request).expect("an answer");
+        assert_eq!(answer.status, status, "{request:.60?}");
+    }
+}
+
+/// A byte now and then would be within the timeout of any single read.
+#[test]
+fn a_header_that_does_not_end_is_not_waited_for() {
+    let site = Site::new();
+    let server = site.serve();
+    // It is slow once, and then as idle as it may be.
+    let mut idle = Client::new(&server.address);
+    for piece in ["GET /a.txt HTTP", "/1.1\r\n", "\r\n"] {
+        idle.send(piece);
+    }
+    assert_eq!(idle.receive().text(), TEXT);
+    let begin = Instant::now();
+    let mut silent = Client::new(&server.address);
+    silent.send("GET / HTTP/1.1\r\n");
+    let slow = TcpStream::connect(&server.address).expect("the server accepts");
+    slow.set_read_timeout(Some(LONG)).expect("it can be set");
+    let mut answer = String::new();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while (&slow).write_all(b"A").is_ok() {
+                thread::sleep(Duration::from_millis(200));
+            }
+        });
+        let _ = (&slow).take(20).read_to_string(&mut answer);
+        let _ = slow.shutdown(Shutdown::Both);
+    });
+    assert_eq!(answer, "HTTP/1.1 408 Request");
+    assert_eq!(silent.receive().status, 408);
+    assert!(begin.elapsed() >= Duration::from_secs(10));
+    assert_eq!(idle.get("/a.txt").text(), TEXT);
+}
+
+/// Of what they asked for, only a piece is held.
+#[test]
+fn clients_that_do_not_read_take_no_memory() {
+    let site = Site::new();
+    let big = File::create(site.path().join("big.bin")).expect("the folder is ours");
+    big.set_len(1 << 30).expect("a hole costs nothing");
+    let server = site.serve();
+    let asleep = iter::repeat_with(|| {
+        let mut client = Client::new(&server.address);
+        client.send("GET /big.bin HTTP/1.1\r\n\r\n".repeat(20));
+        assert_eq!(client.receive_head().status, 200);
+        client
+    });
+    let asleep: Vec<_> = asleep.take(100).collect();
+    assert_eq!(Client::new(&server.address).get("/a.txt").text(), TEXT);
+    let resident = process::resident(server.pid());
+    assert!(resident < 64 << 10, "{resident} KiB");
+    drop(asleep);
+}
+
+#[test]
+fn a_file_may_be_longer_than_the_memory() {
+    let site = Site::new();
+    let big = File::create(site.path().join("big.bin")).expect("the folder is ours");
+    big.set_len(1 << 40).expect("a hole costs nothing");
+    big.write_all_at(b"the end", (1 << 40) - 7)
+        .expect("the file is ours");
+    let server = site.serve();
+    let mut client = Client::new(&server.address);
+    client.send("HEAD /big.bin HTTP/1.1\r\n\r\n");
+    let head = client.receive_head();
+    assert_eq!(head.field("content-length"), Some("1099511627776"));
+    let part = ask(&server.address, "GET /big.bin\nRange: bytes=-7").expect("an answer");
+    assert_eq!((part.status, part.text()), (206, "the end"));
+    let listing = ask(&server.address, "GET /").expect("an answer");
+    assert!(listing.text().contains("1.10 TB"), "{}", listing.text());
+}
+
+/// The client is not left waiting for the rest, nor given something else as the rest.
+#[test]
+fn a_file_that_is_cut_ends_its_connection() {
+    let site = Site::new();
+    let big = File::create(site.path().join("big.bin")).expect("the folder is ours");
+    big.set_len(1 << 30).expect("a hole costs nothing");
+    let server = site.serve();
+    let mut client = Client::new(&server.address);
+    client.send("GET /big.bin HTTP/1.1\r\n\r\nGET /a.txt HTTP/1.1\r\n\r\n");
+    assert_eq!(client.receive_head().status, 200);
+    big.set_len(0).expect("the file is ours");
+    let rest = client.rest();
+    assert!(rest.len() < 1 << 30 && rest.iter().all(|byte| *byte == 0));
+}

@@ -1,0 +1,39 @@
+//! The example `http_server` under load, by wrk.
+
+use support::program;
+use support::{eventually, process};
+
+use crate::site::Site;
+
+/// What wrk prints of 256 connections that ask for a path for two seconds.
+fn wrk(address: &str, path: &str) -> String {
+    let mut wrk = program::installed("wrk", "--version");
+    wrk.args(["-t2", "-c256", "-d2s", "--timeout", "20s"]);
+    let output = wrk.arg(format!("http://{address}{path}")).output();
+    let output = output.expect("it is there");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).expect("it prints text")
+}
+
+#[test]
+fn no_errors_at_256_connections() {
+    let site = Site::new();
+    site.add("big.bin", vec![b'x'; 200_000]);
+    let server = site.serve_with(&["--quiet"]);
+    let before = process::descriptors(server.pid());
+    for path in ["/a.txt", "/big.bin", "/"] {
+        let report = wrk(&server.address, path);
+        let requests = report.split(" requests in ").next();
+        let requests = requests.and_then(|text| text.split_whitespace().last());
+        let requests: usize = requests.and_then(|n| n.parse().ok()).expect(&report);
+        // How many is the machine's affair.
+        assert!(requests > 0, "{path}: {report}");
+        // Said only where there are some.
+        for error in ["Socket errors", "Non-2xx"] {
+            assert!(!report.contains(error), "{path}: {report}");
+        }
+    }
+    eventually("every descriptor is closed", || {
+        process::descriptors(server.pid()) == before
+    });
+}

@@ -1,0 +1,113 @@
+//! The example `relay` in front of web servers, asked by curl: what comes through it is what comes
+//! without it.
+
+use std::env;
+use std::fs::{self, File};
+use std::io::Read;
+use std::process::{Command, Stdio};
+
+use support::example::Example;
+use support::pattern::Pattern;
+use support::program;
+use support::{ANY, python};
+
+use crate::beside;
+use crate::site::{Site, TEXT};
+
+fn relay(server: &Example) -> Example {
+    Example::start("relay", &[ANY, &server.address])
+}
+
+/// A command that asks for these paths.
+fn curl(server: &Example, options: &[&str], paths: &[&str]) -> Command {
+    let mut curl = program::installed("curl", "--version");
+    curl.args(["--silent", "--show-error", "--fail"])
+        // Gives up when nothing has come for 20 s.
+        .args(["--speed-limit", "1", "--speed-time", "20"])
+        .args(options)
+        .args(
+            paths
+                .iter()
+                .map(|path| format!("http://{}{path}", server.address)),
+        )
+        .stdin(Stdio::null());
+    curl
+}
+
+/// What comes back.
+fn get(server: &Example, options: &[&str], paths: &[&str]) -> Vec<u8> {
+    let output = curl(server, options, paths).output();
+    let output = output.expect("it is there");
+    assert!(output.status.success(), "{output:?}");
+    output.stdout
+}
+
+#[test]
+fn a_page_a_listing_and_a_range_are_the_same() {
+    let site = Site::new();
+    site.add("a folder/numbers.bin", (0..=255).collect::<Vec<u8>>());
+    let server = site.serve();
+    let relay = relay(&server);
+    for (options, path, expected) in [
+        ("", "/a.txt", "0123456789\n|200 text/plain; charset=utf-8 0"),
+        ("-r 2-4", "/a.txt", "234|206 text/plain; charset=utf-8 0"),
+        ("", "/", "<a href=\"a%20folder/\">"),
+        ("-L", "/a%20folder", "|200 text/html; charset=utf-8 1"),
+        ("-r 32-", "/a%20folder/numbers.bin", " !\"#$%&"),
+    ] {
+        let about = "|%{http_code} %{content_type} %{num_redirects}";
+        let options: Vec<_> = ["-w", about]
+            .into_iter()
+            .chain(options.split_whitespace())
+            .collect();
+        let through = get(&relay, &options, &[path]);
+        let text = String::from_utf8_lossy(&through);
+        assert!(text.contains(expected), "{path}: {text}");
+        let directly = get(&server, &options, &[path]);
+        assert!(directly == through, "{path} is different");
+    }
+}
+
+/// `RELAY_MIB` megabytes, 64 unless it is set.
+#[test]
+fn a_big_file_comes_whole() {
+    let megabytes: usize = env::var("RELAY_MIB").map_or(64, |text| text.parse().expect("a number"));
+    let site = Site::new();
+    let file = File::create(site.path().join("big.bin")).expect("the folder is ours");
+    Pattern::new(1).send(file, megabytes * 16);
+    let server = site.serve();
+    for server in [&relay(&server), &server] {
+        let mut curl = curl(server, &[], &["/big.bin"]);
+        let mut curl = curl.stdout(Stdio::piped()).spawn().expect("it is there");
+        let mut stdout = curl.stdout.take().expect("it is piped");
+        Pattern::new(1).expect(&mut stdout, megabytes * 16);
+        assert_eq!(stdout.read(&mut [0]).expect("it is piped"), 0, "too much");
+        assert!(curl.wait().expect("it is our child").success());
+    }
+}
+
+#[test]
+fn one_connection_for_all() {
+    let site = Site::new();
+    let server = site.serve();
+    let relay = relay(&server);
+    let paths = ["/a.txt", "/", "/a.txt", "/a.txt"];
+    let options = ["-w", "|%{http_code} %{num_connects}|"];
+    let through = get(&relay, &options, &paths);
+    let text = String::from_utf8(through).expect("they are text");
+    let connects: Vec<_> = text.split('|').skip(1).step_by(2).collect();
+    assert_eq!(connects, ["200 1", "200 0", "200 0", "200 0"]);
+    assert_eq!(text.matches(TEXT).count(), 3);
+}
+
+#[test]
+fn a_server_of_python() {
+    let mut server = python::script(&beside("http_files.py"));
+    let folder = tempfile::tempdir().expect("the temporary folder is writable");
+    let content: Vec<u8> = (0..3_000_000_u32).map(|n| (n % 251) as u8).collect();
+    fs::write(folder.path().join("file"), &content).expect("the folder is ours");
+    server.current_dir(folder.path());
+    let server = Example::launch(server);
+    let through = get(&relay(&server), &[], &["/file", "/file"]);
+    assert!(through == content.repeat(2), "the file is different");
+}

@@ -1,0 +1,86 @@
+//! A small Redis: strings and lists in memory. Nothing is written to disk.
+//!
+//! ```text
+//! cargo run --release -p kv_server
+//! redis-cli -p 6380 set greeting hello
+//! redis-cli -p 6380 get greeting
+//! ```
+//!
+//! PING ECHO SET (EX, PX, NX, XX) GET MSET MGET INCR INCRBY DEL EXISTS EXPIRE TTL PTTL TYPE KEYS DBSIZE
+//! LPUSH RPUSH LRANGE LLEN LPOP RPOP FLUSHALL INFO COMMAND, and what clients send first (CONFIG GET,
+//! CLIENT, HELLO, SELECT, QUIT), as RESP2, RESP3 or lines from `nc`. Error messages are those of Redis.
+//! A command has at most 16 MiB, and its parts must arrive within 30 s of each other.
+
+mod admin;
+mod command;
+mod hooks;
+mod info;
+mod inline;
+mod instance;
+mod integer;
+mod keys;
+mod lists;
+mod parser;
+mod pattern;
+mod reply;
+mod session;
+mod store;
+mod strings;
+
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use simplelog::{Config, LevelFilter, WriteLogger};
+use socketserver::prelude::*;
+
+use self::hooks::InstanceHooks;
+use self::instance::Instance;
+use self::session::Session;
+
+/// A small Redis: strings and lists in memory
+#[derive(Parser)]
+struct Options {
+    /// Where to listen
+    #[arg(default_value = "127.0.0.1:6380")]
+    address: String,
+    /// The limit of memory for keys and values, in MiB; above it only reads and removals work
+    #[arg(long, value_name = "MIB", default_value = "256", value_parser = clap::value_parser!(u32).range(1..))]
+    max_memory: u32,
+    /// The most clients at once; others read an error and are closed
+    #[arg(long, value_name = "N", default_value = "512", value_parser = clap::value_parser!(u16).range(1..=4000))]
+    max_clients: u16,
+}
+
+fn serve(options: Options) -> io::Result<()> {
+    let max_memory = usize::try_from(u64::from(options.max_memory) << 20).unwrap_or(usize::MAX);
+    let instance = Arc::new(Instance::new(max_memory, options.max_clients.into()));
+    let server = ThreadingTcpServer::builder()
+        .allow_reuse_address(true)
+        .disable_nagle_algorithm(true)
+        // The replies to a pipeline are sent together.
+        .wbufsize(16_384)
+        .rbufsize(16_384)
+        // There is no limit between two commands, but inside of one.
+        .idle_timeout(Duration::MAX)
+        .read_timeout(Duration::from_secs(30))
+        .write_timeout(Duration::from_secs(30))
+        .poll_interval(Duration::from_millis(100))
+        .hooks(InstanceHooks::new(&instance))
+        .bind(options.address, move || Session::new(&instance))?;
+    server.shutdown_on_ctrlc()?;
+    println!("listening on {}", server.server_address());
+    server.serve_forever()
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let _ = WriteLogger::init(LevelFilter::Info, Config::default(), io::stderr());
+    if let Err(error) = serve(options) {
+        eprintln!("kv_server: {error}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,48 @@
+//! One client: reads commands and writes replies.
+
+use std::io;
+use std::sync::Arc;
+
+use socketserver::prelude::*;
+
+use super::instance::Instance;
+use super::reply::{Protocol, Reply};
+use super::{command, parser};
+
+pub struct Session {
+    instance: Arc<Instance>,
+    protocol: Protocol,
+}
+
+impl Session {
+    pub fn new(instance: &Arc<Instance>) -> Self {
+        Session {
+            instance: Arc::clone(instance),
+            protocol: Protocol::Resp2,
+        }
+    }
+}
+
+impl RequestHandler for Session {
+    fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
+        while request.wait_for_data()? {
+            let reply = match parser::next_command(&mut request.rfile) {
+                Ok(words) if words.is_empty() => continue,
+                Ok(words) => command::run(&self.instance, &words),
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    log::info!("{}: {error}", request.client_address);
+                    Reply::Final(format!("-ERR {error}").into())
+                }
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
+                Err(error) => return Err(error.into()),
+            };
+            reply.write(self.protocol, &mut request.wfile)?;
+            match reply {
+                Reply::Hello(protocol) => self.protocol = protocol,
+                Reply::Final(_) => break,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,138 @@
+//! The example `kv_server`: which keys it has, for how long, and in how much memory.
+
+use support::example::{self, Example};
+use support::process::resident;
+use support::{ANY, eventually};
+
+use crate::PROGRAM;
+use crate::kv::{converse, start};
+use crate::resp::Client;
+
+#[test]
+fn keys_are_found_by_pattern() {
+    let (_server, mut client) = start();
+    client.say("MSET one 1 two 2 three 3 t*o 4 [x] 5");
+    for (pattern, expected) in [
+        ("*", "[x] one t*o three two"),
+        ("t*", "t*o three two"),
+        ("t?o", "t*o two"),
+        (r"t\*o", "t*o"),
+        ("*e", "one three"),
+        ("*e*e*", "three"),
+        ("[ot]*", "one t*o three two"),
+        ("[^o]*", "[x] t*o three two"),
+        ("t[a-z]o", "two"),
+        ("t[z-a]o", "two"),
+        (r"[\[]*", "[x]"),
+        (r"\[*", "[x]"),
+        ("one", "one"),
+        ("on", ""),
+        ("onee", ""),
+        ("[o", ""),
+        ("[one", ""),
+        ("*?*", "[x] one t*o three two"),
+        ("??????", ""),
+    ] {
+        let reply = client.say(&format!("KEYS {pattern}"));
+        let mut found: Vec<_> = reply[1..reply.len() - 1].split(", ").collect();
+        found.sort_unstable();
+        assert_eq!(found.join(" ").replace('"', ""), expected, "{pattern}");
+    }
+}
+
+#[test]
+fn keys_are_counted_and_have_a_type() {
+    let (_server, mut client) = start();
+    converse(
+        &mut client,
+        "DBSIZE => 0
+        TYPE a => none
+        SET a 1 => OK
+        RPUSH l x => 1
+        TYPE a => string
+        TYPE l => list
+        DBSIZE => 2
+        LPOP l => \"x\"
+        DBSIZE => 1",
+    );
+}
+
+#[test]
+fn what_has_expired_is_gone() {
+    let (_server, mut client) = start();
+    converse(
+        &mut client,
+        "TTL a => -2
+        PTTL a => -2
+        EXPIRE a 100 => 0
+        SET a 1 => OK
+        TTL a => -1
+        PTTL a => -1
+        EXPIRE a 100 => 1
+        TTL a => ~100
+        PTTL a => ~100000
+        EXPIRE a 9223372036854775807 => (error) ERR invalid expire time in 'expire' command
+        EXPIRE a -1 => 1
+        EXISTS a => 0
+        SET b 1 PX 100 => OK
+        SET kept 1 PX 100 => OK
+        SET kept 2 => OK
+        RPUSH l x => 1
+        EXPIRE l 1 => 1",
+    );
+    eventually("they expire", || client.say("EXISTS b l") == "0");
+    assert_eq!(client.say("KEYS *"), "[\"kept\"]");
+}
+
+#[test]
+fn a_full_store_takes_nothing_until_there_is_room() {
+    let server = Example::start(PROGRAM, &[ANY, "--max-memory", "1"]);
+    let mut client = Client::connect(&server.address);
+    let large = vec![b'x'; 1 << 20];
+    assert_eq!(client.call(&[b"SET", &b"large"[..], &large]), "OK");
+    let refused = "(error) OOM command not allowed when used memory > 'maxmemory'.";
+    converse(
+        &mut client,
+        &format!(
+            "SET a 1 => {refused}
+            LPUSH l 1 => {refused}
+            EXISTS large a l => 1
+            DEL large => 1
+            SET a 1 => OK
+            LPUSH l 1 => 1
+            INFO memory => \"# Memory\\r\\nused_memory:308\\r\\nmaxmemory:1048576\\r\\n\"
+            LPOP l => \"1\"
+            DEL a => 1
+            INFO memory => \"# Memory\\r\\nused_memory:0\\r\\nmaxmemory:1048576\\r\\n\""
+        ),
+    );
+}
+
+/// It would be full with its first key.
+#[test]
+fn a_store_of_nothing_is_refused() {
+    let output = example::run(PROGRAM, &[ANY, "--max-memory", "0"]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("--max-memory"), "{said}");
+}
+
+/// Nobody asks for it, and its memory is free again.
+#[test]
+fn what_has_expired_takes_no_memory() {
+    let mut command = example::command(PROGRAM, &[ANY]);
+    // Has the C library give back to the system what is freed.
+    command.env("MALLOC_MMAP_THRESHOLD_", "1000000");
+    let server = Example::launch(command);
+    let mut client = Client::connect(&server.address);
+    let large = vec![b'x'; 8 << 20];
+    let keys = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    for key in keys {
+        assert_eq!(client.call(&[b"SET", key.as_bytes(), &large]), "OK");
+    }
+    assert!(resident(server.pid()) > 60 << 10);
+    for key in keys {
+        assert_eq!(client.say(&format!("EXPIRE {key} 1")), "1");
+    }
+    eventually("it is freed", || resident(server.pid()) < 40 << 10);
+}

@@ -1,0 +1,207 @@
+//! The example `kv_server` and clients that send what they should not: each loses its own connection at
+//! most.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use support::LONG;
+use support::example::Example;
+use support::process::most_resident;
+
+use crate::PROGRAM;
+use crate::resp::Client;
+
+fn start(options: &[&str]) -> Example {
+    Example::start(PROGRAM, &[&["127.0.0.1:0"], options].concat())
+}
+
+fn still_answers(server: &Example) {
+    assert_eq!(Client::connect(&server.address).say("PING"), "PONG");
+}
+
+#[test]
+fn what_is_no_command_is_told_and_the_connection_closed() {
+    let server = start(&[]);
+    let line = "x".repeat(1 << 16);
+    for (sent, expected) in [
+        ("*x\r\n", "invalid multibulk length"),
+        ("*\r\n", "invalid multibulk length"),
+        ("*1 \r\n", "invalid multibulk length"),
+        ("*9223372036854775808\r\n", "invalid multibulk length"),
+        ("*1000000\r\n", "invalid multibulk length"),
+        ("*1\r\nPING\r\n", "expected '$', got 'P'"),
+        ("*1\r\n\r\n", "expected '$', got '\\r'"),
+        ("*1\r\n$-1\r\n", "invalid bulk length"),
+        ("*1\r\n$x\r\n", "invalid bulk length"),
+        ("*1\r\n$16777216\r\n", "invalid bulk length"),
+        ("*1\r\n$9223372036854775807\r\n", "invalid bulk length"),
+        (
+            "*1\r\n$4\r\nPINGPONG\r\n",
+            "expected a line's end after a bulk string",
+        ),
+        ("ECHO \"a\r\n", "unbalanced quotes in request"),
+        ("ECHO 'a'b\r\n", "unbalanced quotes in request"),
+        (&line, "too big inline request"),
+        (&format!("*{line}"), "too big inline request"),
+    ] {
+        let mut client = Client::connect(&server.address);
+        client.send(format!("PING\r\n{sent}"));
+        assert_eq!(client.reply(), "PONG");
+        let expected = format!("(error) ERR Protocol error: {expected}");
+        assert_eq!(client.reply(), expected, "{sent:.40}");
+        assert!(client.is_closed());
+    }
+    still_answers(&server);
+}
+
+#[test]
+fn a_client_that_leaves_inside_a_command_is_nothing_to_report() {
+    let server = start(&[]);
+    for part in [
+        "PIN",
+        "*",
+        "*2\r\n$4\r\nECHO\r\n",
+        "*1\r\n$4\r\nPI",
+        "*1\r\n$4\r\nPING",
+    ] {
+        let mut client = Client::connect(&server.address);
+        client.send(part);
+        client
+            .stream()
+            .shutdown(Shutdown::Write)
+            .expect("it is connected");
+        assert!(client.is_closed(), "{part:?}");
+    }
+    still_answers(&server);
+    let (_, _, log) = stopped(server);
+    assert!(!log.contains("ERROR"), "{log}");
+}
+
+fn stopped(server: Example) -> (std::process::ExitStatus, String, String) {
+    server.signal(nix::sys::signal::Signal::SIGTERM);
+    server.finish()
+}
+
+/// Sixteen clients announce all that is allowed and send none of it.
+#[test]
+fn what_is_announced_takes_no_memory() {
+    let server = start(&[]);
+    still_answers(&server);
+    let clients: Vec<_> = (0..16)
+        .map(|_| {
+            let mut client = Client::connect(&server.address);
+            client.send("PING\r\n*200000\r\n$16000000\r\nx");
+            assert_eq!(client.reply(), "PONG");
+            client
+        })
+        .collect();
+    let most = most_resident(server.pid());
+    assert!(most < 64 << 10, "{most} KiB");
+    drop(clients);
+}
+
+#[test]
+fn a_command_has_a_size() {
+    let server = start(&[]);
+    let mut client = Client::connect(&server.address);
+    let large = vec![b'x'; (16 << 20) - 1000];
+    assert_eq!(client.call(&[b"SET", &b"large"[..], &large]), "OK");
+    // Each word counts for more than its bytes.
+    let words = vec!["x"; 200_000];
+    assert_eq!(client.call(&[&["DEL"], &words[..]].concat()), "0");
+    // As many as fit, and the length of one more.
+    client.send(format!(
+        "*{}\r\n{}$1\r\n",
+        1 << 18,
+        "$1\r\nx\r\n".repeat(258_111)
+    ));
+    assert_eq!(
+        client.reply(),
+        "(error) ERR Protocol error: invalid bulk length"
+    );
+    assert!(client.is_closed());
+}
+
+#[test]
+fn a_client_too_many_is_told_so() {
+    let server = start(&["--max-clients", "2"]);
+    let mut first = Client::connect(&server.address);
+    let mut second = Client::connect(&server.address);
+    assert_eq!(first.say("PING"), "PONG");
+    assert_eq!(second.say("PING"), "PONG");
+    let mut third = Client::connect(&server.address);
+    assert_eq!(third.reply(), "(error) ERR max number of clients reached");
+    assert!(third.is_closed());
+    assert_eq!(first.say("QUIT"), "OK");
+    assert!(first.is_closed());
+    support::eventually("there is a place again", || {
+        let mut next = Client::connect(&server.address);
+        next.say_line("PING") == "PONG"
+    });
+}
+
+/// Pieces of commands among bytes of any kind: whatever they are, the server answers the next client.
+#[test]
+fn no_bytes_do_harm() {
+    let server = start(&["--max-memory", "1"]);
+    let pieces = prop::sample::select(vec![
+        &b"*"[..],
+        b"$",
+        b"\r\n",
+        b"1",
+        b"3",
+        b"-1",
+        b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nb\r\n",
+        b"GET",
+        b"a ",
+        b"'",
+        b"\"",
+        b"\\x",
+        b"KEYS [",
+        b"LPUSH l ",
+        b"LPOP l ",
+        b"LRANGE l -9 9",
+        b"EXPIRE a ",
+        b"INCR ",
+        b"HELLO 3",
+        b"COMMAND",
+        b"INFO",
+        b"\0",
+        b"\xff",
+        b"9223372036854775807",
+    ]);
+    let part = prop_oneof![
+        pieces.prop_map(<[u8]>::to_vec),
+        prop::collection::vec(any::<u8>(), 0..20),
+    ];
+    let parts = prop::collection::vec(part, 0..40);
+    let mut runner = TestRunner::new(Config {
+        cases: 1000,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let harmless = runner.run(&parts, |parts| {
+        send_and_leave(&server, &parts.concat());
+        still_answers(&server);
+        Ok(())
+    });
+    harmless.expect("no bytes do harm");
+    let (status, _, log) = stopped(server);
+    assert!(status.success());
+    assert!(!log.contains("panicked"), "{log}");
+}
+
+/// Sends the bytes, and reads whatever comes back to its end.
+fn send_and_leave(server: &Example, bytes: &[u8]) {
+    let mut stream = TcpStream::connect(&server.address).expect("it accepts");
+    stream.set_read_timeout(Some(LONG)).expect("it can be set");
+    // Both may fail: the server closes the connection at the first that is no command.
+    let _ = stream.write_all(bytes);
+    let _ = stream.shutdown(Shutdown::Write);
+    let mut replies = Vec::new();
+    if let Err(error) = stream.read_to_end(&mut replies) {
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    }
+}

@@ -1,0 +1,95 @@
+//! A client of `kv_server` that speaks RESP2 byte by byte.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+
+use support::LONG;
+
+pub struct Client {
+    stream: BufReader<TcpStream>,
+}
+
+impl Client {
+    pub fn connect(address: &str) -> Self {
+        let stream = TcpStream::connect(address).expect("it accepts");
+        stream.set_read_timeout(Some(LONG)).expect("it can be set");
+        stream.set_write_timeout(Some(LONG)).expect("it can be set");
+        stream.set_nodelay(true).expect("it can be set");
+        Client {
+            stream: BufReader::new(stream),
+        }
+    }
+
+    pub fn send(&mut self, data: impl AsRef<[u8]>) {
+        let stream = self.stream.get_mut();
+        stream.write_all(data.as_ref()).expect("it reads");
+    }
+
+    /// The next reply, in short: `OK`, `(error) …`, `7`, `"text"`, `nil`, `[1, "two"]`.
+    pub fn reply(&mut self) -> String {
+        let line = self.line();
+        let (kind, rest) = line.split_at_checked(1).expect("it answers");
+        let length = || rest.parse::<usize>();
+        match (kind, length()) {
+            ("+", _) => rest.to_owned(),
+            ("-", _) => format!("(error) {rest}"),
+            (":", _) => rest.to_owned(),
+            ("$" | "*", Err(_)) => "nil".to_owned(),
+            ("$", Ok(length)) => {
+                let mut bytes = vec![0; length + 2];
+                self.stream.read_exact(&mut bytes).expect("it answers");
+                assert!(bytes.ends_with(b"\r\n"), "{}", bytes.escape_ascii());
+                format!("\"{}\"", bytes[..length].escape_ascii())
+            }
+            ("*", Ok(length)) => {
+                let items: Vec<_> = (0..length).map(|_| self.reply()).collect();
+                format!("[{}]", items.join(", "))
+            }
+            _ => panic!("no reply begins like {line:?}"),
+        }
+    }
+
+    /// Says words, as an array of bulk strings, and hears the reply.
+    pub fn call<W: AsRef<[u8]>>(&mut self, words: &[W]) -> String {
+        self.send(encode(words));
+        self.reply()
+    }
+
+    /// The same with words that are separated by spaces.
+    pub fn say(&mut self, words: &str) -> String {
+        self.call(&words.split(' ').collect::<Vec<_>>())
+    }
+
+    /// Says words on a line, and hears the reply. It may come from a server that does not listen.
+    pub fn say_line(&mut self, words: &str) -> String {
+        let _ = writeln!(self.stream.get_mut(), "{words}");
+        self.reply()
+    }
+
+    /// Whether nothing more comes, in whatever way the system tells it.
+    pub fn is_closed(&mut self) -> bool {
+        let mut rest = Vec::new();
+        self.stream.read_to_end(&mut rest).is_err() || rest.is_empty()
+    }
+
+    pub fn stream(&self) -> &TcpStream {
+        self.stream.get_ref()
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stream.read_line(&mut line).expect("it answers");
+        line.trim_end_matches("\r\n").to_owned()
+    }
+}
+
+pub fn encode<W: AsRef<[u8]>>(words: &[W]) -> Vec<u8> {
+    let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
+    for word in words {
+        let word = word.as_ref();
+        bytes.extend(format!("${}\r\n", word.len()).bytes());
+        bytes.extend(word);
+        bytes.extend(b"\r\n");
+    }
+    bytes
+}

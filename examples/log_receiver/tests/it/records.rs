@@ -1,0 +1,193 @@
+//! The example `log_receiver`, against Python's own `SocketHandler` and against hostile pickles.
+
+use std::io::{BufRead, Read, Write};
+use std::net::TcpStream;
+
+use nix::sys::signal::Signal;
+use support::example::Example;
+use support::{LONG, python, socket_folder};
+
+use crate::PROGRAM;
+use crate::beside;
+
+fn start() -> Example {
+    Example::start(PROGRAM, &["127.0.0.1:0"])
+}
+
+fn connect(receiver: &Example) -> TcpStream {
+    let stream = TcpStream::connect(&receiver.address).expect("it accepts");
+    stream.set_read_timeout(Some(LONG)).expect("it can be set");
+    stream
+}
+
+fn read_line(receiver: &mut Example) -> String {
+    let mut line = String::new();
+    let read = receiver.stdout.read_line(&mut line);
+    read.expect("it prints text");
+    line
+}
+
+fn send(stream: &mut TcpStream, pickle: &[u8]) {
+    let length = u32::try_from(pickle.len()).expect("it is short");
+    let message = [&length.to_be_bytes(), pickle].concat();
+    stream.write_all(&message).expect("it reads");
+}
+
+/// A dict with a message, in protocol 1.
+fn good(message: &str) -> Vec<u8> {
+    let length = u8::try_from(message.len()).expect("it is short");
+    [b"}(U\x03msgU", &[length][..], message.as_bytes(), b"u."].concat()
+}
+
+fn ends(stream: &mut TcpStream) {
+    let mut rest = Vec::new();
+    // A reset is an end, too: it had more to read.
+    let _ = stream.read_to_end(&mut rest);
+    assert_eq!(rest, b"");
+}
+
+/// What Python says it sent, and what was printed, line by line.
+fn is_printed_as_python_would(kind: &str) {
+    let mut sender = python::script(&beside("log_sender.py"));
+    let mut receiver = start();
+    let (host, port) = receiver.address.split_once(':').expect("HOST:PORT");
+    let sender = sender.args([host, port, kind]);
+    let sent = sender.env("PYTHONIOENCODING", "utf-8").output();
+    let sent = sent.expect("python3 is there");
+    assert!(sent.status.success(), "{sent:?}");
+    let expected = String::from_utf8(sent.stdout).expect("it prints text");
+    assert!(expected.lines().count() > 5, "it sent nothing");
+    for line in expected.lines() {
+        assert_eq!(read_line(&mut receiver).trim_end_matches('\n'), line);
+    }
+}
+
+#[test]
+fn records_of_pythons_socket_handler_are_printed() {
+    is_printed_as_python_would("usual");
+}
+
+/// Python's handler applies the arguments before it sends; other programs' may not.
+#[test]
+fn arguments_are_applied_as_python_would_in_every_pickle_protocol() {
+    for protocol in ["0", "1", "2", "3", "4", "5"] {
+        is_printed_as_python_would(protocol);
+    }
+}
+
+/// Nothing is run, nothing is unfolded beyond bounds, and the next record comes through.
+#[test]
+fn hostile_pickles_are_refused_and_the_connection_goes_on() {
+    let folder = socket_folder();
+    let proof = folder.path().join("proof");
+    let run = format!("cos\nsystem\n(S'touch {}'\ntR.", proof.display());
+    let doubled = [b"]".to_vec(), b"2a".repeat(40), b".".to_vec()].concat();
+    let nested = [b"]".repeat(200_000), b"a".repeat(199_999), b".".to_vec()].concat();
+    let tuples = [b")".to_vec(), b"\x85".repeat(200_000), b".".to_vec()].concat();
+    let mut laughs = b"]q\x00".to_vec();
+    for level in 0..40 {
+        laughs.extend([b'(', b'h', level, b'h', level, b'l', b'q', level + 1]);
+    }
+    laughs.push(b'.');
+    let long_text = [&b"("[..], b"X\x00\x00\x08\x00", &[b'x'; 0x80000], b"q\x00"].concat();
+    let copied = [long_text, b"h\x00".repeat(4000), b"l.".to_vec()].concat();
+    let digits = [b"L".to_vec(), b"9".repeat(500_000), b"L\n.".to_vec()].concat();
+    let memory = b"\x8e\xff\xff\xff\xff\xff\xff\xff\x7f.".to_vec();
+    let hostile = [
+        ("run", run.into_bytes()),
+        ("doubled", doubled),
+        ("nested", nested),
+        ("tuples", tuples),
+        ("laughs", laughs),
+        ("copied", copied),
+        ("digits", digits),
+        ("memory", memory),
+        ("empty", vec![]),
+        ("no end", b"}".to_vec()),
+        ("no dict", b"].".to_vec()),
+        ("nothing there", b".".to_vec()),
+        ("unknown", b"\xff.".to_vec()),
+        ("escape", b"I\x1b[1m\n.".to_vec()),
+    ];
+    let mut receiver = start();
+    let mut stream = connect(&receiver);
+    for (name, pickle) in &hostile {
+        send(&mut stream, pickle);
+        send(&mut stream, &good(name));
+        assert_eq!(read_line(&mut receiver), format!("- - -: {name}\n"));
+    }
+    assert!(!proof.exists(), "a pickle was executed");
+    receiver.signal(Signal::SIGTERM);
+    let (status, output, log) = receiver.finish();
+    assert!(status.success());
+    assert_eq!(output, "");
+    assert_eq!(
+        log.matches("a record from 127.0.0.1:").count(),
+        hostile.len(),
+        "{log}"
+    );
+    assert!(!log.contains('\x1b') && !log.contains("panicked"), "{log}");
+}
+
+/// The deepest nesting and the most copies that are let through.
+#[test]
+fn what_is_within_bounds_is_unpacked() {
+    let nested = [b"]".repeat(128), b"a".repeat(126)].concat();
+    let copies = [&b"(]q\0(K\x01e"[..], &b"h\0".repeat(16), b"t"].concat();
+    let mut receiver = start();
+    let mut stream = connect(&receiver);
+    for (arguments, printed) in [
+        (&nested[1..], ["[".repeat(127), "]".repeat(127)].concat()),
+        (&copies, format!("({})", ["[1]"; 17].join(", "))),
+    ] {
+        let pickle = [b"}(U\x03msgU\x04goodU\x04args", arguments, b"u."].concat();
+        send(&mut stream, &pickle);
+        let line = read_line(&mut receiver);
+        assert_eq!(line, format!("- - -: good {printed}\n"));
+    }
+}
+
+#[test]
+fn a_record_that_is_too_long_or_cut_off_ends_its_connection_and_no_other() {
+    let mut receiver = start();
+    let mut other = connect(&receiver);
+    for announced in [u32::MAX, (1 << 20) + 1] {
+        let mut stream = connect(&receiver);
+        stream
+            .write_all(&announced.to_be_bytes())
+            .expect("it reads");
+        ends(&mut stream);
+    }
+    for cut_off in [&b"\0\0"[..], b"\0\0\0\x09}(U"] {
+        let mut stream = connect(&receiver);
+        stream.write_all(cut_off).expect("it reads");
+        stream
+            .shutdown(std::net::Shutdown::Write)
+            .expect("it is open");
+        ends(&mut stream);
+    }
+    send(&mut other, &good("still here"));
+    assert_eq!(read_line(&mut receiver), "- - -: still here\n");
+    receiver.signal(Signal::SIGTERM);
+    let (status, _, log) = receiver.finish();
+    assert!(status.success());
+    assert!(
+        log.contains("4294967295 bytes was announced: 1048576 are the most"),
+        "{log}"
+    );
+    assert!(log.contains("6 of 9 bytes are missing"), "{log}");
+}
+
+/// Records arrive as the network cuts them, and whole.
+#[test]
+fn a_record_in_many_pieces_is_one_record() {
+    let mut receiver = start();
+    let mut stream = connect(&receiver);
+    stream.set_nodelay(true).expect("it can be set");
+    let pickle = good("piece by piece");
+    let length = u32::try_from(pickle.len()).expect("it is short");
+    for byte in [&length.to_be_bytes(), &pickle[..]].concat() {
+        stream.write_all(&[byte]).expect("it reads");
+    }
+    assert_eq!(read_line(&mut receiver), "- - -: piece by piece\n");
+}

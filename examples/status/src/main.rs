@@ -1,0 +1,134 @@
+//! Sends back whatever it receives, and shows the server's statistics: a table on a terminal, one line
+//! per second in a file or pipe.
+//!
+//! ```text
+//! cargo run --release -p status -- --max-connections 100 --overload reject
+//! echo hello | nc -N 127.0.0.1 10001
+//! ```
+
+mod screen;
+mod status;
+
+use std::io::{self, IsTerminal};
+use std::num::NonZeroUsize;
+use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use simplelog::{Config, LevelFilter, WriteLogger};
+use socketserver::prelude::*;
+use socketserver::{OverloadPolicy, RejectReason};
+
+use screen::Screen;
+use status::Watch;
+
+/// Sends back whatever it receives, and shows the server's statistics
+#[derive(Parser)]
+struct Options {
+    /// Where to listen
+    #[arg(default_value = "127.0.0.1:10001")]
+    address: String,
+    /// The most connections at once
+    #[arg(long, value_name = "N", default_value = "1000")]
+    max_connections: NonZeroUsize,
+    /// What happens to connections above the limit
+    #[arg(long, value_name = "POLICY", default_value = "wait")]
+    overload: Policy,
+    /// The most connections of one IPv4 address or IPv6 /64 network at once; more are rejected
+    /// [default: no limit]
+    #[arg(long, value_name = "N")]
+    per_ip: Option<NonZeroUsize>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Policy {
+    /// They wait in the system's queue
+    Wait,
+    /// At most 1000 wait for at most 1 second, then they read "server busy"
+    Queue,
+    /// They read "server busy"
+    Reject,
+}
+
+impl From<Policy> for OverloadPolicy {
+    fn from(policy: Policy) -> Self {
+        match policy {
+            Policy::Wait => OverloadPolicy::Wait,
+            Policy::Queue => OverloadPolicy::Queue {
+                length: 1000,
+                timeout: Duration::from_secs(1),
+            },
+            Policy::Reject => OverloadPolicy::Reject,
+        }
+    }
+}
+
+struct Busy;
+
+impl Hooks for Busy {
+    fn reject_request(&self, request: &mut StreamRequest, _: RejectReason) -> HandlerResult {
+        Ok(request.wfile.write_all(b"server busy\n")?)
+    }
+}
+
+fn echo(request: &mut StreamRequest) -> HandlerResult {
+    while request.wait_for_data()? {
+        let data = request.rfile.fill_buf()?;
+        request.wfile.write_all(data)?;
+        let echoed = data.len();
+        request.rfile.consume(echoed);
+    }
+    Ok(())
+}
+
+/// Shows the server's statistics every second, and once more when it has ended.
+fn show(server: &ServerHandle, ended: &Receiver<()>) -> io::Result<()> {
+    let (mut screen, mut watch) = (Screen::new(), Watch::new(server));
+    loop {
+        let wait = ended.recv_timeout(Duration::from_secs(1));
+        screen.show(&watch.sample())?;
+        if wait == Err(RecvTimeoutError::Disconnected) {
+            return Ok(());
+        }
+    }
+}
+
+fn run(options: Options) -> io::Result<()> {
+    let max_connections = options.max_connections.get();
+    let server = ThreadingTcpServer::builder()
+        .allow_reuse_address(true)
+        .disable_nagle_algorithm(true)
+        .hooks(Busy)
+        .max_threads(max_connections)
+        .max_connections(max_connections)
+        .max_per_ip(options.per_ip.map(NonZeroUsize::get))
+        .overload(options.overload.into())
+        .bind_fn(options.address, echo)?;
+    server.shutdown_on_ctrlc()?;
+    println!("listening on {}", server.server_address());
+    let handle = server.handle();
+    let (end, ended) = channel();
+    let shown = thread::spawn(move || {
+        // The output is closed, so the server ends.
+        show(&handle, &ended).inspect_err(|_| handle.shutdown())
+    });
+    server.serve_forever()?;
+    server.server_close();
+    drop(end);
+    shown.join().expect("showing statistics does not panic")
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    // A log on the same terminal would overwrite the table.
+    if !(io::stdout().is_terminal() && io::stderr().is_terminal()) {
+        let _ = WriteLogger::init(LevelFilter::Info, Config::default(), io::stderr());
+    }
+    if let Err(error) = run(options) {
+        eprintln!("status: {error}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,171 @@
+//! The example `status`: what it draws on a terminal, and what it prints elsewhere.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Stdio;
+
+use nix::pty::openpty;
+use nix::sys::signal::Signal;
+use support::example::{self, Example};
+use support::{connect, eventually, exchange, read_all};
+
+use crate::PROGRAM;
+
+fn address(text: &str) -> socketserver::Address {
+    let address: SocketAddr = text.parse().expect("it listens on TCP");
+    address.into()
+}
+
+/// A client that is served.
+fn served(address: &socketserver::Address) -> TcpStream {
+    let client = connect(address);
+    assert_eq!(exchange(&client, "hello\n"), "hello\n");
+    client
+}
+
+/// Reads until this is there.
+fn read_until(reader: &mut impl BufRead, wanted: impl Fn(&str) -> bool) -> String {
+    loop {
+        let mut line = String::new();
+        assert!(reader.read_line(&mut line).expect("it prints text") > 0);
+        if wanted(&line) {
+            return line;
+        }
+    }
+}
+
+#[test]
+fn elsewhere_it_prints_a_line_a_second_and_one_at_the_end() {
+    let options = [
+        "127.0.0.1:0",
+        "--max-connections",
+        "1",
+        "--overload",
+        "reject",
+    ];
+    let mut status = Example::start(PROGRAM, &options);
+    let address = address(&status.address);
+    let client = served(&address);
+    assert_eq!(read_all(connect(&address)), "server busy\n");
+    let line = read_until(&mut status.stdout, |line| line.contains("accepted 2 "));
+    assert!(line.starts_with("active 1 (peak 1), queued 0, threads 1, "));
+    assert!(line.contains("rejected 1 ("), "{line}");
+    drop(client);
+    status.signal(Signal::SIGTERM);
+    let (code, output, _) = status.finish();
+    assert!(code.success());
+    let last = output.lines().last().expect("it says how it ended");
+    assert!(last.starts_with("active 0 (peak 1), queued 0, threads 0, "));
+    assert!(!output.contains('\x1b'));
+}
+
+#[test]
+fn too_many_of_a_source_are_told_so() {
+    let options = ["127.0.0.1:0", "--per-ip", "1"];
+    let status = Example::start(PROGRAM, &options);
+    let address = address(&status.address);
+    let _client = served(&address);
+    assert_eq!(read_all(connect(&address)), "server busy\n");
+}
+
+/// What a terminal shows after this output: as much as a table needs of one.
+#[derive(Default)]
+struct Terminal {
+    lines: Vec<String>,
+    row: usize,
+}
+
+impl Terminal {
+    fn print(&mut self, line: &str) {
+        let mut text = line.trim_end_matches(['\r', '\n']).replace("\x1b[K", "");
+        while let Some(sequence) = text.strip_prefix("\x1b[") {
+            let (rows, rest) = sequence.split_once('A').expect("only this is used");
+            self.row -= rows.parse::<usize>().expect("a number of rows");
+            text = rest.to_owned();
+        }
+        self.lines
+            .resize(self.lines.len().max(self.row + 1), String::new());
+        self.lines[self.row] = text;
+        self.row += 1;
+    }
+
+    /// The numbers beside a name.
+    fn numbers(&self, name: &str) -> Option<Vec<u64>> {
+        let line = self
+            .lines
+            .iter()
+            .find(|line| line.trim().starts_with(name))?;
+        let rest = line.trim().strip_prefix(name)?;
+        rest.split_whitespace().map(|n| n.parse().ok()).collect()
+    }
+}
+
+#[test]
+fn on_a_terminal_it_draws_one_table_again_and_again() {
+    let pty = openpty(None, None).expect("there are terminals");
+    let mut command = example::command(PROGRAM, &["127.0.0.1:0"]);
+    let slave = File::from(pty.slave);
+    command.stderr(slave.try_clone().expect("it is open"));
+    let mut child = command.stdout(slave).spawn().expect("examples are built");
+    // So that the terminal ends with the example.
+    drop(command);
+    let mut output = BufReader::new(File::from(pty.master));
+    let listening = read_until(&mut output, |_| true);
+    let listening = listening.trim_end().strip_prefix("listening on ");
+    let address = address(listening.expect("it says so first"));
+    let clients = [served(&address), served(&address)];
+    let mut terminal = Terminal::default();
+    while terminal.numbers("accepted").is_none_or(|n| n[0] < 2) || terminal.row < 20 {
+        terminal.print(&read_until(&mut output, |_| true));
+    }
+    assert_eq!(terminal.lines.len(), 20);
+    assert_eq!(terminal.numbers("active"), Some(vec![2, 2]));
+    assert_eq!(terminal.numbers("bytes in").expect("a row")[0], 12);
+    drop(clients);
+    // Drawn over the last.
+    while terminal.numbers("finished").expect("a row")[0] < 2 || terminal.row < 20 {
+        terminal.print(&read_until(&mut output, |_| true));
+    }
+    assert_eq!(terminal.lines.len(), 20);
+    assert_eq!(terminal.numbers("active"), Some(vec![0, 2]));
+    child.kill().expect("it is our child");
+    child.wait().expect("it is our child");
+}
+
+#[test]
+fn what_it_cannot_do_it_says() {
+    let taken = std::net::TcpListener::bind(support::ANY).expect("a port is free");
+    let address = taken.local_addr().expect("it is bound").to_string();
+    let output = example::run(PROGRAM, &[&address]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("status: ") && said.contains(&address),
+        "{said}"
+    );
+    assert_eq!(
+        example::run(PROGRAM, &["--overload", "panic"])
+            .status
+            .code(),
+        Some(2)
+    );
+    let help = example::run(PROGRAM, &["--help"]);
+    assert!(String::from_utf8_lossy(&help.stdout).contains("--max-connections"));
+}
+
+#[test]
+fn when_nobody_reads_it_any_more_it_ends() {
+    let mut command = example::command(PROGRAM, &["127.0.0.1:0"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().expect("examples are built");
+    let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+    read_until(&mut stdout, |line| line.starts_with("listening on "));
+    drop(stdout);
+    let mut status = None;
+    eventually("it ends", || {
+        status = child.try_wait().expect("it is our child");
+        status.is_some()
+    });
+    assert_eq!(status.and_then(|status| status.code()), Some(1));
+}

@@ -1,0 +1,14 @@
+//! The program `syslog_server` as its users meet it: started as a process of its own.
+
+mod messages;
+mod output;
+mod port;
+mod senders;
+
+/// The path of the program under test.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_syslog_server");
+
+/// The path of a script in the folder of these tests.
+fn beside(name: &str) -> String {
+    format!("{}/tests/it/{name}", env!("CARGO_MANIFEST_DIR"))
+}

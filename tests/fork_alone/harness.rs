@@ -1,0 +1,79 @@
+//! A harness without threads: it runs each trial in a process of its own, and is asked for them as
+//! other harnesses are.
+
+use std::env;
+use std::process::{Command, ExitCode};
+
+#[derive(Clone, Copy)]
+pub struct Trial {
+    pub name: &'static str,
+    pub run: fn(),
+}
+
+macro_rules! trial {
+    ($name:ident) => {
+        $crate::harness::Trial {
+            name: stringify!($name),
+            run: $name,
+        }
+    };
+}
+pub(crate) use trial;
+
+/// Set for the process of a trial.
+const ALONE: &str = "TRIAL";
+
+pub fn run(trials: &[Trial]) -> ExitCode {
+    if let Ok(name) = env::var(ALONE) {
+        let trial = trials.iter().find(|trial| trial.name == name);
+        (trial.expect("there is such a trial").run)();
+        return ExitCode::SUCCESS;
+    }
+    let arguments: Vec<_> = env::args().skip(1).collect();
+    let has = |option: &str| arguments.iter().any(|argument| argument == option);
+    let names = names(&arguments);
+    // None of them is to be passed over by default.
+    let trials = if has("--ignored") { &[] } else { trials };
+    if has("--list") {
+        trials
+            .iter()
+            .for_each(|trial| println!("{}: test", trial.name));
+        return ExitCode::SUCCESS;
+    }
+    let is_named = |trial: &&Trial, name: &str| match has("--exact") {
+        true => trial.name == name,
+        false => trial.name.contains(name),
+    };
+    let wanted = trials
+        .iter()
+        .filter(|trial| names.is_empty() || names.iter().any(|name| is_named(trial, name)));
+    let failed = wanted.filter(|trial| !passes(trial)).count();
+    ExitCode::from(u8::from(failed > 0))
+}
+
+/// What is neither an option nor the value of one.
+fn names(arguments: &[String]) -> Vec<&str> {
+    const WITH_VALUE: [&str; 4] = ["--test-threads", "--skip", "--format", "--color"];
+    let mut names = Vec::new();
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        if WITH_VALUE.contains(&argument.as_str()) {
+            arguments.next();
+        } else if !argument.starts_with('-') {
+            names.push(argument.as_str());
+        }
+    }
+    names
+}
+
+fn passes(trial: &Trial) -> bool {
+    let program = env::current_exe().expect("it runs");
+    let ended = Command::new(program).env(ALONE, trial.name).status();
+    let passed = ended.expect("it can be started").success();
+    println!(
+        "test {} ... {}",
+        trial.name,
+        if passed { "ok" } else { "FAILED" }
+    );
+    passed
+}

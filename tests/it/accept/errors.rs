@@ -1,0 +1,217 @@
+//! Errors from `accept`: after which the server retries at once, after which it backs off, and which
+//! end serving.
+
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use parking_lot::Mutex;
+use socketserver::dispatch::Inline;
+use socketserver::prelude::*;
+use socketserver::{Builder, Listener, Server};
+
+use support::listener::FakeListener;
+use support::logs::Logs;
+use support::{LONG, connect, eventually, read_all};
+
+/// Of one client or of the network: the next client may be there.
+const RETRY: [Errno; 9] = [
+    Errno::EINTR,
+    Errno::ECONNABORTED,
+    Errno::ECONNRESET,
+    Errno::ECONNREFUSED,
+    Errno::EPERM,
+    Errno::ETIMEDOUT,
+    Errno::ENETDOWN,
+    Errno::ENETUNREACH,
+    Errno::EHOSTUNREACH,
+];
+
+/// Of the whole system or of unknown meaning.
+const BACK_OFF: [Errno; 5] = [
+    Errno::EMFILE,
+    Errno::ENFILE,
+    Errno::ENOBUFS,
+    Errno::ENOMEM,
+    Errno::EDQUOT,
+];
+
+/// Of the listening socket.
+const STOP: [Errno; 5] = [
+    Errno::EBADF,
+    Errno::EINVAL,
+    Errno::ENOTSOCK,
+    Errno::EOPNOTSUPP,
+    Errno::EFAULT,
+];
+
+type Make = Arc<dyn Fn() -> io::Error + Send + Sync>;
+
+fn os(errno: Errno) -> Make {
+    Arc::new(move || io::Error::from_raw_os_error(errno as i32))
+}
+
+/// An error that a listener makes itself.
+fn own(kind: ErrorKind) -> Make {
+    Arc::new(move || io::Error::new(kind, "made by the listener"))
+}
+
+/// What a listener returns instead of accepting.
+#[derive(Default)]
+struct Faults {
+    /// Each for one call.
+    once: Mutex<Vec<Make>>,
+    /// For as long as it is set.
+    lasting: Mutex<Option<Make>>,
+    calls: AtomicUsize,
+    last_call: Mutex<Option<Instant>>,
+}
+
+impl Faults {
+    fn once(errors: impl IntoIterator<Item = Make>) -> Arc<Self> {
+        let faults = Arc::<Faults>::default();
+        faults.once.lock().extend(errors);
+        faults
+    }
+
+    fn lasting(error: Make) -> Arc<Self> {
+        let faults = Arc::<Faults>::default();
+        *faults.lasting.lock() = Some(error);
+        faults
+    }
+
+    fn next(&self) -> Option<io::Error> {
+        *self.last_call.lock() = Some(Instant::now());
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        let error = self.once.lock().pop();
+        error
+            .or_else(|| self.lasting.lock().clone())
+            .map(|make| make())
+    }
+
+    fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+}
+
+fn serve(
+    builder: Builder<FakeListener, Inline>,
+    faults: &Arc<Faults>,
+) -> io::Result<Server<FakeListener, Inline>> {
+    let faults = Arc::clone(faults);
+    let listener = FakeListener::new(move |tcp, server| match faults.next() {
+        Some(error) => Err(error),
+        None => tcp.accept(server),
+    });
+    builder.adopt(listener, || {
+        |request: &mut StreamRequest| Ok(request.wfile.write_all(b"hello")?)
+    })
+}
+
+/// With a pause after each of these errors, it would take minutes.
+#[test]
+fn after_the_error_of_one_client_the_next_is_served_at_once() -> io::Result<()> {
+    let own = own(ErrorKind::ConnectionAborted);
+    let faults = Faults::once(RETRY.map(os).into_iter().chain([own]).cycle().take(300));
+    let server = serve(Server::builder(), &faults)?.serve_in_background()?;
+    assert_eq!(read_all(connect(server.server_address())), "hello");
+    assert!(faults.calls() > 300);
+    server.stop()
+}
+
+#[test]
+fn a_client_that_is_gone_again_is_no_error() -> io::Result<()> {
+    let faults = Faults::once([os(Errno::EAGAIN), own(ErrorKind::WouldBlock)]);
+    let server = serve(Server::builder(), &faults)?.serve_in_background()?;
+    assert_eq!(read_all(connect(server.server_address())), "hello");
+    server.stop()
+}
+
+fn the_server_backs_off(error: Make) -> io::Result<()> {
+    let logs = Logs::from_here();
+    let faults = Faults::lasting(error);
+    let begin = Instant::now();
+    let server = serve(Server::builder(), &faults)?.serve_in_background()?;
+    let address = server.server_address().clone();
+    let client = connect(&address);
+    eventually("it tries six times", || faults.calls() >= 6);
+    // Five pauses: 5, 10, 20, 40 and 80 ms. On a machine that is busy they take longer.
+    let took = begin.elapsed();
+    assert!(took >= Duration::from_millis(155), "{took:?}");
+    *faults.lasting.lock() = None;
+    assert_eq!(read_all(client), "hello");
+    let again = format!("accepting again on {address}");
+    eventually("it logs that it accepts again", || {
+        !logs.with(&again).is_empty()
+    });
+    server.stop()?;
+    let lines = logs.with(&address.to_string());
+    let warnings = lines.iter().filter(|(level, _)| *level == log::Level::Warn);
+    assert!((1..faults.calls()).contains(&warnings.count()), "{lines:?}");
+    assert_eq!(logs.with(&again).len(), 1);
+    Ok(())
+}
+
+#[test]
+fn after_an_error_of_the_system_the_server_backs_off_and_logs_it_now_and_then() -> io::Result<()> {
+    for error in BACK_OFF.map(os) {
+        the_server_backs_off(error)?;
+    }
+    the_server_backs_off(own(ErrorKind::Other))
+}
+
+#[test]
+fn a_shutdown_ends_a_pause() -> io::Result<()> {
+    let faults = Faults::lasting(os(Errno::ENFILE));
+    let server = serve(Server::builder(), &faults)?.serve_in_background()?;
+    let _client = connect(server.server_address());
+    // The pause after the ninth try is the first that lasts a whole second.
+    eventually("it tries nine times", || faults.calls() >= 9);
+    server.stop()?;
+    let pause = faults.last_call.lock().expect("it tried").elapsed();
+    assert!(pause < Duration::from_secs(1), "{pause:?}");
+    Ok(())
+}
+
+#[test]
+fn an_error_of_the_listening_socket_ends_serving_and_is_returned() -> io::Result<()> {
+    let errors = STOP.map(os).into_iter();
+    for make in errors.chain([own(ErrorKind::InvalidInput)]) {
+        let expected = make().to_string();
+        let faults = Faults::lasting(make);
+        let server = serve(Server::builder(), &faults)?;
+        let _client = connect(server.server_address());
+        for error in [server.serve_forever(), server.handle_request()] {
+            assert_eq!(error.unwrap_err().to_string(), expected);
+        }
+        assert_eq!(faults.calls(), 2);
+        let background = server.serve_in_background()?;
+        let error = background.join().unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    }
+    Ok(())
+}
+
+struct Timeouts(crossbeam_channel::Sender<()>);
+
+impl Hooks for Timeouts {
+    fn handle_timeout(&self, _: &ServerHandle) {
+        let _ = self.0.send(());
+    }
+}
+
+#[test]
+fn the_timeout_of_handle_request_ends_a_pause() -> io::Result<()> {
+    let (sender, timeouts) = crossbeam_channel::unbounded();
+    let faults = Faults::lasting(os(Errno::ENOBUFS));
+    let builder = Server::builder().hooks(Timeouts(sender));
+    let server = serve(builder.timeout(Duration::from_millis(30)), &faults)?;
+    let _client = connect(server.server_address());
+    server.handle_request()?;
+    timeouts.recv_timeout(LONG).expect("the hook runs");
+    // 0, 5 and 15 ms after the beginning, and at its end; without pauses thousands of times.
+    assert!(faults.calls() <= 4, "{}", faults.calls());
+    Ok(())
+}

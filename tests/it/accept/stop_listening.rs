@@ -1,0 +1,164 @@
+//! `stop_listening`: new clients are refused, and those in the kernel's queue are closed.
+
+use std::io::{self, ErrorKind};
+use std::thread;
+use std::time::Duration;
+
+use socket2::{Domain, SockAddr, Socket, Type};
+use socketserver::dispatch::ThreadPool;
+use socketserver::prelude::*;
+use tempfile::TempDir;
+
+use support::gate::Gate;
+use support::kind::{Client, Kind};
+use support::{
+    LONG, entries, eventually, for_stream_kinds, in_background, join_soon, socket_folder,
+};
+
+fn serve<L: Kind>(gate: &Gate) -> (TempDir, BackgroundServer) {
+    let folder = socket_folder();
+    let server = Server::<L, ThreadPool>::bind_fn(L::address(folder.path()), gate.handler());
+    (folder, in_background(server))
+}
+
+fn try_to_connect(address: &Address) -> io::Result<Socket> {
+    let (domain, raw) = match (address.socket_addr(), address.path()) {
+        (Some(ip), _) => (Domain::for_address(ip), ip.into()),
+        (_, Some(path)) => (Domain::UNIX, SockAddr::unix(path)?),
+        _ => unreachable!("servers have addresses"),
+    };
+    let socket = Socket::new(domain, Type::STREAM, None)?;
+    socket.set_read_timeout(Some(LONG))?;
+    socket.connect(&raw)?;
+    Ok(socket)
+}
+
+fn refuses(address: &Address) -> bool {
+    let refused = [ErrorKind::ConnectionRefused, ErrorKind::NotFound];
+    try_to_connect(address).is_err_and(|e| refused.contains(&e.kind()))
+}
+
+fn stop_listening(server: &ServerHandle) {
+    server.stop_listening();
+    assert!(server.is_paused());
+    eventually("clients are refused", || refuses(server.server_address()));
+}
+
+fn is_served<L: Kind>(server: &ServerHandle, gate: &Gate) {
+    eventually("it listens", || !refuses(server.server_address()));
+    let mut client = L::connect(server.server_address());
+    gate.release(1);
+    assert_eq!(client.ask("again"), "again");
+    eventually("it has ended", || server.statistics().active == 0);
+}
+
+fn clients_are_refused_until_it_is_resumed_again_and_again<L: Kind>() {
+    let gate = Gate::default();
+    let (_folder, server) = serve::<L>(&gate);
+    for _ in 0..5 {
+        stop_listening(&server.handle());
+        server.handle().resume();
+        is_served::<L>(&server.handle(), &gate);
+    }
+}
+
+fn those_in_the_queue_are_closed<L: Kind>() {
+    let gate = Gate::default();
+    let (_folder, server) = serve::<L>(&gate);
+    server.handle().pause();
+    let mut clients: Vec<_> = (0..20)
+        .map(|_| try_to_connect(server.server_address()).expect("it listens"))
+        .collect();
+    stop_listening(&server.handle());
+    for client in &mut clients {
+        let ended = client.read(&mut [0]);
+        let gone = |e: &io::Error| e.kind() == ErrorKind::ConnectionReset;
+        assert!(
+            matches!(&ended, Ok(0)) || ended.as_ref().is_err_and(gone),
+            "{ended:?}"
+        );
+    }
+    assert_eq!(server.handle().statistics().accepted, 0);
+}
+
+fn requests_that_run_go_on<L: Kind>() {
+    let gate = Gate::default();
+    let (_folder, server) = serve::<L>(&gate);
+    let mut client = L::connect(server.server_address());
+    client.send_line("running");
+    assert_eq!(gate.next(), "running");
+    stop_listening(&server.handle());
+    gate.release(1);
+    assert_eq!(client.receive_line(), "running");
+}
+
+fn from_stop_listening_to_pause_and_back<L: Kind>() {
+    let gate = Gate::default();
+    let (_folder, server) = serve::<L>(&gate);
+    stop_listening(&server.handle());
+    server.handle().pause();
+    eventually("it listens", || !refuses(server.server_address()));
+    assert_eq!(server.handle().statistics().accepted, 0);
+    stop_listening(&server.handle());
+    server.handle().resume();
+    is_served::<L>(&server.handle(), &gate);
+}
+
+fn shut_down_while_it_does_not_listen<L: Kind>() {
+    let (folder, server) = serve::<L>(&Gate::default());
+    let address = server.server_address().clone();
+    stop_listening(&server.handle());
+    let stopping = thread::spawn(move || server.stop());
+    join_soon(stopping).expect("it was served well");
+    eventually("the address is free", || L::is_free(&address));
+    assert_eq!(entries(folder.path()), 0);
+}
+
+fn under_load_each_is_served_or_refused<L: Kind>() {
+    let gate = Gate::default();
+    let (_folder, server) = serve::<L>(&gate);
+    gate.release(10_000);
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let address = server.server_address().clone();
+            thread::spawn(move || (0..100).filter(|_| ask_once(&address)).count())
+        })
+        .collect();
+    while !clients.iter().all(|client| client.is_finished()) {
+        server.handle().stop_listening();
+        thread::sleep(Duration::from_millis(1));
+        server.handle().resume();
+        thread::sleep(Duration::from_millis(2));
+    }
+    let served: usize = clients.into_iter().map(join_soon).sum();
+    assert!(served > 0);
+    is_served::<L>(&server.handle(), &gate);
+}
+
+/// Whether it was answered; it may be refused, but must not wait.
+fn ask_once(address: &Address) -> bool {
+    let Ok(mut socket) = try_to_connect(address) else {
+        thread::sleep(Duration::from_millis(1));
+        return false;
+    };
+    let mut answer = [0; 3];
+    match socket
+        .write_all(b"me\n")
+        .and_then(|()| socket.read_exact(&mut answer))
+    {
+        Ok(()) => true,
+        Err(e) => {
+            assert_ne!(e.kind(), ErrorKind::WouldBlock, "it waits");
+            false
+        }
+    }
+}
+
+for_stream_kinds! {
+    clients_are_refused_until_it_is_resumed_again_and_again
+    those_in_the_queue_are_closed
+    requests_that_run_go_on
+    from_stop_listening_to_pause_and_back
+    shut_down_while_it_does_not_listen
+    under_load_each_is_served_or_refused
+}

@@ -1,0 +1,186 @@
+//! Every family of address: bound, shown, connected to, and seen by the handler.
+
+use std::io::Write;
+use std::net::{Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as UnixAddr, UnixDatagram, UnixStream};
+use std::process;
+
+use socketserver::prelude::*;
+use socketserver::{Address, BackgroundServer, Builder};
+
+use support::{LONG, connect, connect_unix, eventually, in_background, read_all, socket_path};
+
+/// Sends each client its own address and the server's.
+fn addresses(request: &mut StreamRequest) -> HandlerResult {
+    let local = request.local_address()?;
+    write!(request.wfile, "{} at {local}", request.client_address)?;
+    Ok(())
+}
+
+fn serve(
+    builder: Builder<socketserver::listener::Tcp, socketserver::dispatch::Inline>,
+    address: &str,
+) -> BackgroundServer {
+    in_background(builder.bind_fn(address, addresses))
+}
+
+#[test]
+fn an_ipv6_server_knows_both_ends() {
+    let server = serve(TcpServer::builder(), "[::1]:0");
+    let client = connect(server.server_address());
+    let me = client.local_addr().expect("it is connected");
+    assert!(me.is_ipv6());
+    assert_eq!(
+        read_all(client),
+        format!("{me} at {}", server.server_address())
+    );
+}
+
+#[test]
+fn an_ipv6_server_takes_ipv4_clients_with_dual_stack_only() {
+    let server = serve(TcpServer::builder(), "[::]:0");
+    let port = server.server_address().port().expect("it is TCP");
+    let refused = TcpStream::connect(("127.0.0.1", port)).expect_err("IPv6 only");
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    connect(&(Ipv6Addr::LOCALHOST, port).into());
+}
+
+#[test]
+fn a_dual_stack_server_takes_both_and_shows_ipv4_clients_as_such() {
+    let server = TcpServer::builder()
+        .dual_stack(true)
+        .bind_fn("[::]:0", |request| {
+            let ip = request
+                .client_address
+                .ip()
+                .ok_or("an IP server has IP clients")?;
+            Ok(write!(request.wfile, "{ip}")?)
+        });
+    let server = in_background(server);
+    let port = server.server_address().port().expect("it is TCP");
+    assert_eq!(
+        read_all(connect(&SocketAddr::from(([127, 0, 0, 1], port)).into())),
+        "127.0.0.1"
+    );
+    assert_eq!(
+        read_all(connect(&(Ipv6Addr::LOCALHOST, port).into())),
+        "::1"
+    );
+}
+
+#[test]
+fn a_name_with_several_addresses_is_bound_to_the_first_that_is_free() {
+    let taken = TcpServer::bind_fn("127.0.0.1:0", addresses).expect("loopback");
+    let port = taken.server_address().port().expect("it is TCP");
+    // Other tests have clients on 127.0 and 127.1, whose ports are taken for a while.
+    let candidates = [
+        SocketAddr::from(([127, 0, 0, 1], port)),
+        SocketAddr::from(([127, 2, 0, 1], port)),
+    ];
+    let server = TcpServer::bind_fn(&candidates[..], addresses).expect("one of them is free");
+    assert_eq!(server.server_address(), &Address::from(candidates[1]));
+}
+
+#[test]
+fn a_tuple_and_a_name_are_addresses_too() {
+    for server in [
+        TcpServer::bind_fn(("127.0.0.1", 0), addresses),
+        TcpServer::bind_fn("localhost:0", addresses),
+    ] {
+        let server = in_background(server);
+        assert!(read_all(connect(server.server_address())).contains(" at "));
+    }
+}
+
+#[test]
+fn ipv6_datagrams_are_answered() {
+    let server = in_background(UdpServer::bind_fn("[::1]:0", |request| {
+        Ok(request.reply(&request.packet)?)
+    }));
+    let client = UdpSocket::bind("[::1]:0").expect("a port is free");
+    client
+        .set_read_timeout(Some(LONG))
+        .expect("a timeout can be set");
+    client
+        .send_to(b"hello", server.server_address())
+        .expect("loopback");
+    let mut buffer = [0; 16];
+    let received = client.recv(&mut buffer).expect("an answer");
+    assert_eq!(&buffer[..received], b"hello");
+}
+
+#[test]
+fn an_abstract_name_leaves_no_file() {
+    let name = format!("socketserver-test-{}", process::id());
+    let server =
+        UnixStreamServer::bind_fn(format!("\0{name}"), addresses).expect("the name is free");
+    assert_eq!(
+        server.server_address(),
+        &Address::Abstract(name.clone().into_bytes())
+    );
+    assert_eq!(server.server_address().to_string(), format!("@{name}"));
+    let server = server
+        .serve_in_background()
+        .expect("a thread can be started");
+    let address = UnixAddr::from_abstract_name(&name).expect("a short name");
+    let client = UnixStream::connect_addr(&address).expect("the server listens");
+    assert_eq!(read_all(client), format!("(unnamed) at @{name}"));
+    server.stop().expect("it was asked to");
+    eventually("the name is free", || {
+        UnixStream::connect_addr(&address).is_err()
+    });
+}
+
+#[test]
+fn an_abstract_client_of_a_datagram_server_is_answered() {
+    let (_folder, path) = support::socket_path();
+    let server = UnixDatagramServer::bind_fn(&path, |request| {
+        Ok(request.reply(request.client_address.to_string().as_bytes())?)
+    });
+    let _server = in_background(server);
+    let name = format!("socketserver-client-{}", process::id());
+    let address = UnixAddr::from_abstract_name(&name).expect("a short name");
+    let client = UnixDatagram::bind_addr(&address).expect("the name is free");
+    client
+        .set_read_timeout(Some(LONG))
+        .expect("a timeout can be set");
+    client
+        .send_to(b"who am I?", &path)
+        .expect("the server is there");
+    let mut buffer = [0; 128];
+    let received = client.recv(&mut buffer).expect("an answer");
+    assert_eq!(
+        String::from_utf8_lossy(&buffer[..received]),
+        format!("@{name}")
+    );
+}
+
+#[test]
+fn a_unix_address_does_not_connect_over_ip() {
+    let error =
+        TcpStream::connect(Address::Path("/run/app.sock".into())).expect_err("not an IP address");
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("/run/app.sock"), "{error}");
+}
+
+fn a_stream_client_without_a_name_is_served<D: socketserver::Dispatch>(
+    builder: Builder<socketserver::listener::Unix, D>,
+) {
+    let (_folder, path) = socket_path();
+    let server = builder.bind_fn(&path, |request| {
+        assert_eq!(request.client_address, Address::Unnamed);
+        Ok(write!(request.wfile, "hello, {}", request.client_address)?)
+    });
+    let server = in_background(server);
+    assert_eq!(
+        read_all(connect_unix(server.server_address())),
+        "hello, (unnamed)"
+    );
+}
+
+#[test]
+fn a_unix_client_without_a_name_is_served() {
+    a_stream_client_without_a_name_is_served(UnixStreamServer::builder());
+    a_stream_client_without_a_name_is_served(ThreadingUnixStreamServer::builder());
+}

@@ -1,0 +1,154 @@
+//! Rejecting slowly: other clients do not wait for a client or a hook that takes long.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use socketserver::prelude::*;
+use socketserver::{OverloadPolicy, Stage};
+
+use support::child::in_child;
+use support::saturated::{Rejecting, SOON, Saturated};
+use support::{LONG, connect, eventually, read_all};
+
+fn ask(request: &mut StreamRequest) -> HandlerResult {
+    request.rfile.readline(100)?;
+    Ok(())
+}
+
+fn sleep(_: &mut StreamRequest) -> HandlerResult {
+    thread::sleep(2 * SOON);
+    Ok(())
+}
+
+/// Twenty clients that keep the hook busy, more than there are threads for it.
+fn others_do_not_wait(reject: Rejecting, complaint: Option<&str>) {
+    let saturated = Saturated::new(OverloadPolicy::Reject, reject);
+    let clients: Vec<_> = (0..20)
+        .map(|_| connect(saturated.server.server_address()))
+        .collect();
+    eventually("all are rejected", || {
+        saturated.server.handle().statistics().rejected.overload == 20
+    });
+    if let Some(complaint) = complaint {
+        let (stage, text) = saturated.errors.recv_timeout(LONG).expect("it fails");
+        assert_eq!(stage, Stage::Reject);
+        assert!(text.contains(complaint), "{text}");
+    }
+    let since = Instant::now();
+    saturated.serves();
+    assert!(since.elapsed() < SOON);
+    drop(clients);
+}
+
+#[test]
+fn others_do_not_wait_for_a_client_that_does_not_send() {
+    others_do_not_wait(ask, Some("was not done within 1s"));
+}
+
+#[test]
+fn others_do_not_wait_for_a_client_that_does_not_read() {
+    let reject: Rejecting = |request| loop {
+        request.wfile.write_all(&[b'.'; 65_536])?;
+    };
+    others_do_not_wait(reject, Some("was not done within 1s"));
+}
+
+#[test]
+fn others_do_not_wait_for_a_hook_that_sleeps() {
+    others_do_not_wait(sleep, None);
+}
+
+#[test]
+fn others_do_not_wait_for_a_hook_that_panics() {
+    others_do_not_wait(|_| panic!("no answer"), Some("no answer"));
+}
+
+#[test]
+fn others_do_not_wait_for_a_hook_that_fails() {
+    others_do_not_wait(|_| Err("no answer".into()), Some("no answer"));
+}
+
+fn ends_after_a_second(reject: Rejecting) {
+    let saturated = Saturated::new(OverloadPolicy::Reject, reject);
+    let since = Instant::now();
+    let mut client = connect(saturated.server.server_address());
+    let mut sink = Vec::new();
+    // A reset, or the end: it is over.
+    let _ = client.read_to_end(&mut sink);
+    let took = since.elapsed();
+    let range = Duration::from_millis(900)..SOON;
+    assert!(range.contains(&took), "{took:?}");
+}
+
+#[test]
+fn a_silent_clients_connection_ends_after_a_second() {
+    ends_after_a_second(ask);
+}
+
+#[test]
+fn a_sleeping_hooks_connection_ends_after_a_second() {
+    ends_after_a_second(sleep);
+}
+
+/// Raises the limit of descriptors: both ends of each connection are in this process.
+fn allow_descriptors(count: u64) {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("there is a limit");
+    assert!(
+        hard >= count,
+        "{hard} descriptors are too few for this test"
+    );
+    setrlimit(Resource::RLIMIT_NOFILE, soft.max(count), hard).expect("the hard limit allows it");
+}
+
+#[test]
+fn serving_goes_on_beside_a_thousand_rejections() {
+    in_child(|| {
+        allow_descriptors(8192);
+        let saturated = Saturated::new(OverloadPolicy::Reject, sleep);
+        let clients: Vec<_> = (0..1200)
+            .map(|_| connect(saturated.server.server_address()))
+            .collect();
+        eventually("many are being rejected", || {
+            saturated.server.handle().statistics().rejected.overload == 1024
+        });
+        // The next is the first of those who wait in the kernel's queue, and sends nothing.
+        saturated.gate.release(1);
+        assert_eq!(read_all(saturated.first), "first\n");
+        eventually("the next is in", || {
+            saturated.server.handle().statistics().active == 1
+        });
+        assert_eq!(
+            saturated.server.handle().statistics().rejected.overload,
+            1024
+        );
+        drop(clients);
+    })
+}
+
+#[test]
+fn rejections_after_a_queue_timeout_are_limited() {
+    in_child(|| {
+        allow_descriptors(8192);
+        let policy = OverloadPolicy::Queue {
+            length: 50,
+            timeout: Duration::from_millis(1),
+        };
+        let saturated = Saturated::new(policy, sleep);
+        let _clients: Vec<_> = (0..1200)
+            .map(|_| connect(saturated.server.server_address()))
+            .collect();
+        eventually("many are being rejected", || {
+            saturated
+                .server
+                .handle()
+                .statistics()
+                .rejected
+                .queue_timeout
+                >= 1024
+        });
+        thread::sleep(Duration::from_millis(100));
+        let accepted = saturated.server.handle().statistics().accepted;
+        assert!(accepted <= 1 + 1024 + 50, "{accepted}");
+    })
+}

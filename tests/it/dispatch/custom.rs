@@ -1,0 +1,292 @@
+//! A custom listener and a custom dispatcher, made of public items only.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::thread::{self, ThreadId};
+
+use crossbeam_channel::{Sender, unbounded};
+use parking_lot::Mutex;
+use socketserver::dispatch::{Job, ThreadPool, Waker};
+use socketserver::listener::{Listener, Tcp};
+use socketserver::prelude::*;
+use socketserver::{Address, Dispatch, RequestError, Server, ServerHandle, Stage};
+
+use support::{ANY, LONG, connect, eventually, read_all};
+
+/// A custom listener: it reads the first byte of each connection, its tag, before the handler.
+struct Tagged(TcpListener);
+
+#[derive(Debug, PartialEq)]
+struct Tag(u8);
+
+impl Tagged {
+    fn bind() -> io::Result<Self> {
+        TcpListener::bind(ANY).map(Tagged)
+    }
+}
+
+impl Listener for Tagged {
+    type Request = StreamRequest;
+
+    fn server_activate(&mut self) -> io::Result<()> {
+        self.0.set_nonblocking(true)
+    }
+
+    fn accept(&self, server: &ServerHandle) -> io::Result<StreamRequest> {
+        let (mut stream, address) = self.0.accept()?;
+        let mut tag = [0];
+        stream.read_exact(&mut tag)?;
+        let mut request = StreamRequest::new(stream, address.into(), server);
+        request.extensions.insert(Tag(tag[0]));
+        Ok(request)
+    }
+
+    fn local_address(&self) -> io::Result<Address> {
+        self.0.local_addr().map(Address::from)
+    }
+}
+
+impl AsFd for Tagged {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// A dispatcher that only keeps jobs, up to a limit if it has one: the test runs them.
+#[derive(Clone, Default)]
+struct Keeper(Arc<Mutex<KeeperState>>);
+
+#[derive(Default)]
+struct KeeperState {
+    jobs: VecDeque<Job>,
+    limit: Option<usize>,
+    asleep: Option<Waker>,
+    joined: usize,
+}
+
+impl Keeper {
+    fn limited(limit: usize) -> Self {
+        let keeper = Keeper::default();
+        keeper.0.lock().limit = Some(limit);
+        keeper
+    }
+
+    fn len(&self) -> usize {
+        self.0.lock().jobs.len()
+    }
+
+    /// Takes the oldest job, and wakes the server that waits for capacity.
+    fn take(&self) -> Job {
+        eventually("a job comes", || self.len() > 0);
+        let mut state = self.0.lock();
+        if let Some(server) = state.asleep.take() {
+            server.wake();
+        }
+        state.jobs.pop_front().expect("there is one")
+    }
+}
+
+impl Dispatch for Keeper {
+    fn dispatch(&self, job: Job) {
+        self.0.lock().jobs.push_back(job);
+    }
+
+    fn has_capacity(&self, waker: &Waker) -> bool {
+        let mut state = self.0.lock();
+        let has_capacity = state.limit.is_none_or(|limit| state.jobs.len() < limit);
+        if !has_capacity {
+            state.asleep = Some(waker.clone());
+        }
+        has_capacity
+    }
+
+    fn join(&self) {
+        self.0.lock().joined += 1;
+    }
+}
+
+/// Answers with the tag, and reports the thread it ran on.
+fn show_tag(ran_on: Sender<ThreadId>) -> impl Fn(&mut StreamRequest) -> HandlerResult {
+    move |request| {
+        ran_on.send(thread::current().id())?;
+        let tag = request.extensions.get::<Tag>().ok_or("no tag")?;
+        Ok(write!(request.wfile, "tag {}", tag.0)?)
+    }
+}
+
+#[test]
+fn a_custom_listener_and_a_custom_dispatcher_work_together() -> io::Result<()> {
+    let (ran_on, threads) = unbounded();
+    let keeper = Keeper::default();
+    let server = Server::<Tagged, Keeper>::builder()
+        .dispatch(keeper.clone())
+        .adopt(Tagged::bind()?, move || show_tag(ran_on.clone()))?;
+    let server = server.serve_in_background()?;
+    let mut clients = vec![];
+    for tag in 0..3 {
+        let mut client = connect(server.server_address());
+        client.write_all(&[tag])?;
+        clients.push(client);
+    }
+    eventually("all three are kept", || keeper.len() == 3);
+    assert!(threads.is_empty(), "none has run");
+    for (number, client) in clients.into_iter().enumerate() {
+        let job = keeper.take();
+        let runner = thread::spawn(move || job.run());
+        assert_eq!(read_all(client), format!("tag {number}"));
+        assert_eq!(threads.recv_timeout(LONG), Ok(runner.thread().id()));
+        runner.join().expect("a job never panics");
+    }
+    server.stop()?;
+    assert_eq!(keeper.0.lock().joined, 1);
+    Ok(())
+}
+
+/// A server with this dispatcher and a handler that sends a line.
+fn keeper_server(keeper: &Keeper) -> io::Result<Server<Tcp, Keeper>> {
+    let builder = Server::<Tcp, Keeper>::builder().dispatch(keeper.clone());
+    builder.bind_fn(ANY, |request| Ok(request.wfile.write_all(b"hello")?))
+}
+
+#[test]
+fn a_job_may_run_after_its_server_is_closed() -> io::Result<()> {
+    let keeper = Keeper::default();
+    let builder = Server::<Tcp, Keeper>::builder().dispatch(keeper.clone());
+    // Otherwise closing waits for jobs that are kept, too.
+    let builder = builder.block_on_close(false);
+    let server = builder.bind_fn(ANY, |request| Ok(request.wfile.write_all(b"hello")?))?;
+    let server = server.serve_in_background()?;
+    let client = connect(server.server_address());
+    eventually("it is kept", || keeper.len() == 1);
+    server.stop()?;
+    keeper.take().run();
+    assert_eq!(read_all(client), "hello");
+    Ok(())
+}
+
+#[test]
+fn a_job_that_is_dropped_closes_its_connection() -> io::Result<()> {
+    let keeper = Keeper::default();
+    let server = keeper_server(&keeper)?.serve_in_background()?;
+    let client = connect(server.server_address());
+    drop(keeper.take());
+    assert_eq!(read_all(client), "");
+    server.stop()
+}
+
+/// Writes the error to the client, and reports it to the test.
+struct AnswerErrors(Sender<(Stage, io::ErrorKind)>);
+
+impl Hooks for AnswerErrors {
+    fn handle_error(&self, request: &mut StreamRequest, error: &RequestError) {
+        let kind = error.io_kind().unwrap_or(io::ErrorKind::Other);
+        let _ = self.0.send((error.stage(), kind));
+        let _ = write!(request.wfile, "error:  {error}");
+    }
+}
+
+/// Serves no client.
+struct Closed;
+
+impl Dispatch for Closed {
+    fn dispatch(&self, job: Job) {
+        job.refuse(io::Error::new(io::ErrorKind::QuotaExceeded, "we are full"));
+    }
+}
+
+#[test]
+fn a_job_that_is_refused_goes_to_handle_error_and_its_connection_is_closed() -> io::Result<()> {
+    let (report, reports) = unbounded();
+    let server = TcpServer::builder()
+        .dispatch(Closed)
+        .hooks(AnswerErrors(report))
+        .bind_fn(ANY, |_| panic!("it is not to run"))?;
+    let server = server.serve_in_background()?;
+    for _ in 0..3 {
+        let client = connect(server.server_address());
+        assert_eq!(read_all(client), "error:  dispatch failed: we are full");
+        let report = reports.recv_timeout(LONG);
+        assert_eq!(report, Ok((Stage::Dispatch, io::ErrorKind::QuotaExceeded)));
+    }
+    server.stop()
+}
+
+#[test]
+fn no_client_is_accepted_while_the_dispatcher_has_no_capacity() -> io::Result<()> {
+    let keeper = Keeper::limited(2);
+    let server = keeper_server(&keeper)?.serve_in_background()?;
+    let clients: Vec<_> = (0..6).map(|_| connect(server.server_address())).collect();
+    for client in clients {
+        // Asked again and again, it would be more than two sooner or later.
+        eventually("it is kept", || keeper.len() > 0);
+        assert!(keeper.len() <= 2);
+        keeper.take().run();
+        assert_eq!(read_all(client), "hello");
+    }
+    server.stop()
+}
+
+#[test]
+fn a_server_that_waits_for_capacity_can_be_shut_down() -> io::Result<()> {
+    let keeper = Keeper::limited(0);
+    let server = keeper_server(&keeper)?.serve_in_background()?;
+    let _client = connect(server.server_address());
+    eventually("the server waits", || keeper.0.lock().asleep.is_some());
+    server.stop()?;
+    // It does no harm to wake a server that is closed.
+    keeper.0.lock().asleep.take().expect("it is there").wake();
+    Ok(())
+}
+
+/// One pool for several servers.
+#[derive(Clone)]
+struct Shared {
+    pool: Arc<ThreadPool>,
+    asleep: Sender<()>,
+}
+
+impl Dispatch for Shared {
+    fn dispatch(&self, job: Job) {
+        self.pool.dispatch(job);
+    }
+
+    fn has_capacity(&self, waker: &Waker) -> bool {
+        let has_capacity = self.pool.has_capacity(waker);
+        if !has_capacity {
+            let _ = self.asleep.send(());
+        }
+        has_capacity
+    }
+}
+
+#[test]
+fn servers_that_share_a_pool_are_all_woken_when_it_has_capacity() -> io::Result<()> {
+    let (asleep, sleeper) = unbounded();
+    let pool = Arc::new(ThreadPool::new().max_threads(1));
+    let shared = Shared { pool, asleep };
+    let bind = || {
+        let builder = ThreadingTcpServer::builder().dispatch(shared.clone());
+        let server = builder.bind_fn(ANY, |request| {
+            let line = request.rfile.readline(10)?;
+            Ok(request.wfile.write_all(&line)?)
+        })?;
+        server.serve_in_background()
+    };
+    let (first, second) = (bind()?, bind()?);
+    let mut busy = connect(first.server_address());
+    sleeper.recv_timeout(LONG).expect("the first is full");
+    let mut clients = [first.server_address(), second.server_address()].map(connect);
+    sleeper.recv_timeout(LONG).expect("the second is full");
+    busy.write_all(b"done\n")?;
+    assert_eq!(read_all(busy), "done\n");
+    for client in &mut clients {
+        client.write_all(b"served\n")?;
+    }
+    for client in clients {
+        assert_eq!(read_all(client), "served\n");
+    }
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! A server at its descriptor limit backs off, logs that now and then, and serves all clients in the end.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use support::example::{self, Example};
+use support::process::cpu_ticks;
+use support::{ANY, connect, eventually};
+
+const LIMIT: usize = 64;
+
+fn limited_echo_server() -> Example {
+    let server = example::command("echo_server", &[ANY]);
+    let mut shell = Command::new("sh");
+    shell
+        .arg("-c")
+        .arg(format!("ulimit -n {LIMIT}; exec \"$0\" \"$@\""))
+        .arg(server.get_program())
+        .args(server.get_args());
+    Example::launch(shell)
+}
+
+/// A client that has sent its name, and waits for its turn.
+struct Client {
+    stream: TcpStream,
+    name: String,
+}
+
+impl Client {
+    fn connect_next(server: &Example, number: usize) -> Self {
+        let address: SocketAddr = server.address.parse().expect("an IP address");
+        let mut stream = connect(&address.into());
+        let name = format!("client {number:04}");
+        stream
+            .write_all(name.as_bytes())
+            .expect("the kernel keeps it");
+        Client { stream, name }
+    }
+
+    fn expect_answer(&mut self) {
+        let mut answer = vec![0; self.name.len()];
+        let read = self.stream.read_exact(&mut answer);
+        read.unwrap_or_else(|e| panic!("{} is not served: {e}", self.name));
+        assert_eq!(answer, self.name.as_bytes());
+    }
+}
+
+/// More clients than the server has descriptors; the first are served.
+fn many(server: &Example) -> VecDeque<Client> {
+    let clients = (0..LIMIT + 36).map(|number| Client::connect_next(server, number));
+    let clients = clients.collect();
+    eventually("the server is at its limit", || {
+        (0..LIMIT).all(|number| is_open(server, number))
+    });
+    clients
+}
+
+fn is_open(server: &Example, descriptor: usize) -> bool {
+    let link = format!("/proc/{}/fd/{descriptor}", server.pid());
+    fs::symlink_metadata(link).is_ok()
+}
+
+/// How many lines of the log are about the limit.
+fn lines_about_accepting(server: Example) -> usize {
+    server.signal(Signal::SIGTERM);
+    let (status, _, log) = server.finish();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.contains("cannot accept"), "{log}");
+    log.matches("accept").count()
+}
+
+#[test]
+fn a_server_at_its_limit_uses_no_processor_time() {
+    let server = limited_echo_server();
+    let _clients = many(&server);
+    let before = cpu_ticks(server.pid());
+    thread::sleep(Duration::from_secs(2));
+    let used = cpu_ticks(server.pid()) - before;
+    assert!(used < 10, "{used} of 200 ticks of processor time");
+}
+
+#[test]
+fn all_are_served_once_others_close() {
+    let server = limited_echo_server();
+    let mut clients = many(&server);
+    // The server itself needs some descriptors; later clients wait.
+    let mut first: Vec<_> = clients.drain(..LIMIT / 2).collect();
+    first.iter_mut().for_each(Client::expect_answer);
+    drop(first);
+    while let Some(mut next) = clients.pop_front() {
+        next.expect_answer();
+    }
+}
+
+#[test]
+fn the_log_of_a_server_that_stays_at_its_limit_grows_by_a_line_a_second() {
+    let server = limited_echo_server();
+    let since = Instant::now();
+    let clients = many(&server);
+    thread::sleep(Duration::from_secs(2));
+    drop(clients);
+    let seconds = since.elapsed().as_secs() as usize;
+    let lines = lines_about_accepting(server);
+    // One more at the beginning, and two at the end, when clients are accepted again.
+    assert!(lines <= seconds + 4, "{lines} lines in {seconds} s");
+}
+
+#[test]
+
+fn the_log_grows_no_faster_while_clients_connect_again_and_again_at_the_limit() {
+    let server = limited_echo_server();
+    let since = Instant::now();
+    let mut clients = many(&server);
+    // One closes and one connects, again and again: the server accepts and backs off each time.
+    for number in 1000.. {
+        clients.push_back(Client::connect_next(&server, number));
+        clients.pop_front().expect("many wait").expect_answer();
+        thread::sleep(Duration::from_millis(10));
+        if since.elapsed() > Duration::from_secs(2) {
+            break;
+        }
+    }
+    drop(clients);
+    let seconds = since.elapsed().as_secs() as usize;
+    let lines = lines_about_accepting(server);
+    assert!(lines <= seconds + 4, "{lines} lines in {seconds} s");
+}

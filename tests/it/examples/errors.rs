@@ -1,0 +1,143 @@
+//! What the examples print when they cannot start: one line on stderr that helps, and status 1.
+
+use std::fs;
+use std::net::{TcpListener, UdpSocket};
+use std::os::unix::net::UnixListener;
+
+use support::example::run;
+use support::{ANY, socket_folder, socket_path};
+
+/// Runs an example that cannot start, and looks for each of `words` in its one line.
+fn expect_failure(name: &str, arguments: &[&str], words: &[&str]) {
+    let output = run(name, arguments);
+    let printed = String::from_utf8(output.stderr).expect("it is text");
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {printed}");
+    assert_eq!(printed.lines().count(), 1, "{arguments:?}: {printed}");
+    assert!(printed.starts_with(&format!("{name}: ")), "{printed}");
+    for word in words {
+        assert!(printed.contains(word), "{word:?} is not in {printed:?}");
+    }
+    assert_eq!(output.stdout, b"", "{arguments:?}");
+}
+
+#[test]
+fn what_is_no_address_is_named() {
+    for name in ["echo_server", "upper_server", "udp_echo_server"] {
+        for address in ["nonsense", "127.0.0.1", "127.0.0.1:", "127.0.0.1:70000", ""] {
+            let quoted = format!("{address:?} is not an address");
+            expect_failure(name, &[address], &[&quoted]);
+        }
+    }
+}
+
+#[test]
+fn a_port_in_use_is_named_with_what_to_do() {
+    let taken = TcpListener::bind(ANY).expect("a port is free");
+    let address = taken.local_addr().expect("it is bound").to_string();
+    let words = [
+        &*address,
+        "in use",
+        "stop the program that holds it",
+        "another port",
+    ];
+    expect_failure("echo_server", &[&address], &words);
+    expect_failure("upper_server", &[&address], &words);
+    expect_failure("echo_server", &[&address, "--server", "tcp"], &words);
+
+    let taken = UdpSocket::bind(ANY).expect("a port is free");
+    let address = taken.local_addr().expect("it is bound").to_string();
+    let words = [
+        &*address,
+        "in use",
+        "stop the program that holds it",
+        "another port",
+    ];
+    expect_failure("udp_echo_server", &[&address], &words);
+    expect_failure("udp_echo_server", &[&address, "--threading"], &words);
+}
+
+#[test]
+fn an_address_of_no_interface_is_named_as_such() {
+    // From the block that is for documentation only. Nothing is sent.
+    for name in ["echo_server", "upper_server", "udp_echo_server"] {
+        expect_failure(name, &["192.0.2.1:0"], &["192.0.2.1:0", "no interface"]);
+    }
+}
+
+#[test]
+fn a_path_that_is_too_long_comes_with_its_length_and_the_limit() {
+    let path = format!("/tmp/{}", "x".repeat(200));
+    for kind in ["unix-stream", "threading-unix-stream"] {
+        let words = [&*path, "too long", "205 bytes", "107 at most"];
+        expect_failure("echo_server", &["--server", kind, &path], &words);
+    }
+}
+
+#[test]
+fn a_file_that_is_no_socket_is_left_alone() {
+    let (_folder, path) = socket_path();
+    fs::write(&path, "precious").expect("the folder is ours");
+    let text = path.to_str().expect("the path is text");
+    for kind in ["unix-stream", "threading-unix-stream"] {
+        let words = [text, "not a socket", "choose another path"];
+        expect_failure("echo_server", &["--server", kind, text], &words);
+    }
+    let kept = fs::read_to_string(&path).expect("it is still there");
+    assert_eq!(kept, "precious");
+}
+
+#[test]
+fn a_path_that_another_server_listens_on_is_left_alone() {
+    let (_folder, path) = socket_path();
+    let _live = UnixListener::bind(&path).expect("the folder is ours");
+    let text = path.to_str().expect("the path is text");
+    let words = [text, "another server listens there"];
+    expect_failure("echo_server", &["--server", "unix-stream", text], &words);
+    assert!(path.exists());
+}
+
+#[test]
+fn a_missing_folder_is_named() {
+    let folder = socket_folder();
+    let path = folder.path().join("missing").join("socket");
+    let text = path.to_str().expect("the path is text");
+    for kind in ["unix-stream", "threading-unix-stream"] {
+        let words = [text, "No such file or directory"];
+        expect_failure("echo_server", &["--server", kind, text], &words);
+    }
+}
+
+#[test]
+fn a_unix_server_needs_a_path() {
+    expect_failure("echo_server", &["--server", "unix-stream", ""], &["path"]);
+}
+
+#[test]
+fn wrong_usage_ends_with_status_2_and_points_at_help() {
+    for (name, arguments) in [
+        ("echo_server", &["--bogus"][..]),
+        ("echo_server", &["--server", "carrier-pigeon"]),
+        ("echo_server", &["--server"]),
+        ("echo_server", &["--max-threads", "0"]),
+        ("echo_server", &["--max-threads", "-1"]),
+        ("echo_server", &["--max-threads", "many"]),
+        ("echo_server", &[ANY, "and more"]),
+        ("upper_server", &["--threading"]),
+        ("upper_server", &[ANY, "and more"]),
+        ("udp_echo_server", &["--bogus"]),
+        ("udp_echo_server", &["--threading=maybe"]),
+    ] {
+        let output = run(name, arguments);
+        let printed = String::from_utf8(output.stderr).expect("it is text");
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{name} {arguments:?}: {printed}"
+        );
+        assert!(
+            printed.contains("--help"),
+            "{name} {arguments:?}: {printed}"
+        );
+        assert_eq!(output.stdout, b"", "{name} {arguments:?}");
+    }
+}

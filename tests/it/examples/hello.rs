@@ -1,0 +1,102 @@
+//! The example `hello_server`: what is a message, how it ends, and a hundred clients at once.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Barrier;
+use std::thread;
+
+use nix::sys::signal::Signal;
+
+use support::example::Example;
+use support::{LONG, read_all};
+
+fn start() -> Example {
+    Example::start("hello_server", &["127.0.0.1:0"])
+}
+
+/// A client that has been welcomed.
+fn connect(server: &Example) -> TcpStream {
+    let mut stream = TcpStream::connect(&server.address).expect("it accepts");
+    stream.set_read_timeout(Some(LONG)).expect("it can be set");
+    stream.set_write_timeout(Some(LONG)).expect("it can be set");
+    assert_eq!(read(&mut stream, 8), "Welcome!");
+    stream
+}
+
+fn read(stream: &mut TcpStream, length: usize) -> String {
+    let mut text = vec![0; length];
+    stream.read_exact(&mut text).expect("it answers");
+    String::from_utf8(text).expect("it answers text")
+}
+
+fn send(stream: &mut TcpStream, text: &str) {
+    stream.write_all(text.as_bytes()).expect("it reads");
+}
+
+#[test]
+fn a_hundred_clients_are_greeted_at_once() {
+    const CLIENTS: usize = 100;
+    let server = start();
+    let all_in = Barrier::new(CLIENTS);
+    let all_greeted = Barrier::new(CLIENTS);
+    let converse = |me: usize| {
+        let mut stream = connect(&server);
+        all_in.wait();
+        for n in 0..20 {
+            let name = format!("client {me}, time {n}");
+            send(&mut stream, &name);
+            assert_eq!(read(&mut stream, name.len() + 8), format!("Hello, {name}!"));
+        }
+        all_greeted.wait();
+        send(&mut stream, "exit");
+        assert_eq!(read_all(stream), "");
+    };
+    thread::scope(|scope| {
+        for me in 0..CLIENTS {
+            scope.spawn(move || converse(me));
+        }
+    });
+    server.signal(Signal::SIGTERM);
+    assert!(server.finish().0.success());
+}
+
+/// As from `nc`, which may send all of a file at once.
+#[test]
+fn lines_are_messages_of_their_own() {
+    let server = start();
+    let mut stream = connect(&server);
+    send(&mut stream, "Ada\r\n\n  Grace \nexit\nBob\n");
+    assert_eq!(read_all(stream), "Hello, Ada!\nHello, Grace!\n");
+}
+
+#[test]
+fn the_end_of_the_stream_ends_the_conversation() {
+    let server = start();
+    let mut stream = connect(&server);
+    send(&mut stream, "Ada\nGrace");
+    stream.shutdown(Shutdown::Write).expect("it is open");
+    assert_eq!(read_all(stream), "Hello, Ada!\nHello, Grace!");
+}
+
+#[test]
+fn names_in_any_encoding_come_back_as_they_were() {
+    let server = start();
+    let mut stream = connect(&server);
+    stream.write_all(b"Ren\xe9").expect("it reads");
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).expect("it answers");
+    assert_eq!(&answer, b"Hello, Ren\xe9!");
+}
+
+#[test]
+fn ctrl_c_ends_clients_that_are_silent() {
+    let server = start();
+    let mut answered = connect(&server);
+    send(&mut answered, "Ada");
+    assert_eq!(read(&mut answered, 11), "Hello, Ada!");
+    let silent = connect(&server);
+    server.signal(Signal::SIGINT);
+    assert_eq!(read_all(answered), "");
+    assert_eq!(read_all(silent), "");
+    assert!(server.finish().0.success());
+}

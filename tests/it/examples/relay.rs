@@ -1,0 +1,300 @@
+//! The example `relay`: what passes through it, and how the end of one side reaches the other.
+
+use std::env;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use socket2::SockRef;
+
+use support::example::{self, Example};
+use support::pattern::Pattern;
+use support::{ANY, LONG, eventually, read_all};
+
+/// A relay, and the target it passes on to.
+struct Relay {
+    example: Example,
+    target: TcpListener,
+}
+
+impl Relay {
+    fn start(options: &[&str]) -> Self {
+        let target = TcpListener::bind(ANY).expect("a port is free");
+        let address = target.local_addr().expect("it is bound").to_string();
+        let arguments = [&[ANY, &address], options].concat();
+        Relay {
+            example: Example::start("relay", &arguments),
+            target,
+        }
+    }
+
+    /// A connection through it: the client's end, and the target's.
+    fn connect(&self) -> (TcpStream, TcpStream) {
+        let client = connect(&self.example.address);
+        let (target, _) = self.target.accept().expect("the relay connects");
+        bounded(&target);
+        (client, target)
+    }
+}
+
+fn connect(address: &str) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("it accepts");
+    bounded(&stream);
+    stream
+}
+
+fn bounded(stream: &TcpStream) {
+    stream.set_read_timeout(Some(LONG)).expect("it can be set");
+    stream.set_write_timeout(Some(LONG)).expect("it can be set");
+}
+
+fn send_text(mut stream: &TcpStream, text: &str) {
+    stream.write_all(text.as_bytes()).expect("it is read");
+}
+
+fn expect_text(mut stream: &TcpStream, text: &str) {
+    let mut received = vec![0; text.len()];
+    stream.read_exact(&mut received).expect("it is sent");
+    assert_eq!(String::from_utf8_lossy(&received), text);
+}
+
+fn end(stream: &TcpStream) {
+    stream.shutdown(Shutdown::Write).expect("it is connected");
+}
+
+/// Closes it with a reset.
+fn reset(stream: TcpStream) {
+    let linger = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+    linger.expect("it can be set");
+}
+
+fn assert_reset(mut stream: &TcpStream) {
+    // `read` alone may be interrupted.
+    let read = stream.read_exact(&mut [0]).map_err(|e| e.kind());
+    assert_eq!(read, Err(ErrorKind::ConnectionReset));
+}
+
+/// `RELAY_MIB` megabytes in each direction, 64 unless it is set.
+#[test]
+fn every_byte_passes_in_both_directions_at_once() {
+    let megabytes: usize = env::var("RELAY_MIB").map_or(64, |text| text.parse().expect("a number"));
+    let blocks = megabytes * 16;
+    let relay = Relay::start(&[]);
+    let (client, target) = relay.connect();
+    thread::scope(|scope| {
+        for (seed, from, to) in [(1, &client, &target), (2, &target, &client)] {
+            scope.spawn(move || {
+                Pattern::new(seed).send(from, blocks);
+                end(from);
+            });
+            scope.spawn(move || {
+                Pattern::new(seed).expect(to, blocks);
+                assert_eq!(read_all(to), "", "more than was sent");
+            });
+        }
+    });
+}
+
+#[test]
+fn a_hundred_connections_do_not_mix() {
+    let relay = Relay::start(&[]);
+    let pairs: Vec<_> = (1..=100).map(|n| (n, relay.connect())).collect();
+    thread::scope(|scope| {
+        for (n, (client, target)) in &pairs {
+            scope.spawn(move || Pattern::new(*n).send(client, 4));
+            scope.spawn(move || Pattern::new(*n).expect(target, 4));
+        }
+    });
+}
+
+#[test]
+fn the_client_ends_its_side_and_still_reads_from_the_target() {
+    let relay = Relay::start(&[]);
+    let (client, target) = relay.connect();
+    send_text(&client, "question");
+    end(&client);
+    assert_eq!(read_all(&target), "question");
+    send_text(&target, "answer");
+    expect_text(&client, "answer");
+    end(&target);
+    assert_eq!(read_all(&client), "");
+}
+
+#[test]
+fn the_target_ends_its_side_and_still_reads_from_the_client() {
+    let relay = Relay::start(&[]);
+    let (client, target) = relay.connect();
+    send_text(&target, "greeting");
+    end(&target);
+    assert_eq!(read_all(&client), "greeting");
+    send_text(&client, "thanks");
+    expect_text(&target, "thanks");
+    end(&client);
+    assert_eq!(read_all(&target), "");
+}
+
+#[test]
+fn a_reset_of_the_target_resets_the_client() {
+    let relay = Relay::start(&[]);
+    let (client, target) = relay.connect();
+    send_text(&target, "the beginning of");
+    expect_text(&client, "the beginning of");
+    reset(target);
+    assert_reset(&client);
+    still_relays(&relay);
+}
+
+#[test]
+fn a_reset_of_the_client_resets_the_target() {
+    let relay = Relay::start(&[]);
+    let (client, target) = relay.connect();
+    send_text(&client, "the beginning of");
+    expect_text(&target, "the beginning of");
+    reset(client);
+    assert_reset(&target);
+    still_relays(&relay);
+}
+
+/// The other direction has ended in order before.
+#[test]
+fn a_reset_after_a_half_close_is_passed_on_too() {
+    let relay = Relay::start(&[]);
+    let (client, target) = relay.connect();
+    end(&client);
+    assert_eq!(read_all(&target), "");
+    send_text(&target, "the beginning of");
+    expect_text(&client, "the beginning of");
+    reset(target);
+    assert_reset(&client);
+}
+
+fn still_relays(relay: &Relay) {
+    let (client, target) = relay.connect();
+    send_text(&client, "still there?");
+    expect_text(&target, "still there?");
+}
+
+#[test]
+fn a_target_that_cannot_be_reached_is_logged_and_the_client_closed() {
+    let free = TcpListener::bind(ANY).expect("a port is free");
+    let target = free.local_addr().expect("it is bound").to_string();
+    drop(free);
+    let relay = Example::start("relay", &[ANY, &target]);
+    for _ in 0..2 {
+        assert_eq!(read_all(connect(&relay.address)), "");
+    }
+    relay.signal(Signal::SIGTERM);
+    let (status, _, log) = relay.finish();
+    assert!(status.success());
+    let wanted = format!("cannot reach {target}: Connection refused");
+    assert_eq!(log.matches(&wanted).count(), 2, "{log}");
+}
+
+/// What is not read is not collected: the sender blocks.
+#[test]
+fn a_client_that_does_not_read_blocks_its_target_only() {
+    let relay = Relay::start(&[]);
+    let (client, target) = relay.connect();
+    target.set_nonblocking(true).expect("it can be set");
+    let block = vec![0; 1 << 20];
+    let mut sent = 0;
+    let mut full = 0;
+    eventually("the target is held up", || {
+        match (&target).write(&block) {
+            Ok(n) => (sent, full) = (sent + n, 0),
+            Err(e) => {
+                assert_eq!(e.kind(), ErrorKind::WouldBlock);
+                full += 1;
+            }
+        }
+        assert!(sent < 64 << 20, "the relay collects what is not read");
+        full > 100
+    });
+    still_relays(&relay);
+    drop(client);
+}
+
+/// Sends SIGINT, and waits until the relay has closed its port.
+fn interrupt(relay: Relay) -> Example {
+    let Relay { example, target } = relay;
+    drop(target);
+    example.signal(Signal::SIGINT);
+    eventually("it stops listening", || {
+        TcpStream::connect(&example.address).is_err()
+    });
+    example
+}
+
+#[test]
+fn ctrl_c_lets_connections_finish() {
+    let relay = Relay::start(&["--drain", "60"]);
+    let (client, target) = relay.connect();
+    send_text(&client, "question");
+    expect_text(&target, "question");
+    let example = interrupt(relay);
+    send_text(&target, "answer");
+    end(&target);
+    assert_eq!(read_all(&client), "answer");
+    end(&client);
+    assert!(example.finish().0.success());
+}
+
+#[test]
+fn ctrl_c_resets_what_does_not_finish() {
+    let relay = Relay::start(&["--drain", "1"]);
+    let (client, target) = relay.connect();
+    send_text(&client, "question");
+    expect_text(&target, "question");
+    relay.example.signal(Signal::SIGINT);
+    assert_reset(&target);
+    // An orderly end or a reset: it was asked in the middle of nothing.
+    let _ = (&client).read(&mut [0; 16]);
+    assert!(relay.example.finish().0.success());
+}
+
+#[test]
+fn ctrl_c_lets_a_target_finish_whose_client_sends_nothing() {
+    let relay = Relay::start(&["--drain", "60"]);
+    let (client, target) = relay.connect();
+    send_text(&target, "one, ");
+    expect_text(&client, "one, ");
+    let example = interrupt(relay);
+    send_text(&target, "two");
+    expect_text(&client, "two");
+    // The end of the client was not passed on.
+    target.set_nonblocking(true).expect("it is open");
+    let early = (&target).read(&mut [0; 1]);
+    assert!(early.is_err_and(|e| e.kind() == ErrorKind::WouldBlock));
+    end(&target);
+    end(&client);
+    assert!(example.finish().0.success());
+}
+
+#[test]
+fn ctrl_c_ends_a_connection_that_has_sent_nothing() {
+    let relay = Relay::start(&["--drain", "60"]);
+    let (client, target) = relay.connect();
+    relay.example.signal(Signal::SIGINT);
+    assert_eq!(read_all(&target), "");
+    drop(target);
+    assert_eq!(read_all(&client), "");
+    assert!(relay.example.finish().0.success());
+}
+
+#[test]
+fn a_target_that_is_no_address_is_an_error() {
+    for target in [
+        "nonsense",
+        ":80",
+        "localhost:",
+        "localhost:http",
+        "localhost:0",
+    ] {
+        let output = example::run("relay", &[ANY, target]);
+        assert_eq!(output.status.code(), Some(2), "{target}");
+        let stdout = String::from_utf8_lossy(&output.stderr);
+        assert!(stdout.contains("not HOST:PORT"), "{stdout}");
+    }
+}

@@ -1,0 +1,241 @@
+//! How the examples end: by SIGINT, SIGTERM or SIGHUP, in order, and at the second signal at once.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use socketserver::Address;
+
+use support::example::Example;
+use support::process::descriptors;
+use support::{ANY, connect, connect_unix, eventually, read_all, socket_path};
+
+const SIGNALS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+
+fn ip(example: &Example) -> Address {
+    let address: SocketAddr = example.address.parse().expect("an IP address");
+    address.into()
+}
+
+/// Sends a message, and reads it back in whole.
+fn expect_echo(client: &mut (impl Read + Write), text: &str) {
+    client.write_all(text.as_bytes()).expect("the server reads");
+    let mut echoed = vec![0; text.len()];
+    client.read_exact(&mut echoed).expect("the server answers");
+    assert_eq!(echoed, text.as_bytes());
+}
+
+/// A client that sends nothing and that the server has accepted.
+fn silent_client(example: &Example) -> TcpStream {
+    // Until it sleeps it may have files open for a moment.
+    eventually("the server sleeps", || example.is_asleep());
+    let before = descriptors(example.pid());
+    let client = connect(&ip(example));
+    eventually("the client is accepted", || {
+        descriptors(example.pid()) > before
+    });
+    client
+}
+
+fn expect_good_end(example: Example, what: &str) {
+    let (status, output, log) = example.finish();
+    assert_eq!(status.code(), Some(0), "{what}: {log}");
+    assert_eq!(output, "", "{what}");
+}
+
+#[test]
+fn a_signal_ends_an_echo_server_while_a_client_is_idle() {
+    for kind in ["tcp", "threading-tcp"] {
+        for signal in SIGNALS {
+            let example = Example::start("echo_server", &[ANY, "--server", kind]);
+            let mut client = connect(&ip(&example));
+            expect_echo(&mut client, "hello");
+            example.signal(signal);
+            assert_eq!(read_all(client), "", "{kind}, {signal}");
+            expect_good_end(example, kind);
+        }
+    }
+}
+
+#[test]
+fn a_signal_ends_a_unix_echo_server_and_its_path_goes() {
+    for kind in ["unix-stream", "threading-unix-stream"] {
+        for signal in SIGNALS {
+            let (_folder, path) = socket_path();
+            let text = path.to_str().expect("the path is text");
+            let example = Example::start("echo_server", &[text, "--server", kind]);
+            let mut client = connect_unix(&Address::Path(path.clone()));
+            expect_echo(&mut client, "hello");
+            example.signal(signal);
+            assert_eq!(read_all(client), "", "{kind}, {signal}");
+            expect_good_end(example, kind);
+            assert!(!path.exists(), "{kind}, {signal}");
+        }
+    }
+}
+
+#[test]
+fn a_signal_ends_a_server_whose_client_has_sent_nothing() {
+    for name in ["upper_server", "echo_server"] {
+        for signal in SIGNALS {
+            let example = Example::start(name, &[ANY]);
+            let client = silent_client(&example);
+            example.signal(signal);
+            assert_eq!(read_all(client), "", "{name}, {signal}");
+            let (status, _, log) = example.finish();
+            assert_eq!(status.code(), Some(0), "{name}, {signal}: {log}");
+        }
+    }
+}
+
+#[test]
+fn a_signal_ends_the_udp_server() {
+    for arguments in [&[ANY][..], &[ANY, "--threading"]] {
+        for signal in SIGNALS {
+            let example = Example::start("udp_echo_server", arguments);
+            example.signal(signal);
+            expect_good_end(example, "udp_echo_server");
+        }
+    }
+}
+
+#[test]
+fn the_log_names_the_signal_and_the_address() {
+    let example = Example::start("echo_server", &[ANY]);
+    let address = example.address.clone();
+    example.signal(Signal::SIGTERM);
+    let (_, _, log) = example.finish();
+    assert!(log.contains(&format!("shutting down {address}")), "{log}");
+    assert!(
+        log.contains(&format!("stopped serving on {address}")),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_message_that_came_before_the_signal_is_answered() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let example = Example::start("echo_server", &[ANY]);
+        let mut clients: Vec<_> = (0..16).map(|_| connect(&ip(&example))).collect();
+        for client in &mut clients {
+            expect_echo(client, "hello");
+        }
+        eventually("the handlers wait for more", || example.is_asleep());
+        for (number, client) in clients.iter_mut().enumerate() {
+            let message = format!("message {number}");
+            client.write_all(message.as_bytes()).expect("it is sent");
+        }
+        example.signal(signal);
+        for (number, client) in clients.into_iter().enumerate() {
+            assert_eq!(read_all(client), format!("message {number}"));
+        }
+        expect_good_end(example, "echo_server");
+    }
+}
+
+#[test]
+fn upper_answers_a_message_that_came_before_the_signal() {
+    let example = Example::start("upper_server", &[ANY]);
+    let mut clients: Vec<_> = (0..16).map(|_| silent_client(&example)).collect();
+    for client in &mut clients {
+        client.write_all(b"hello").expect("the server reads");
+    }
+    example.signal(Signal::SIGTERM);
+    for client in clients {
+        assert_eq!(read_all(client), "HELLO");
+    }
+    let (status, output, log) = example.finish();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert_eq!(output.matches("hello").count(), 16);
+}
+
+/// A client that sends and never reads. Returns when the server is blocked in a write, and so
+/// inside a request; the thread ends when the connection does.
+fn flood(example: &Example) -> JoinHandle<()> {
+    let mut client = connect(&ip(example));
+    client.set_write_timeout(None).expect("none can be set");
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&sent);
+    let writer = thread::spawn(move || {
+        while let Ok(count) = client.write(&[b'x'; 8192]) {
+            counter.fetch_add(count, Ordering::Relaxed);
+        }
+    });
+    let (mut last, mut since) = (0, Instant::now());
+    eventually("the server is blocked", || {
+        let now = sent.load(Ordering::Relaxed);
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+        last > 0 && since.elapsed() > Duration::from_millis(500)
+    });
+    writer
+}
+
+/// Reads its log up to a line with `text` in it.
+fn wait_for_log(log: &mut impl BufRead, text: &str) {
+    let mut line = String::new();
+    while !line.contains(text) {
+        line.clear();
+        let read = log.read_line(&mut line).expect("the log is text");
+        assert!(read > 0, "the log ended without {text:?}");
+    }
+}
+
+#[test]
+fn a_second_signal_forces_a_connection_that_does_not_end() {
+    for kind in ["tcp", "threading-tcp"] {
+        let mut example = Example::start("echo_server", &[ANY, "--server", kind]);
+        let mut log = BufReader::new(example.child.stderr.take().expect("it is piped"));
+        let writer = flood(&example);
+        example.signal(Signal::SIGTERM);
+        wait_for_log(&mut log, "shutting down");
+        // A server that closed the connection now would need a moment for it.
+        thread::sleep(Duration::from_millis(200));
+        assert!(example.is_running(), "{kind}: the request goes on");
+
+        example.signal(Signal::SIGTERM);
+        eventually("the server ends", || !example.is_running());
+        let status = example.child.wait().expect("it is our child");
+        assert_eq!(status.code(), Some(0), "{kind}");
+        writer.join().expect("its write fails");
+    }
+}
+
+#[test]
+fn two_signals_at_once_count_as_one() {
+    let mut example = Example::start("echo_server", &[ANY]);
+    let mut log = BufReader::new(example.child.stderr.take().expect("it is piped"));
+    let mut client = connect(&ip(&example));
+    expect_echo(&mut client, "hello");
+    let writer = flood(&example);
+    example.signal(Signal::SIGINT);
+    example.signal(Signal::SIGTERM);
+    // The end of the idle client shows that the first signal was handled.
+    assert_eq!(read_all(client), "");
+    thread::sleep(Duration::from_millis(200));
+    assert!(example.is_running(), "the request goes on");
+    example.signal(Signal::SIGTERM);
+    wait_for_log(&mut log, "ending all connections");
+    writer.join().expect("its write fails");
+}
+
+#[test]
+fn the_log_says_that_a_second_signal_forced_connections() {
+    for _ in 0..5 {
+        let mut example = Example::start("echo_server", &[ANY, "--server", "tcp"]);
+        let mut log = BufReader::new(example.child.stderr.take().expect("it is piped"));
+        let writer = flood(&example);
+        example.signal(Signal::SIGTERM);
+        wait_for_log(&mut log, "shutting down");
+        // Sooner, it would count as the same.
+        thread::sleep(Duration::from_millis(200));
+        example.signal(Signal::SIGTERM);
+        wait_for_log(&mut log, "ending all connections");
+        writer.join().expect("its write fails");
+    }
+}

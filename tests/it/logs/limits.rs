@@ -1,0 +1,195 @@
+//! What is logged about limits and attacks: enough to act on, and never so much that it fills the
+//! disk.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use log::Level;
+use socketserver::dispatch::ThreadPool;
+use socketserver::listener::Tcp;
+use socketserver::prelude::*;
+use socketserver::{Builder, OverloadPolicy};
+
+use support::gate::Gate;
+use support::logs::Logs;
+use support::{ANY, LONG, connect, connect_udp, eventually, in_background, read_all};
+
+const SOON: Duration = Duration::from_millis(50);
+
+/// What is logged about a server that is at its limit again and again.
+fn logged_at_the_limit(builder: Builder<Tcp, ThreadPool>) -> String {
+    let logs = Logs::from_here();
+    let gate = Gate::default();
+    let server = in_background(builder.bind_fn(ANY, gate.handler()));
+    for _ in 0..10 {
+        let mut client = connect(server.server_address());
+        client.write_all(b"hello\n").expect("the kernel takes it");
+        assert_eq!(gate.next(), "hello");
+        // These wait, are queued or rejected, and close.
+        for _ in 0..3 {
+            drop(connect(server.server_address()));
+        }
+        gate.release(1);
+        assert_eq!(read_all(client), "hello\n");
+        eventually("all have ended", || {
+            server.handle().statistics().active == 0
+        });
+    }
+    let about = format!("{}: all ", server.server_address());
+    let lines = logs.with(&about);
+    let [(Level::Warn, line)] = &lines[..] else {
+        panic!("one warning: {lines:?}");
+    };
+    line.clone()
+}
+
+fn contains(line: &str, words: [&str; 3]) {
+    for word in words {
+        assert!(line.contains(word), "{line}");
+    }
+}
+
+#[test]
+fn the_limit_of_connections_is_logged_once() {
+    let line = logged_at_the_limit(ThreadingTcpServer::builder().max_connections(1));
+    let setter = "max_connections";
+    contains(
+        &line,
+        ["taken, 1 of them", "wait until one is free", setter],
+    );
+}
+
+#[test]
+fn the_limit_of_threads_is_logged_once() {
+    let line = logged_at_the_limit(ThreadingTcpServer::builder().max_threads(1));
+    let setter = "max_threads";
+    contains(&line, ["busy, 1 of them", "wait until one is free", setter]);
+}
+
+#[test]
+fn that_clients_are_queued_is_logged_once() {
+    let policy = OverloadPolicy::Queue {
+        length: 2,
+        timeout: LONG,
+    };
+    let builder = ThreadingTcpServer::builder().max_connections(1);
+    let line = logged_at_the_limit(builder.overload(policy));
+    contains(&line, ["taken, 1 of them", "are queued", "max_connections"]);
+}
+
+#[test]
+fn that_clients_are_rejected_is_logged_once() {
+    let builder = ThreadingTcpServer::builder().max_connections(1);
+    let gate = Gate::default();
+    let logs = Logs::from_here();
+    let builder = builder.overload(OverloadPolicy::Reject);
+    let server = in_background(builder.bind_fn(ANY, gate.handler()));
+    let mut client = connect(server.server_address());
+    client.write_all(b"hello\n").expect("the kernel takes it");
+    assert_eq!(gate.next(), "hello");
+    for _ in 0..20 {
+        assert_eq!(read_all(connect(server.server_address())), "");
+    }
+    gate.release(1);
+    let lines = logs.with(&format!("{}: all ", server.server_address()));
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    contains(
+        &lines[0].1,
+        ["taken, 1 of them", "are rejected", "max_connections"],
+    );
+}
+
+#[test]
+fn handle_request_logs_it_once_too() {
+    let logs = Logs::from_here();
+    let gate = Gate::default();
+    let builder = ThreadingTcpServer::builder()
+        .max_connections(1)
+        .timeout(SOON);
+    let server = builder
+        .bind_fn(ANY, gate.handler())
+        .expect("a port is free");
+    let mut client = connect(server.server_address());
+    client.write_all(b"hello\n").expect("the kernel takes it");
+    for _ in 0..4 {
+        server.handle_request().expect("a timeout is no error");
+    }
+    let lines = logs.with(&format!("{}: all ", server.server_address()));
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    gate.release(1);
+}
+
+/// How many lines a second are let through, and how many in a row before that.
+fn most_lines(since: Instant) -> usize {
+    100 + 10 * (since.elapsed().as_secs() as usize + 1)
+}
+
+/// How many lines were suppressed, by the lines themselves.
+fn suppressed(lines: &[(Level, String)]) -> usize {
+    let text = lines.iter().filter_map(|(_, line)| {
+        let (_, rest) = line.split_once(" (")?;
+        rest.strip_suffix(" other lines about requests were held back)")?
+            .parse::<usize>()
+            .ok()
+    });
+    text.sum()
+}
+
+#[test]
+fn a_thousand_failures_are_about_a_hundred_lines() {
+    let logs = Logs::from_here();
+    let server = in_background(ThreadingTcpServer::bind_fn(ANY, |_| {
+        Err("failure of this test".into())
+    }));
+    let fail = || read_all(connect(server.server_address()));
+    let since = Instant::now();
+    (0..1000).for_each(|_| drop(fail()));
+    eventually("all have failed", || {
+        server.handle().statistics().failed == 1000
+    });
+    let lines = logs.with("failure of this test").len();
+    assert!((100..=most_lines(since)).contains(&lines), "{lines} lines");
+    // Long enough for another line.
+    thread::sleep(4 * SOON);
+    fail();
+    let lines = logs.with("failure of this test");
+    assert!(lines.iter().all(|(level, _)| *level == Level::Error));
+    assert_eq!(lines.len() + suppressed(&lines), 1001);
+}
+
+#[test]
+fn a_thousand_rejected_of_one_ip_are_about_a_hundred_lines() {
+    let logs = Logs::from_here();
+    let gate = Gate::default();
+    let builder = ThreadingTcpServer::builder().max_per_ip(1);
+    let server = in_background(builder.bind_fn(ANY, gate.handler()));
+    let mut client = connect(server.server_address());
+    client.write_all(b"hello\n").expect("the kernel takes it");
+    assert_eq!(gate.next(), "hello");
+    let since = Instant::now();
+    (0..1000).for_each(|_| drop(read_all(connect(server.server_address()))));
+    let lines = logs.with("max_per_ip");
+    assert!((100..=most_lines(since)).contains(&lines.len()));
+    assert!(lines.iter().all(|(level, _)| *level == Level::Warn));
+    assert_eq!(server.handle().statistics().rejected.per_ip, 1000);
+    gate.release(1);
+}
+
+#[test]
+fn a_thousand_cut_datagrams_are_about_a_hundred_lines() {
+    let logs = Logs::from_here();
+    let builder = UdpServer::builder().max_packet_size(3);
+    let server = builder.bind_fn(ANY, |request| {
+        request.wfile.write_all(b".")?;
+        Ok(())
+    });
+    let server = in_background(server);
+    let client = connect_udp(server.server_address());
+    let since = Instant::now();
+    for _ in 0..1000 {
+        client.send(b"long").expect("the server is bound");
+        client.recv(&mut [0]).expect("the server answers");
+    }
+    let lines = logs.with("longer than 3 bytes").len();
+    assert!((100..=most_lines(since)).contains(&lines), "{lines} lines");
+}

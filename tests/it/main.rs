@@ -1,0 +1,134 @@
+//! The behaviour of the library, one folder for each topic.
+
+mod accept {
+    mod errors;
+    mod handle_request;
+    mod pause;
+    mod stop_listening;
+    mod stop_listening_address;
+}
+mod address {
+    mod failed_binds;
+    mod families;
+    mod unusable;
+}
+mod admission {
+    mod limits;
+    mod per_ip;
+    mod permits;
+    mod queue;
+    mod reject;
+    mod reject_slow;
+}
+#[cfg(feature = "auth")]
+mod auth {
+    mod deadline;
+    mod digests;
+    mod examples;
+    mod messages;
+    #[cfg(feature = "auth-md5")]
+    mod mp_peer;
+    mod multiprocessing;
+    mod plain;
+    mod vectors;
+}
+mod datagram {
+    mod replies;
+    mod unsendable;
+}
+mod dispatch {
+    mod custom;
+    mod matrix;
+}
+mod errors {
+    mod faults;
+}
+mod examples {
+    mod chat;
+    mod classroom;
+    mod descriptor_limit;
+    mod echo;
+    mod errors;
+    mod framed;
+    mod hello;
+    mod many_clients;
+    mod relay;
+    mod signals;
+}
+mod fork {
+    mod beside_threads;
+    mod processes;
+}
+mod framing {
+    mod errors;
+    mod messages;
+    mod prefix;
+    mod streams;
+}
+mod hooks {
+    mod finish;
+    mod order;
+    mod service_actions;
+}
+mod logs {
+    mod handlers;
+    mod limits;
+    mod requests;
+}
+mod pool {
+    mod threads;
+}
+mod porting {
+    mod first_program;
+    mod guide;
+    mod kinds;
+    mod servers;
+    mod sockets;
+    mod streams;
+    mod tls;
+}
+mod python {
+    mod clients;
+    mod processes;
+    mod public_names;
+    mod suite;
+    mod write;
+}
+mod shutdown {
+    mod arrivals;
+    mod callers;
+    mod close;
+    mod drain;
+    mod idle;
+    mod late_client;
+    mod reset;
+    mod signals;
+    mod wait;
+    mod within;
+}
+mod statistics {
+    mod bytes;
+    mod metrics;
+    mod outcomes;
+    #[cfg(feature = "metrics")]
+    mod recorder;
+    mod sum;
+    mod threads;
+}
+mod stream {
+    mod abort;
+    mod auto_flush;
+    mod connection;
+    mod detach;
+    mod fill_more;
+    mod idle_timeout;
+    mod line_limits;
+    mod lines;
+    mod report;
+    mod time_limits;
+    mod timer;
+    mod wfile;
+}
+mod unix {
+    mod path;
+}

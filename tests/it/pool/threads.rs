@@ -1,0 +1,145 @@
+//! The thread pool: how it grows, where it stops, which threads it reuses and which end.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::hint::black_box;
+use std::io;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Sender, unbounded};
+use socketserver::prelude::*;
+use socketserver::{RequestError, Stage};
+
+use support::gate::Gate;
+use support::{ANY, LONG, connect, eventually, read_all};
+
+/// A handler that is held, with the name of its thread, and answers then.
+fn held(gate: &Gate) -> impl Fn(&mut StreamRequest) -> HandlerResult + Send + Sync + 'static {
+    let gate = gate.clone();
+    move |request| {
+        gate.hold(thread::current().name().unwrap_or_default())?;
+        Ok(request.wfile.write_all(b"hello")?)
+    }
+}
+
+#[test]
+fn the_pool_grows_with_the_clients_and_names_its_threads() -> io::Result<()> {
+    let gate = Gate::default();
+    let builder = ThreadingTcpServer::builder().thread_name("worker");
+    let server = builder.bind_fn(ANY, held(&gate))?.serve_in_background()?;
+    let clients: Vec<_> = (0..20).map(|_| connect(server.server_address())).collect();
+    let names: HashSet<_> = clients.iter().map(|_| gate.next()).collect();
+    assert_eq!(names.len(), 20, "each has a thread of its own: {names:?}");
+    assert!(
+        names.iter().all(|name| name.starts_with("worker-")),
+        "{names:?}"
+    );
+    gate.release(clients.len());
+    for client in clients {
+        assert_eq!(read_all(client), "hello");
+    }
+    Ok(())
+}
+
+#[test]
+fn one_client_after_the_other_is_served_by_the_same_few_threads() -> io::Result<()> {
+    let server = ThreadingTcpServer::bind_fn(ANY, |request| {
+        write!(request.wfile, "{:?}", thread::current().id())?;
+        Ok(())
+    })?;
+    let server = server.serve_in_background()?;
+    let threads: HashSet<_> = (0..200)
+        .map(|_| read_all(connect(server.server_address())))
+        .collect();
+    // A client may come back before the thread that served it has become idle, so it can be two,
+    // or on a busy machine a few more; without any reuse it would be 200.
+    assert!(threads.len() < 100, "{} threads", threads.len());
+    Ok(())
+}
+
+thread_local! {
+    /// Dropped when its thread ends.
+    static ALIVE: RefCell<Option<Arc<()>>> = const { RefCell::new(None) };
+}
+
+#[test]
+fn idle_threads_end_and_new_ones_take_their_place() -> io::Result<()> {
+    let token = Arc::new(());
+    let kept = token.clone();
+    let builder = ThreadingTcpServer::builder().thread_keep_alive(Duration::from_millis(10));
+    let server = builder.bind_fn(ANY, move |request| {
+        ALIVE.set(Some(kept.clone()));
+        write!(request.wfile, "{:?}", thread::current().id())?;
+        Ok(())
+    })?;
+    let server = server.serve_in_background()?;
+    let first = read_all(connect(server.server_address()));
+    // One is ours, one the handler's.
+    eventually("the idle thread ends", || Arc::strong_count(&token) == 2);
+    let second = read_all(connect(server.server_address()));
+    assert_ne!(first, second);
+    Ok(())
+}
+
+#[test]
+fn a_thread_that_ends_just_when_a_client_comes_loses_no_client() -> io::Result<()> {
+    let builder = ThreadingTcpServer::builder().thread_keep_alive(Duration::from_micros(50));
+    let server = builder.bind_fn(ANY, |request| Ok(request.wfile.write_all(b"hello")?))?;
+    let server = server.serve_in_background()?;
+    for _ in 0..1000 {
+        assert_eq!(read_all(connect(server.server_address())), "hello");
+    }
+    Ok(())
+}
+
+/// Calls itself until this much of the stack, in bytes, is in use.
+fn recurse(start: usize, depth: usize) -> usize {
+    let frame = black_box([0_u8; 1024]);
+    let here = black_box(&frame).as_ptr() as usize;
+    match start.abs_diff(here) >= depth {
+        true => 1,
+        false => 1 + recurse(start, depth),
+    }
+}
+
+#[test]
+fn handlers_have_the_stack_size_that_was_set() -> io::Result<()> {
+    let builder = ThreadingTcpServer::builder().stack_size(16 << 20);
+    let server = builder.bind_fn(ANY, |request| {
+        let here = 0_u8;
+        let frames = recurse(&raw const here as usize, 12 << 20);
+        write!(request.wfile, "{frames}")?;
+        Ok(())
+    })?;
+    let server = server.serve_in_background()?;
+    let frames = read_all(connect(server.server_address()));
+    assert!(frames.parse::<usize>().map_err(io::Error::other)? > 1000);
+    Ok(())
+}
+
+struct Report(Sender<(Stage, String)>);
+
+impl Hooks for Report {
+    fn handle_error(&self, _: &mut StreamRequest, error: &RequestError) {
+        let _ = self.0.send((error.stage(), error.to_string()));
+    }
+}
+
+#[test]
+fn a_thread_that_cannot_be_started_costs_one_client_only() -> io::Result<()> {
+    let (report, reports) = unbounded();
+    let builder = ThreadingTcpServer::builder().stack_size(1 << 60);
+    let builder = builder.hooks(Report(report));
+    let server = builder.bind_fn(ANY, |_| Ok(()))?.serve_in_background()?;
+    for _ in 0..3 {
+        let client: TcpStream = connect(server.server_address());
+        let (stage, message) = reports.recv_timeout(LONG).expect("it is reported");
+        assert_eq!(stage, Stage::Dispatch);
+        assert!(message.contains("cannot start a thread"), "{message}");
+        assert_eq!(read_all(client), "");
+    }
+    server.stop()
+}

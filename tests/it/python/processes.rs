@@ -1,0 +1,76 @@
+//! Counterparts, name by name, of those of Python's tests that need a process of their own.
+
+use std::io;
+use std::net::TcpListener;
+use std::process;
+
+use socketserver::listener::Tcp;
+use socketserver::prelude::*;
+use socketserver::{Dispatch, RequestError, Server};
+
+use support::child::{in_child, output_of_child};
+use support::process::descriptors;
+use support::{ANY, connect};
+
+#[test]
+fn test_tcpserver_bind_leak() {
+    in_child(|| {
+        let holder = TcpListener::bind(ANY).expect("a port is free");
+        let taken = holder.local_addr().expect("it is bound");
+        let before = descriptors(process::id());
+        for _ in 0..1024 {
+            let error = TcpServer::bind_fn(taken, |_| Ok(())).expect_err("the port is taken");
+            assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+            let error = TcpServer::bind_fn("127.0.0.1:-1", |_| Ok(())).expect_err("it is no port");
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        }
+        assert_eq!(descriptors(process::id()), before);
+    })
+}
+
+#[test]
+fn test_sync_not_handled() {
+    check_result(&output_of_child(|| {
+        exit_in_a_handler(TcpServer::builder());
+    }));
+}
+
+#[test]
+fn test_threading_not_handled() {
+    check_result(&output_of_child(|| {
+        exit_in_a_handler(ThreadingTcpServer::builder());
+    }));
+}
+
+/// The status that the handler ends the process with.
+const STATUS: i32 = 72;
+
+struct Reporter;
+
+impl Hooks for Reporter {
+    fn handle_error(&self, _: &mut StreamRequest, _: &RequestError) {
+        println!("Error handled");
+    }
+}
+
+/// What Python's `SystemExit` is to a handler, `std::process::exit` is here.
+fn exit_in_a_handler<D: Dispatch>(builder: socketserver::Builder<Tcp, D>) -> ! {
+    let server: Server<Tcp, D> = builder
+        .hooks(Reporter)
+        .bind_fn(ANY, |_| {
+            println!("Handler called");
+            process::exit(STATUS)
+        })
+        .expect("a port is free");
+    drop(connect(server.server_address()));
+    server.handle_request().expect("there is one");
+    server.server_close();
+    unreachable!("closing the server waits for the handler, which ends the process");
+}
+
+fn check_result(output: &process::Output) {
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(STATUS), "{output:?}");
+    assert!(stdout.contains("Handler called"), "{stdout}");
+    assert!(!stdout.contains("Error handled"), "{stdout}");
+}

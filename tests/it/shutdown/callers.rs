@@ -1,0 +1,203 @@
+//! `shutdown`, from wherever and whenever it is called, wakes a sleeping server and ends serving.
+
+use std::io::{self, Read};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+use socketserver::prelude::*;
+
+use support::journal::Journal;
+use support::{ANY, connect, exchange, join_soon, next, read_all};
+
+/// Longer than any test.
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn echo(request: &mut StreamRequest) -> HandlerResult {
+    let line = request.rfile.readline(1024)?;
+    Ok(request.wfile.write_all(&line)?)
+}
+
+struct NoteTurns(Journal);
+
+impl Hooks for NoteTurns {
+    fn service_actions(&self, _: &ServerHandle) -> io::Result<()> {
+        self.0.note("turn");
+        Ok(())
+    }
+}
+
+#[test]
+fn shutdown_wakes_a_server_whose_poll_interval_is_an_hour() {
+    let journal = Journal::default();
+    let builder = TcpServer::builder()
+        .hooks(NoteTurns(journal.clone()))
+        .poll_interval(HOUR);
+    let server = builder.bind_fn(ANY, echo).expect("a port is free");
+    let handle = server.handle();
+    let serving = thread::spawn(move || server.serve_forever());
+    // The turn is over: the server is asleep, or about to be.
+    assert_eq!(exchange(connect(handle.server_address()), "hi\n"), "hi\n");
+    journal.wait_for("turn");
+    handle.shutdown();
+    join_soon(serving).expect("a shutdown is no error");
+}
+
+#[test]
+fn shutdown_wakes_a_handle_request_without_a_timeout() {
+    let server = TcpServer::bind_fn(ANY, echo).expect("a port is free");
+    let handle = server.handle();
+    let serving = thread::spawn(move || server.handle_request());
+    handle.shutdown();
+    join_soon(serving).expect("a shutdown is no error");
+}
+
+#[test]
+fn shutdown_ends_serving_while_all_threads_are_busy() {
+    let (reporter, inside) = channel();
+    let builder = ThreadingTcpServer::builder().max_threads(1);
+    let server = builder.bind_fn(ANY, move |request| {
+        reporter.send(())?;
+        request.rfile.readline(10)?;
+        request.rfile.readline(10)?;
+        Ok(())
+    });
+    let server = server.expect("a port is free");
+    let handle = server.handle();
+    let serving = thread::spawn(move || (server.serve_forever(), server));
+    let mut busy = connect(handle.server_address());
+    busy.write_all(b"begun\n").expect("the server reads");
+    next(&inside);
+    handle.shutdown();
+    let (served, server) = join_soon(serving);
+    served.expect("a shutdown is no error");
+    drop(busy);
+    server.server_close();
+}
+
+/// Shuts the server down in the hook of this name.
+struct ShutsDown(&'static str);
+
+impl ShutsDown {
+    fn in_hook(&self, name: &str, server: &ServerHandle) {
+        if self.0 == name {
+            server.shutdown();
+        }
+    }
+}
+
+impl Hooks for ShutsDown {
+    fn verify_request(&self, request: &mut StreamRequest) -> Result<bool, HandlerError> {
+        self.in_hook("verify_request", &request.server);
+        Ok(true)
+    }
+
+    fn handle_error(&self, request: &mut StreamRequest, _: &RequestError) {
+        self.in_hook("handle_error", &request.server);
+    }
+
+    fn service_actions(&self, server: &ServerHandle) -> io::Result<()> {
+        self.in_hook("service_actions", server);
+        Ok(())
+    }
+}
+
+fn ends_from(hook: &'static str) {
+    let builder = TcpServer::builder()
+        .hooks(ShutsDown(hook))
+        .poll_interval(HOUR);
+    let server = builder.bind_fn(ANY, |_| Err("so that there is an error to handle".into()));
+    let server = server.expect("a port is free");
+    let client = connect(server.server_address());
+    let serving = thread::spawn(move || server.serve_forever());
+    join_soon(serving).expect("a shutdown is no error");
+    assert_eq!(read_all(client), "");
+}
+
+#[test]
+fn shutdown_from_verify_request_ends_serving() {
+    ends_from("verify_request");
+}
+
+#[test]
+fn shutdown_from_handle_error_ends_serving() {
+    ends_from("handle_error");
+}
+
+#[test]
+fn shutdown_from_service_actions_ends_serving() {
+    ends_from("service_actions");
+}
+
+#[test]
+fn after_a_shutdown_no_client_is_served() -> io::Result<()> {
+    let server = TcpServer::bind_fn(ANY, |_| panic!("no client is served"))?;
+    let client = connect(server.server_address());
+    server.shutdown();
+    server.serve_forever()?;
+    server.handle_request()?;
+    server.server_close();
+    // Closed by the kernel, for the server has never accepted it.
+    let error = (&client).read(&mut [0; 1]).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    Ok(())
+}
+
+#[test]
+fn a_second_shutdown_changes_nothing() -> io::Result<()> {
+    let server = ThreadingTcpServer::bind_fn(ANY, echo)?.serve_in_background()?;
+    let handle = server.handle();
+    assert!(!handle.is_shutting_down());
+    thread::scope(|scope| {
+        for _ in 0..10 {
+            scope.spawn(|| {
+                handle.shutdown();
+                handle.wait();
+                handle.shutdown();
+            });
+        }
+    });
+    assert!(handle.is_shutting_down());
+    server.stop()
+}
+
+#[test]
+fn one_of_several_servers_can_be_shut_down() -> io::Result<()> {
+    let upper = |request: &mut StreamRequest| -> HandlerResult {
+        while request.wait_for_data()? {
+            let line = request.rfile.readline(100)?;
+            request.wfile.write_all(&line.to_ascii_uppercase())?;
+        }
+        Ok(())
+    };
+    let servers: Vec<_> = (0..3)
+        .map(|_| ThreadingTcpServer::bind_fn(ANY, upper)?.serve_in_background())
+        .collect::<io::Result<_>>()?;
+    let clients: Vec<_> = servers
+        .iter()
+        .map(|s| connect(s.server_address()))
+        .collect();
+    for client in &clients {
+        assert_eq!(exchange(client, "before\n"), "BEFORE\n");
+    }
+    let mut servers = servers.into_iter();
+    servers.next().expect("there are three").stop()?;
+    assert_eq!(read_all(&clients[0]), "");
+    for client in &clients[1..] {
+        assert_eq!(exchange(client, "after\n"), "AFTER\n");
+    }
+    servers.try_for_each(|server| server.stop())
+}
+
+#[test]
+fn a_handle_outlives_its_server() -> io::Result<()> {
+    let server = ThreadingTcpServer::bind_fn(ANY, echo)?;
+    let (handle, address) = (server.handle(), server.server_address().clone());
+    drop(server);
+    assert!(handle.is_shutting_down());
+    handle.wait();
+    handle.shutdown();
+    handle.wait();
+    assert_eq!(*handle.server_address(), address);
+    Ok(())
+}

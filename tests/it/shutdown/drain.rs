@@ -1,0 +1,261 @@
+//! A shutdown lets running requests finish, ends idle connections, and forces what is late.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use socketserver::prelude::*;
+use socketserver::{BackgroundServer, Builder, Dispatch, Stage, listener};
+
+use nix::sys::signal::Signal;
+
+use support::example::{self, Example};
+use support::handlers::{Watch, begin, block, counts};
+use support::{
+    ANY, LONG, connect, connect_udp, connect_unix, eventually, exchange, in_background, read_all,
+    socket_path,
+};
+
+/// Short, for what is going to be forced.
+const SHORT: Duration = Duration::from_millis(200);
+/// What a forced shutdown may take beyond its limit: half a second for handlers that do not end, and
+/// more on a busy machine.
+const BEYOND: Duration = Duration::from_secs(5);
+
+fn serve<D: Dispatch>(builder: Builder<listener::Tcp, D>) -> BackgroundServer {
+    in_background(builder.bind_fn(ANY, block))
+}
+
+/// Upper case for each line, idle in between.
+fn upper(request: &mut StreamRequest) -> HandlerResult {
+    while request.wait_for_data()? {
+        let line = request.rfile.readline(100)?;
+        request.wfile.write_all(&line.to_ascii_uppercase())?;
+    }
+    Ok(())
+}
+
+#[test]
+fn running_requests_finish_and_are_counted_as_drained() {
+    const CLIENTS: usize = 3;
+    let go = Arc::new(Barrier::new(CLIENTS + 1));
+    let gate = Arc::clone(&go);
+    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+        request.wfile.write_all(b"begun\n")?;
+        gate.wait();
+        Ok(request.wfile.write_all(b"done\n")?)
+    });
+    let server = in_background(server);
+    let clients = [(); CLIENTS].map(|()| connect(server.server_address()));
+    for client in &clients {
+        assert_eq!(exchange(client, ""), "begun\n");
+    }
+    let report = thread::scope(|scope| {
+        let report = scope.spawn(|| server.handle().shutdown_within(LONG));
+        eventually("the shutdown begins", || server.handle().is_shutting_down());
+        assert!(!report.is_finished());
+        go.wait();
+        report.join().expect("it returns")
+    });
+    assert_eq!(counts(report), (CLIENTS, 0, 0));
+    assert!(
+        clients
+            .into_iter()
+            .all(|client| read_all(client) == "done\n")
+    );
+}
+
+#[test]
+fn connections_that_wait_for_a_request_end_at_once() {
+    let server = in_background(ThreadingTcpServer::bind_fn(ANY, upper));
+    let between = connect(server.server_address());
+    assert_eq!(exchange(&between, "hello\n"), "HELLO\n");
+    let started = Instant::now();
+    assert_eq!(counts(server.handle().shutdown_within(LONG)), (1, 0, 0));
+    assert!(started.elapsed() < LONG / 2);
+    assert_eq!(read_all(between), "");
+}
+
+#[test]
+fn connections_that_have_sent_nothing_end_at_once() {
+    let (_folder, path) = socket_path();
+    let (begun, begins) = channel();
+    let server = ThreadingUnixStreamServer::bind_fn(&path, move |request| {
+        begun.send(()).expect("the test receives it");
+        // No `wait_for_data`: nothing has been received, which is enough.
+        let line = request.rfile.readline(100)?;
+        Ok(request.wfile.write_all(&line)?)
+    });
+    let server = in_background(server);
+    let silent = connect_unix(server.server_address());
+    begins.recv_timeout(LONG).expect("the handler runs");
+    let started = Instant::now();
+    assert_eq!(counts(server.handle().shutdown_within(LONG)), (1, 0, 0));
+    assert!(started.elapsed() < LONG / 2);
+    assert_eq!(read_all(silent), "");
+}
+
+#[test]
+fn blocked_handlers_are_forced_or_unfinished_and_counted() {
+    let server = serve(ThreadingTcpServer::builder());
+    let address = server.server_address();
+    let _blocked =
+        ["read", "read", "write", "write", "write", "loop"].map(|how| begin(address, how));
+    let started = Instant::now();
+    assert_eq!(counts(server.handle().shutdown_within(SHORT)), (0, 5, 1));
+    let took = started.elapsed();
+    assert!(SHORT <= took && took < SHORT + BEYOND, "{took:?}");
+    server.stop().expect("closing does not wait now");
+    assert!(started.elapsed() < SHORT + 2 * BEYOND);
+}
+
+#[test]
+fn a_report_counts_each_kind_of_end() {
+    let server = serve(ThreadingTcpServer::builder());
+    let address = server.server_address();
+    let finishing = begin(address, "read");
+    let _blocked = ["read", "loop"].map(|how| begin(address, how));
+    let report = thread::scope(|scope| {
+        let report = scope.spawn(|| server.handle().shutdown_within(5 * SHORT));
+        eventually("the shutdown begins", || server.handle().is_shutting_down());
+        drop(finishing);
+        report.join().expect("it returns")
+    });
+    assert_eq!(counts(report), (1, 1, 1));
+}
+
+#[test]
+fn an_inline_server_is_forced_too() {
+    for (how, expected) in [("read", (0, 1, 0)), ("write", (0, 1, 0))] {
+        let server = serve(TcpServer::builder());
+        let _blocked = begin(server.server_address(), how);
+        assert_eq!(counts(server.handle().shutdown_within(SHORT)), expected);
+        server.stop().expect("nothing runs any more");
+    }
+}
+
+#[test]
+fn stopping_an_inline_server_does_not_wait_for_a_handler_that_loops() {
+    let server = serve(TcpServer::builder());
+    let _blocked = begin(server.server_address(), "loop");
+    let started = Instant::now();
+    assert_eq!(counts(server.handle().shutdown_within(SHORT)), (0, 0, 1));
+    let error = server.stop().expect_err("the serving thread is lost");
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    assert!(started.elapsed() < SHORT + 2 * BEYOND);
+}
+
+#[test]
+fn a_forced_request_sees_an_aborted_connection() {
+    let (errors, seen) = channel();
+    let server = serve(ThreadingTcpServer::builder().hooks(Watch(errors)));
+    let _blocked = ["read", "write"].map(|how| begin(server.server_address(), how));
+    server.handle().shutdown_within(SHORT);
+    for _ in 0..2 {
+        let seen = seen.recv_timeout(LONG).expect("an error");
+        assert_eq!(seen.stage, Stage::Handle);
+        assert_eq!(seen.kind, Some(ErrorKind::ConnectionAborted));
+        assert!(seen.is_disconnect);
+        assert!(seen.text.contains("shutting down"), "{}", seen.text);
+    }
+}
+
+#[test]
+fn shutdown_timeout_holds_for_a_plain_shutdown() {
+    for how in ["read", "write", "loop"] {
+        let server = serve(ThreadingTcpServer::builder().shutdown_timeout(SHORT));
+        let _blocked = begin(server.server_address(), how);
+        let started = Instant::now();
+        server.handle().shutdown();
+        drop(server);
+        let took = started.elapsed();
+        assert!(SHORT <= took && took < SHORT + BEYOND, "{how}: {took:?}");
+    }
+}
+
+#[test]
+fn without_shutdown_timeout_a_shutdown_waits() {
+    let server = serve(ThreadingTcpServer::builder().shutdown_timeout(None));
+    let reading = begin(server.server_address(), "read");
+    let stopping = thread::spawn(|| server.stop());
+    thread::sleep(2 * SHORT);
+    assert!(!stopping.is_finished());
+    drop(reading);
+    let stopped = stopping.join().expect("it returns");
+    stopped.expect("it was asked to");
+}
+
+#[test]
+fn a_datagram_whose_handler_loops_is_unfinished() {
+    let (begun, begins) = channel();
+    let server = ThreadingUdpServer::bind_fn(ANY, move |_| {
+        begun.send(()).expect("the test receives it");
+        loop {
+            thread::park();
+        }
+    });
+    let server = in_background(server);
+    let client = connect_udp(server.server_address());
+    client.send(b"hello").expect("loopback");
+    begins.recv_timeout(LONG).expect("the handler runs");
+    assert_eq!(counts(server.handle().shutdown_within(SHORT)), (0, 0, 1));
+}
+
+/// A client that sends until its writes block, and never reads: the echo server blocks in a
+/// write.
+fn block_the_server(server: &Example) -> TcpStream {
+    let mut client = TcpStream::connect(&server.address).expect("it listens");
+    let pause = Some(Duration::from_millis(500));
+    client.set_write_timeout(pause).expect("not zero");
+    while client.write(&[b'.'; 65_536]).is_ok() {}
+    client
+}
+
+#[test]
+fn sigterm_ends_a_server_with_a_blocked_client_after_the_drain_time() {
+    for kind in ["tcp", "threading-tcp"] {
+        let server = Example::start("echo_server", &[ANY, "--drain", "0.5", "--server", kind]);
+        let _blocked = block_the_server(&server);
+        let started = Instant::now();
+        server.signal(Signal::SIGTERM);
+        let (status, _, log) = server.finish();
+        assert!(status.success(), "{status} {log}");
+        let took = started.elapsed();
+        assert!(took >= Duration::from_millis(500), "{took:?}");
+        assert!(took < LONG, "{took:?}");
+    }
+}
+
+#[test]
+fn a_second_ctrl_c_forces() {
+    let server = Example::start("echo_server", &[ANY, "--drain", "1000"]);
+    let _blocked = block_the_server(&server);
+    let mut idle = TcpStream::connect(&server.address).expect("it listens");
+    assert_eq!(exchange(&idle, "hello\n"), "hello\n");
+    server.signal(Signal::SIGINT);
+    // Its end shows that the first signal was handled.
+    assert_eq!(idle.read(&mut [0]).expect("the end"), 0);
+    // Sooner, it would count as the same.
+    thread::sleep(Duration::from_millis(200));
+    server.signal(Signal::SIGINT);
+    let (status, _, log) = server.finish();
+    assert!(status.success(), "{status} {log}");
+}
+
+#[test]
+fn invalid_durations_are_refused_on_the_command_line() {
+    for (option, value) in [
+        ("--read-timeout", "0"),
+        ("--idle-timeout", "soon"),
+        ("--deadline", "-1"),
+        ("--drain", "1e30"),
+        ("--drain", "NaN"),
+    ] {
+        let output = example::run("echo_server", &[ANY, &format!("{option}={value}")]);
+        assert_eq!(output.status.code(), Some(2), "{option} {value}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(option));
+    }
+}

@@ -1,0 +1,47 @@
+//! A connection that the server closes by force does not look complete: its client sees a reset.
+
+use std::io::{ErrorKind, Read};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use socketserver::prelude::*;
+
+use support::handlers::{begin, block, counts};
+use support::{ANY, in_background};
+
+const SHORT: Duration = Duration::from_millis(100);
+
+fn assert_reset(mut client: TcpStream) {
+    let end = std::io::copy(&mut client, &mut std::io::sink());
+    let end = end.map_err(|e| e.kind());
+    assert_eq!(end, Err(ErrorKind::ConnectionReset));
+}
+
+#[test]
+fn at_the_end_of_max_lifetime() {
+    let builder = ThreadingTcpServer::builder().max_lifetime(SHORT);
+    let server = in_background(builder.bind_fn(ANY, block));
+    // One that is blocked in reading, one in writing, and one that does neither and does not end.
+    for order in ["read", "write", "loop"] {
+        assert_reset(begin(server.server_address(), order));
+    }
+    let report = server.handle().shutdown_within(Duration::ZERO);
+    assert_eq!(report.unfinished, 1);
+}
+
+#[test]
+fn by_a_forced_shutdown() {
+    let server = in_background(ThreadingTcpServer::bind_fn(ANY, block));
+    let orders = ["read", "write", "loop"];
+    let clients = orders.map(|order| begin(server.server_address(), order));
+    assert_eq!(counts(server.handle().shutdown_within(SHORT)), (0, 2, 1));
+    clients.into_iter().for_each(assert_reset);
+}
+
+#[test]
+fn but_not_if_it_ends_in_time() {
+    let builder = ThreadingTcpServer::builder().max_lifetime(Duration::from_secs(60));
+    let server = in_background(builder.bind_fn(ANY, block));
+    let mut client = begin(server.server_address(), "nothing");
+    assert_eq!(client.read(&mut [0]).map_err(|e| e.kind()), Ok(0));
+}

@@ -1,0 +1,145 @@
+//! The statistics as metrics, read back through a recorder.
+#![cfg(feature = "metrics")]
+
+use std::io::{self, ErrorKind};
+use std::net::Shutdown;
+use std::time::Duration;
+
+use socketserver::prelude::*;
+
+use super::recorder;
+
+use support::counts::settled;
+use support::{ANY, LONG, connect, eventually, exchange, read_all};
+
+const OFTEN: Duration = Duration::from_millis(5);
+
+/// Refuses the fourth.
+struct Picky;
+
+impl Hooks for Picky {
+    fn verify_request(&self, request: &mut StreamRequest) -> Result<bool, HandlerError> {
+        Ok(request.id() != 4)
+    }
+
+    fn handle_error(&self, _: &mut StreamRequest, _: &RequestError) {}
+}
+
+/// Sends a line, and ends as its client says.
+fn respond(request: &mut StreamRequest) -> HandlerResult {
+    request.wfile.write_all(b"hello\n")?;
+    match request.next_line()?.as_deref() {
+        Some("fail") => Err("as asked".into()),
+        Some("panic") => panic!("as asked"),
+        _ => Ok(()),
+    }
+}
+
+/// A metric of this server, by its name and its labels but `server`.
+fn metric(server: &ServerHandle, name: &str, labels: &str) -> Option<f64> {
+    let separator = if labels.is_empty() { "" } else { "," };
+    let address = server.server_address();
+    recorder::value(&format!(
+        "socketserver_{name}{{server={address}{separator}{labels}}}"
+    ))
+}
+
+fn wait_for(server: &ServerHandle, name: &str, labels: &str, value: f64) {
+    eventually(name, || metric(server, name, labels) == Some(value));
+}
+
+#[test]
+fn all_there_is_is_published() -> io::Result<()> {
+    recorder::install();
+    let builder = ThreadingTcpServer::builder().hooks(Picky);
+    let server = builder.bind_fn(ANY, respond)?.serve_in_background()?;
+    let publisher = server.handle().publish_metrics(LONG)?;
+    for (number, line) in (1..).zip(["\n", "fail\n", "panic\n", ""]) {
+        let mut client = connect(server.server_address());
+        client.write_all(line.as_bytes())?;
+        let _ = client.read_to_end(&mut Vec::new());
+        settled(&server.handle(), number);
+    }
+    // Once more at the end, whatever the interval is.
+    drop(publisher);
+    let expected = [
+        ("accepted_total", "", 4.0),
+        ("rejected_total", "cause=refused", 1.0),
+        ("rejected_total", "cause=overload", 0.0),
+        ("rejected_total", "cause=queue_timeout", 0.0),
+        ("rejected_total", "cause=per_ip", 0.0),
+        ("rejected_total", "cause=shutdown", 0.0),
+        ("rejected_total", "cause=dispatch", 0.0),
+        ("ended_total", "outcome=finished", 1.0),
+        ("ended_total", "outcome=failed", 1.0),
+        ("ended_total", "outcome=panicked", 1.0),
+        ("ended_total", "outcome=timed_out", 0.0),
+        ("ended_total", "outcome=disconnected", 0.0),
+        ("received_bytes_total", "", 12.0),
+        ("sent_bytes_total", "", 18.0),
+        ("active", "", 0.0),
+        ("queued", "", 0.0),
+        ("threads", "", 1.0),
+        ("peak_active", "", 1.0),
+        ("peak_queued", "", 0.0),
+        ("peak_threads", "", 1.0),
+    ];
+    for (name, labels, value) in expected {
+        assert_eq!(
+            metric(&server.handle(), name, labels),
+            Some(value),
+            "{name} {labels}"
+        );
+    }
+    // Nothing else, and each name is described.
+    let address = server.server_address().to_string();
+    let published = recorder::names_with(&address);
+    assert_eq!(published.len(), expected.len());
+    assert!(published.iter().all(|name| recorder::is_described(name)));
+    Ok(())
+}
+
+#[test]
+fn it_is_published_again_and_again() -> io::Result<()> {
+    recorder::install();
+    let server = ThreadingTcpServer::bind_fn(ANY, respond)?.serve_in_background()?;
+    let publisher = server.handle().publish_metrics(OFTEN)?;
+    wait_for(&server.handle(), "accepted_total", "", 0.0);
+    let client = connect(server.server_address());
+    assert_eq!(exchange(&client, ""), "hello\n");
+    wait_for(&server.handle(), "active", "", 1.0);
+    client.shutdown(Shutdown::Write)?;
+    assert_eq!(read_all(client), "");
+    wait_for(&server.handle(), "active", "", 0.0);
+    wait_for(&server.handle(), "ended_total", "outcome=finished", 1.0);
+    drop(publisher);
+    Ok(())
+}
+
+#[test]
+fn the_last_values_are_those_after_the_end() -> io::Result<()> {
+    recorder::install();
+    let server = ThreadingTcpServer::bind_fn(ANY, respond)?.serve_in_background()?;
+    let handle = server.handle();
+    let publisher = handle.publish_metrics(OFTEN)?;
+    let client = connect(server.server_address());
+    assert_eq!(exchange(&client, ""), "hello\n");
+    wait_for(&handle, "threads", "", 1.0);
+    drop(client);
+    server.stop()?;
+    wait_for(&handle, "threads", "", 0.0);
+    wait_for(&handle, "active", "", 0.0);
+    // The server is closed, and the thread has ended: there is nothing to wait for.
+    drop(publisher);
+    assert_eq!(metric(&handle, "accepted_total", ""), Some(1.0));
+    Ok(())
+}
+
+#[test]
+fn an_interval_of_zero_is_no_interval() -> io::Result<()> {
+    let server = TcpServer::bind_fn(ANY, respond)?;
+    let refused = server.handle().publish_metrics(Duration::ZERO);
+    let error = refused.expect_err("it would spin");
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    Ok(())
+}

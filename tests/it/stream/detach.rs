@@ -1,0 +1,171 @@
+//! Connections that leave their handler: detached, or split for two threads.
+
+use std::io::{self, ErrorKind};
+use std::net::{Shutdown, TcpStream};
+use std::thread;
+
+use crossbeam_channel::{Receiver, bounded, unbounded};
+use socketserver::prelude::*;
+
+use support::{ANY, LONG, connect, exchange, read_all};
+
+/// A server whose handler reads a line, writes something and hands its connection to the test.
+fn detaching(wbufsize: usize) -> io::Result<(BackgroundServer, Receiver<StreamRequest>)> {
+    let (detached, requests) = unbounded();
+    let builder = ThreadingTcpServer::builder().wbufsize(wbufsize);
+    let server = builder.bind_fn(ANY, move |request| {
+        let line = request.rfile.readline(100)?;
+        request.wfile.write_all(&line)?;
+        request.extensions.insert(String::from_utf8(line)?);
+        detached
+            .send(request.detach())
+            .map_err(|_| "the test is over")?;
+        Ok(())
+    })?;
+    Ok((server.serve_in_background()?, requests))
+}
+
+#[test]
+fn a_detached_connection_takes_along_what_is_buffered() -> io::Result<()> {
+    let (server, requests) = detaching(100)?;
+    let mut client = connect(server.server_address());
+    client.write_all(b"first\nsecond\nthird")?;
+    client.shutdown(Shutdown::Write)?;
+    let mut request = requests.recv_timeout(LONG).expect("it is detached");
+    // The handler has ended, and what it wrote is still in the buffer.
+    server.stop()?;
+    assert_eq!(request.rfile.readline(100)?, b"second\n");
+    request.wfile.write_all(b"and more")?;
+    request.wfile.flush()?;
+    let mut rest = String::new();
+    request.rfile.read_to_string(&mut rest)?;
+    assert_eq!(rest, "third");
+    assert_eq!(request.extensions.get(), Some(&"first\n".to_owned()));
+    drop(request);
+    assert_eq!(read_all(client), "first\nand more");
+    Ok(())
+}
+
+fn echo_once(mut request: StreamRequest) -> io::Result<()> {
+    let line = request.rfile.readline(100)?;
+    request.wfile.write_all(&line)
+}
+
+#[test]
+fn a_detached_connection_outlives_its_server() -> io::Result<()> {
+    let (server, requests) = detaching(0)?;
+    let client = connect(server.server_address());
+    assert_eq!(exchange(&client, "hello\n"), "hello\n");
+    let request = requests.recv_timeout(LONG).expect("it is detached");
+    // It would end an idle connection that is the server's, and wait for it.
+    server.stop()?;
+    let echo = thread::spawn(move || echo_once(request));
+    assert_eq!(exchange(&client, "are you there?\n"), "are you there?\n");
+    echo.join().expect("no panic")?;
+    assert_eq!(read_all(client), "", "dropping the request closes it");
+    Ok(())
+}
+
+#[test]
+fn a_detached_connection_moves_whole_into_a_closure_that_names_its_fields() -> io::Result<()> {
+    let (go_on, may_go_on) = bounded::<()>(1);
+    let (detached, is_detached) = bounded(1);
+    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+        let mut request = request.detach();
+        detached.send(())?;
+        let may_go_on = may_go_on.clone();
+        thread::spawn(move || -> HandlerResult {
+            may_go_on.recv_timeout(LONG)?;
+            Ok(request.wfile.write_all(b"from the thread")?)
+        });
+        Ok(())
+    })?;
+    let server = server.serve_in_background()?;
+    let client = connect(server.server_address());
+    // Served, or it would be closed with the socket.
+    is_detached.recv_timeout(LONG).expect("the handler runs");
+    server.stop()?;
+    go_on.send(()).expect("the thread waits");
+    assert_eq!(read_all(client), "from the thread");
+    Ok(())
+}
+
+#[test]
+fn a_detached_connection_waits_for_its_next_request_after_its_server_is_gone() -> io::Result<()> {
+    let (server, requests) = detaching(0)?;
+    let mut client = connect(server.server_address());
+    assert_eq!(exchange(&client, "hello\n"), "hello\n");
+    let mut request = requests.recv_timeout(LONG).expect("it is detached");
+    server.stop()?;
+    client.write_all(b"next\n")?;
+    assert!(request.wait_for_data()?, "it is no longer the server's");
+    assert_eq!(request.rfile.readline(100)?, b"next\n");
+    Ok(())
+}
+
+#[test]
+fn the_request_that_is_left_after_detach_is_at_its_end() -> io::Result<()> {
+    let (report, reports) = unbounded();
+    let (detached, requests) = unbounded();
+    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+        request.rfile.fill_buf()?;
+        detached
+            .send(request.detach())
+            .map_err(|_| "the test is over")?;
+        let mut all = Vec::new();
+        request.rfile.read_to_end(&mut all)?;
+        let read = (all, request.rfile.readline(100)?, request.wait_for_data()?);
+        let errors = [
+            request.wfile.write_all(b"lost").unwrap_err().kind(),
+            request.wfile.write(b"lost").unwrap_err().kind(),
+            request.wfile.shutdown().unwrap_err().kind(),
+            request.connection().unwrap_err().kind(),
+        ];
+        request.wfile.flush()?;
+        Ok(report.send((read, errors))?)
+    })?;
+    let server = server.serve_in_background()?;
+    let mut client = connect(server.server_address());
+    client.write_all(b"a line\n")?;
+    let mut request = requests.recv_timeout(LONG).expect("it is detached");
+    let (read, errors) = reports.recv_timeout(LONG).expect("the handler ends");
+    assert_eq!(read, (vec![], vec![], false));
+    assert_eq!(errors, [ErrorKind::NotConnected; 4]);
+    server.stop()?;
+    // Neither the handler's end nor the server's has touched the connection.
+    assert_eq!(request.rfile.readline(100)?, b"a line\n");
+    request.wfile.write_all(b"an answer")?;
+    drop(request);
+    assert_eq!(read_all(client), "an answer");
+    Ok(())
+}
+
+#[test]
+fn two_halves_serve_two_threads_at_once() -> io::Result<()> {
+    const MUCH: u64 = 50_000_000;
+    let (count, counted) = unbounded();
+    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+        let (mut rfile, wfile) = request.split();
+        thread::scope(|scope| {
+            let reading = scope.spawn(|| io::copy(&mut rfile, &mut io::sink()));
+            // Far more than the buffers of both sockets hold, in both directions: one thread could
+            // not do both.
+            io::copy(&mut io::repeat(b'x').take(MUCH), wfile)?;
+            wfile.shutdown()?;
+            count.send(reading.join().expect("no panic")?)?;
+            Ok(())
+        })
+    })?;
+    let server = server.serve_in_background()?;
+    let client: TcpStream = connect(server.server_address());
+    thread::scope(|scope| -> io::Result<()> {
+        let sending = scope.spawn(|| {
+            io::copy(&mut io::repeat(b'y').take(MUCH), &mut &client)?;
+            client.shutdown(Shutdown::Write)
+        });
+        assert_eq!(io::copy(&mut &client, &mut io::sink())?, MUCH);
+        sending.join().expect("no panic")
+    })?;
+    assert_eq!(counted.recv_timeout(LONG), Ok(MUCH));
+    server.stop()
+}

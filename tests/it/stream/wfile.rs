@@ -1,0 +1,239 @@
+//! Writing through `wfile`: at once or buffered, in pieces, against a client that does not read, and
+//! ending one direction only.
+
+use std::fmt;
+use std::io::{self, ErrorKind, IoSlice};
+use std::time::Duration;
+
+use socket2::SockRef;
+use socketserver::prelude::*;
+use socketserver::request::Connection;
+
+use super::report::reporting;
+
+use support::{LONG, connect, read_all};
+
+#[test]
+fn what_is_written_unbuffered_is_sent_before_the_handler_goes_on() -> io::Result<()> {
+    let (server, reports) = reporting(ThreadingTcpServer::builder(), |request| {
+        // Without a flush in sight.
+        request.wfile.write_all(b"password? ")?;
+        request.rfile.readline(100)
+    })?;
+    let mut client = connect(server.server_address());
+    let mut question = [0; 10];
+    client.read_exact(&mut question)?;
+    assert_eq!(&question, b"password? ");
+    client.write_all(b"swordfish\n")?;
+    assert_eq!(reports.next()?, b"swordfish\n");
+    Ok(())
+}
+
+#[test]
+fn what_is_written_buffered_is_sent_after_finish() -> io::Result<()> {
+    let builder = ThreadingTcpServer::builder().wbufsize(100);
+    let (server, reports) = reporting(builder, |request| {
+        request.wfile.write_all(b"buf")?;
+        request.wfile.write_all(b"fered")?;
+        // Goes past the buffer, and so arrives first if the rest is still in it.
+        request.connection()?.send_all(b"at once, ")
+    })?;
+    let client = connect(server.server_address());
+    assert_eq!(read_all(client), "at once, buffered");
+    reports.next()
+}
+
+#[test]
+fn flush_sends_what_is_buffered() -> io::Result<()> {
+    let builder = ThreadingTcpServer::builder().wbufsize(100);
+    let (server, reports) = reporting(builder, |request| {
+        request.wfile.write_all(b"flushed, ")?;
+        request.wfile.flush()?;
+        request.wfile.write_all(b"buffered")?;
+        request.connection()?.send_all(b"at once, ")
+    })?;
+    let client = connect(server.server_address());
+    assert_eq!(read_all(client), "flushed, at once, buffered");
+    reports.next()
+}
+
+#[test]
+fn writes_of_all_lengths_keep_their_order_in_a_buffer() -> io::Result<()> {
+    let mut expected = String::new();
+    for length in (0..30).chain([1000, 3, 8, 0, 9]) {
+        expected.push_str(&format!("[{}]", "x".repeat(length)));
+    }
+    for bytes in [0, 1, 7, 8, 9, 8192] {
+        let pieces: Vec<_> = expected.split_inclusive(']').map(str::to_owned).collect();
+        let builder = ThreadingTcpServer::builder().wbufsize(bytes);
+        let (server, reports) = reporting(builder, move |request| {
+            for (number, piece) in pieces.iter().enumerate() {
+                let mut rest = piece.as_bytes();
+                while number % 2 == 0 && !rest.is_empty() {
+                    let written = request.wfile.write(rest)?;
+                    rest = &rest[written..];
+                }
+                request.wfile.write_all(rest)?;
+            }
+            Ok(())
+        })?;
+        let received = read_all(connect(server.server_address()));
+        assert_eq!(received, expected, "with a buffer of {bytes} bytes");
+        reports.next()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn several_slices_go_out_in_one_write() -> io::Result<()> {
+    let (server, reports) = reporting(ThreadingTcpServer::builder(), |request| {
+        let slices = [b"head, ".as_slice(), b"", b"body"].map(IoSlice::new);
+        request.wfile.write_vectored(&slices)
+    })?;
+    assert_eq!(read_all(connect(server.server_address())), "head, body");
+    assert_eq!(reports.next()?, 10);
+    Ok(())
+}
+
+#[test]
+fn several_slices_go_through_a_buffer_in_order() -> io::Result<()> {
+    let builder = ThreadingTcpServer::builder().wbufsize(8);
+    let (server, reports) = reporting(builder, |request| {
+        let mut slices = [b"".as_slice(), b"head, ", b"", b"the body", b"."].map(IoSlice::new);
+        let mut left = &mut slices[..];
+        while !left.is_empty() {
+            let written = request.wfile.write_vectored(left)?;
+            IoSlice::advance_slices(&mut left, written);
+        }
+        Ok(())
+    })?;
+    let received = read_all(connect(server.server_address()));
+    assert_eq!(received, "head, the body.");
+    reports.next()
+}
+
+/// Sends something itself while it is formatted.
+struct Intruder(Connection);
+
+impl fmt::Display for Intruder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.send_all(b"in between, ").map_err(|_| fmt::Error)?;
+        f.write_str("one")
+    }
+}
+
+#[test]
+fn what_is_formatted_is_one_message() -> io::Result<()> {
+    for bytes in [0, 100] {
+        let builder = ThreadingTcpServer::builder().wbufsize(bytes);
+        let (server, reports) = reporting(builder, |request| {
+            let intruder = Intruder(request.connection()?);
+            write!(request.wfile, "{intruder} message, ")?;
+            request.wfile.flush()?;
+            write!(request.wfile, "a literal, ")?;
+            write!(request.wfile, "{:>3}.", 2)
+        })?;
+        let received = read_all(connect(server.server_address()));
+        assert_eq!(received, "in between, one message, a literal,   2.");
+        reports.next()?;
+    }
+    Ok(())
+}
+
+struct Unspeakable;
+
+impl fmt::Display for Unspeakable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the first half, ")?;
+        Err(fmt::Error)
+    }
+}
+
+#[test]
+fn of_what_cannot_be_formatted_nothing_is_sent() -> io::Result<()> {
+    let (server, reports) = reporting(ThreadingTcpServer::builder(), |request| {
+        let error = write!(request.wfile, "{Unspeakable}").unwrap_err();
+        let next = "the next";
+        write!(request.wfile, "{next}")?;
+        Ok(error.kind())
+    })?;
+    assert_eq!(read_all(connect(server.server_address())), "the next");
+    assert_eq!(reports.next()?, ErrorKind::Other);
+    Ok(())
+}
+
+#[test]
+fn a_long_message_is_formatted_too() -> io::Result<()> {
+    let (server, reports) = reporting(ThreadingTcpServer::builder(), |request| {
+        for length in [10, 1_000_000, 10] {
+            write!(request.wfile, "{}", "x".repeat(length))?;
+        }
+        Ok(())
+    })?;
+    let received = read_all(connect(server.server_address()));
+    assert!(received == "x".repeat(1_000_020));
+    reports.next()
+}
+
+#[test]
+fn a_client_that_does_not_read_runs_into_the_write_timeout() -> io::Result<()> {
+    let builder = ThreadingTcpServer::builder().write_timeout(Duration::from_millis(50));
+    let (server, reports) = reporting(builder, |request| {
+        SockRef::from(&*request).set_send_buffer_size(16_384)?;
+        let mut sent = 0;
+        loop {
+            match request.wfile.write(&[b'x'; 65_536]) {
+                Ok(n) => sent += n,
+                Err(error) => return Ok((sent, error)),
+            }
+        }
+    })?;
+    let client = connect(server.server_address());
+    let address = client.local_addr()?.to_string();
+    let (sent, error) = reports.next()?;
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    assert!(error.to_string().contains(&address), "{error}");
+    // What was reported as written does arrive.
+    assert_eq!(read_all(client).len(), sent);
+    Ok(())
+}
+
+#[test]
+fn one_long_write_runs_into_the_write_timeout_too() -> io::Result<()> {
+    let (server, reports) = reporting(ThreadingTcpServer::builder(), |request| {
+        SockRef::from(&*request).set_send_buffer_size(16_384)?;
+        request.set_write_timeout(Some(Duration::from_millis(50)))?;
+        // More than the client's receive buffer can ever grow to.
+        let error = request.wfile.write_all(&vec![b'x'; 100_000_000]);
+        Ok(error.unwrap_err().kind())
+    })?;
+    let client = connect(server.server_address());
+    SockRef::from(&client).set_recv_buffer_size(65_536)?;
+    assert_eq!(reports.next()?, ErrorKind::TimedOut);
+    Ok(())
+}
+
+#[test]
+fn ending_the_writing_side_lets_the_client_go_on() -> io::Result<()> {
+    let builder = ThreadingTcpServer::builder()
+        .wbufsize(100)
+        .read_timeout(LONG);
+    let (server, reports) = reporting(builder, |request| {
+        request.wfile.write_all(b"no more from here")?;
+        request.wfile.shutdown()?;
+        let mut answer = String::new();
+        request.rfile.read_to_string(&mut answer)?;
+        let error = request.wfile.write_all(&[b'x'; 1000]).unwrap_err();
+        Ok((answer, error.kind()))
+    })?;
+    let mut client = connect(server.server_address());
+    assert_eq!(read_all(&client), "no more from here");
+    client.write_all(b"but there is more from here")?;
+    drop(client);
+    let expected = (
+        "but there is more from here".to_owned(),
+        ErrorKind::BrokenPipe,
+    );
+    assert_eq!(reports.next()?, expected);
+    Ok(())
+}

@@ -1,0 +1,51 @@
+//! A listener that accepts as the test says: it injects what the kernel rarely gives.
+
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use socketserver::listener::Tcp;
+use socketserver::{Address, Listener, ServerHandle, StreamRequest};
+
+use crate::ANY;
+
+type Accept = dyn Fn(&Tcp, &ServerHandle) -> io::Result<StreamRequest> + Send + Sync;
+
+/// TCP on a free port, with an `accept` of the test's own. To be adopted by a server.
+pub struct FakeListener {
+    tcp: Tcp,
+    accept: Box<Accept>,
+}
+
+impl FakeListener {
+    pub fn new(
+        accept: impl Fn(&Tcp, &ServerHandle) -> io::Result<StreamRequest> + Send + Sync + 'static,
+    ) -> Self {
+        FakeListener {
+            tcp: TcpListener::bind(ANY).expect("a port is free").into(),
+            accept: Box::new(accept),
+        }
+    }
+}
+
+impl Listener for FakeListener {
+    type Request = StreamRequest;
+
+    fn server_activate(&mut self) -> io::Result<()> {
+        self.tcp.server_activate()
+    }
+
+    fn accept(&self, server: &ServerHandle) -> io::Result<StreamRequest> {
+        (self.accept)(&self.tcp, server)
+    }
+
+    fn local_address(&self) -> io::Result<Address> {
+        self.tcp.local_address()
+    }
+}
+
+impl AsFd for FakeListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.tcp.as_fd()
+    }
+}

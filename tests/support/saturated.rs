@@ -1,0 +1,97 @@
+//! Servers at their limit of connections, which reject more.
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use socketserver::dispatch::ThreadPool;
+use socketserver::listener::Tcp;
+use socketserver::prelude::*;
+use socketserver::{BackgroundServer, Builder, OverloadPolicy, RejectReason, Stage};
+
+use crate::gate::Gate;
+use crate::{ANY, connect, eventually, in_background, read_all};
+
+/// Longer than a rejection may take, and shorter than what blocks.
+pub const SOON: Duration = Duration::from_secs(8);
+
+pub type Rejecting = fn(&mut StreamRequest) -> HandlerResult;
+
+/// Rejects in the way that the test wants, and reports what failed.
+struct Rejects {
+    reject: Rejecting,
+    errors: Sender<(Stage, String)>,
+}
+
+impl Hooks for Rejects {
+    fn reject_request(&self, request: &mut StreamRequest, why: RejectReason) -> HandlerResult {
+        assert!(matches!(
+            why,
+            RejectReason::Overload | RejectReason::QueueTimeout
+        ));
+        (self.reject)(request)
+    }
+
+    fn handle_error(&self, _: &mut StreamRequest, error: &RequestError) {
+        // The test may be over.
+        let _ = self.errors.send((error.stage(), error.to_string()));
+    }
+}
+
+/// A server of one connection at most, which has it.
+pub struct Saturated {
+    pub server: BackgroundServer,
+    pub gate: Gate,
+    pub first: TcpStream,
+    pub errors: Receiver<(Stage, String)>,
+}
+
+impl Saturated {
+    pub fn new(policy: OverloadPolicy, reject: Rejecting) -> Self {
+        // Hooks that sleep are not waited for.
+        let builder = one().shutdown_timeout(Duration::from_millis(100));
+        Self::with(builder.overload(policy), reject)
+    }
+
+    pub fn with(builder: Builder<Tcp, ThreadPool>, reject: Rejecting) -> Self {
+        let gate = Gate::default();
+        let (sender, errors) = unbounded();
+        let builder = builder.hooks(Rejects {
+            reject,
+            errors: sender,
+        });
+        let server = in_background(builder.bind_fn(ANY, gate.handler()));
+        let first = connect_as(&server.handle(), "first");
+        assert_eq!(gate.next(), "first");
+        Saturated {
+            server,
+            gate,
+            first,
+            errors,
+        }
+    }
+
+    /// The first client is served, and so is the next.
+    pub fn serves(self) {
+        self.gate.release(2);
+        assert_eq!(read_all(self.first), "first\n");
+        eventually("the first has ended", || {
+            self.server.handle().statistics().active == 0
+        });
+        assert_eq!(
+            read_all(connect_as(&self.server.handle(), "next")),
+            "next\n"
+        );
+    }
+}
+
+pub fn one() -> Builder<Tcp, ThreadPool> {
+    ThreadingTcpServer::builder().max_connections(1)
+}
+
+pub fn connect_as(server: &ServerHandle, name: &str) -> TcpStream {
+    let mut client = connect(server.server_address());
+    // It may be rejected, and the connection closed, before that.
+    let _ = writeln!(client, "{name}");
+    client
+}

@@ -1,0 +1,101 @@
+//! Clients that reset, half-close and vanish in the middle of an answer.
+
+use std::process;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use socketserver::prelude::*;
+
+use crate::alone;
+use crate::behavior::Behavior;
+use crate::clients::{connect_from, source};
+
+use support::process::{descriptors, threads_named};
+use support::{ANY, eventually, in_background};
+
+const MANNERS: [Behavior; 3] = [
+    Behavior::HalfClose,
+    Behavior::Reset,
+    Behavior::VanishMidWrite,
+];
+const CLIENTS: usize = 32;
+
+#[test]
+#[ignore = "of full size"]
+fn abrupt_clients() {
+    let _alone = alone();
+    abrupt(10_000);
+}
+
+#[test]
+fn a_few_abrupt_clients() {
+    let _alone = alone();
+    abrupt(500);
+}
+
+fn echo(request: &mut StreamRequest) -> HandlerResult {
+    while request.wait_for_data()? {
+        let data = request.rfile.fill_buf()?;
+        request.wfile.write_all(data)?;
+        let echoed = data.len();
+        request.rfile.consume(echoed);
+    }
+    Ok(())
+}
+
+/// So many of each behavior, mixed.
+fn abrupt(each: usize) {
+    let server = ThreadingTcpServer::builder()
+        .thread_name("abrupt")
+        .thread_keep_alive(Duration::from_millis(500))
+        .bind_fn(ANY, echo);
+    let server = in_background(server);
+    let before = descriptors(process::id());
+    let started = Instant::now();
+    let connections = each * MANNERS.len();
+    connect_next(connections, &server.handle());
+    eventually("all are accepted and closed", || {
+        let statistics = server.handle().statistics();
+        statistics.accepted == connections as u64 && statistics.active == 0
+    });
+    let took = started.elapsed();
+    let statistics = server.handle().statistics();
+    println!(
+        "{connections} connections in {took:.1?}: {} finished, {} disconnected, {} failed, {} panicked; {} threads at most",
+        statistics.finished,
+        statistics.disconnected,
+        statistics.failed,
+        statistics.panicked,
+        statistics.peak_threads
+    );
+    let ended = statistics.finished + statistics.disconnected;
+    assert_eq!(ended, connections as u64, "{statistics:?}");
+    assert!(statistics.finished >= each as u64, "{statistics:?}");
+    eventually("no descriptor and no thread is left over", || {
+        descriptors(process::id()) == before && threads_named(process::id(), "abrupt-") == 0
+    });
+}
+
+fn connect_next(connections: usize, server: &ServerHandle) {
+    let address = server.server_address().socket_addr();
+    let address = address.expect("an IP address");
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let next = &next;
+            scope.spawn(move || {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= connections {
+                        break;
+                    }
+                    let behavior = MANNERS[number % MANNERS.len()];
+                    connect_from(source(client), address)
+                        .and_then(|stream| behavior.run(stream))
+                        .unwrap_or_else(|error| panic!("{behavior:?}: {error}"));
+                }
+            });
+        }
+    });
+}

@@ -1,0 +1,160 @@
+//! Connections of all kinds for minutes, with panics: neither memory, descriptors nor threads may grow.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::alone;
+use crate::behavior::{Behavior, PANIC};
+use crate::clients::{connect_from, expect_echo, source};
+use crate::figures::{agree, mebibytes, median};
+use crate::server::Server;
+
+use support::process::{descriptors, resident, threads};
+
+/// Clients of one request each, and of many; together more than there are threads. So all
+/// threads are in use, however busy the machine is.
+const SHORT_CLIENTS: usize = 32;
+const LONG_CLIENTS: usize = 24;
+const MAX_THREADS: usize = 32;
+/// Between two connections of one, and between two requests of the other.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How many requests a long client makes on one connection.
+const STAY: usize = 50;
+
+#[test]
+#[ignore = "of full size: 10 minutes"]
+fn soak() {
+    let _alone = alone();
+    let samples = run(Duration::from_secs(600), Duration::from_secs(10));
+    expect_flat(&samples, (120, 180), (540, 600), 4);
+}
+
+#[test]
+fn a_short_soak() {
+    let _alone = alone();
+    let samples = run(Duration::from_secs(3), Duration::from_millis(100));
+    // So soon, some of the threads are not started yet.
+    expect_flat(&samples, (1, 2), (2, 3), MAX_THREADS as u64);
+}
+
+/// What the server had in use at one moment.
+struct Sample {
+    seconds: f64,
+    resident: u64,
+    descriptors: u64,
+    threads: u64,
+}
+
+fn run(duration: Duration, interval: Duration) -> Vec<Sample> {
+    let options =
+        format!("--panic-on {PANIC} --max-threads {MAX_THREADS} --read-timeout 5 --deadline 10");
+    let mut server = Server::echo(&options);
+    let (over, connections) = (AtomicBool::new(false), AtomicU64::new(0));
+    let samples = thread::scope(|scope| {
+        let (over, connections, server) = (&over, &connections, &server);
+        for client in 0..SHORT_CLIENTS {
+            scope.spawn(move || connect_again_and_again(client, server, over, connections));
+        }
+        for client in SHORT_CLIENTS..SHORT_CLIENTS + LONG_CLIENTS {
+            scope.spawn(move || connect_for_long(client, server, over, connections));
+        }
+        let samples = watch(server, duration, interval);
+        over.store(true, Ordering::Relaxed);
+        samples
+    });
+    let (log, size) = (server.log(), server.log_size());
+    server.terminate();
+    assert!(server.ended().success(), "{log}");
+    println!(
+        "{} connections in {duration:?}, {} panics, log of {} KiB",
+        connections.into_inner(),
+        log.matches("panicked at").count(),
+        size / 1024,
+    );
+    samples
+}
+
+fn connect_again_and_again(
+    client: usize,
+    server: &Server,
+    over: &AtomicBool,
+    connections: &AtomicU64,
+) {
+    for behavior in Behavior::ALL.into_iter().cycle().skip(client) {
+        if over.load(Ordering::Relaxed) {
+            break;
+        }
+        let ended =
+            connect_from(source(client), server.address).and_then(|stream| behavior.run(stream));
+        ended.unwrap_or_else(|error| panic!("{behavior:?}: {error}"));
+        connections.fetch_add(1, Ordering::Relaxed);
+        thread::sleep(PAUSE);
+    }
+}
+
+fn connect_for_long(client: usize, server: &Server, over: &AtomicBool, connections: &AtomicU64) {
+    while !over.load(Ordering::Relaxed) {
+        let mut stream = connect_from(source(client), server.address).expect("it accepts");
+        for _ in 0..STAY {
+            // A deadline that comes in a request is no fault.
+            if over.load(Ordering::Relaxed) || expect_echo(&mut stream, "hello\n").is_err() {
+                break;
+            }
+            thread::sleep(PAUSE);
+        }
+        connections.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn watch(server: &Server, duration: Duration, interval: Duration) -> Vec<Sample> {
+    let (started, pid) = (Instant::now(), server.pid());
+    let mut samples = Vec::new();
+    while started.elapsed() < duration {
+        thread::sleep(interval / 2);
+        // The least of many samples: what leaks is there all the time.
+        let looks = (0..20).map(|_| {
+            thread::sleep(interval / 40);
+            descriptors(pid) as u64
+        });
+        let sample = Sample {
+            seconds: started.elapsed().as_secs_f64(),
+            resident: resident(pid),
+            descriptors: looks.min().expect("a few"),
+            threads: threads(pid) as u64,
+        };
+        samples.push(sample);
+    }
+    samples
+}
+
+type Seconds = (u32, u32);
+
+/// The medians of two stretches of time agree within 5 %, or within so many descriptors and threads.
+fn expect_flat(samples: &[Sample], early: Seconds, late: Seconds, slack: u64) {
+    let between = |(from, to): Seconds, what: fn(&Sample) -> u64| {
+        let range = f64::from(from)..f64::from(to) + 1.0;
+        let chosen = samples.iter().filter(|s| range.contains(&s.seconds));
+        median(chosen.map(what))
+    };
+    let both = |what: fn(&Sample) -> u64| (between(early, what), between(late, what));
+    let (memory, sockets, tasks) = (
+        both(|s| s.resident),
+        both(|s| s.descriptors),
+        both(|s| s.threads),
+    );
+    println!(
+        "medians of {early:?} s and {late:?} s: memory {} and {}, descriptors {sockets:?}, threads {tasks:?}",
+        mebibytes(memory.0),
+        mebibytes(memory.1)
+    );
+    assert!(
+        agree(memory.0, memory.1, 5, 64 * slack),
+        "memory in KiB: {memory:?}"
+    );
+    assert!(
+        agree(sockets.0, sockets.1, 5, slack),
+        "descriptors: {sockets:?}"
+    );
+    assert!(agree(tasks.0, tasks.1, 5, slack), "threads: {tasks:?}");
+}
