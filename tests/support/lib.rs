@@ -18,13 +18,14 @@ pub mod python;
 pub mod saturated;
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
 use socketserver::{Address, BackgroundServer, Dispatch, Listener, Server};
 
 /// Longer than anything a test waits for; running into it fails the test.
@@ -53,6 +54,18 @@ pub fn connect(address: &Address) -> TcpStream {
         .set_write_timeout(Some(LONG))
         .expect("a timeout can be set");
     stream
+}
+
+/// A connected TCP client with this address of its own, such as one of 127.0.0.0/8.
+pub fn connect_from(host: IpAddr, server: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(server), Type::STREAM, None)?;
+    // Ports of connections that have just ended can be used again.
+    socket.set_reuse_address(true)?;
+    socket.bind(&SocketAddr::new(host, 0).into())?;
+    socket.set_read_timeout(Some(LONG))?;
+    socket.set_write_timeout(Some(LONG))?;
+    socket.connect(&server.into())?;
+    Ok(socket.into())
 }
 
 /// A connected Unix client that fails when it waits for long.

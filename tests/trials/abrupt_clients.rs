@@ -9,7 +9,7 @@ use socketserver::prelude::*;
 
 use crate::alone;
 use crate::behavior::Behavior;
-use crate::clients::{connect_from, source};
+use crate::clients::{connect_from, host};
 
 use support::process::{descriptors, threads_named};
 use support::{ANY, eventually, in_background};
@@ -91,7 +91,7 @@ fn connect_next(connections: usize, server: &ServerHandle) {
                         break;
                     }
                     let behavior = MANNERS[number % MANNERS.len()];
-                    connect_from(source(client), address)
+                    connect_from(host(client), address)
                         .and_then(|stream| behavior.run(stream))
                         .unwrap_or_else(|error| panic!("{behavior:?}: {error}"));
                 }

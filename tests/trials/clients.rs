@@ -7,28 +7,18 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Socket, Type};
-
 use crate::figures::Delays;
 
 use support::LONG;
 
 /// `127.0.NUMBER`, so that no address runs out of ports.
-pub fn source(number: usize) -> Ipv4Addr {
+pub fn host(number: usize) -> Ipv4Addr {
     let [high, low] = (number as u16 + 1).to_be_bytes();
     Ipv4Addr::new(127, 0, high, low)
 }
 
-/// A client that fails when it waits for long.
-pub fn connect_from(source: Ipv4Addr, server: SocketAddr) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-    // Ports of connections that have just ended can be used again.
-    socket.set_reuse_address(true)?;
-    socket.bind(&SocketAddr::from((source, 0)).into())?;
-    socket.set_read_timeout(Some(LONG))?;
-    socket.set_write_timeout(Some(LONG))?;
-    socket.connect(&server.into())?;
-    Ok(socket.into())
+pub fn connect_from(host: Ipv4Addr, server: SocketAddr) -> io::Result<TcpStream> {
+    support::connect_from(host.into(), server)
 }
 
 /// A client without a name, which waits while the server's queue is full.
@@ -50,14 +40,14 @@ pub fn expect_echo(stream: &mut TcpStream, text: &str) -> io::Result<()> {
 
 /// Connects every 50 ms for as long as `go_on` says so, and asks for an echo.
 pub fn regular_client(
-    source: Ipv4Addr,
+    host: Ipv4Addr,
     server: SocketAddr,
     mut go_on: impl FnMut() -> bool,
 ) -> io::Result<Delays> {
     let mut delays = Delays::default();
     while go_on() {
         let started = Instant::now();
-        expect_echo(&mut connect_from(source, server)?, "hello\n")?;
+        expect_echo(&mut connect_from(host, server)?, "hello\n")?;
         delays.add(started.elapsed());
         thread::sleep(Duration::from_millis(50).saturating_sub(started.elapsed()));
     }

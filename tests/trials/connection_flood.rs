@@ -11,7 +11,7 @@ use socketserver::prelude::*;
 use socketserver::{OverloadPolicy, RejectReason, Statistics};
 
 use crate::alone;
-use crate::clients::{connect_from, source};
+use crate::clients::{connect_from, host};
 use crate::figures::mebibytes;
 
 use support::process::{descriptors, most_resident, threads_named};
@@ -128,7 +128,7 @@ fn connect_next(connections: usize, address: SocketAddr) -> (usize, usize) {
 }
 
 fn ask(client: usize, address: SocketAddr) -> io::Result<String> {
-    let mut stream = connect_from(source(client), address)?;
+    let mut stream = connect_from(host(client), address)?;
     stream.write_all(b"hello\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::alone;
-use crate::clients::{connect_from, expect_echo, regular_client, source};
+use crate::clients::{connect_from, expect_echo, host, regular_client};
 use crate::dripper::Drippers;
 use crate::figures::{Delays, mebibytes};
 use crate::server::Server;
@@ -70,7 +70,7 @@ fn beside_a_client(count: usize, deadline: Duration, grace: Duration, options: &
     let (delays, lives, left, peak_threads) = thread::scope(|scope| {
         let client = scope.spawn(|| {
             let go_on = || !over.load(Ordering::Relaxed);
-            regular_client(source(1), server.address, go_on).expect("it is served")
+            regular_client(host(1), server.address, go_on).expect("it is served")
         });
         let mut drippers = Drippers::connect(count, server.address);
         drippers.drip(deadline * ROUNDS, true);
@@ -107,7 +107,7 @@ fn in_its_turn(count: usize, max_threads: usize, deadline: Duration, grace: Dura
         let mut drippers = Drippers::connect(count, server.address);
         let client = scope.spawn(|| {
             let started = Instant::now();
-            let mut client = connect_from(source(1), server.address).expect("it is queued");
+            let mut client = connect_from(host(1), server.address).expect("it is queued");
             client.set_read_timeout(Some(patience)).expect("not zero");
             expect_echo(&mut client, "hello\n").expect("its turn comes");
             started.elapsed()

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::alone;
-use crate::clients::{connect_from, source};
+use crate::clients::{connect_from, host};
 use crate::figures::mebibytes;
 use crate::server::Server;
 
@@ -97,7 +97,7 @@ fn connect_next(connections: usize, server: &Server, at_rest: usize) -> (usize, 
 
 /// Whether it is served; if not, it gets the answer of the rejected.
 fn ask(client: usize, server: &Server) -> io::Result<bool> {
-    let mut stream = connect_from(source(client), server.address)?;
+    let mut stream = connect_from(host(client), server.address)?;
     stream.write_all(b"hello busy?\n")?;
     let mut answer = [0; 12];
     stream.read_exact(&mut answer)?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 
 use crate::alone;
-use crate::clients::{connect_from, connect_unnamed, source};
+use crate::clients::{connect_from, connect_unnamed, host};
 use crate::figures::mebibytes;
 use crate::nonsense::{converse, is_timeout, nonsense};
 use crate::server::Server;
@@ -67,7 +67,7 @@ fn send_as(client: usize, server: &Server, target: &Target, times: usize) {
     let mut rng = Rng::with_seed(client as u64);
     match target.transport {
         Transport::Tcp => (0..times).for_each(|_| {
-            let stream = connect_from(source(client), server.address).expect("it accepts");
+            let stream = connect_from(host(client), server.address).expect("it accepts");
             let error = converse(stream, target.request, &mut rng).err();
             assert!(!error.as_ref().is_some_and(is_timeout), "no end: {error:?}");
         }),

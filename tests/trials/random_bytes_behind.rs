@@ -9,7 +9,7 @@ use fastrand::Rng;
 use socket2::SockRef;
 
 use crate::alone;
-use crate::clients::{connect_from, expect_echo, source};
+use crate::clients::{connect_from, expect_echo, host};
 use crate::figures::mebibytes;
 use crate::nonsense::{converse, is_timeout};
 use crate::server::Server;
@@ -61,7 +61,7 @@ fn send_to(connections: usize) {
 fn send_as(client: usize, relay: &Server, target: &TcpListener, times: usize) {
     let mut rng = Rng::with_seed(client as u64);
     for _ in 0..times {
-        let stream = connect_from(source(client), relay.address).expect("it accepts");
+        let stream = connect_from(host(client), relay.address).expect("it accepts");
         // The target accepts some client's connection: all have ended their side before the target reads.
         let ended = ask(&stream);
         let conversed = converse(accept(target), b"hello\n", &mut rng);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::alone;
 use crate::behavior::{Behavior, PANIC};
-use crate::clients::{connect_from, expect_echo, source};
+use crate::clients::{connect_from, expect_echo, host};
 use crate::figures::{agree, mebibytes, median};
 use crate::server::Server;
 
@@ -86,7 +86,7 @@ fn connect_again_and_again(
             break;
         }
         let ended =
-            connect_from(source(client), server.address).and_then(|stream| behavior.run(stream));
+            connect_from(host(client), server.address).and_then(|stream| behavior.run(stream));
         ended.unwrap_or_else(|error| panic!("{behavior:?}: {error}"));
         connections.fetch_add(1, Ordering::Relaxed);
         thread::sleep(PAUSE);
@@ -95,7 +95,7 @@ fn connect_again_and_again(
 
 fn connect_for_long(client: usize, server: &Server, over: &AtomicBool, connections: &AtomicU64) {
     while !over.load(Ordering::Relaxed) {
-        let mut stream = connect_from(source(client), server.address).expect("it accepts");
+        let mut stream = connect_from(host(client), server.address).expect("it accepts");
         for _ in 0..STAY {
             // A deadline that comes in a request is no fault.
             if over.load(Ordering::Relaxed) || expect_echo(&mut stream, "hello\n").is_err() {

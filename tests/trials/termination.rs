@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use socketserver::prelude::*;
 
 use crate::alone;
-use crate::clients::{connect_from, source};
+use crate::clients::{connect_from, host};
 use crate::server::Server;
 
 use support::{ANY, LONG, eventually, in_background};
@@ -115,7 +115,7 @@ fn requests_whose_second_part_comes_after_sigterm() {
 }
 
 fn half_a_message(number: usize, server: &Server) -> TcpStream {
-    let mut client = connect_from(source(number), server.address).expect("it accepts");
+    let mut client = connect_from(host(number), server.address).expect("it accepts");
     client.write_all(b"\0\0\0\x05hel").expect("it reads");
     client
 }
@@ -135,7 +135,7 @@ fn unread_bytes(server: SocketAddr) -> u64 {
 }
 
 fn send_back_to_back(server: SocketAddr) -> Vec<JoinHandle<Seen>> {
-    let connect = |number| connect_from(source(number), server).expect("it accepts");
+    let connect = |number| connect_from(host(number), server).expect("it accepts");
     let clients = (0..CLIENTS).map(connect);
     let start = |client| thread::spawn(move || until_the_end(client));
     clients.map(start).collect()

@@ -40,7 +40,7 @@ fn echo(request: &mut StreamRequest) -> HandlerResult {
 }
 
 #[test]
-fn handle_timeout_runs_when_nobody_came_in_time() {
+fn handle_timeout_runs_when_no_client_came_in_time() {
     let (server, journal) = bind(SHORT, echo);
     let begun = Instant::now();
     server.handle_request().expect("a timeout is no error");
@@ -50,7 +50,7 @@ fn handle_timeout_runs_when_nobody_came_in_time() {
 }
 
 #[test]
-fn a_timeout_of_zero_takes_who_is_there_and_waits_for_nobody() {
+fn a_timeout_of_zero_serves_a_client_that_waits_and_does_not_wait_for_one() {
     let (server, journal) = bind(Duration::ZERO, |request| {
         Ok(request.wfile.write_all(b"hi")?)
     });
@@ -73,7 +73,7 @@ fn a_request_in_time_is_served_and_is_no_timeout() {
 }
 
 #[test]
-fn the_timeout_bounds_the_wait_and_not_the_handler() {
+fn the_timeout_limits_the_wait_and_not_the_handler() {
     let (server, journal) = bind(SHORT, |request| {
         // Here time itself is what is tested.
         thread::sleep(3 * SHORT);
@@ -86,7 +86,7 @@ fn the_timeout_bounds_the_wait_and_not_the_handler() {
 }
 
 #[test]
-fn the_timeout_does_not_bound_a_client_that_is_slow_to_speak() {
+fn the_timeout_does_not_limit_a_client_that_sends_late() {
     let (server, journal) = bind(SHORT, echo);
     let mut client = connect(server.server_address());
     let serving = thread::spawn(move || server.handle_request());

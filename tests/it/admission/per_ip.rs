@@ -3,14 +3,15 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use socket2::{Domain, Socket, Type};
 use socketserver::dispatch::ThreadPool;
 use socketserver::listener::{Tcp, Udp};
 use socketserver::prelude::*;
 use socketserver::{BackgroundServer, Builder, OverloadPolicy, RejectReason};
 
 use support::gate::Gate;
-use support::{ANY, LONG, connect_unix, eventually, in_background, read_all, socket_path};
+use support::{
+    ANY, LONG, connect_from, connect_unix, eventually, in_background, read_all, socket_path,
+};
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const THERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
@@ -34,23 +35,14 @@ fn two_each() -> Builder<Tcp, ThreadPool> {
 }
 
 /// A client with this address, which has sent its name.
-fn connect_as(server: &ServerHandle, from: IpAddr, name: &str) -> TcpStream {
+fn connect_as(server: &ServerHandle, host: IpAddr, name: &str) -> TcpStream {
     let port = server.server_address().port().expect("it is TCP");
-    let to = if from.is_ipv4() {
-        HERE
-    } else {
-        Ipv6Addr::LOCALHOST.into()
+    let to = match host {
+        IpAddr::V4(_) => HERE,
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
     };
-    let socket = Socket::new(Domain::for_address((from, 0).into()), Type::STREAM, None)
-        .expect("a socket can be had");
-    socket
-        .bind(&SocketAddr::new(from, 0).into())
-        .expect("it is loopback");
-    socket.set_read_timeout(Some(LONG)).expect("it can be set");
-    socket
-        .connect(&SocketAddr::new(to, port).into())
-        .expect("the server listens");
-    let mut client = TcpStream::from(socket);
+    let client = connect_from(host, SocketAddr::new(to, port));
+    let mut client = client.expect("the server listens");
     // It may be rejected, and the connection closed, before that.
     let _ = writeln!(client, "{name}");
     client

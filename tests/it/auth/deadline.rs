@@ -174,7 +174,7 @@ fn timeouts_of_a_request_are_put_back() {
 }
 
 #[test]
-fn no_time_at_all_and_all_the_time_there_is() {
+fn a_deadline_of_zero_and_one_without_end() {
     let plain = Plain::new("sesame");
     let outcome = plain
         .clone()
@@ -191,15 +191,13 @@ fn no_time_at_all_and_all_the_time_there_is() {
 
 /// What has no timeouts may have ways of its own to fail: that is not the deadline.
 #[test]
-fn a_timeout_of_somebody_else_is_an_error_of_the_stream() {
+fn a_timeout_of_the_stream_itself_is_an_error_of_the_stream() {
     struct Late;
     impl Read for Late {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-            Err(io::Error::new(ErrorKind::TimedOut, "tired of waiting"))
+            Err(io::Error::new(ErrorKind::TimedOut, "no time left"))
         }
     }
     let outcome = Plain::new("sesame").answer(&mut Untimed::new(Late, io::sink()));
-    assert!(
-        matches!(outcome, Err(AuthError::Io(error)) if error.to_string() == "tired of waiting")
-    );
+    assert!(matches!(outcome, Err(AuthError::Io(error)) if error.to_string() == "no time left"));
 }

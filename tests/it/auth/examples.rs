@@ -251,7 +251,7 @@ fn pythons_listener_and_a_client_in_the_test() {
 }
 
 #[test]
-fn wrong_usage_and_no_server() {
+fn invalid_usage_and_no_server() {
     for arguments in [
         &["hello"][..],
         &["--key", "", "hello"],

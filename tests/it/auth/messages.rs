@@ -123,7 +123,7 @@ impl Read for Stingy {
 }
 
 #[test]
-fn memory_is_for_what_has_come_not_for_what_is_announced() {
+fn memory_is_for_what_has_arrived_not_for_what_is_announced() {
     let mut peer = Stingy {
         left: 100,
         asked: 0,

@@ -63,7 +63,7 @@ fn each_connection_gets_a_challenge_of_its_own() {
 }
 
 #[test]
-fn a_challenge_of_nothing_is_refused() {
+fn an_empty_challenge_is_refused() {
     let auth = Plain::new("sesame").challenge_len(0);
     let mut stream = Untimed::new(io::empty(), io::sink());
     for outcome in [auth.challenge(&mut stream), auth.answer(&mut stream)] {

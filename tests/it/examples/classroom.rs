@@ -134,7 +134,7 @@ fn echo_client_and_echo_server_pass_lines_of_any_length() {
 }
 
 #[test]
-fn echo_client_says_that_the_server_is_gone() {
+fn echo_client_reports_that_the_server_has_closed() {
     let server = PythonServer::start("mute_server");
     let output = echo_client(&[&server.address], b"hello\n");
     let expected = format!("echo_client: lost {}: ", server.address);
@@ -143,7 +143,7 @@ fn echo_client_says_that_the_server_is_gone() {
 }
 
 #[test]
-fn echo_client_says_what_it_cannot_reach() {
+fn echo_client_names_what_it_cannot_reach() {
     for (address, code) in [
         ("localhost:no-such-service", 1),
         ("no-such-host.invalid:80", 1),
@@ -217,7 +217,7 @@ fn hello_client_takes_no_name_that_the_server_would_not_answer() {
 }
 
 #[test]
-fn hello_client_says_that_the_server_is_gone() {
+fn hello_client_reports_that_the_server_has_closed() {
     let server = PythonServer::start("closing_server");
     let answer = complaint(&run("hello_client", &[&server.address, "Ada"]));
     let expected = format!(
@@ -276,7 +276,7 @@ fn the_largest_datagram_goes_through_and_a_larger_one_is_refused() {
 }
 
 #[test]
-fn udp_client_says_that_there_is_no_reply() {
+fn udp_client_reports_that_there_is_no_reply() {
     let server = PythonServer::start("silent_udp_server");
     let silent = complaint(&run("udp_client", &[&server.address, "hello"]));
     assert_eq!(

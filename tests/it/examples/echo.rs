@@ -139,7 +139,7 @@ fn one_client_at_a_time_is_served_by_tcp_and_by_max_threads_1() {
 }
 
 #[test]
-fn upper_answers_in_upper_case_closes_and_prints_who_wrote_what() {
+fn upper_answers_in_upper_case_closes_and_prints_address_and_text() {
     let mut example = Example::start("upper_server", &[ANY]);
     for (message, answer, printed) in [
         ("hello", "HELLO", "hello"),

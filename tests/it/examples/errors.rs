@@ -113,7 +113,7 @@ fn a_unix_server_needs_a_path() {
 }
 
 #[test]
-fn wrong_usage_ends_with_status_2_and_points_at_help() {
+fn invalid_usage_ends_with_status_2_and_names_help() {
     for (name, arguments) in [
         ("echo_server", &["--bogus"][..]),
         ("echo_server", &["--server", "carrier-pigeon"]),

@@ -176,7 +176,7 @@ fn converse(mut stream: &TcpStream, client: usize) {
 }
 
 #[test]
-fn a_wrong_message_costs_its_sender_only() {
+fn an_invalid_message_ends_its_own_connection_only() {
     let server = Example::start("framed_server", &[ANY]);
     let good = connect(&server);
     let wrong = [
@@ -228,7 +228,7 @@ fn sigterm_ends_a_server_whose_client_is_idle() {
 }
 
 #[test]
-fn the_server_says_why_it_cannot_start() {
+fn the_server_reports_why_it_cannot_start() {
     let taken = TcpListener::bind(ANY).expect("a port is free");
     let address = taken.local_addr().expect("it is bound").to_string();
     let line = complaint(example::run("framed_server", &[&address]));
@@ -247,7 +247,7 @@ fn the_server_says_why_it_cannot_start() {
 }
 
 #[test]
-fn the_client_says_what_went_wrong() {
+fn the_client_reports_what_went_wrong() {
     // Bound and not listening: no other program can take the port meanwhile.
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
     let socket = socket.expect("a socket can be opened");

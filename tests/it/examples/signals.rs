@@ -62,7 +62,7 @@ fn a_signal_ends_an_echo_server_while_a_client_is_idle() {
 }
 
 #[test]
-fn a_signal_ends_a_unix_echo_server_and_its_path_goes() {
+fn a_signal_ends_a_unix_echo_server_and_removes_its_path() {
     for kind in ["unix-stream", "threading-unix-stream"] {
         for signal in SIGNALS {
             let (_folder, path) = socket_path();
@@ -117,7 +117,7 @@ fn the_log_names_the_signal_and_the_address() {
 }
 
 #[test]
-fn a_message_that_came_before_the_signal_is_answered() {
+fn a_message_that_arrived_before_the_signal_is_answered() {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let example = Example::start("echo_server", &[ANY]);
         let mut clients: Vec<_> = (0..16).map(|_| connect(&ip(&example))).collect();
@@ -138,7 +138,7 @@ fn a_message_that_came_before_the_signal_is_answered() {
 }
 
 #[test]
-fn upper_answers_a_message_that_came_before_the_signal() {
+fn upper_answers_a_message_that_arrived_before_the_signal() {
     let example = Example::start("upper_server", &[ANY]);
     let mut clients: Vec<_> = (0..16).map(|_| silent_client(&example)).collect();
     for client in &mut clients {
@@ -225,7 +225,7 @@ fn two_signals_at_once_count_as_one() {
 }
 
 #[test]
-fn the_log_says_that_a_second_signal_forced_connections() {
+fn the_log_reports_that_a_second_signal_forced_connections() {
     for _ in 0..5 {
         let mut example = Example::start("echo_server", &[ANY, "--server", "tcp"]);
         let mut log = BufReader::new(example.child.stderr.take().expect("it is piped"));

@@ -117,7 +117,7 @@ fn a_crash_ends_its_own_connection_only() {
 }
 
 #[test]
-fn a_panic_ends_its_child_alone() {
+fn a_panic_ends_its_own_child_only() {
     let (server, address) = start(&["--panic-on", "boom"]);
     let mut first = connect(&address);
     first.write_all(b"boom").expect("the server reads");
@@ -197,7 +197,7 @@ fn children_that_are_not_done_in_time_are_killed() {
 }
 
 #[test]
-fn the_port_is_free_once_the_server_is_gone_though_a_child_lives() {
+fn the_port_is_free_once_the_server_has_ended_though_a_child_runs() {
     let (mut server, address) = start(&[]);
     let mut client = connect(&address);
     ask(&mut client, "hello");

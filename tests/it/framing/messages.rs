@@ -60,7 +60,7 @@ proptest! {
     }
 
     #[test]
-    fn long_messages_survive_short_writes_and_reads(
+    fn long_messages_pass_through_short_writes_and_reads(
         (prefix, messages) in any_long_messages(),
         cuts in vec(0..600_usize, 0..20),
     ) {
@@ -92,7 +92,7 @@ proptest! {
     }
 
     #[test]
-    fn an_end_anywhere_says_how_much_is_missing(
+    fn an_early_end_is_reported_with_how_much_is_missing(
         prefix in any_prefix(),
         messages in any_messages(),
         at in any::<Index>(),
@@ -136,7 +136,7 @@ proptest! {
 }
 
 #[test]
-fn a_long_message_comes_whole() {
+fn a_long_message_arrives_whole() {
     let message: Vec<u8> = (0..3_000_000_u32).map(|i| (i % 251) as u8).collect();
     let framing = Framing::new(Prefix::U32.little_endian()).max_len(4_000_000);
     let stream = encode(framing, &[message.clone(), b"next".to_vec()]);

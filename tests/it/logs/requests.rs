@@ -3,39 +3,37 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::SockRef;
 use socketserver::dispatch::{Inline, Job, ThreadPool};
 use socketserver::listener::Tcp;
 use socketserver::prelude::*;
-use socketserver::{Builder, Dispatch, OverloadPolicy, RejectReason, Server, Statistics};
+use socketserver::{
+    BackgroundServer, Builder, Dispatch, OverloadPolicy, RejectReason, Server, Statistics,
+};
 
 use support::counts::settled;
 use support::handlers::echo_or_fail;
 use support::kind::{Client, Kind, Talk};
 use support::logs::Logs;
-use support::{ANY, LONG, connect_udp, eventually, exchange, for_all_kinds, socket_folder};
+use support::{
+    ANY, LONG, connect_from, connect_udp, eventually, exchange, for_all_kinds, socket_folder,
+};
 
 /// Loopback addresses that no other test's clients have: ports alone are used again.
-fn new_host() -> Ipv4Addr {
+fn new_host() -> IpAddr {
     static HOSTS: AtomicU8 = AtomicU8::new(1);
-    Ipv4Addr::new(127, 1, 0, HOSTS.fetch_add(1, Ordering::Relaxed))
+    Ipv4Addr::new(127, 1, 0, HOSTS.fetch_add(1, Ordering::Relaxed)).into()
 }
 
-fn connect_from(host: Ipv4Addr, server: &Address) -> io::Result<TcpStream> {
-    let Address::Ip(server) = *server else {
-        panic!("a TCP server has an IP address");
-    };
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-    socket.set_read_timeout(Some(LONG))?;
-    socket.bind(&SocketAddr::from((host, 0)).into())?;
-    socket.connect(&server.into())?;
-    Ok(socket.into())
+fn ip(server: &BackgroundServer) -> SocketAddr {
+    let address = server.server_address().socket_addr();
+    address.expect("a TCP server has an IP address")
 }
 
 /// What is logged of the request from this address, without its number and address.
@@ -86,7 +84,7 @@ fn one<D: Dispatch>(builder: Builder<Tcp, D>, text: &str) -> io::Result<Ended> {
     let server = builder
         .bind_fn(ANY, greet_and_echo)?
         .serve_in_background()?;
-    let client = connect_from(new_host(), server.server_address())?;
+    let client = connect_from(new_host(), ip(&server))?;
     // It may be rejected meanwhile.
     let _ = (&client).write_all(text.as_bytes());
     if text.ends_with('\n') || text.is_empty() {
@@ -205,7 +203,7 @@ fn timed_out() -> io::Result<()> {
 fn disconnected() -> io::Result<()> {
     let logs = Logs::from_here();
     let server = ThreadingTcpServer::bind_fn(ANY, greet_and_echo)?.serve_in_background()?;
-    let client = connect_from(new_host(), server.server_address())?;
+    let client = connect_from(new_host(), ip(&server))?;
     let address = client.local_addr()?.to_string();
     assert_eq!(exchange(&client, "half a li"), "hello\n");
     eventually("it is read", || server.handle().statistics().bytes_in == 9);
@@ -230,9 +228,9 @@ fn second(
         .bind_fn(ANY, greet_and_echo)?
         .serve_in_background()?;
     let host = new_host();
-    let first = connect_from(host, server.server_address())?;
+    let first = connect_from(host, ip(&server))?;
     assert_eq!(exchange(&first, ""), "hello\n");
-    let client = connect_from(host, server.server_address())?;
+    let client = connect_from(host, ip(&server))?;
     meanwhile(&server.handle());
     assert_eq!((&client).read_to_end(&mut Vec::new())?, 0);
     drop(first);

@@ -85,7 +85,7 @@ fn idle_threads_end_and_new_ones_take_their_place() -> io::Result<()> {
 }
 
 #[test]
-fn a_thread_that_ends_just_when_a_client_comes_loses_no_client() -> io::Result<()> {
+fn no_client_is_lost_to_a_thread_that_is_about_to_end() -> io::Result<()> {
     let builder = ThreadingTcpServer::builder().thread_keep_alive(Duration::from_micros(50));
     let server = builder.bind_fn(ANY, |request| Ok(request.wfile.write_all(b"hello")?))?;
     let server = server.serve_in_background()?;

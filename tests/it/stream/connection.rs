@@ -69,7 +69,7 @@ fn a_shutdown_ends_the_handlers_read_and_its_writes() -> io::Result<()> {
 }
 
 #[test]
-fn a_handle_to_a_closed_connection_says_not_connected() -> io::Result<()> {
+fn a_handle_to_a_closed_connection_gives_not_connected() -> io::Result<()> {
     let (server, connections) = registering()?;
     let (client, connection) = client_of(&server, &connections);
     let address = client.local_addr()?;

@@ -91,7 +91,7 @@ fn a_detached_connection_moves_whole_into_a_closure_that_names_its_fields() -> i
 }
 
 #[test]
-fn a_detached_connection_waits_for_its_next_request_after_its_server_is_gone() -> io::Result<()> {
+fn a_detached_connection_waits_for_its_next_request_after_its_server_is_closed() -> io::Result<()> {
     let (server, requests) = detaching(0)?;
     let mut client = connect(server.server_address());
     assert_eq!(exchange(&client, "hello\n"), "hello\n");

@@ -68,7 +68,7 @@ fn a_file_that_took_the_path_over_is_left_alone<L: Kind>() {
     assert_eq!(fs::read_to_string(&path).expect("it is there"), "precious");
 }
 
-fn a_path_that_is_gone_already_does_no_harm<L: Kind>() {
+fn a_path_that_was_removed_already_is_no_error<L: Kind>() {
     let (_folder, path) = socket_path();
     let server = bind::<L>(&path).expect("the path is free");
     fs::remove_file(&path).expect("the folder is ours");
@@ -170,7 +170,7 @@ for_each! {{
     the_path_is_removed_on_close_and_can_be_bound_again
     a_socket_that_took_the_path_over_is_left_alone
     a_file_that_took_the_path_over_is_left_alone
-    a_path_that_is_gone_already_does_no_harm
+    a_path_that_was_removed_already_is_no_error
     the_socket_of_a_killed_server_is_replaced
     a_socket_that_is_in_use_is_refused_and_not_harmed
     a_file_that_is_no_socket_is_refused_and_not_harmed
