@@ -80,7 +80,7 @@ fn relay(request: &mut StreamRequest, target: &str) -> HandlerResult {
     prepare(&SockRef::from(&*request))?;
     prepare(&SockRef::from(&target))?;
     let broken = AtomicBool::new(false);
-    let (mut rfile, wfile) = request.split();
+    let (rfile, wfile) = request.split();
     let ends = thread::scope(|scope| {
         let there = thread::Builder::new().spawn_scoped(scope, || copy(rfile, &target, &broken))?;
         let back = copy(&target, wfile, &broken);

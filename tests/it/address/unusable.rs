@@ -203,7 +203,10 @@ fn a_path_where_a_server_listens_is_left_to_it() {
     let _stream = UnixListener::bind(&first).expect("the folder is ours");
     let _datagram = UnixDatagram::bind(&second).expect("the folder is ours");
     for path in [&first, &second] {
-        let words = [path.to_str().expect("it is text"), "another server listens"];
+        let words = [
+            path.to_str().expect("it is text"),
+            "another program listens",
+        ];
         expect_unix_error(path, ErrorKind::AddrInUse, &words);
         assert!(path.exists());
     }

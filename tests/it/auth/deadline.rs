@@ -43,10 +43,10 @@ fn is_late<T>(outcome: Result<T, AuthError>) -> bool {
 #[test]
 fn a_silent_peer() {
     let (mut ours, _theirs) = UnixStream::pair().expect("a pair of sockets");
-    let plain = Plain::new("sesame").deadline(SOON);
+    let plain = Plain::new("sesame").handshake_timeout(SOON);
     assert!(is_late(plain.challenge(&mut ours)));
     assert!(is_late(plain.answer(&mut ours)));
-    let both = Multiprocessing::new("sesame").deadline(SOON);
+    let both = Multiprocessing::new("sesame").handshake_timeout(SOON);
     assert!(is_late(both.accept(&mut ours)));
     assert!(is_late(both.connect(&mut ours)));
 }
@@ -55,8 +55,10 @@ type Handshake<'a> = &'a dyn Fn(&mut TcpStream) -> bool;
 
 #[test]
 fn a_peer_that_sends_slowly_has_no_more_time() {
-    let plain = Plain::new("sesame").challenge_len(1000).deadline(SOON);
-    let both = Multiprocessing::new("sesame").deadline(SOON);
+    let plain = Plain::new("sesame")
+        .challenge_len(1000)
+        .handshake_timeout(SOON);
+    let both = Multiprocessing::new("sesame").handshake_timeout(SOON);
     // 1,000 bytes would take it 20 s; a message of 200 bytes 4 s.
     let handshakes: [(&[u8], Handshake); 3] = [
         (b"\0", &|stream| is_late(plain.answer(stream))),
@@ -94,7 +96,9 @@ fn the_deadline_is_for_both_challenges() {
     });
     // A message of 200 bytes takes it 4 s.
     let limit = Duration::from_secs(1);
-    let outcome = Multiprocessing::new("sesame").deadline(limit).accept(ours);
+    let outcome = Multiprocessing::new("sesame")
+        .handshake_timeout(limit)
+        .accept(ours);
     assert!(matches!(outcome, Err(AuthError::TimedOut(late)) if late == limit));
     peer.join().expect("it saw a welcome");
 }
@@ -102,7 +106,7 @@ fn the_deadline_is_for_both_challenges() {
 #[test]
 fn a_handler_closes_a_client_that_sends_too_slowly() {
     let logs = Logs::from_here();
-    let auth = Plain::new("sesame").deadline(SOON);
+    let auth = Plain::new("sesame").handshake_timeout(SOON);
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| Ok(auth.challenge(request)?))
         .and_then(Server::serve_in_background)
         .expect("it starts");
@@ -142,7 +146,7 @@ fn timeouts_are_put_back() {
             socket.write_timeout().unwrap(),
         )
     };
-    let plain = Plain::new("sesame").deadline(SOON);
+    let plain = Plain::new("sesame").handshake_timeout(SOON);
     assert!(is_late(plain.answer(&mut ours)));
     assert_eq!(timeouts(&ours), before);
     theirs.write_all(&[0; 32]).expect("the kernel takes it");
@@ -178,13 +182,13 @@ fn a_deadline_of_zero_and_one_without_end() {
     let plain = Plain::new("sesame");
     let outcome = plain
         .clone()
-        .deadline(Duration::ZERO)
+        .handshake_timeout(Duration::ZERO)
         .answer(&mut Untimed::new(&[0; 32][..], io::sink()));
     assert!(matches!(outcome, Err(AuthError::TimedOut(Duration::ZERO))));
     let (mut ours, mut theirs) = tcp_pair();
     theirs.write_all(&[0; 32]).expect("the kernel takes it");
     plain
-        .deadline(Duration::MAX)
+        .handshake_timeout(Duration::MAX)
         .answer(&mut ours)
         .expect("a challenge is there");
 }

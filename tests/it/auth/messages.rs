@@ -95,7 +95,7 @@ fn a_message_over_the_maximum_is_not_read() {
     for (header, length) in [(&b"\0\0\0\x0brest"[..], 11), (&long, u64::MAX)] {
         let mut data = header;
         let (_, error) = received(&mut data, 10);
-        let expected = format!("a message of {length} bytes was announced: 10 are the most");
+        let expected = format!("the announced message is too long: {length} bytes, 10 at most");
         assert_eq!(error.expect("it is too long").to_string(), expected);
         assert_eq!(data, b"rest");
     }

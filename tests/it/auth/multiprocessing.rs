@@ -160,7 +160,7 @@ fn what_is_not_the_protocol_gets_no_answer() {
         ),
         (
             &[0; 257],
-            "a message of 257 bytes was announced: 256 are the most",
+            "the announced message is too long: 257 bytes, 256 at most",
         ),
     ];
     for (message, expected) in cases {

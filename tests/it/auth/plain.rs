@@ -7,7 +7,7 @@ use std::thread;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use socketserver::auth::{AuthError, Connection, Digest, Key, Multiprocessing, Plain, Untimed};
+use socketserver::auth::{AuthError, Connection, Digest, Multiprocessing, Plain, Untimed};
 
 use super::digests::hmac_sha256;
 
@@ -97,11 +97,9 @@ fn another_digest_is_no_answer() {
 
 #[test]
 fn nothing_is_shown() {
-    let key = Key::from("sesame");
-    assert_eq!(format!("{key:?} {key:#?}"), "Key(..) Key(..)");
     for shown in [
-        format!("{:?}", Plain::new(key.clone())),
-        format!("{:?}", Multiprocessing::new(key)),
+        format!("{:?}", Plain::new("sesame")),
+        format!("{:?}", Multiprocessing::new("sesame")),
         format!(
             "{:?}",
             Connection::new(Untimed::new(Cursor::new("sesame"), io::sink()))
@@ -156,7 +154,7 @@ proptest! {
         sizes in vec(0..40_usize, 0..20),
         text in vec(any::<u8>(), 0..50),
     ) {
-        let auth = Plain::new(key.clone()).challenge_len(length.try_into().expect("small"));
+        let auth = Plain::new("sesame").challenge_len(length.try_into().expect("small"));
         let (outcome, rest) = challenge(&auth, length, sizes, |sent| {
             [hmac_sha256(&key, sent), text.clone()].concat()
         });

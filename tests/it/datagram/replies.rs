@@ -83,7 +83,7 @@ fn what_was_written_before_an_error_is_sent<L: Kind<Request = DatagramRequest>>(
     assert_eq!(client.ask("and fail"), "failing");
 }
 
-/// A packet of 16 bytes and one of 17, where 16 are the most.
+/// A packet of 16 bytes and one of 17, where 16 is the limit.
 fn a_packet_that_is_too_long_is_marked_and_logged<L>()
 where
     L: Kind<Request = DatagramRequest>,
@@ -98,7 +98,7 @@ where
     let mut client = L::connect(server.server_address());
     let local = SockRef::from(&client).local_addr().expect("it is bound");
     let cut = format!(
-        "from {}: a datagram longer than 16 bytes was cut",
+        "from {}: a datagram longer than 16 bytes was truncated",
         Address::from(local)
     );
 

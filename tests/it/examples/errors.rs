@@ -91,7 +91,7 @@ fn a_path_that_another_server_listens_on_is_left_alone() {
     let (_folder, path) = socket_path();
     let _live = UnixListener::bind(&path).expect("the folder is ours");
     let text = path.to_str().expect("the path is text");
-    let words = [text, "another server listens there"];
+    let words = [text, "another program listens there"];
     expect_failure("echo_server", &["--server", "unix-stream", text], &words);
     assert!(path.exists());
 }

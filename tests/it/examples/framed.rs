@@ -183,7 +183,7 @@ fn an_invalid_message_ends_its_own_connection_only() {
         (&b"\0\0\0\x02\xff\xfe"[..], "invalid utf-8"),
         (
             b"\xff\xff\xff\xff",
-            "4294967295 bytes was announced: 1048576 are the most",
+            "the announced message is too long: 4294967295 bytes, 1048576 at most",
         ),
         (
             b"\0\0\0\x05he",
@@ -268,7 +268,7 @@ fn the_client_reports_what_went_wrong() {
         &[&server.address, "--prefix", "!B", &long],
     ));
     assert!(
-        line.contains("256 bytes is too long to be sent: 255 are the most"),
+        line.contains("the message to send is too long: 256 bytes, 255 at most"),
         "{line}"
     );
 

@@ -21,7 +21,7 @@ fn a_negative_length_is_an_error() {
     let error = failure(Framing::new(Prefix::I16), b"\x80\x00");
     assert_eq!(
         error.to_string(),
-        "a message of negative length was announced: -32768"
+        "the announced length of a message is negative: -32768"
     );
     assert_eq!(io::Error::from(error).kind(), ErrorKind::InvalidData);
 }
@@ -39,7 +39,7 @@ fn the_maximum_itself_is_taken_and_one_more_is_not() {
     let error = framing.read(&mut reader).expect_err("it is long");
     assert_eq!(
         error.to_string(),
-        "a message of 301 bytes was announced: 300 are the most"
+        "the announced message is too long: 301 bytes, 300 at most"
     );
     assert_eq!(io::Error::from(error).kind(), ErrorKind::InvalidData);
     assert_eq!(reader.len(), 301, "nothing of it was read");
@@ -79,7 +79,7 @@ fn a_payload_too_long_is_refused_before_anything_is_written() {
             .expect_err("it does not");
         assert_eq!(
             error.to_string(),
-            "a message of 128 bytes is too long to be sent: 127 are the most"
+            "the message to send is too long: 128 bytes, 127 at most"
         );
         assert_eq!(io::Error::from(error).kind(), ErrorKind::InvalidInput);
         assert_eq!(written.len(), encode(framing, &[vec![0; 127]]).len());

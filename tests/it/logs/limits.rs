@@ -129,7 +129,7 @@ fn most_lines(since: Instant) -> usize {
 fn suppressed(lines: &[(Level, String)]) -> usize {
     let text = lines.iter().filter_map(|(_, line)| {
         let (_, rest) = line.split_once(" (")?;
-        rest.strip_suffix(" other lines about requests were held back)")?
+        rest.strip_suffix(" other lines about requests were suppressed)")?
             .parse::<usize>()
             .ok()
     });

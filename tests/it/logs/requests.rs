@@ -303,7 +303,7 @@ fn a_datagram_has_its_number_too() -> io::Result<()> {
     client.recv(&mut [0; 20])?;
     settled(&server.handle(), 1);
     let lines = lines(&logs, 1, &client.local_addr()?.to_string());
-    assert!(lines[0].starts_with("WARN a datagram longer than 5 bytes was cut"));
+    assert!(lines[0].starts_with("WARN a datagram longer than 5 bytes was truncated"));
     assert_eq!(lines[1], "DEBUG accepted");
     assert_eq!(lines[2], "ERROR handle failed: as asked");
     let end = "DEBUG failed; 5 bytes in, 11 bytes out";

@@ -172,7 +172,7 @@ fn a_record_that_is_too_long_or_cut_off_ends_its_connection_and_no_other() {
     let (status, _, log) = receiver.finish();
     assert!(status.success());
     assert!(
-        log.contains("4294967295 bytes was announced: 1048576 are the most"),
+        log.contains("the announced message is too long: 4294967295 bytes, 1048576 at most"),
         "{log}"
     );
     assert!(log.contains("6 of 9 bytes are missing"), "{log}");
