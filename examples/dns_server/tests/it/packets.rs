@@ -49,7 +49,7 @@ fn replies(socket: &UdpSocket, packet: &[u8]) -> Vec<Vec<u8>> {
 /// One in three is random all over, and the others are real queries with a few bytes changed, taken
 /// away or added.
 fn hostile(rng: &mut TestRng, n: usize) -> Vec<u8> {
-    let mut below = |bound: usize| rng.next_u32() as usize % bound;
+    let mut below = |limit: usize| rng.next_u32() as usize % limit;
     if n.is_multiple_of(3) {
         let length = below(600);
         return (0..length).map(|_| below(256) as u8).collect();
