@@ -8,7 +8,7 @@ use std::time::Duration;
 use socketserver::request::Connection;
 
 /// How many lines may wait for a client that reads slowly.
-const MAX_LINES: usize = 1024;
+const MAX_LINES: usize = 256;
 
 pub struct Writer {
     connection: Connection,

@@ -184,14 +184,14 @@ use crate::{Dispatch, Listener, OverloadPolicy, RejectReason, Stage};
 #[doc = include_str!("names.md")]
 pub mod names {}
 
-#[doc = include_str!("idioms/mod.md")]
-#[doc = include_str!("idioms/servers.md")]
-#[doc = include_str!("idioms/handlers.md")]
-#[doc = include_str!("idioms/guards.md")]
+#[cfg_attr(not(doctest), doc = include_str!("idioms/mod.md"))]
+#[cfg_attr(not(doctest), doc = include_str!("idioms/servers.md"))]
+#[cfg_attr(not(doctest), doc = include_str!("idioms/handlers.md"))]
+#[cfg_attr(not(doctest), doc = include_str!("idioms/guards.md"))]
 // Its example needs the crate `rustls`, so the package of the tests compiles it.
 #[cfg_attr(not(doctest), doc = include_str!("idioms/tls.md"))]
-#[doc = include_str!("idioms/life.md")]
-#[doc = include_str!("idioms/connections.md")]
+#[cfg_attr(not(doctest), doc = include_str!("idioms/life.md"))]
+#[cfg_attr(not(doctest), doc = include_str!("idioms/connections.md"))]
 pub mod idioms {}
 
 #[doc = include_str!("exceptions.md")]

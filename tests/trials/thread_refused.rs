@@ -46,7 +46,10 @@ fn threads_refused_to_the_echo_server() {
         "{there} of {CLIENTS} clients served, the others closed; {} lines in the log",
         log.lines().count()
     );
-    assert!(log.contains("cannot start a thread beside the"), "{log}");
+    assert!(
+        log.contains("cannot start a thread in addition to"),
+        "{log}"
+    );
     assert!(!log.contains("panicked"), "{log}");
 }
 

@@ -32,7 +32,7 @@ fn serve_path(path: &Path) -> BackgroundServer {
 }
 
 fn moved(path: &Path) -> PathBuf {
-    path.with_file_name("socket.suspended")
+    path.with_file_name("socket.closed")
 }
 
 fn stop_listening_at(server: &ServerHandle, path: &Path) {

@@ -130,7 +130,7 @@ fn a_handler_closes_a_client_that_sends_too_slowly() {
         let lines = logs.with(&format!("from {address}:"));
         lines
             .iter()
-            .any(|(_, line)| line.ends_with("the handshake was not done within 200ms"))
+            .any(|(_, line)| line.ends_with("the handshake did not finish within 200ms"))
     });
 }
 

@@ -141,22 +141,22 @@ fn a_challenge_names_the_digest_of_its_answer() {
 #[test]
 fn what_is_not_the_protocol_gets_no_answer() {
     let cases: [(&[u8], &str); 6] = [
-        (b"", "the peer sent something else than a challenge"),
+        (b"", "the peer did not send a challenge"),
         (
             b"GET / HTTP/1.0\r\n\r\n",
-            "the peer sent something else than a challenge",
+            "the peer did not send a challenge",
         ),
         (
             b"#CHALLENGE#0123456789012345678",
-            "the peer sent something else than a challenge of at least 20 bytes",
+            "the peer did not send a challenge of at least 20 bytes",
         ),
         (
             b"#CHALLENGE#{sha384}0123456789012345678901234",
-            "the digest sha384 is not supported, or its feature is off",
+            "sha384 is not supported, or its feature is off",
         ),
         (
             b"#CHALLENGE#{\x1b[31m}0123456789012345678901234",
-            "the digest asked for is not supported, or its feature is off",
+            "the requested digest is not supported, or its feature is off",
         ),
         (
             &[0; 257],

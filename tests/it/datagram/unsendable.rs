@@ -152,7 +152,11 @@ fn a_unix_client_without_a_name_cannot_be_answered() {
         let path = server.server_address().path().expect("it has one");
         client.send_to(b"5", path).expect("the server is there");
         let report = next(&reports);
-        report.expect(stage, ErrorKind::AddrNotAvailable, &["no name", "5 bytes"]);
+        report.expect(
+            stage,
+            ErrorKind::AddrNotAvailable,
+            &["has no address", "5 bytes"],
+        );
         assert_eq!(report.client, Address::Unnamed);
         let client = connect_unix_datagram(server.server_address(), folder.path(), "client");
         client.send(b"5").expect("the server is there");

@@ -37,7 +37,7 @@ fn a_port_in_use_is_named_with_what_to_do() {
     let words = [
         &*address,
         "in use",
-        "stop the program that holds it",
+        "another program listens there",
         "another port",
     ];
     expect_failure("echo_server", &[&address], &words);
@@ -49,7 +49,7 @@ fn a_port_in_use_is_named_with_what_to_do() {
     let words = [
         &*address,
         "in use",
-        "stop the program that holds it",
+        "another program uses it",
         "another port",
     ];
     expect_failure("udp_echo_server", &[&address], &words);

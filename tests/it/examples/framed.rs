@@ -240,10 +240,7 @@ fn the_server_reports_why_it_cannot_start() {
     let output = example::run("framed_server", &[ANY, "--prefix", "!f"]);
     assert_eq!(output.status.code(), Some(2));
     let text = String::from_utf8(output.stderr).expect("it prints text");
-    assert!(
-        text.contains(r#""!f" is no length in struct's notation"#),
-        "{text}"
-    );
+    assert!(text.contains(r#""!f" is not a length format"#), "{text}");
 }
 
 #[test]

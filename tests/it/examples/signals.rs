@@ -220,7 +220,7 @@ fn two_signals_at_once_count_as_one() {
     thread::sleep(Duration::from_millis(200));
     assert!(example.is_running(), "the request goes on");
     example.signal(Signal::SIGTERM);
-    wait_for_log(&mut log, "ending all connections");
+    wait_for_log(&mut log, "closing all connections");
     writer.join().expect("its write fails");
 }
 
@@ -235,7 +235,7 @@ fn the_log_reports_that_a_second_signal_forced_connections() {
         // Sooner, it would count as the same.
         thread::sleep(Duration::from_millis(200));
         example.signal(Signal::SIGTERM);
-        wait_for_log(&mut log, "ending all connections");
+        wait_for_log(&mut log, "closing all connections");
         writer.join().expect("its write fails");
     }
 }

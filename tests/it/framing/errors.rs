@@ -176,7 +176,7 @@ fn an_early_end_is_an_unexpected_eof() {
     let error = failure(Framing::new(Prefix::U32), b"\x00");
     assert_eq!(
         error.to_string(),
-        "the stream ended inside a message's length: 3 of 4 bytes are missing"
+        "the stream ended inside the length of a message: 3 of 4 bytes are missing"
     );
     assert!(error.source().is_none());
     assert_eq!(io::Error::from(error).kind(), ErrorKind::UnexpectedEof);

@@ -57,7 +57,7 @@ fn what_is_no_prefix_is_named() {
         let error = format.parse::<Prefix>().expect_err(format);
         let text = error.to_string();
         assert!(
-            text.starts_with(&format!("{format:?} is no length")),
+            text.starts_with(&format!("{format:?} is not a length format")),
             "{text}"
         );
         assert_eq!(io::Error::from(error).kind(), ErrorKind::InvalidInput);

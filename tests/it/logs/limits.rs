@@ -36,7 +36,7 @@ fn logged_at_the_limit(builder: Builder<Tcp, ThreadPool>) -> String {
             server.handle().statistics().active == 0
         });
     }
-    let about = format!("{}: all ", server.server_address());
+    let about = format!("{}: ", server.server_address());
     let lines = logs.with(&about);
     let [(Level::Warn, line)] = &lines[..] else {
         panic!("one warning: {lines:?}");
@@ -56,7 +56,11 @@ fn the_limit_of_connections_is_logged_once() {
     let setter = "max_connections";
     contains(
         &line,
-        ["taken, 1 of them", "wait until one is free", setter],
+        [
+            "limit of 1 connections is reached",
+            "new clients wait",
+            setter,
+        ],
     );
 }
 
@@ -64,7 +68,10 @@ fn the_limit_of_connections_is_logged_once() {
 fn the_limit_of_threads_is_logged_once() {
     let line = logged_at_the_limit(ThreadingTcpServer::builder().max_threads(1));
     let setter = "max_threads";
-    contains(&line, ["busy, 1 of them", "wait until one is free", setter]);
+    contains(
+        &line,
+        ["all 1 threads are busy", "new clients wait", setter],
+    );
 }
 
 #[test]
@@ -75,7 +82,14 @@ fn that_clients_are_queued_is_logged_once() {
     };
     let builder = ThreadingTcpServer::builder().max_connections(1);
     let line = logged_at_the_limit(builder.overload(policy));
-    contains(&line, ["taken, 1 of them", "are queued", "max_connections"]);
+    contains(
+        &line,
+        [
+            "limit of 1 connections is reached",
+            "are queued",
+            "max_connections",
+        ],
+    );
 }
 
 #[test]
@@ -92,11 +106,15 @@ fn that_clients_are_rejected_is_logged_once() {
         assert_eq!(read_all(connect(server.server_address())), "");
     }
     gate.release(1);
-    let lines = logs.with(&format!("{}: all ", server.server_address()));
+    let lines = logs.with(&format!("{}: ", server.server_address()));
     assert_eq!(lines.len(), 1, "{lines:?}");
     contains(
         &lines[0].1,
-        ["taken, 1 of them", "are rejected", "max_connections"],
+        [
+            "limit of 1 connections is reached",
+            "are rejected",
+            "max_connections",
+        ],
     );
 }
 
@@ -115,7 +133,7 @@ fn handle_request_logs_it_once_too() {
     for _ in 0..4 {
         server.handle_request().expect("a timeout is no error");
     }
-    let lines = logs.with(&format!("{}: all ", server.server_address()));
+    let lines = logs.with(&format!("{}: ", server.server_address()));
     assert_eq!(lines.len(), 1, "{lines:?}");
     gate.release(1);
 }

@@ -21,9 +21,8 @@ struct Upper;
 
 impl RequestHandler for Upper {
     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
-        while request.wait_for_data()? {
-            let line = request.rfile.readline(65_536)?;
-            request.wfile.write_all(&line.to_ascii_uppercase())?;
+        for line in &mut request.rfile {
+            request.wfile.write_all(&line?.to_ascii_uppercase())?;
         }
         Ok(())
     }

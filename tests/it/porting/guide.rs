@@ -9,10 +9,11 @@ use support::python;
 
 const NAMES: &str = include_str!("../../../src/porting/names.md");
 
-const IDIOMS: [&str; 5] = [
+const IDIOMS: [&str; 6] = [
     include_str!("../../../src/porting/idioms/servers.md"),
     include_str!("../../../src/porting/idioms/handlers.md"),
     include_str!("../../../src/porting/idioms/guards.md"),
+    include_str!("../../../src/porting/idioms/tls.md"),
     include_str!("../../../src/porting/idioms/life.md"),
     include_str!("../../../src/porting/idioms/connections.md"),
 ];

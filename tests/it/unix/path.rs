@@ -89,7 +89,7 @@ fn a_socket_that_is_in_use_is_refused_and_not_harmed<L: Kind>() {
     let first = first
         .serve_in_background()
         .expect("a thread can be started");
-    is_in_use::<L>(&path, "another server");
+    is_in_use::<L>(&path, "another program");
     assert_eq!(
         L::connect(first.server_address()).ask("unharmed?"),
         "unharmed?"
@@ -119,7 +119,7 @@ fn a_socket_of_the_other_kind_is_refused<L: Kind>() {
     } else {
         Box::new(net::UnixListener::bind(&path).expect("the path is free"))
     };
-    is_in_use::<L>(&path, "another server");
+    is_in_use::<L>(&path, "another program");
     assert!(path.exists());
 }
 
@@ -140,7 +140,7 @@ fn a_server_whose_queue_is_full_is_in_use_too() {
         }
         queue.push(client);
     }
-    is_in_use::<Unix>(&path, "another server");
+    is_in_use::<Unix>(&path, "another program");
 }
 
 #[test]
