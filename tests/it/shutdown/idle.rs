@@ -13,8 +13,7 @@ use socketserver::prelude::*;
 
 use support::kind::{Client, Kind};
 use support::{
-    ANY, LONG, connect, exchange, for_stream_kinds, in_background, read_all,
-    socket_folder,
+    ANY, LONG, connect, exchange, for_stream_kinds, in_background, read_all, socket_folder,
 };
 
 /// Many requests per connection: each is announced when it begins.

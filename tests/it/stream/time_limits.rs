@@ -14,8 +14,7 @@ use tempfile::TempDir;
 use support::handlers::{Seen, Watch, begin, block, watched};
 use support::kind::{Client, Kind};
 use support::{
-    ANY, LONG, connect, exchange, for_stream_kinds, in_background, read_all,
-    socket_folder,
+    ANY, LONG, connect, exchange, for_stream_kinds, in_background, read_all, socket_folder,
 };
 
 /// Short, for what is going to end.
