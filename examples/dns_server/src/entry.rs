@@ -3,11 +3,11 @@
 pub struct Entry {
     /// The line on which it begins, counted from 1.
     pub line: usize,
-    /// What it says, without comments and brackets.
+    /// Its text, without comments and brackets.
     pub text: Vec<u8>,
 }
 
-/// Takes the text apart. What is wrong is said with its line.
+/// Splits the text into entries. An error has the number of its line.
 pub fn entries(text: &[u8]) -> Result<Vec<Entry>, (usize, &'static str)> {
     let mut splitter = Splitter::default();
     for (line, text) in (1..).zip(text.split(|byte| *byte == b'\n')) {
@@ -24,7 +24,7 @@ pub fn entries(text: &[u8]) -> Result<Vec<Entry>, (usize, &'static str)> {
 #[derive(Default)]
 struct Splitter {
     entries: Vec<Entry>,
-    /// The entry that goes on behind the end of the line, for brackets are open.
+    /// The entry that continues on the next line, because brackets are open.
     open: Option<Entry>,
     brackets: usize,
 }
@@ -52,7 +52,7 @@ impl Splitter {
             match byte {
                 _ if escaped => out.push(*byte),
                 b'"' => {
-                    // Words stand apart, also where there is a quote between them only.
+                    // Words are separated, also where there is only a quote between them.
                     let both: &[u8] = if quoted { b"\" " } else { b" \"" };
                     out.extend(both);
                     quoted = !quoted;

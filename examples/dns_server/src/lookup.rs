@@ -1,11 +1,11 @@
-//! What a zone says to a question: RFC 1034, section 4.3.2.
+//! How a zone answers a question: RFC 1034, section 4.3.2.
 
 use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, LowerName, RData, Record, RecordType};
 
 use super::zone::{Zone, of_type};
 
-/// How many aliases are followed: they may point at each other.
+/// The limit of aliases to follow: they may form a loop.
 const MAX_ALIASES: usize = 16;
 
 /// Fills the response in.
@@ -29,7 +29,7 @@ fn is_ours(zone: &Zone, name: &LowerName, query: &Query) -> bool {
     class && !transfer && zone.contains(name)
 }
 
-/// Looks one name up. If it is an alias, returns what for.
+/// Looks one name up. If it is an alias, returns its target.
 fn step(
     zone: &Zone,
     name: &LowerName,
@@ -72,7 +72,7 @@ fn target(alias: &Record) -> Option<LowerName> {
     }
 }
 
-/// A wildcard's records go under the name that was asked for.
+/// A wildcard's records get the name in the question.
 fn named(mut records: Vec<Record>, name: &LowerName) -> Vec<Record> {
     for record in &mut records {
         if record.name.is_wildcard() {

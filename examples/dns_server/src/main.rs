@@ -1,7 +1,7 @@
 //! Answers DNS queries about one zone, over UDP and TCP at once.
 //!
 //! ```text
-//! cargo run --release --example dns_server -- --zone examples/dns_server/example.zone
+//! cargo run --release -p dns_server -- --zone examples/dns_server/example.zone
 //! dig @127.0.0.1 -p 5353 www.example.com
 //! ```
 //!
@@ -31,14 +31,14 @@ use socketserver::prelude::*;
 
 use self::zone::Zone;
 
-/// Over TCP each message is behind a length of 2 bytes.
+/// Over TCP each message follows its length of 2 bytes.
 const MESSAGES: Framing = Framing::new(Prefix::U16);
 
-/// How long a TCP client may be silent between two messages, and not read what it is sent.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The idle timeout and the write timeout of a TCP connection.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long it may stay in all, so that one that sends a byte now and then does not stay for ever.
-const DEADLINE: Duration = Duration::from_secs(120);
+/// The limit of a TCP connection: it also ends clients that send a byte now and then.
+const MAX_LIFETIME: Duration = Duration::from_secs(120);
 
 /// Answers DNS queries about one zone
 #[derive(Parser)]
@@ -49,7 +49,7 @@ struct Options {
     /// The zone's master file
     #[arg(long, value_name = "FILE")]
     zone: PathBuf,
-    /// What relative names in it are relative to, until it says so itself with $ORIGIN
+    /// The origin of relative names in it, up to its first $ORIGIN [default: none]
     #[arg(long, value_name = "NAME")]
     origin: Option<String>,
 }
@@ -105,13 +105,13 @@ fn bind_tcp(address: &str, resolver: &Resolver) -> io::Result<ThreadingTcpServer
         .allow_reuse_address(true)
         .disable_nagle_algorithm(true)
         .max_threads(256)
-        .idle_timeout(PATIENCE)
-        .write_timeout(PATIENCE)
-        .max_lifetime(DEADLINE)
+        .idle_timeout(TIMEOUT)
+        .write_timeout(TIMEOUT)
+        .max_lifetime(MAX_LIFETIME)
         .bind(address, move || resolver.clone())
 }
 
-/// One thread is enough: an answer is a look into memory.
+/// One thread is enough: an answer is a lookup in memory.
 fn bind_udp(address: &Address, resolver: &Resolver) -> io::Result<UdpServer> {
     let resolver = resolver.clone();
     UdpServer::bind(address, move || resolver.clone())

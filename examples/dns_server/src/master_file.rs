@@ -11,16 +11,16 @@ use hickory_proto::rr::Record;
 use super::times::in_seconds;
 use super::{entry, record};
 
-/// How deep files may include others: a file that includes itself has no end.
+/// The limit of nested includes: a file could include itself.
 const MAX_INCLUDES: usize = 16;
 
-/// A record, and where it stands: `FILE:LINE`.
+/// A record, and its place: `FILE:LINE`.
 pub struct Placed {
     pub place: String,
     pub record: Record,
 }
 
-/// The records in the order in which they stand. An error names the file and the line.
+/// The records in their order in the file. An error names the file and the line.
 pub fn read(path: &Path, origin: Option<&str>) -> io::Result<Vec<Placed>> {
     let mut parser = Zonefile::new();
     parser.set_default_class(Class::IN);
@@ -54,7 +54,7 @@ impl MasterFile {
     ) -> io::Result<()> {
         for entry in self.entries()? {
             let place = self.place(entry.line);
-            // One at a time: the parser's own lines are off by one for some errors.
+            // One at a time: the parser's line numbers are off by one for some errors.
             parser.extend_from_slice(&in_seconds(&entry.text));
             while let Some(entry) = parser.next_entry().map_err(|e| bad(&place, &e))? {
                 match entry {
@@ -63,7 +63,7 @@ impl MasterFile {
                         return Err(invalid(format!("{place}: files include files too deep")));
                     }
                     Entry::Include { path, origin } => {
-                        // It has the origin and the TTL from here, and does not change them here.
+                        // It inherits the origin and the TTL, and its changes stay in it.
                         let mut inner = parser.clone();
                         if let Some(origin) = origin {
                             inner.set_origin(origin);
@@ -86,7 +86,7 @@ impl MasterFile {
         format!("{}:{line}", self.path.display())
     }
 
-    /// A file that this one includes; its name is relative to where this one is.
+    /// A file that this one includes; its name is relative to this file's folder.
     fn include(&self, name: &str, place: &str) -> io::Result<Self> {
         let folder = self.path.parent().unwrap_or(&self.path);
         let file = Self::open(folder.join(name));
@@ -100,26 +100,26 @@ fn placed(record: &ScannedRecord, place: &str) -> io::Result<Placed> {
             place: place.to_owned(),
             record,
         }),
-        // The parser lets two dots in a row pass.
+        // The parser accepts two dots in a row.
         Err(e) => Err(invalid(format!(
             "{place}: a name or a value that cannot be sent: {e}"
         ))),
     }
 }
 
-/// The parser says `LINE:COLUMN: PROBLEM` or `LINE:COLUMN: PROBLEM: DETAIL`, of which the place is better
-/// known here.
+/// The parser's message is `LINE:COLUMN: PROBLEM` or `LINE:COLUMN: PROBLEM: DETAIL`; the place is known
+/// better here.
 fn bad(place: &str, error: &dyn ToString) -> io::Error {
     let error = error.to_string();
     let problem = error.split_once(": ").map_or(&*error, |(_, what)| what);
-    let meaning = MEANINGS.iter().find_map(|(said, meant)| {
-        let detail = problem.strip_prefix(said)?;
-        Some(format!("{place}: {meant}{detail}"))
+    let meaning = MEANINGS.iter().find_map(|(message, meaning)| {
+        let detail = problem.strip_prefix(message)?;
+        Some(format!("{place}: {meaning}{detail}"))
     });
     invalid(meaning.unwrap_or_else(|| format!("{place}: {problem}")))
 }
 
-/// What the parser says, and what it means.
+/// The parser's messages, and what they mean.
 const MEANINGS: [(&str, &str); 10] = [
     ("bad charstr", "a text is longer than 255 bytes"),
     ("bad name", "a name that no domain can have"),

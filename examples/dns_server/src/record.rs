@@ -1,4 +1,4 @@
-//! From one library's record to the other's.
+//! Converts a record of one library to one of the other.
 
 use domain::zonefile::inplace::ScannedRecord;
 use hickory_proto::rr::{Name, RData, Record};
@@ -20,8 +20,8 @@ pub fn convert(record: &ScannedRecord) -> Result<Record, DecodeError> {
     Ok(record)
 }
 
-/// A free-standing @ is the origin. The parser knows that of owners only: elsewhere it makes a label of
-/// it, in front of the origin.
+/// A single @ is the origin. The parser handles it in owners only: elsewhere it makes a label of it,
+/// before the origin.
 fn resolve_at(name: &mut Name) {
     if name.iter().next() == Some(b"@") {
         *name = name.base_name();

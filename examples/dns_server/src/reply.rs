@@ -7,8 +7,8 @@ use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 use super::lookup;
 use super::zone::Zone;
 
-/// The longest response over UDP whatever the client says, in bytes: it is not fragmented on its way,
-/// and not much longer than a forged query, which may have it sent to somebody else.
+/// The limit of a response over UDP, in bytes, whatever the client offers: it is not fragmented, and it
+/// is of little use for amplification by forged queries.
 const MAX_UDP: u16 = 1232;
 
 /// The response; `None` for what must not be answered.
@@ -16,7 +16,7 @@ pub fn over_udp(zone: &Zone, packet: &[u8]) -> Result<Option<Vec<u8>>, ProtoErro
     reply(zone, packet, |query| query.max_payload().min(MAX_UDP))
 }
 
-/// The same for a client that can take long ones.
+/// The same without that limit.
 pub fn over_tcp(zone: &Zone, packet: &[u8]) -> Result<Option<Vec<u8>>, ProtoError> {
     reply(zone, packet, |_| u16::MAX)
 }
@@ -30,7 +30,7 @@ fn reply(
     let Ok(asked) = header.map(|header| header.metadata) else {
         return Ok(None);
     };
-    // Two servers that answered each other's responses would go on for ever.
+    // Two servers that answer each other's responses would never stop.
     if asked.message_type == MessageType::Response {
         return Ok(None);
     }
@@ -66,8 +66,8 @@ fn respond(zone: &Zone, query: &Message, response: &mut Message) {
     }
 }
 
-/// What does not fit is left out: first what nobody asked for, then everything, and the client is told
-/// to ask over TCP.
+/// What does not fit is omitted: first the additional records, then everything, with the flag that makes
+/// the client ask over TCP.
 fn fit(mut response: Message, max_len: u16) -> Result<Vec<u8>, ProtoError> {
     let whole = response.to_vec()?;
     if whole.len() <= max_len.into() {

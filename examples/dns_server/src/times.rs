@@ -1,11 +1,11 @@
-//! Times with units, as `1h30m`: RFC 1035 knows only seconds, but most zones are written with units.
+//! Times with units, as `1h30m`: RFC 1035 has seconds only, but many zones use units.
 
 use std::str;
 
 use domain::base::iana::Class;
 
-/// The entry with its times in seconds: how long it lives, and what follows a SOA record's serial
-/// number. All else stays as it is, also a name such as `1h`.
+/// The entry with its times in seconds: the TTL, and what follows a SOA record's serial number. The rest
+/// stays as it is, also a name such as `1h`.
 pub fn in_seconds(entry: &[u8]) -> Vec<u8> {
     let words = words(entry);
     if words[0].starts_with(b"$") && !words[0].eq_ignore_ascii_case(b"$TTL") {
@@ -47,7 +47,7 @@ fn is_class(word: &[u8]) -> bool {
     str::from_utf8(word).is_ok_and(|word| word.parse::<Class>().is_ok())
 }
 
-/// A plain number is of seconds.
+/// A number without a unit is in seconds.
 fn seconds(word: &[u8]) -> Option<u32> {
     let word = str::from_utf8(word).ok()?;
     word.parse().ok().or_else(|| {

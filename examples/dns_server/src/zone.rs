@@ -12,7 +12,7 @@ use super::master_file::{self, Placed};
 pub struct Zone {
     apex: LowerName,
     soa: Record,
-    /// Every name there is: also those that are there only because there are names below them.
+    /// All names, also those that exist only because there are names below them.
     nodes: HashMap<LowerName, Vec<Record>>,
 }
 
@@ -55,13 +55,12 @@ impl Zone {
         self.apex.zone_of(name)
     }
 
-    /// The SOA record for the answer that there is nothing.
+    /// The SOA record for a negative answer.
     pub fn soa(&self) -> &Record {
         &self.soa
     }
 
-    /// The records of a name: its own, or else the wildcard's nearest to it (RFC 4592). `None` if
-    /// there is no such name.
+    /// The records of a name, or of the nearest wildcard (RFC 4592). `None` if there is no such name.
     pub fn records(&self, name: &LowerName) -> Option<&[Record]> {
         if let Some(node) = self.nodes.get(name) {
             return Some(node);
@@ -74,7 +73,7 @@ impl Zone {
         wildcard.map(Vec::as_slice)
     }
 
-    /// The NS records of the zone below this one that the name is in.
+    /// The NS records of the delegated zone that contains the name.
     pub fn delegation(&self, name: &LowerName) -> Option<Vec<Record>> {
         let mut name = name.clone();
         let mut found = None;
@@ -86,7 +85,7 @@ impl Zone {
         found
     }
 
-    /// The addresses, as far as they are in the zone, of the hosts that these records name.
+    /// The addresses, if they are in the zone, of the hosts in these records.
     pub fn addresses(&self, records: &[Record]) -> Vec<Record> {
         let hosts = records.iter().filter_map(|record| match &record.data {
             RData::NS(ns) => Some(LowerName::from(&ns.0)),
@@ -126,7 +125,7 @@ fn invalid(place: &dyn Display, problem: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("{place}: {problem}"))
 }
 
-/// What says that there is nothing may be remembered for so long: RFC 2308, section 3.
+/// How long a negative answer may be cached: RFC 2308, section 3.
 fn negative(record: &Record) -> Option<Record> {
     let RData::SOA(data) = &record.data else {
         return None;

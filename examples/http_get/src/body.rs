@@ -5,8 +5,8 @@ use std::io::{self, BufRead, Read};
 use crate::chunks::Chunks;
 use crate::head::{Head, printable};
 
-/// The body of the answer, to be read up to its end; `None` if an answer of this status has none.
-/// Reading fails with `UnexpectedEof` if the server stops before the end.
+/// The body of the response, read up to its end; `None` if a response of this status has none.
+/// Reading fails with `UnexpectedEof` if the connection ends before the body does.
 pub fn decode<'a>(
     head: &Head,
     source: impl BufRead + 'a,
@@ -22,7 +22,7 @@ pub fn decode<'a>(
             None => Box::new(source),
         }));
     }
-    // It outranks a Content-Length.
+    // It takes precedence over Content-Length.
     if coding.len() == 1 && coding[0].eq_ignore_ascii_case("chunked") {
         return Ok(Some(Box::new(Chunks::new(source, peer))));
     }
@@ -32,14 +32,14 @@ pub fn decode<'a>(
     )))
 }
 
-/// The elements of a field that is a list, however many lines it was sent in.
+/// The elements of a list field, which may be sent in several lines.
 fn list(head: &Head, name: &'static str) -> Vec<String> {
     let lines: Vec<_> = head.values(name).map(printable).collect();
     let elements = lines.iter().flat_map(|line| line.split(','));
     elements.map(|element| element.trim().to_owned()).collect()
 }
 
-/// Several that agree are one. Digits only: Rust's parser takes a sign too.
+/// Several fields with the same value count as one. Digits only: Rust's parser accepts a sign too.
 fn content_length(head: &Head, peer: &str) -> io::Result<Option<u64>> {
     let values = list(head, "content-length");
     let Some(first) = values.first() else {
@@ -61,7 +61,7 @@ fn invalid(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, message)
 }
 
-/// A body of a length known beforehand.
+/// A body whose length is known in advance.
 struct Sized<'a, R> {
     source: io::Take<R>,
     length: u64,
@@ -96,8 +96,8 @@ impl<R: Read> Read for Sized<'_, R> {
     }
 }
 
-/// Without TLS's `close_notify` the end is an error; who knows that something is missing takes it
-/// for any other end, and says what.
+/// Without TLS's `close_notify` the end is an error. A caller that knows how much is missing treats it
+/// as any other end, and reports what is missing.
 pub fn or_end(received: io::Result<usize>) -> io::Result<usize> {
     match received {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),

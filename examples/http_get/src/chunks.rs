@@ -4,15 +4,14 @@ use httparse::Status;
 
 use crate::body::or_end;
 
-/// The longest line about a chunk that is taken, in bytes, and the most of what follows the last
-/// one.
+/// The limits of a chunk's size line and of the trailers after the last chunk, in bytes.
 const MAX_LINE: u64 = 8_192;
 const MAX_TRAILER: u64 = 65_536;
 
-/// A chunked body: RFC 9112, section 7.1. Extensions and trailers are read over.
+/// A chunked body: RFC 9112, section 7.1. Extensions and trailers are skipped.
 ///
-/// The crate `httparse` reads the sizes. Not `chunked_transfer` 1.5, which takes a body that ends
-/// inside a chunk for a whole one, refuses trailers, and keeps a size line however long it is.
+/// The crate `httparse` parses the sizes. `chunked_transfer` 1.5 is not used: it accepts a body that
+/// ends inside a chunk, refuses trailers, and has no limit for a size line.
 pub struct Chunks<'a, R> {
     source: R,
     state: State,
@@ -22,9 +21,9 @@ pub struct Chunks<'a, R> {
 enum State {
     /// Before a chunk's size.
     Size,
-    /// Within a chunk, so many bytes before its end.
+    /// Within a chunk, with this many bytes left.
     Data(u64),
-    /// Behind the last chunk.
+    /// After the last chunk.
     End,
 }
 
@@ -40,7 +39,7 @@ impl<'a, R: BufRead> Chunks<'a, R> {
     fn read_size(&mut self) -> io::Result<State> {
         let line = self.read_line(MAX_LINE)?;
         let size = match httparse::parse_chunk_size(&line) {
-            // The parser takes no digits for zero.
+            // The parser reads a line without digits as zero.
             Ok(Status::Complete((_, size))) if line[0].is_ascii_hexdigit() => size,
             _ => return Err(self.malformed("a chunk has no valid size")),
         };
@@ -65,7 +64,7 @@ impl<'a, R: BufRead> Chunks<'a, R> {
     fn read_data(&mut self, left: u64, out: &mut [u8]) -> io::Result<usize> {
         let received = or_end((&mut self.source).take(left).read(out))?;
         if received == 0 && !out.is_empty() {
-            return Err(self.cut());
+            return Err(self.truncated());
         }
         let left = left - received as u64;
         self.state = State::Data(left);
@@ -76,32 +75,32 @@ impl<'a, R: BufRead> Chunks<'a, R> {
         Ok(received)
     }
 
-    /// The line end behind a chunk.
+    /// The line end after a chunk.
     fn read_end(&mut self) -> io::Result<()> {
         let mut end = Vec::new();
         or_end((&mut self.source).take(2).read_to_end(&mut end))?;
         match &*end {
             b"\r\n" => Ok(()),
-            b"" | b"\r" => Err(self.cut()),
+            b"" | b"\r" => Err(self.truncated()),
             _ => Err(self.malformed("a chunk is longer than its size")),
         }
     }
 
-    /// A line with its end, of at most so many bytes.
-    fn read_line(&mut self, most: u64) -> io::Result<Vec<u8>> {
+    /// A line with its end, of at most `max` bytes.
+    fn read_line(&mut self, max: u64) -> io::Result<Vec<u8>> {
         let mut line = Vec::new();
-        let read = (&mut self.source).take(most).read_until(b'\n', &mut line);
+        let read = (&mut self.source).take(max).read_until(b'\n', &mut line);
         or_end(read)?;
         match line.last() {
             Some(b'\n') => Ok(line),
-            _ if line.len() as u64 == most => {
-                Err(self.malformed(&format!("a line does not end within {most} bytes")))
+            _ if line.len() as u64 == max => {
+                Err(self.malformed(&format!("a line does not end within {max} bytes")))
             }
-            _ => Err(self.cut()),
+            _ => Err(self.truncated()),
         }
     }
 
-    fn cut(&self) -> io::Error {
+    fn truncated(&self) -> io::Error {
         let message = format!("the body from {} ended before its last chunk", self.peer);
         io::Error::new(io::ErrorKind::UnexpectedEof, message)
     }

@@ -8,14 +8,14 @@ use url::Url;
 use crate::tls;
 use crate::wire::Wire;
 
-/// The way to the server, with or without TLS.
+/// The connection to the server, with or without TLS.
 pub enum Connection {
     Plain(Wire),
     Tls(Box<StreamOwned<ClientConnection, Wire>>),
 }
 
 impl Connection {
-    /// Connects to the URL's host and port, and makes sure it is who it says it is if the scheme is
+    /// Connects to the URL's host and port, and verifies the server's certificate if the scheme is
     /// `https`.
     pub fn open(url: &Url, cafile: Option<&Path>, timeout: Duration) -> io::Result<Self> {
         let (Some(host), Some(name), Some(port)) =

@@ -3,12 +3,12 @@ use std::io::{self, Cursor, Read};
 
 use httparse::{Response, Status};
 
-/// The longest header that is taken, in bytes, with the interim answers before it.
+/// The limit of a header, in bytes, with the interim responses before it.
 const MAX_LENGTH: usize = 65_536;
-/// The most fields that are taken.
+/// The limit of header fields.
 const MAX_FIELDS: usize = 256;
 
-/// The status line and the fields of an answer.
+/// The status line and the header fields of a response.
 pub struct Head {
     pub status: u16,
     reason: String,
@@ -17,8 +17,8 @@ pub struct Head {
 }
 
 impl Head {
-    /// Reads up to the end of the final answer's header, over interim ones (1xx). Returns what came
-    /// behind it too, which is the beginning of the body.
+    /// Reads up to the end of the final response's header and skips interim ones (1xx). Also returns
+    /// what was received after it, which is the beginning of the body.
     pub fn read(source: &mut impl Read, peer: &str) -> io::Result<(Head, Cursor<Vec<u8>>)> {
         let (mut received, mut begin) = (Vec::new(), 0);
         loop {
@@ -56,7 +56,7 @@ impl Head {
     }
 }
 
-/// As it came, a line for each field.
+/// As it was received, one line per field.
 impl fmt::Display for Head {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let reason = printable(self.reason.as_bytes());
@@ -68,7 +68,7 @@ impl fmt::Display for Head {
     }
 }
 
-/// Text from the network, without what would steer a terminal.
+/// Text from the network, without control characters for the terminal.
 pub fn printable(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).replace(char::is_control, "\u{FFFD}")
 }
@@ -98,9 +98,9 @@ fn receive(source: &mut impl Read, received: &mut Vec<u8>, peer: &str) -> io::Re
             format!("the header from {peer} does not end within {MAX_LENGTH} bytes"),
         ));
     }
-    let room = (MAX_LENGTH - received.len()) as u64;
+    let left = (MAX_LENGTH - received.len()) as u64;
     let mut piece = [0; 4096];
-    let length = source.take(room).read(&mut piece)?;
+    let length = source.take(left).read(&mut piece)?;
     received.extend_from_slice(&piece[..length]);
     let problem = match (length, received.len()) {
         (0, 0) => "without an answer",

@@ -122,7 +122,7 @@ fn print(text: &str) -> io::Result<()> {
 fn main() -> ExitCode {
     let options = Options::parse();
     if !options.url.username().is_empty() || options.url.password().is_some() {
-        // Not left to the parser of the argument, whose errors would show the password.
+        // The argument's own parser does not check this: its errors would show the password.
         let message = "the URL has a user name or a password in it, and neither would be sent\n";
         Options::command()
             .error(ErrorKind::ValueValidation, message)

@@ -63,7 +63,7 @@ impl Output {
         let temporary = tempfile::Builder::new()
             .prefix(".http_get-")
             .suffix(".part")
-            // Less the umask, as for any new file.
+            // The umask applies, as for any new file.
             .permissions(Permissions::from_mode(0o666))
             .tempfile_in(folder.unwrap_or(Path::new(".")))?;
         let (file, temporary) = temporary.into_parts();

@@ -1,4 +1,4 @@
-//! What is sent, and how the command line says it.
+//! The request, and how the command line describes it.
 
 use cookie::Cookie;
 use url::form_urlencoded::Serializer;
@@ -21,7 +21,7 @@ pub fn encode(options: &Options) -> Vec<u8> {
         "{method} {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: socketserver-http_get\r\nAccept: */*\r\n\
          Accept-Encoding: identity\r\nConnection: close\r\n",
         &url[Position::BeforePath..Position::AfterQuery],
-        // The port only if it is not the scheme's own; an IPv6 address in its brackets.
+        // With the port only if it is not the scheme's default; an IPv6 address is in brackets.
         &url[Position::BeforeHost..Position::AfterPort],
     );
     if !options.cookies.is_empty() {
@@ -57,7 +57,7 @@ pub fn parse_pair(text: &str) -> Result<(String, String), &'static str> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
-/// A line break or a semicolon would smuggle in another header field or cookie.
+/// A line break or a semicolon could add another header field or cookie.
 pub fn parse_cookie(text: &str) -> Result<Cookie<'static>, String> {
     if text.contains(|c: char| c == ';' || c.is_control()) {
         return Err("a cookie has no `;` and no control character in it".to_owned());

@@ -26,7 +26,7 @@ pub fn config(cafile: Option<&Path>) -> io::Result<Arc<ClientConfig>> {
     Ok(Arc::new(config.with_no_client_auth()))
 }
 
-/// Blocks until both sides agree, and the certificate is one for `host`.
+/// Blocks until the handshake is complete and the certificate is verified for `host`.
 pub fn handshake(
     mut wire: Wire,
     host: Host<&str>,
@@ -60,7 +60,7 @@ fn explain(error: io::Error, peer: &str) -> io::Error {
         None if error.kind() == io::ErrorKind::UnexpectedEof => {
             format!("no TLS with {peer}: it closed the connection during the handshake")
         }
-        // Of the socket: it has its words already.
+        // An error of the socket has its message already.
         None => return error,
     };
     io::Error::new(error.kind(), message)
@@ -71,7 +71,7 @@ fn distrust(reason: &CertificateError) -> String {
         CertificateError::UnknownIssuer => {
             "no authority known here has signed it (--cafile names others)".to_owned()
         }
-        // What comes of `openssl req -x509` and no more.
+        // The certificate that `openssl req -x509` makes by default.
         CertificateError::Other(other) if other.to_string() == "CaUsedAsEndEntity" => {
             "it is an authority's, and a server needs one that is not (CA:FALSE)".to_owned()
         }
@@ -93,7 +93,7 @@ fn from_file(path: &Path) -> Result<RootCertStore, Box<dyn std::error::Error + S
 fn native() -> io::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
-    // A system's store may hold some that are malformed; the others are as good as before.
+    // A system's store may contain malformed certificates; the others are still used.
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
         let reasons = found.errors.iter().map(|error| format!(": {error}"));

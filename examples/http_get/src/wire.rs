@@ -2,19 +2,19 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-/// A TCP connection that names its other end in every error and waits no longer than it was told.
+/// A TCP connection that names its peer in every error and has a timeout for every wait.
 pub struct Wire {
     socket: TcpStream,
-    /// The host as it was asked for, and its address.
+    /// The host from the URL, and its address.
     pub peer: String,
     timeout: Duration,
-    /// Until when the answer's header must be there. A timeout for each read alone would let a
-    /// server drip it, byte by byte, for days.
+    /// When the response's header must be complete. With a timeout per read alone, a server could
+    /// send it byte by byte for days.
     deadline: Option<Instant>,
 }
 
 impl Wire {
-    /// Connects to the first of the host's addresses that lets it.
+    /// Connects to the first of the host's addresses that accepts.
     pub fn connect(host: &str, port: u16, timeout: Duration) -> io::Result<Self> {
         let mut reasons = Vec::new();
         for address in resolve(host, port)? {
@@ -37,7 +37,7 @@ impl Wire {
         })
     }
 
-    /// The header is there. From now on each read may take the timeout.
+    /// Called after the header: from now on the timeout applies to each read.
     pub fn end_deadline(&mut self) -> io::Result<()> {
         self.deadline = None;
         self.socket.set_read_timeout(Some(self.timeout))
@@ -98,16 +98,16 @@ fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usiz
     }
 }
 
-/// Asks the system's resolver, which has a timeout of its own.
+/// Resolves the name by the system's resolver, which has a timeout of its own.
 fn resolve(host: &str, port: u16) -> io::Result<impl Iterator<Item = SocketAddr>> {
-    // The resolver takes IPv6 addresses without the brackets they have in a URL.
+    // The resolver expects IPv6 addresses without the brackets that they have in a URL.
     let bare = host.trim_matches(['[', ']']);
     (bare, port)
         .to_socket_addrs()
         .map_err(|e| io::Error::new(e.kind(), format!("cannot find the address of {host}: {e}")))
 }
 
-/// The address, behind the name it was found by, if there was one.
+/// The address, after the name that it was resolved from, if there was one.
 fn name(host: &str, address: SocketAddr) -> String {
     match host.trim_matches(['[', ']']).parse::<IpAddr>() {
         Ok(_) => address.to_string(),

@@ -11,10 +11,10 @@ use super::root::{Node, Root};
 use super::status::Status;
 use super::target::Target;
 
-/// What is shown in place of a folder's listing.
+/// The files that are shown instead of a folder's listing.
 const INDEX: [&str; 2] = ["index.html", "index.htm"];
 
-/// The answer to a request.
+/// The response to a request.
 pub fn to(request: &Request, root: &Root) -> Response {
     if !matches!(&*request.method, "GET" | "HEAD") {
         return Response::error(Status::NOT_IMPLEMENTED);
@@ -53,8 +53,8 @@ fn index(root: &Root, folder: &Path) -> io::Result<Option<Document>> {
     Ok(None)
 }
 
-/// Whether nothing is wrong but what was asked for: there is no such file, the name is none, or a link
-/// leads out, of which not the system complains but the library.
+/// Whether the request is at fault: there is no such file, the name is invalid, or a link leads out of
+/// the directory. The library reports the last one without an errno.
 fn leads_nowhere(error: &io::Error) -> bool {
     use Errno::{EINVAL, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, ENXIO};
     let Some(number) = error.raw_os_error() else {

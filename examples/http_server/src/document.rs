@@ -10,12 +10,12 @@ use super::request::Request;
 use super::response::Response;
 use super::status::Status;
 
-/// An open file, to be sent whole, in part, or not at all if the client has it already.
+/// An open file. It is sent completely, in part, or not at all if the client has it already.
 pub struct Document {
     path: PathBuf,
     file: File,
     length: u64,
-    /// As HTTP writes it, without fractions of a second.
+    /// In HTTP's format, without fractions of a second.
     modified: String,
 }
 
@@ -48,7 +48,7 @@ impl Document {
     }
 
     fn is_known(&self, request: &Request) -> bool {
-        // It goes first where there is one (RFC 9110, 13.2.2), and no file here has a tag to match.
+        // It takes precedence (RFC 9110, 13.2.2), and files here have no entity tags to match.
         if request.field("if-none-match").is_some() {
             return false;
         }
@@ -60,7 +60,7 @@ impl Document {
     }
 
     fn range(&self, request: &Request) -> Range {
-        // A part of what the client has a part of, or else the whole.
+        // A part if the file is unchanged since the client got another part, and else all of it.
         let same = request
             .field("if-range")
             .is_none_or(|condition| condition == self.modified);
@@ -76,7 +76,7 @@ fn part_of(mut file: File, length: u64, first: u64, last: u64) -> io::Result<Res
         .file(file, last - first + 1))
 }
 
-/// By the name. Text is UTF-8, but a page says for itself what it is.
+/// The type, by the file's name. Text is UTF-8; HTML declares its own encoding.
 fn content_type(path: &Path) -> String {
     let mime = mime_guess::from_path(path).first_or_octet_stream();
     if mime.type_() == "text" && mime.subtype() != "html" {

@@ -1,4 +1,4 @@
-//! A request's header: received within bounds, then parsed.
+//! A request's header: received within limits, then parsed.
 
 use std::io::{self, BufRead, ErrorKind};
 use std::time::{Duration, Instant};
@@ -11,21 +11,21 @@ use super::status::Status;
 
 /// How long a header may take, from its first byte.
 const TIME: Duration = Duration::from_secs(10);
-/// The longest header that is taken, in bytes.
+/// The limit of a header, in bytes.
 const MAX_LENGTH: usize = 65_536;
-/// The most fields that are taken.
+/// The limit of header fields.
 const MAX_FIELDS: usize = 100;
 
 /// Why there is no request.
 pub enum Refusal {
-    /// The client is told so, and the connection ends.
+    /// The client gets a response with this status, and the connection ends.
     With(Status),
-    /// There is nobody to tell.
+    /// The connection has failed, so there is no response.
     Gone(io::Error),
 }
 
-/// Reads a request's header and leaves what is behind it: a body, or the next request. What arrives
-/// in one piece, as it mostly does, costs no more than one read.
+/// Reads a request's header, and does not consume what follows it: a body, or the next request. A header
+/// that arrives in one piece, as most do, needs one read.
 pub fn read(request: &mut StreamRequest) -> Result<Request, Refusal> {
     let deadline = Instant::now() + TIME;
     let mut seen = 0;
@@ -42,7 +42,7 @@ pub fn read(request: &mut StreamRequest) -> Result<Request, Refusal> {
     parsed
 }
 
-/// How long the header is, if all of it is there. What is before `seen` was looked at already.
+/// The header's length, if it is complete. What is before `seen` was searched already.
 fn length(received: &[u8], seen: usize) -> Result<Option<usize>, Refusal> {
     let end = end(received, seen);
     if end.unwrap_or(received.len() + 1) > MAX_LENGTH {
@@ -52,7 +52,7 @@ fn length(received: &[u8], seen: usize) -> Result<Option<usize>, Refusal> {
 }
 
 fn receive(request: &mut StreamRequest, deadline: Instant) -> Result<(), Refusal> {
-    // A fixed timeout would begin anew with each byte. Between two requests it does not hold.
+    // A fixed timeout would start again with each byte. It does not apply between two requests.
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() {
         return Err(Refusal::With(Status::REQUEST_TIMEOUT));
@@ -99,7 +99,7 @@ fn parse(head: &[u8]) -> Result<Request, Refusal> {
     Err(Refusal::With(status))
 }
 
-/// Another version of HTTP, or a line that is no request at all.
+/// Distinguishes another version of HTTP from a line that is not a request.
 fn unknown_version(head: &[u8]) -> Status {
     let line = head.trim_ascii_start().split(|byte| *byte == b'\n').next();
     let mut words = line.unwrap_or_default().split(|byte| *byte == b' ');

@@ -1,4 +1,4 @@
-//! A folder without an index: what is in it, for a browser.
+//! The listing of a folder without an index, for a browser.
 
 use std::fmt::Write;
 use std::io;
@@ -50,7 +50,7 @@ pub fn respond(
 }
 
 impl Entry {
-    /// `None` for what would not be served: a pipe, a link that leads nowhere or out.
+    /// `None` for what is not served: a pipe, a link that is broken or leads out of the directory.
     fn new(name: &[u8], root: &Root, path: &Path) -> Option<Self> {
         let metadata = root.metadata(path).ok()?;
         (metadata.is_file() || metadata.is_dir()).then(|| Entry {
@@ -97,7 +97,7 @@ fn table(entries: &[Entry]) -> String {
     )
 }
 
-/// The folders above, each a link, and this one.
+/// Links to the folders above, and the name of this one.
 fn way(target: &Target<'_>) -> String {
     let mut links = String::from("<nav>\n<a href=\"/\">Home</a>\n");
     let mut url = String::from("/");

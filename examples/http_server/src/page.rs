@@ -1,4 +1,4 @@
-//! The frame of every page that the server makes itself.
+//! The HTML around every page that the server makes itself.
 
 use html_escape::encode_text;
 

@@ -3,17 +3,17 @@ use std::ops::RangeInclusive;
 /// What a `Range` field asks of a file.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Range {
-    /// All of it: there is no field, or one that need not be understood.
+    /// All of it: there is no field, or one that a server may ignore.
     Whole,
     /// These bytes.
     Part(RangeInclusive<u64>),
-    /// Nothing that the file has.
+    /// A range after the end of the file.
     Beyond,
 }
 
 impl Range {
-    /// Of a file with that many bytes. Several ranges at once are answered with the whole, as a
-    /// server may (RFC 9110, 14.2).
+    /// The range for a file of this length. A field with several ranges is ignored, as a server may
+    /// (RFC 9110, 14.2).
     pub fn new(field: Option<&str>, length: u64) -> Self {
         let Some((first, last)) = field.and_then(ends) else {
             return Range::Whole;
@@ -40,7 +40,7 @@ fn ends(field: &str) -> Option<(Option<u64>, Option<u64>)> {
         .then(|| Some((number(first)?, number(last)?)))?
 }
 
-/// `Some(None)` where there is none, `None` where there is something else.
+/// `Some(None)` for an empty text, `None` if it is not a number.
 fn number(text: &str) -> Option<Option<u64>> {
     if text.is_empty() {
         return Some(None);

@@ -1,10 +1,10 @@
 use std::fmt;
 
-/// What a client asks for.
+/// A client's request.
 pub struct Request {
     pub method: String,
     pub target: String,
-    /// Whether the client wants to ask for more on this connection.
+    /// Whether the connection stays open for the next request.
     pub keep_alive: bool,
     fields: Vec<(String, String)>,
 }
@@ -46,14 +46,14 @@ impl Request {
         !says("close") && (by_default || says("keep-alive"))
     }
 
-    /// A body is of no use here, and not read: what comes behind it could not be told from it.
+    /// A body is not read here, so the connection cannot be used for another request after it.
     fn has_body(&self) -> bool {
         let mut lengths = self.values("content-length");
         lengths.any(|length| length != "0") || self.field("transfer-encoding").is_some()
     }
 }
 
-/// As the log has it: nobody gets to send escape codes to a terminal.
+/// For the log, with escapes: a client cannot send control characters to a terminal.
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\"{} {}\"", self.method, self.target.escape_debug())

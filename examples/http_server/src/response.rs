@@ -11,7 +11,7 @@ use super::status::Status;
 /// How much of a file is read and sent at once, in bytes.
 const PIECE: u64 = 65_536;
 
-/// An answer: a status, header fields and a body.
+/// A response: a status, header fields and a body.
 pub struct Response {
     pub status: Status,
     fields: Vec<(&'static str, String)>,
@@ -24,7 +24,7 @@ enum Body {
     File(File, u64),
 }
 
-/// How an answer is sent.
+/// How a response is sent.
 #[derive(Clone, Copy)]
 pub struct Delivery {
     head_only: bool,
@@ -81,7 +81,7 @@ impl Response {
         self.field("Content-Length", length.to_string())
     }
 
-    /// The header goes out together with the body, or with its first piece.
+    /// The header is sent together with the body, or with its first piece.
     pub fn send(self, wfile: &mut impl Write, delivery: Delivery) -> io::Result<()> {
         let head = self.head(delivery);
         match self.body {
@@ -109,8 +109,8 @@ impl Response {
     }
 }
 
-/// Fails if the file has become shorter: the connection must end then, for the client waits for the
-/// rest.
+/// Fails if the file has become shorter: then the connection must end, because the client waits for
+/// the rest.
 fn send_file(wfile: &mut impl Write, head: &[u8], mut file: File, mut left: u64) -> io::Result<()> {
     let mut begin = head.len();
     let mut piece = vec![0; begin + left.min(PIECE) as usize];

@@ -7,8 +7,8 @@ use nix::fcntl::OFlag;
 
 use super::document::Document;
 
-/// The directory that is served. Whatever is opened is opened below it: a link that leads out fails,
-/// even one that was put there a moment ago.
+/// The directory that is served. Every file is opened below it: a link that leads out fails, even if
+/// it was created a moment ago.
 pub struct Root(Dir);
 
 /// What a path leads to.
@@ -27,7 +27,7 @@ impl Root {
 
     fn open_readable(path: &Path) -> io::Result<Self> {
         let dir = Dir::open_ambient_dir(path, ambient_authority())?;
-        // Whoever may open a directory may not always read it, or open what is in it.
+        // Permission to open a directory does not include reading it.
         dir.entries()?;
         Ok(Root(dir))
     }
@@ -35,7 +35,7 @@ impl Root {
     /// Opens a file or a folder; anything else, such as a pipe, is not found.
     pub fn node(&self, path: &Path) -> io::Result<Node> {
         let mut options = OpenOptions::new();
-        // Or opening a pipe would wait for somebody to write into it.
+        // Without it, opening a pipe blocks until another process opens it for writing.
         options.read(true).custom_flags(OFlag::O_NONBLOCK.bits());
         let file = self.0.open_with(path, &options)?.into_std();
         let metadata = file.metadata()?;
@@ -48,7 +48,7 @@ impl Root {
         }
     }
 
-    /// What is known of a file or folder, without opening it.
+    /// The metadata of a file or folder, without opening it.
     pub fn metadata(&self, path: &Path) -> io::Result<cap_std::fs::Metadata> {
         self.0.metadata(path)
     }

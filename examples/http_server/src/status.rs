@@ -23,8 +23,8 @@ impl Status {
     pub const SERVICE_UNAVAILABLE: Status = Status(503, "Service Unavailable");
     pub const VERSION_NOT_SUPPORTED: Status = Status(505, "HTTP Version Not Supported");
 
-    /// What to say when a file cannot be opened: that it is not there, unless the fault is ours. So
-    /// nobody learns what exists and may not be seen.
+    /// The status when a file cannot be opened: 404, unless the server is at fault. So clients do not
+    /// learn which files exist without permission to read them.
     pub fn of(error: &io::Error) -> Self {
         match error.raw_os_error().map(Errno::from_raw) {
             Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) => Self::SERVICE_UNAVAILABLE,

@@ -6,7 +6,7 @@ use percent_encoding::{
     AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_decode_str, percent_encode,
 };
 
-/// What stands for itself in a link.
+/// The characters that are not escaped in a link.
 const NAME: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -18,10 +18,10 @@ pub fn link(name: &[u8]) -> PercentEncode<'_> {
     percent_encode(name, NAME)
 }
 
-/// Where a request's URL leads to: names from the served directory on, without dots.
+/// The path in a request's URL: names relative to the served directory, without dots.
 pub struct Target<'a> {
     pub names: Vec<Vec<u8>>,
-    /// Whether it ends with a slash, as folders' URLs do.
+    /// Whether it ends with a slash, as the URL of a folder does.
     pub is_folder: bool,
     query: Option<&'a str>,
 }
@@ -57,8 +57,8 @@ impl<'a> Target<'a> {
         PathBuf::from(".").join(names.collect::<PathBuf>())
     }
 
-    /// The URL with a slash at its end. Made anew of the names, so that it cannot lead to another
-    /// host, as `//host/` and `/\host/` would.
+    /// The URL with a slash at its end. It is built from the names, so it cannot lead to another host,
+    /// as `//host/` and `/\host/` would.
     pub fn folder_url(&self) -> String {
         let mut url = String::from("/");
         for name in &self.names {
@@ -71,7 +71,7 @@ impl<'a> Target<'a> {
     }
 }
 
-/// A client may send the whole URL, as to a proxy (RFC 9112, 3.2.2).
+/// A client may send an absolute URL, as to a proxy (RFC 9112, 3.2.2).
 fn without_host(url: &str) -> &str {
     match url.strip_prefix("http://") {
         Some(rest) => rest.find('/').map_or("/", |at| &rest[at..]),

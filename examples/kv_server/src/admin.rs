@@ -42,7 +42,7 @@ pub fn hello(_: &Instance, words: &[Vec<u8>]) -> Outcome {
     }
 }
 
-/// What clients tell of themselves is taken, and not kept.
+/// What clients report about themselves is accepted and ignored.
 pub fn client(_: &Instance, words: &[Vec<u8>]) -> Outcome {
     match &*words[1].to_ascii_uppercase() {
         b"SETINFO" | b"SETNAME" => Ok(OK),
@@ -96,7 +96,7 @@ fn description(command: &Command) -> Reply {
         Reply::array(flags),
     ];
     fields.extend(command.keys.map(Reply::Integer));
-    // Access categories, hints, details of the keys, and subcommands, of which nothing is said.
+    // Access categories, hints, details of the keys, and subcommands: all empty here.
     fields.extend((0..4).map(|_| Reply::Array(Vec::new())));
     Reply::Array(fields)
 }

@@ -1,4 +1,4 @@
-//! The commands there are, and how one is found and run.
+//! The table of commands, and how one is found and run.
 
 use std::borrow::Cow;
 use std::sync::atomic::Ordering;
@@ -9,7 +9,7 @@ use super::{admin, info, keys, lists, strings};
 
 pub struct Command {
     pub name: &'static str,
-    /// How many words it has with its name; at least so many if negative.
+    /// The number of words with its name; a negative number is a minimum.
     pub arity: i64,
     pub flags: &'static str,
     /// Which of its words are keys: the first, the last (counted from the end if negative), the step.
@@ -72,7 +72,7 @@ const fn command(
     }
 }
 
-/// Runs the command that `words` say; there is at least one.
+/// Runs the command in `words`, of which there is at least one.
 pub fn run(instance: &Instance, words: &[Vec<u8>]) -> Reply {
     instance.commands.fetch_add(1, Ordering::Relaxed);
     try_run(instance, words).unwrap_or_else(Reply::Error)
@@ -115,7 +115,7 @@ fn unknown(words: &[Vec<u8>]) -> Cow<'static, str> {
     format!("ERR unknown command '{name}', with args beginning with: {beginning}").into()
 }
 
-/// A beginning of what a client sent, fit to be a part of a line.
+/// The beginning of what a client sent, without control characters.
 pub fn printable(word: &[u8]) -> String {
     let text = String::from_utf8_lossy(&word[..word.len().min(128)]);
     text.replace(char::is_control, " ")

@@ -1,4 +1,4 @@
-//! INFO: what the server tells of itself, in sections.
+//! INFO: the server's state, in sections.
 
 use std::process;
 use std::sync::atomic::Ordering;

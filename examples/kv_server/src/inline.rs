@@ -1,11 +1,11 @@
-//! Commands as people type them: words on a line, with quotes as `redis-cli` takes them.
+//! Commands as people type them: words on a line, with quotes as in `redis-cli`.
 
 use std::iter::Peekable;
 use std::slice::Iter;
 
 type Bytes<'a> = Peekable<Iter<'a, u8>>;
 
-/// The words of a line; `None` where a quote is not closed, or goes on into the next word.
+/// The words of a line; `None` if a quote is not closed, or not followed by a blank.
 pub fn words(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut bytes = line.iter().peekable();
     let mut words = Vec::new();
@@ -56,8 +56,8 @@ fn single_quoted(bytes: &mut Bytes<'_>, word: &mut Vec<u8>) -> Option<()> {
     }
 }
 
-/// What follows a backslash: a letter that stands for a control character, `xHH`, or any character
-/// for itself.
+/// The byte after a backslash: a letter for a control character, `xHH`, or any other character, which
+/// is taken literally.
 fn escaped(bytes: &mut Bytes<'_>) -> Option<u8> {
     Some(match bytes.next()? {
         b'n' => b'\n',

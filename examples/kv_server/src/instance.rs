@@ -1,4 +1,4 @@
-//! What all sessions share: the store, and the figures that INFO tells.
+//! What all sessions share: the store, and the numbers for INFO.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -31,7 +31,7 @@ impl Instance {
         }
     }
 
-    /// The store as it is now: what has expired is not in it.
+    /// The store, locked, without expired keys.
     pub fn store(&self) -> MutexGuard<'_, Store> {
         let mut store = self.store.lock();
         store.remove_expired(Instant::now());
@@ -42,18 +42,18 @@ impl Instance {
         self.clients.load(Ordering::Relaxed)
     }
 
-    /// A place for one client, if there is one.
-    pub fn enter(self: &Arc<Self>) -> Option<Place> {
-        let place = Place(Arc::clone(self));
+    /// Counts one client more, unless the limit is reached.
+    pub fn enter(self: &Arc<Self>) -> Option<CountedClient> {
+        let client = CountedClient(Arc::clone(self));
         let before = self.clients.fetch_add(1, Ordering::Relaxed);
-        (before < self.max_clients).then_some(place)
+        (before < self.max_clients).then_some(client)
     }
 }
 
-/// Taken by a client until it is dropped.
-pub struct Place(Arc<Instance>);
+/// Counts one client until it is dropped.
+pub struct CountedClient(Arc<Instance>);
 
-impl Drop for Place {
+impl Drop for CountedClient {
     fn drop(&mut self) {
         self.0.clients.fetch_sub(1, Ordering::Relaxed);
     }

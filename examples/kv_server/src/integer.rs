@@ -1,4 +1,4 @@
-//! Integers as Redis takes them: no sign but a minus, no leading zeros, nothing around them.
+//! Integers as Redis accepts them: no plus sign, no leading zeros, no blanks.
 
 use std::str;
 

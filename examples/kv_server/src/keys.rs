@@ -9,8 +9,8 @@ use super::pattern::matches;
 use super::reply::{NOT_AN_INTEGER, OK, Outcome, Reply, SYNTAX};
 use super::store::Value;
 
-/// The time that lies so many units, given in milliseconds, ahead; at once for a negative number.
-/// `None` if it is too far away.
+/// The time in this many units of this many milliseconds; now for a negative number. `None` if it is
+/// too far in the future.
 pub fn deadline(time: i64, unit: i64) -> Option<Instant> {
     let milliseconds = time.checked_mul(unit)?.try_into().unwrap_or(0);
     Instant::now().checked_add(Duration::from_millis(milliseconds))
@@ -48,7 +48,7 @@ pub fn pttl(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
     Ok(time_left(instance, &words[1], |left| left.as_millis()))
 }
 
-/// Until a key expires: -1 is never, and -2 that there is no such key.
+/// The time until a key expires: -1 if it does not expire, -2 if there is no such key.
 fn time_left(instance: &Instance, key: &[u8], unit: impl Fn(Duration) -> u128) -> Reply {
     let store = instance.store();
     Reply::Integer(match store.deadline(key) {
@@ -74,7 +74,7 @@ pub fn dbsize(instance: &Instance, _: &[Vec<u8>]) -> Outcome {
 }
 
 pub fn keys(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
-    // A copy, so that a slow pattern holds up nobody else.
+    // A copy: other commands do not wait for a slow pattern.
     let keys = instance.store().keys();
     let found = keys.into_iter().filter(|key| matches(&words[1], key));
     Ok(Reply::array(found.map(Reply::Bulk)))
@@ -90,7 +90,7 @@ pub fn flushall(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
         return Err(SYNTAX);
     }
     let all = mem::take(&mut *instance.store());
-    // Only now, when the store is free again: it may take a while.
+    // After the store is unlocked: this may take a while.
     drop(all);
     Ok(OK)
 }

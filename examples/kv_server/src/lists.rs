@@ -39,7 +39,7 @@ pub fn lrange(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
     Ok(Reply::array(elements.map(Reply::Bulk)))
 }
 
-/// Where an index points to, from the end if it is negative, and at most behind the last element.
+/// The position of an index, which counts from the end if it is negative, and at most the length.
 fn place(index: i64, length: usize) -> usize {
     let distance = usize::try_from(index.unsigned_abs()).unwrap_or(usize::MAX);
     if index < 0 {

@@ -1,20 +1,19 @@
-//! A small Redis: strings and lists in memory, for as long as it runs.
+//! A small Redis: strings and lists in memory. Nothing is written to disk.
 //!
 //! ```text
-//! cargo run --release --example kv_server
+//! cargo run --release -p kv_server
 //! redis-cli -p 6380 set greeting hello
 //! redis-cli -p 6380 get greeting
 //! ```
 //!
 //! PING ECHO SET (EX, PX, NX, XX) GET MSET MGET INCR INCRBY DEL EXISTS EXPIRE TTL PTTL TYPE KEYS DBSIZE
-//! LPUSH RPUSH LRANGE LLEN LPOP RPOP FLUSHALL INFO COMMAND, and what clients say to begin with (CONFIG
-//! GET, CLIENT, HELLO, SELECT, QUIT), as RESP2, RESP3 or lines from `nc`. What is wrong is told in Redis'
-//! own words. A command has at most 16 MiB, and no 30 s may pass between its parts. Nothing is written
-//! to disk.
+//! LPUSH RPUSH LRANGE LLEN LPOP RPOP FLUSHALL INFO COMMAND, and what clients send first (CONFIG GET,
+//! CLIENT, HELLO, SELECT, QUIT), as RESP2, RESP3 or lines from `nc`. Error messages are those of Redis.
+//! A command has at most 16 MiB, and its parts must arrive within 30 s of each other.
 
 mod admin;
-mod caretaker;
 mod command;
+mod hooks;
 mod info;
 mod inline;
 mod instance;
@@ -37,7 +36,7 @@ use clap::Parser;
 use simplelog::{Config, LevelFilter, WriteLogger};
 use socketserver::prelude::*;
 
-use self::caretaker::Caretaker;
+use self::hooks::InstanceHooks;
 use self::instance::Instance;
 use self::session::Session;
 
@@ -47,10 +46,10 @@ struct Options {
     /// Where to listen
     #[arg(default_value = "127.0.0.1:6380")]
     address: String,
-    /// How much the keys and values may take; then there are only reads and removals
+    /// The limit of memory for keys and values, in MiB; above it only reads and removals work
     #[arg(long, value_name = "MIB", default_value = "256", value_parser = clap::value_parser!(u32).range(1..))]
     max_memory: u32,
-    /// The most clients at once; the next are told so, and closed
+    /// The most clients at once; others read an error and are closed
     #[arg(long, value_name = "N", default_value = "512", value_parser = clap::value_parser!(u16).range(1..=4000))]
     max_clients: u16,
 }
@@ -64,12 +63,12 @@ fn serve(options: Options) -> io::Result<()> {
         // The replies to a pipeline are sent together.
         .wbufsize(16_384)
         .rbufsize(16_384)
-        // Between commands a client may wait for ever, but not inside one.
+        // There is no limit between two commands, but inside of one.
         .idle_timeout(Duration::MAX)
         .read_timeout(Duration::from_secs(30))
         .write_timeout(Duration::from_secs(30))
         .poll_interval(Duration::from_millis(100))
-        .hooks(Caretaker::new(&instance))
+        .hooks(InstanceHooks::new(&instance))
         .bind(options.address, move || Session::new(&instance))?;
     server.shutdown_on_ctrlc()?;
     println!("listening on {}", server.server_address());

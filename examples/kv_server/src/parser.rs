@@ -5,18 +5,18 @@ use std::io::{self, BufRead, Read};
 use super::inline;
 use super::integer::integer;
 
-/// What the words of one command may take in memory, in bytes, with [`WORD`] for each.
-const MOST: usize = 16 << 20;
+/// The limit of memory for the words of one command, in bytes, with [`WORD`] for each.
+const MAX_LENGTH: usize = 16 << 20;
 const WORD: usize = 64;
 const MOST_WORDS: i64 = 1 << 18;
 const LONGEST_LINE: u64 = 1 << 16;
 
-/// The words of the next command; none for an empty line. Memory is taken for what has arrived, not
-/// for what is announced.
+/// The words of the next command; none for an empty line. Memory is allocated for what has arrived,
+/// not for what is announced.
 ///
 /// # Errors
 ///
-/// `InvalidData` for what is no command, `UnexpectedEof` inside one, and what the input reports.
+/// `InvalidData` for a malformed command, `UnexpectedEof` inside of one, and what the input reports.
 pub fn next_command(input: &mut impl BufRead) -> io::Result<Vec<Vec<u8>>> {
     let line = line(input)?;
     match line.strip_prefix(b"*") {
@@ -29,7 +29,7 @@ fn array(input: &mut impl BufRead, count: &[u8]) -> io::Result<Vec<Vec<u8>>> {
     let count = integer(count)
         .filter(|count| *count <= MOST_WORDS)
         .ok_or_else(|| broken("invalid multibulk length"))?;
-    let mut left = MOST;
+    let mut left = MAX_LENGTH;
     let mut words = Vec::new();
     for _ in 0..count {
         let length = bulk_length(&line(input)?)?;

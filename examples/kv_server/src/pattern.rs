@@ -1,7 +1,7 @@
-//! Patterns for KEYS: `*`, `?`, `[abc]`, `[^a]`, `[a-z]`, and `\` in front of what is meant literally.
+//! Patterns for KEYS: `*`, `?`, `[abc]`, `[^a]`, `[a-z]`, and `\` before a character that is literal.
 
-/// Whether the whole text matches. A star is tried on ever more of the text, but only the last one: so
-/// no pattern takes longer than its length times the text's.
+/// Whether the whole text matches. Only the last star is tried with more and more of the text: so the
+/// time is at most the pattern's length times the text's.
 pub fn matches(mut pattern: &[u8], mut text: &[u8]) -> bool {
     let mut last_star = None;
     loop {
@@ -28,7 +28,7 @@ pub fn matches(mut pattern: &[u8], mut text: &[u8]) -> bool {
     }
 }
 
-/// What is left of the pattern behind its first element, if that matches the byte.
+/// The pattern after its first element, if that matches the byte.
 fn element(pattern: &[u8], byte: u8) -> Option<&[u8]> {
     match pattern {
         [] => None,
@@ -38,7 +38,7 @@ fn element(pattern: &[u8], byte: u8) -> Option<&[u8]> {
     }
 }
 
-/// The same for a set, behind its opening bracket. One that is not closed ends with the pattern.
+/// The same for a set, after its opening bracket. A set that is not closed ends with the pattern.
 fn class(set: &[u8], byte: u8) -> Option<&[u8]> {
     let (mut set, wanted) = match set {
         [b'^', rest @ ..] => (rest, false),

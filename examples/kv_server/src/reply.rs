@@ -1,4 +1,4 @@
-//! What is said to a client.
+//! Replies to a client.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -15,9 +15,9 @@ pub enum Reply {
     NullArray,
     /// An error's code and text.
     Error(Cow<'static, str>),
-    /// The protocol that is spoken from here on.
+    /// The protocol from here on.
     Hello(Protocol),
-    /// A whole line, after which the connection is closed.
+    /// A line, after which the connection is closed.
     Final(Cow<'static, str>),
 }
 
@@ -30,7 +30,7 @@ pub enum Protocol {
 /// What a command returns; the error is an [`Error`](Reply::Error).
 pub type Outcome = Result<Reply, Cow<'static, str>>;
 
-/// The one whose words are spoken here: clients ask for it to know what they may say.
+/// The version of Redis that is imitated: clients read it to know which commands there are.
 pub const REDIS_VERSION: &str = "7.0.15";
 
 pub const OK: Reply = Reply::Simple("OK");

@@ -1,4 +1,4 @@
-//! One client: its commands in, the replies out.
+//! One client: reads commands and writes replies.
 
 use std::io;
 use std::sync::Arc;

@@ -5,14 +5,14 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Shared, so that a reply is written without holding the store.
+/// Shared, so that a reply is written while the store is unlocked.
 pub type Bytes = Arc<[u8]>;
 pub type List = VecDeque<Bytes>;
 
 const WRONG_TYPE: Cow<str> =
     Cow::Borrowed("WRONGTYPE Operation against a key holding the wrong kind of value");
 
-/// What a key and an element take beside their bytes, about.
+/// The approximate memory of a key or an element in addition to its bytes.
 const KEY: usize = 128;
 const ELEMENT: usize = 48;
 
@@ -65,7 +65,7 @@ impl Store {
         }
     }
 
-    /// Puts a value in, in place of the old one and its deadline.
+    /// Sets a value, and removes the old one and its deadline.
     pub fn set(&mut self, key: &[u8], value: Value, deadline: Option<Instant>) {
         self.remove(key);
         let key = Bytes::from(key);
@@ -87,7 +87,7 @@ impl Store {
         true
     }
 
-    /// Puts an element into a list, which is made if there is none, and returns its new length.
+    /// Adds an element to a list, which is created if there is none, and returns its new length.
     pub fn push(
         &mut self,
         key: &[u8],
@@ -112,7 +112,7 @@ impl Store {
         Ok(list.len())
     }
 
-    /// Takes an element off a list. A list that becomes empty is removed.
+    /// Removes an element from a list. A list that becomes empty is removed.
     pub fn pop(&mut self, key: &[u8], end: End) -> Option<Bytes> {
         let Value::List(list) = &mut self.entries.get_mut(key)?.value else {
             return None;
@@ -128,7 +128,7 @@ impl Store {
         Some(element)
     }
 
-    /// When the key expires, if it is there and does.
+    /// When the key expires, if it exists and has a deadline.
     pub fn deadline(&self, key: &[u8]) -> Option<Instant> {
         self.entries.get(key)?.deadline
     }
@@ -167,7 +167,7 @@ impl Store {
         self.deadlines.len()
     }
 
-    /// How much memory the keys and values take, in bytes, about.
+    /// The approximate memory of keys and values, in bytes.
     pub fn used(&self) -> usize {
         self.used
     }

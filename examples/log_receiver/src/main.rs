@@ -1,14 +1,14 @@
 //! Prints the log records that Python programs send with `logging.handlers.SocketHandler`.
 //!
 //! ```text
-//! cargo run --release --example log_receiver
+//! cargo run --release -p log_receiver
 //! python3 -c "import logging.handlers as h; \
 //!     h.logging.root.addHandler(h.SocketHandler('127.0.0.1', 9020)); \
 //!     h.logging.warning('the %s is %d °C warm', 'soup', 71)"
 //! ```
 //!
-//! Each record is a length of 4 bytes and a pickle. Unpickling in Python can run anything; here nothing
-//! in a pickle is ever run, and what would unpack to far more than it is, is refused.
+//! Each record is a length of 4 bytes and a pickle. Unpickling in Python can run any code; here nothing
+//! is run, and a pickle that would expand to far more than its size is refused.
 
 mod percent;
 mod pickle;

@@ -5,10 +5,10 @@ use serde_pickle::{HashableValue, Value};
 
 use super::repr;
 
-/// No number is written wider than this; Python has no bound.
+/// The limit of width and precision; Python has none.
 const WIDEST: usize = 1000;
 
-/// `None` where Python raises an error, and for what is not among the above.
+/// `None` where Python raises an error, and for what is not supported.
 pub fn apply(format: &str, arguments: &Value) -> Option<String> {
     let mut arguments = Arguments::new(arguments);
     let mut out = String::new();
@@ -71,7 +71,7 @@ fn take_name<'a>(rest: &mut &'a str) -> Option<Option<&'a str>> {
     Some(Some(name))
 }
 
-/// What stands between `%` and its letter, and the letter.
+/// What is between `%` and its letter, and the letter.
 #[derive(Default)]
 struct Spec {
     left: bool,
@@ -198,7 +198,7 @@ fn decimal(value: &Value) -> Option<String> {
         Value::I64(value) => Some(value.to_string()),
         Value::Int(value) => Some(value.to_string()),
         Value::F64(value) if value.is_finite() => {
-            // No "-0" for what is cut off.
+            // No "-0" for a truncated fraction.
             let text = format!("{:.0}", value.trunc());
             Some(if text == "-0" { "0".to_owned() } else { text })
         }

@@ -1,8 +1,8 @@
-//! Unpickles what a stranger has sent.
+//! Unpickles data that is not trusted.
 //!
-//! The crate `serde-pickle` runs nothing, but it does what it is told: a hundred bytes can tell it to
-//! copy a list into itself until the memory is full, and 20,000 to nest lists until the stack is. So
-//! a pickle is read through first, and refused if it does what no log record does.
+//! The crate `serde-pickle` runs no code, but it follows the pickle's instructions: a hundred bytes can
+//! make it copy a list into itself until the memory is full, and 20,000 nest lists until the stack
+//! overflows. So a pickle is checked first, and refused if it does what no log record does.
 
 use std::collections::{BTreeMap, HashMap};
 use std::str;
@@ -11,18 +11,18 @@ use serde_pickle::{DeOptions, HashableValue, Value, value_from_slice};
 
 pub type Attributes = BTreeMap<HashableValue, Value>;
 
-/// Bounds for one record. Python's own records come with about 100 instructions and 3 containers.
+/// Limits for one record. Python's own records come with about 100 instructions and 3 containers.
 const MAX_INSTRUCTIONS: usize = 10_000;
 /// Each container could be inside the one before; unpacking them recurses.
 const MAX_CONTAINERS: usize = 256;
-/// What is used again becomes a copy: the bytes of all copies of texts.
+/// A text that is used again becomes a copy: this is the limit of all copies, in bytes.
 const MAX_COPIED: usize = 1 << 20;
 /// A container is copied with all that is in it, which may be nearly the whole record.
 const MAX_CONTAINERS_COPIED: usize = 16;
 /// The digits of a number: converting them takes time that grows with their square.
 const MAX_DIGITS: usize = 1000;
 
-/// The attributes of a record. Objects that are not plain data come out as `None` or as their state.
+/// The attributes of a record. Objects that are not plain data become `None` or their state.
 pub fn load(data: &[u8]) -> Result<Attributes, String> {
     Screen::default().pass(data)?;
     let options = DeOptions::new()
@@ -43,7 +43,7 @@ struct Screen {
     containers: usize,
     copied: usize,
     containers_copied: usize,
-    /// What was put aside: the length of a text, a number or a name, or `None` for a container.
+    /// The memo: the length of a text, a number or a name, or `None` for a container.
     memo: HashMap<u32, Option<usize>>,
     /// The same for what the last instruction made.
     last: Option<usize>,
@@ -66,7 +66,7 @@ impl Screen {
 
     /// Skips one instruction; returns the length of the text or number it makes.
     fn instruction(&mut self, code: u8, rest: &mut &[u8]) -> Result<Option<usize>, String> {
-        let argument = argument(code, rest).ok_or("the pickle is cut off")?;
+        let argument = argument(code, rest).ok_or("the pickle is truncated")?;
         match code {
             // None, True, False, numbers, texts, and the names of classes.
             b'c' | 0x93 | b'N' | 0x88 | 0x89 | b'K' | b'M' | b'J' | b'G' | 0x8a | b'S' | b'V'
@@ -132,7 +132,7 @@ impl Screen {
     }
 }
 
-/// The argument of an instruction: of a fixed length, up to a newline, or behind its length.
+/// The argument of an instruction: of a fixed length, up to a newline, or after its length.
 fn argument<'a>(code: u8, rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     match code {
         0x80 | b'K' | b'h' | b'q' => take(rest, 1),

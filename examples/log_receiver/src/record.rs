@@ -20,7 +20,7 @@ impl Record {
         self.get(name).map_or_else(|| "-".to_owned(), repr::text)
     }
 
-    /// The message with its arguments; beside them, if they do not fit.
+    /// The message with its arguments; the two next to each other if they do not fit.
     fn message(&self) -> String {
         let message = self.text("msg");
         match self.get("args") {
@@ -39,8 +39,8 @@ impl Record {
     }
 }
 
-/// `TIME LEVEL LOGGER: MESSAGE`, and the traceback behind it if there is one. Further lines are
-/// indented, so that no record can pass for two.
+/// `TIME LEVEL LOGGER: MESSAGE`, and the traceback after it if there is one. Further lines are indented,
+/// so that one record cannot look like two.
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (level, name) = (self.text("levelname"), self.text("name"));
@@ -56,7 +56,7 @@ impl fmt::Display for Record {
     }
 }
 
-/// Control characters are shown, and not sent to the terminal.
+/// Control characters are shown as escapes, and not sent to the terminal.
 fn printable(text: &str, newline: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -85,7 +85,9 @@ fn time(seconds: f64) -> String {
 
 /// Days since 1970 as year, month and day.
 fn date(mut days: u64) -> (u64, u64, u64) {
-    let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let is_leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
     let mut year = 1970;
     while days >= 365 + u64::from(is_leap(year)) {
         days -= 365 + u64::from(is_leap(year));

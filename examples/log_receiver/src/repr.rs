@@ -1,4 +1,4 @@
-//! Python values as Python writes them, except that dicts and sets come sorted.
+//! Python values as Python writes them, except that dicts and sets are sorted.
 
 use serde_pickle::{HashableValue, Value};
 
@@ -34,7 +34,7 @@ pub fn repr(value: &Value) -> String {
     }
 }
 
-/// What Python's `if args:` takes for false.
+/// Whether Python's `if args:` is false.
 pub fn is_empty(value: &Value) -> bool {
     match value {
         Value::Tuple(items) | Value::List(items) => items.is_empty(),

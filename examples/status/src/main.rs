@@ -1,8 +1,8 @@
-//! Sends back whatever it receives, and shows live what it is doing: a table on a terminal, a line
-//! a second elsewhere.
+//! Sends back whatever it receives, and shows the server's statistics: a table on a terminal, one line
+//! per second in a file or pipe.
 //!
 //! ```text
-//! cargo run --release --example status -- --max-connections 100 --overload reject
+//! cargo run --release -p status -- --max-connections 100 --overload reject
 //! echo hello | nc -N 127.0.0.1 10001
 //! ```
 
@@ -24,19 +24,20 @@ use socketserver::{OverloadPolicy, RejectReason};
 use screen::Screen;
 use status::Watch;
 
-/// Sends back whatever it receives, and shows what it is doing
+/// Sends back whatever it receives, and shows the server's statistics
 #[derive(Parser)]
 struct Options {
     /// Where to listen
     #[arg(default_value = "127.0.0.1:10001")]
     address: String,
-    /// The most clients at once
+    /// The most connections at once
     #[arg(long, value_name = "N", default_value = "1000")]
     max_connections: NonZeroUsize,
-    /// What becomes of more clients than that
+    /// What happens to connections above the limit
     #[arg(long, value_name = "POLICY", default_value = "wait")]
     overload: Policy,
-    /// The most clients of one IP address at once; more are rejected [default: no bound]
+    /// The most connections of one IPv4 address or IPv6 /64 network at once; more are rejected
+    /// [default: no limit]
     #[arg(long, value_name = "N")]
     per_ip: Option<NonZeroUsize>,
 }
@@ -45,7 +46,7 @@ struct Options {
 enum Policy {
     /// They wait in the system's queue
     Wait,
-    /// They wait here, 1000 of them for a second, then read "server busy"
+    /// At most 1000 wait for at most 1 second, then they read "server busy"
     Queue,
     /// They read "server busy"
     Reject,
@@ -87,7 +88,7 @@ fn show(server: &ServerHandle, ended: &Receiver<()>) -> io::Result<()> {
     let (mut screen, mut watch) = (Screen::new(), Watch::new(server));
     loop {
         let wait = ended.recv_timeout(Duration::from_secs(1));
-        screen.show(&watch.look())?;
+        screen.show(&watch.sample())?;
         if wait == Err(RecvTimeoutError::Disconnected) {
             return Ok(());
         }
@@ -110,7 +111,7 @@ fn run(options: Options) -> io::Result<()> {
     let handle = server.handle();
     let (end, ended) = channel();
     let shown = thread::spawn(move || {
-        // Nobody looks any more: there is no point in going on.
+        // The output is closed, so the server ends.
         show(&handle, &ended).inspect_err(|_| handle.shutdown())
     });
     server.serve_forever()?;
@@ -121,7 +122,7 @@ fn run(options: Options) -> io::Result<()> {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    // A log in the middle of the table would spoil it.
+    // A log on the same terminal would overwrite the table.
     if !(io::stdout().is_terminal() && io::stderr().is_terminal()) {
         let _ = WriteLogger::init(LevelFilter::Info, Config::default(), io::stderr());
     }

@@ -1,4 +1,4 @@
-//! Where a status is shown.
+//! The terminal, file or pipe where a status is shown.
 
 use std::io::{self, IsTerminal, Write, stdout};
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use socketserver::{ServerHandle, Statistics};
 
-/// Looks at a server now and then.
+/// Takes a server's statistics at intervals.
 pub struct Watch {
     server: ServerHandle,
     before: Statistics,
@@ -21,8 +21,8 @@ impl Watch {
         }
     }
 
-    /// What there is now, and what has changed since the last look.
-    pub fn look(&mut self) -> Status {
+    /// The statistics now, and the changes since the last call.
+    pub fn sample(&mut self) -> Status {
         let now = self.server.statistics();
         let status = Status {
             now,
@@ -34,7 +34,7 @@ impl Watch {
     }
 }
 
-/// Two looks at a server, and the time between them. Displayed as a table.
+/// Two samples of a server's statistics, and the time between them. Displayed as a table.
 pub struct Status {
     now: Statistics,
     before: Statistics,
@@ -50,9 +50,9 @@ const TOTALS: [(&str, Count); 14] = [
     ("panicked", |s| s.panicked),
     ("timed out", |s| s.timed_out),
     ("disconnected", |s| s.disconnected),
-    ("rejected: no room", |s| s.rejected.overload),
-    ("  no room in time", |s| s.rejected.queue_timeout),
-    ("  too many of a source", |s| s.rejected.per_ip),
+    ("rejected: overload", |s| s.rejected.overload),
+    ("  queue timeout", |s| s.rejected.queue_timeout),
+    ("  per IP", |s| s.rejected.per_ip),
     ("  refused", |s| s.rejected.refused),
     ("  shutting down", |s| s.rejected.shutdown),
     ("  not dispatched", |s| s.rejected.dispatch),
@@ -61,7 +61,7 @@ const TOTALS: [(&str, Count); 14] = [
 ];
 
 impl Status {
-    /// How much more of it there is, for each second.
+    /// The increase per second.
     fn rate(&self, what: impl Fn(&Statistics) -> u64) -> f64 {
         (what(&self.now) - what(&self.before)) as f64 / self.seconds
     }
@@ -70,7 +70,7 @@ impl Status {
     pub fn line(&self) -> String {
         let now = &self.now;
         format!(
-            "active {} (most {}), queued {}, threads {}, accepted {} ({:.0}/s), rejected {} ({:.0}/s), \
+            "active {} (peak {}), queued {}, threads {}, accepted {} ({:.0}/s), rejected {} ({:.0}/s), \
              in {:.0} bytes/s, out {:.0} bytes/s",
             now.active,
             now.peak_active,
@@ -89,13 +89,13 @@ impl Status {
 impl Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let now = &self.now;
-        writeln!(f, "{:<24}{:>16}{:>14}", "", "now", "most")?;
-        for (name, count, most) in [
+        writeln!(f, "{:<24}{:>16}{:>14}", "", "now", "peak")?;
+        for (name, count, peak) in [
             ("active", now.active, now.peak_active),
             ("queued", now.queued, now.peak_queued),
             ("threads", now.threads, now.peak_threads),
         ] {
-            writeln!(f, "{name:<24}{count:>16}{most:>14}")?;
+            writeln!(f, "{name:<24}{count:>16}{peak:>14}")?;
         }
         writeln!(f, "\n{:<24}{:>16}{:>14}", "", "total", "per second")?;
         for (name, what) in TOTALS {

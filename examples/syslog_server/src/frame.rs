@@ -3,20 +3,20 @@
 use std::io::{self, BufRead, Read};
 use std::str;
 
-/// What is kept of a message, in bytes.
+/// The limit of a message, in bytes; the rest is discarded.
 const MAX_LENGTH: usize = 8192;
 
-/// The digits of a length that is believed.
+/// The limit of digits in a length.
 const MAX_DIGITS: usize = 6;
 
 pub struct Frame {
     pub data: Vec<u8>,
-    /// Whether there was more of it than is kept, or less than was announced.
-    pub cut: bool,
+    /// Whether the message was longer than the limit, or shorter than its length.
+    pub truncated: bool,
 }
 
-/// The next message: `LENGTH <PRIORITY>...` is counted, and all else ends with a newline or a zero byte.
-/// May be empty.
+/// The next message: after its length, as `LENGTH <PRIORITY>...`, or ended by a newline or a zero byte.
+/// It may be empty.
 pub fn read(stream: &mut impl BufRead) -> io::Result<Frame> {
     let mut start = digits(stream)?;
     let length = str::from_utf8(&start).ok().and_then(|s| s.parse().ok());
@@ -51,24 +51,24 @@ fn read_counted(stream: &mut impl BufRead, length: usize) -> io::Result<Frame> {
     let kept = length.min(MAX_LENGTH);
     stream.take(kept as u64).read_to_end(&mut data)?;
     io::copy(&mut stream.take((length - kept) as u64), &mut io::sink())?;
-    let cut = data.len() < length;
-    Ok(Frame { data, cut })
+    let truncated = data.len() < length;
+    Ok(Frame { data, truncated })
 }
 
 fn read_to_end(stream: &mut impl BufRead, mut data: Vec<u8>) -> io::Result<Frame> {
-    let mut cut = false;
+    let mut truncated = false;
     loop {
         let arrived = stream.fill_buf()?;
         let end = arrived.iter().position(|byte| matches!(byte, b'\n' | 0));
         let part = &arrived[..end.unwrap_or(arrived.len())];
         let kept = part.len().min(MAX_LENGTH - data.len());
         data.extend_from_slice(&part[..kept]);
-        cut |= kept < part.len();
+        truncated |= kept < part.len();
         let is_last = end.is_some() || arrived.is_empty();
         let taken = part.len() + usize::from(end.is_some());
         stream.consume(taken);
         if is_last {
-            return Ok(Frame { data, cut });
+            return Ok(Frame { data, truncated });
         }
     }
 }

@@ -2,13 +2,13 @@
 //! facility, severity, host, tag and text.
 //!
 //! ```text
-//! cargo run --release --example syslog_server
+//! cargo run --release -p syslog_server
 //! logger --server 127.0.0.1 --port 5514 hello
 //! ```
 //!
-//! A message is of RFC 5424 or of the older RFC 3164, of which any part may be missing. Over TCP it is
-//! behind its length, or ends with a newline or a zero byte (RFC 6587). Of one that is longer than 8 KiB
-//! the beginning is printed. Control characters are printed as escapes: no message can pass for two. The
+//! A message follows RFC 5424 or the older RFC 3164, of which any part may be missing. Over TCP it is
+//! preceded by its length, or ends with a newline or a zero byte (RFC 6587). A message of more than 8 KiB
+//! is truncated. Control characters are printed as escapes, so one message cannot look like two. The
 //! server ends when it can no longer print.
 
 mod frame;
@@ -29,8 +29,8 @@ use self::frame::Frame;
 use self::message::Message;
 use self::output::Output;
 
-/// How long a TCP client may be silent, between messages and inside of one.
-const IDLE: Duration = Duration::from_secs(3600);
+/// The idle timeout and the read timeout of a TCP connection.
+const TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Prints the syslog messages it receives
 #[derive(Parser)]
@@ -38,7 +38,7 @@ struct Options {
     /// Where to listen, over UDP and TCP
     #[arg(default_value = "127.0.0.1:5514")]
     address: String,
-    /// A Unix datagram socket to listen on, too
+    /// Also listen on a Unix datagram socket with this path
     #[arg(long, value_name = "PATH")]
     unix: Option<PathBuf>,
 }
@@ -52,7 +52,7 @@ impl RequestHandler<DatagramRequest> for Printer {
     fn handle(&mut self, request: &mut DatagramRequest) -> HandlerResult {
         let frame = Frame {
             data: request.packet.to_vec(),
-            cut: request.truncated,
+            truncated: request.truncated,
         };
         self.print(&frame, &request.client_address);
         Ok(())
@@ -75,7 +75,7 @@ impl Printer {
         let text = text.trim_end_matches(['\0', '\r', '\n']);
         if !text.is_empty() {
             let message = Message::parse(text, sender);
-            let end = if frame.cut { " [cut off]" } else { "" };
+            let end = if frame.truncated { " [cut off]" } else { "" };
             self.output.print(format_args!("{message}{end}"));
         }
     }
@@ -103,14 +103,14 @@ fn serve(options: Options) -> io::Result<()> {
     tcp.serve_forever()
 }
 
-/// The one that ends with the output, and the others with it.
+/// This server ends when a line cannot be printed, and the others end with it.
 fn bind_tcp(address: &str, printer: &Printer) -> io::Result<ThreadingTcpServer> {
     let printer = printer.clone();
     ThreadingTcpServer::builder()
         .allow_reuse_address(true)
         .max_threads(1024)
-        .idle_timeout(IDLE)
-        .read_timeout(IDLE)
+        .idle_timeout(TIMEOUT)
+        .read_timeout(TIMEOUT)
         .hooks(printer.output.clone())
         .bind(address, move || printer.clone())
 }

@@ -1,4 +1,4 @@
-//! What a message says: RFC 5424, or RFC 3164 and what is sent under its name.
+//! Parses a message: RFC 5424, or RFC 3164 and what programs send as such.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,10 +15,10 @@ const SEVERITIES: [&str; 8] = [
     "emerg", "alert", "crit", "err", "warning", "notice", "info", "debug",
 ];
 
-/// `user.notice`: what a message without a priority is taken for.
+/// `user.notice`: the priority of a message without one.
 const DEFAULT_PRIORITY: usize = 13;
 
-/// The longest tag, in bytes: what is longer belongs to the text.
+/// The limit of a tag, in bytes: what is longer belongs to the text.
 const MAX_TAG: usize = 64;
 
 pub struct Message<'a> {
@@ -29,7 +29,7 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// Every text is a message. Where it names no host, the sender's address stands for it.
+    /// Every text is a message. If it names no host, the sender's address is used.
     pub fn parse(text: &'a str, sender: &Address) -> Self {
         let (priority, rest) = priority(text).unwrap_or((DEFAULT_PRIORITY, text));
         let is_remote = sender.ip().is_some();
@@ -57,7 +57,7 @@ fn priority(text: &str) -> Option<(usize, &str)> {
     is_one.then_some((priority, rest))
 }
 
-/// `1 TIME HOST APP PROCESS ID DATA TEXT`, where `-` stands for what is missing.
+/// `1 TIME HOST APP PROCESS ID DATA TEXT`, where `-` means a missing part.
 fn rfc_5424(rest: &str) -> Option<Parts<'_>> {
     let mut fields = rest.strip_prefix("1 ")?.splitn(6, ' ');
     let mut field = || fields.next();
@@ -95,8 +95,7 @@ fn end_of_element(element: &str) -> Option<usize> {
     })
 }
 
-/// `TIME HOST TAG: TEXT`. Programs on this machine leave the host out, and some leave out all but the
-/// text.
+/// `TIME HOST TAG: TEXT`. Programs on this machine omit the host, and some omit all but the text.
 fn rfc_3164(rest: &str, is_remote: bool) -> Parts<'_> {
     let (host, rest) = match skip_time(rest) {
         Some(rest) if is_remote => split_host(rest),
@@ -149,7 +148,7 @@ impl fmt::Display for Message<'_> {
     }
 }
 
-/// What would end the line, move the cursor or turn the text around is shown as an escape.
+/// Characters that end the line, move the cursor or reverse the text are shown as escapes.
 fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,4 +1,4 @@
-//! Standard output, and the end of the server when it is closed.
+//! Prints to standard output, and ends the server when that is closed.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use socketserver::prelude::*;
 
-/// All servers print to the same one.
+/// Shared by all servers.
 #[derive(Clone, Default)]
 pub struct Output {
     failure: Arc<Mutex<Option<io::Error>>>,
@@ -22,7 +22,7 @@ impl Output {
 }
 
 impl Hooks for Output {
-    /// Ends the server once a line could not be printed, as when `head` behind it has seen enough.
+    /// Ends the server once a line could not be printed, as when it is piped to `head`.
     fn service_actions(&self, _: &ServerHandle) -> io::Result<()> {
         match self.failure.lock().take() {
             Some(e) => Err(io::Error::new(e.kind(), format!("cannot print: {e}"))),

@@ -4,10 +4,10 @@ use std::io;
 
 use socketserver::prelude::*;
 
-/// How often another port is tried when any will do, and the one that TCP got is taken over UDP.
+/// How often another port is tried, for port 0, if the one that TCP got is in use over UDP.
 const ATTEMPTS: usize = 100;
 
-/// Binds both; where port 0 is asked for, both to one that is free for both.
+/// Binds both; for port 0, both to one that is free for both.
 pub fn bind(
     address: &str,
     bind_tcp: impl Fn(&str) -> io::Result<ThreadingTcpServer>,

@@ -39,7 +39,7 @@ fn write(folder: &Path, zone: &[u8]) -> String {
 }
 
 /// What `dig` prints of the answer, with one blank between words and no comments but the header and
-/// what dig has to say about the exchange; `None` where there is no dig.
+/// dig's warnings; `None` where there is no dig.
 pub fn dig(server: &Example, question: &str) -> String {
     let (host, port) = server.address.split_once(':').expect("HOST:PORT");
     let mut dig = program::installed("dig", "-v");
@@ -51,8 +51,8 @@ pub fn dig(server: &Example, question: &str) -> String {
     let lines = text
         .lines()
         .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
-    let told = lines.filter(|line| !line.is_empty() && !line.starts_with(";; WARNING"));
-    told.collect::<Vec<_>>().join("\n")
+    let kept = lines.filter(|line| !line.is_empty() && !line.starts_with(";; WARNING"));
+    kept.collect::<Vec<_>>().join("\n")
 }
 
 /// A query as it goes over the wire, without EDNS.

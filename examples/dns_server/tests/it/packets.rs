@@ -49,8 +49,8 @@ fn replies(socket: &UdpSocket, packet: &[u8]) -> Vec<Vec<u8>> {
 /// One in three is random all over, and the others are real queries with a few bytes changed, taken
 /// away or added.
 fn hostile(rng: &mut TestRng, n: usize) -> Vec<u8> {
-    let mut below = |bound: usize| rng.next_u32() as usize % bound;
-    if n % 3 == 0 {
+    let mut below = |limit: usize| rng.next_u32() as usize % limit;
+    if n.is_multiple_of(3) {
         let length = below(600);
         return (0..length).map(|_| below(256) as u8).collect();
     }
@@ -63,7 +63,7 @@ fn hostile(rng: &mut TestRng, n: usize) -> Vec<u8> {
     ];
     let mut packet = query(n as u16, names[below(names.len())], below(256) as u16);
     // The OPT record of EDNS, with 1,232 bytes.
-    if n % 2 == 0 {
+    if n.is_multiple_of(2) {
         packet[11] = 1;
         packet.extend([0, 0, 41, 0x04, 0xd0, 0, 0, 0, 0, 0, 0]);
     }

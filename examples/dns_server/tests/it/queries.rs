@@ -9,7 +9,7 @@ const SOA: &str = "example.com. 300 IN SOA ns1.example.com. hostmaster.example.c
                    2026112101 7200 3600 1209600 300";
 
 /// Asks, and looks for a line with the status and for others.
-fn says(server: &Example, question: &str, status: &str, flags: &str, lines: &[&str]) {
+fn assert_answer(server: &Example, question: &str, status: &str, flags: &str, lines: &[&str]) {
     let answer = dig(server, question);
     let status = format!("status: {status},");
     assert!(answer.contains(&status), "{question}: {answer}");
@@ -68,7 +68,7 @@ fn each_type_of_record_is_answered_over_udp_and_tcp() {
                    \"a semicolon; and \\\"quotes\\\"\" \"and \\195\\188\""],
             ),
         ] {
-            says(
+            assert_answer(
                 &server,
                 &format!("{way} {question}"),
                 "NOERROR",
@@ -83,7 +83,7 @@ fn each_type_of_record_is_answered_over_udp_and_tcp() {
 fn names_are_the_same_in_upper_case() {
     let server = start();
     let record = ["example.com. 3600 IN A 192.0.2.1"];
-    says(&server, "eXaMpLe.CoM", "NOERROR", "qr aa rd", &record);
+    assert_answer(&server, "eXaMpLe.CoM", "NOERROR", "qr aa rd", &record);
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn aliases_are_followed_within_the_zone() {
         ("lost.example.com", "NXDOMAIN", &[lost, SOA]),
         ("www.example.com SRV", "NOERROR", &[www, SOA]),
     ] {
-        says(&server, question, status, "qr aa rd", records);
+        assert_answer(&server, question, status, "qr aa rd", records);
     }
 }
 
@@ -111,7 +111,7 @@ fn aliases_of_each_other_come_to_an_end() {
         "loop.example.com. 3600 IN CNAME pool.example.com.",
         "pool.example.com. 3600 IN CNAME loop.example.com.",
     ];
-    says(&server, "loop.example.com", "NOERROR", "qr aa rd", &records);
+    assert_answer(&server, "loop.example.com", "NOERROR", "qr aa rd", &records);
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn no_such_name_differs_from_no_such_record() {
         // It is there because a.deep is.
         ("deep.example.com", "NOERROR"),
     ] {
-        says(&server, question, status, "qr aa rd", &[SOA]);
+        assert_answer(&server, question, status, "qr aa rd", &[SOA]);
     }
 }
 
@@ -132,21 +132,21 @@ fn no_such_name_differs_from_no_such_record() {
 fn wildcards_stand_for_names_that_are_not_there() {
     let server = start();
     let bob = ["bob.users.example.com. 3600 IN A 192.0.2.6"];
-    says(
+    assert_answer(
         &server,
         "bob.users.example.com",
         "NOERROR",
         "qr aa rd",
         &bob,
     );
-    says(
+    assert_answer(
         &server,
         "bob.users.example.com TXT",
         "NOERROR",
         "qr aa rd",
         &[SOA],
     );
-    says(
+    assert_answer(
         &server,
         "ada.users.example.com A",
         "NOERROR",
@@ -167,7 +167,7 @@ fn a_zone_below_is_referred_to() {
         "a.b.sub.example.com",
         "ns.sub.example.com",
     ] {
-        says(&server, question, "NOERROR", "qr rd", &servers);
+        assert_answer(&server, question, "NOERROR", "qr rd", &servers);
     }
 }
 
@@ -181,7 +181,7 @@ fn what_is_not_ours_is_refused() {
         ".",
         "example.com -c CH",
     ] {
-        says(&server, question, "REFUSED", "qr rd", &[]);
+        assert_answer(&server, question, "REFUSED", "qr rd", &[]);
     }
     let transfer = dig(&server, "example.com AXFR");
     assert!(transfer.contains("Transfer failed."), "{transfer}");
@@ -197,7 +197,7 @@ fn other_operations_and_versions_are_told_apart() {
         ("+header-only +noedns", "FORMERR"),
         ("+edns=1 +noednsnegotiation example.com", "BADVERS"),
     ] {
-        says(&server, question, status, "qr rd", &[]);
+        assert_answer(&server, question, status, "qr rd", &[]);
     }
 }
 
@@ -239,8 +239,8 @@ fn udp_and_tcp_always_get_the_same_free_port() {
     let servers: Vec<_> = (0..10).map(|_| start()).collect();
     let record = ["example.com. 3600 IN A 192.0.2.1"];
     for server in &servers {
-        says(server, "+tcp example.com", "NOERROR", "qr aa rd", &record);
-        says(server, "+notcp example.com", "NOERROR", "qr aa rd", &record);
+        assert_answer(server, "+tcp example.com", "NOERROR", "qr aa rd", &record);
+        assert_answer(server, "+notcp example.com", "NOERROR", "qr aa rd", &record);
     }
 }
 

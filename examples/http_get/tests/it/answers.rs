@@ -278,7 +278,7 @@ fn a_file_that_appears_meanwhile_is_not_overwritten() {
 }
 
 #[test]
-fn wrong_usage_is_told_with_status_2() {
+fn wrong_usage_ends_with_status_2() {
     let fine = "http://127.0.0.1:1/";
     let wrong: [(&str, &[&str], &str); 9] = [
         ("127.0.0.1/index.html", &[], "http://HOST/PATH"),

@@ -1,5 +1,5 @@
-//! The example `http_get` against servers that are not there, break off, stall or lie: one clear
-//! line each, and no file.
+//! The example `http_get` against servers that do not exist, reset, stall or send nonsense: one
+//! clear line each, and no file.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -17,8 +17,8 @@ use support::{ANY, LONG, eventually};
 use crate::run::{answering, command, fetch, fetch_in, files, serving, url};
 
 #[test]
-fn nobody_is_there() {
-    // Bound and never listening: nobody else can get the port meanwhile.
+fn no_server_listens() {
+    // Bound and never listening: no other program can get the port meanwhile.
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket can be had");
     let any: SocketAddr = ANY.parse().expect("an address");
     socket.bind(&any.into()).expect("a port is free");
@@ -298,10 +298,10 @@ fn a_long_body_does_not_stay_in_memory() {
     let saved = fs::metadata(folder.path().join("index.html")).expect("it is there");
     assert_eq!(saved.len(), LENGTH as u64 + 1);
     let Ok(status) = status else {
-        return eprintln!("SKIPPED: this system does not tell how much memory a process has used");
+        return eprintln!("SKIPPED: this system does not report the memory of a process");
     };
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let peak = peak.expect("Linux tells").trim().trim_end_matches(" kB");
+    let peak = peak.expect("Linux reports it").trim().trim_end_matches(" kB");
     let peak: usize = peak.parse().expect("a number");
     assert!(peak < 32 << 10, "it has used {peak} KiB");
 }
@@ -337,8 +337,8 @@ fn an_interrupted_run_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_file_that_cannot_be_written_is_told_before_anything_is_sent() {
-    // Nobody answers there: a program that connects first would speak of that.
+fn a_file_that_cannot_be_written_is_reported_before_anything_is_sent() {
+    // Nothing listens there: a program that connects first would report that.
     let nowhere = "http://127.0.0.1:1/";
     for (path, words) in [
         ("nothing/x.html", "No such file"),

@@ -74,7 +74,7 @@ impl Fetched {
         self
     }
 
-    /// It has failed with one line that says all of `words`, and left nothing behind.
+    /// It has failed with one line that contains all of `words`, and left nothing behind.
     #[track_caller]
     pub fn failed(self, words: &[&str]) -> Self {
         assert_eq!(self.status, Some(1), "{self:?}");

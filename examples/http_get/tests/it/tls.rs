@@ -39,7 +39,7 @@ fn a_file_comes_from_python_over_tls() {
         let url = format!("https://{host}:{}/file", peer.port);
         fetch_trusting(&url, &authority).saved(&body);
     }
-    // The system's own certificates, wherever the system is told they are.
+    // The system's own certificates, wherever the system is configured to find them.
     let url = format!("https://localhost:{}/file", peer.port);
     let empty = tempfile::tempdir().expect("the temporary folder is writable");
     let mut native = command(empty.path(), &url, &[]);

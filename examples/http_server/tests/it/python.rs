@@ -181,7 +181,7 @@ fn links(answer: &Answer) -> BTreeSet<&str> {
 fn assert_same(request: &str, python: &Answer, ours: &Answer) {
     assert_eq!(python.status, ours.status, "{request}");
     for name in ["location", "last-modified"] {
-        // Python says nothing of a file that has not changed.
+        // Python sends no header fields for a file that has not changed.
         if ours.status != 304 {
             assert_eq!(python.field(name), ours.field(name), "{name} of {request}");
         }
@@ -232,9 +232,9 @@ fn what_differs_is_known() {
     }
 }
 
-/// Just beyond each bound, with nothing left to be read: the answer to that would be a reset.
+/// Just above each limit, with nothing left to be read: unread data would cause a reset.
 #[test]
-fn bounds_are_pythons() {
+fn limits_are_pythons() {
     let site = site();
     let python = PythonServer::start(&site.path());
     let server = site.serve();

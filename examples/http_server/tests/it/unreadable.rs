@@ -1,4 +1,5 @@
-//! The example `http_server` and what it may not read: clients learn nothing of it, and the log says why.
+//! The example `http_server` and files without read permission: clients get 404, and the log has the
+//! reason.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;

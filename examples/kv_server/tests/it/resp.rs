@@ -1,4 +1,4 @@
-//! A client of `kv_server` that speaks RESP2 byte by byte.
+//! A client of `kv_server` of RESP2, byte by byte.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -49,7 +49,7 @@ impl Client {
         }
     }
 
-    /// Says words, as an array of bulk strings, and hears the reply.
+    /// Sends words as an array of bulk strings, and returns the reply.
     pub fn call<W: AsRef<[u8]>>(&mut self, words: &[W]) -> String {
         self.send(encode(words));
         self.reply()
@@ -60,13 +60,13 @@ impl Client {
         self.call(&words.split(' ').collect::<Vec<_>>())
     }
 
-    /// Says words on a line, and hears the reply. It may come from a server that does not listen.
+    /// Sends words on a line, and returns the reply. The server may send it without reading.
     pub fn say_line(&mut self, words: &str) -> String {
         let _ = writeln!(self.stream.get_mut(), "{words}");
         self.reply()
     }
 
-    /// Whether nothing more comes, in whatever way the system tells it.
+    /// Whether the connection has ended, by an end of the stream or an error.
     pub fn is_closed(&mut self) -> bool {
         let mut rest = Vec::new();
         self.stream.read_to_end(&mut rest).is_err() || rest.is_empty()

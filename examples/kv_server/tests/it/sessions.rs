@@ -1,4 +1,4 @@
-//! The example `kv_server`: how its clients speak with it, one by one and side by side.
+//! The example `kv_server`: conversations of one client and of several at once.
 
 use std::thread;
 

@@ -46,7 +46,7 @@ fn ends(stream: &mut TcpStream) {
     assert_eq!(rest, b"");
 }
 
-/// What Python says it sent, and what was printed, line by line.
+/// The lines that Python expects, and those that were printed.
 fn is_printed_as_python_would(kind: &str) {
     let mut sender = python::script(&beside("log_sender.py"));
     let mut receiver = start();
@@ -75,7 +75,7 @@ fn arguments_are_applied_as_python_would_in_every_pickle_protocol() {
     }
 }
 
-/// Nothing is run, nothing is unfolded beyond bounds, and the next record comes through.
+/// Nothing is run, nothing expands beyond the limits, and the next record is printed.
 #[test]
 fn hostile_pickles_are_refused_and_the_connection_goes_on() {
     let folder = socket_folder();
@@ -131,7 +131,7 @@ fn hostile_pickles_are_refused_and_the_connection_goes_on() {
 
 /// The deepest nesting and the most copies that are let through.
 #[test]
-fn what_is_within_bounds_is_unpacked() {
+fn what_is_within_the_limits_is_unpacked() {
     let nested = [b"]".repeat(128), b"a".repeat(126)].concat();
     let copies = [&b"(]q\0(K\x01e"[..], &b"h\0".repeat(16), b"t"].concat();
     let mut receiver = start();

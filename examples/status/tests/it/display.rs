@@ -49,14 +49,14 @@ fn elsewhere_it_prints_a_line_a_second_and_one_at_the_end() {
     let client = served(&address);
     assert_eq!(read_all(connect(&address)), "server busy\n");
     let line = read_until(&mut status.stdout, |line| line.contains("accepted 2 "));
-    assert!(line.starts_with("active 1 (most 1), queued 0, threads 1, "));
+    assert!(line.starts_with("active 1 (peak 1), queued 0, threads 1, "));
     assert!(line.contains("rejected 1 ("), "{line}");
     drop(client);
     status.signal(Signal::SIGTERM);
     let (code, output, _) = status.finish();
     assert!(code.success());
     let last = output.lines().last().expect("it says how it ended");
-    assert!(last.starts_with("active 0 (most 1), queued 0, threads 0, "));
+    assert!(last.starts_with("active 0 (peak 1), queued 0, threads 0, "));
     assert!(!output.contains('\x1b'));
 }
 

@@ -1,4 +1,4 @@
-//! What is done beside the sessions: counting them, and removing what has expired.
+//! The server's hooks: the limit of clients, and removing expired keys.
 
 use std::io;
 use std::sync::Arc;
@@ -10,35 +10,35 @@ use socketserver::prelude::*;
 
 use super::instance::Instance;
 
-pub struct Caretaker {
+pub struct InstanceHooks {
     instance: Arc<Instance>,
 }
 
-impl Caretaker {
+impl InstanceHooks {
     pub fn new(instance: &Arc<Instance>) -> Self {
-        Caretaker {
+        InstanceHooks {
             instance: Arc::clone(instance),
         }
     }
 }
 
-impl Hooks for Caretaker {
+impl Hooks for InstanceHooks {
     fn verify_request(&self, request: &mut StreamRequest) -> Result<bool, HandlerError> {
-        let Some(place) = self.instance.enter() else {
+        let Some(client) = self.instance.enter() else {
             request
                 .wfile
                 .write_all(b"-ERR max number of clients reached\r\n")?;
             return Ok(false);
         };
-        request.extensions.insert(place);
+        request.extensions.insert(client);
         self.instance.connections.fetch_add(1, Ordering::Relaxed);
-        // Idle clients may stay for ever, but not those whose machine is gone.
+        // There is no idle timeout, so keepalive finds clients whose machine is gone.
         let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(300));
         SockRef::from(&*request).set_tcp_keepalive(&keepalive)?;
         Ok(true)
     }
 
-    /// Without it, what expires would take memory until the next command.
+    /// Removes expired keys. Otherwise they would use memory until the next command.
     fn service_actions(&self, _: &ServerHandle) -> io::Result<()> {
         drop(self.instance.store());
         Ok(())
