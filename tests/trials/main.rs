@@ -1,9 +1,9 @@
-//! Trials under load, with faults and with ill will: one module each. The small ones run with all
-//! other tests; those that are ignored are of full size, and print what they measured:
+//! Trials under load, with faults and with hostile clients: one module each. The small ones run with
+//! all other tests; those that are ignored are of full size, and print what they measured:
 //!
 //! ```text
-//! cargo build --release --examples --all-features
-//! cargo test --release --all-features --test faults -- --include-ignored --nocapture --test-threads 1 NAME
+//! cargo build --release --workspace --all-features --bins --examples
+//! cargo test --release -p socketserver-tests --all-features --test trials -- --include-ignored --nocapture --test-threads 1 NAME
 //! ```
 
 mod behavior;
@@ -11,11 +11,12 @@ mod checks;
 mod clients;
 mod dripper;
 mod figures;
-mod nonsense;
+mod random_input;
 mod server;
 mod targets;
 
 mod abrupt_clients;
+mod blocked_handlers;
 mod connection_flood;
 mod datagram_flood;
 mod descriptor_limit;
@@ -24,7 +25,6 @@ mod echo_flood;
 mod random_bytes;
 mod random_bytes_behind;
 mod soak;
-mod stuck_handlers;
 mod termination;
 mod thread_refused;
 

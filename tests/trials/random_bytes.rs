@@ -9,7 +9,7 @@ use fastrand::Rng;
 use crate::alone;
 use crate::clients::{connect_from, connect_unnamed, host};
 use crate::figures::mebibytes;
-use crate::nonsense::{converse, is_timeout, nonsense};
+use crate::random_input::{converse, is_timeout, random_input};
 use crate::server::Server;
 use crate::targets::{TARGETS, Target, Transport};
 
@@ -80,7 +80,7 @@ fn send_as(client: usize, server: &Server, target: &Target, times: usize) {
         Transport::UnixDatagram => {
             let socket = connect_unnamed(&server.socket).expect("it is bound");
             (0..times).for_each(|_| {
-                let bytes = nonsense(target.request, &mut rng).unwrap_or_default();
+                let bytes = random_input(target.request, &mut rng).unwrap_or_default();
                 socket.send(&bytes).expect("it reads");
             });
         }
@@ -90,7 +90,7 @@ fn send_as(client: usize, server: &Server, target: &Target, times: usize) {
 /// An empty one stands for the reset. Each is answered, unless the kernel drops it: so they do not
 /// come faster than they are read.
 fn send_datagram(socket: &UdpSocket, request: &[u8], rng: &mut Rng) {
-    let bytes = nonsense(request, rng).unwrap_or_default();
+    let bytes = random_input(request, rng).unwrap_or_default();
     socket.send(&bytes).expect("loopback takes it");
     let _ = socket.recv(&mut [0; 2000]);
 }

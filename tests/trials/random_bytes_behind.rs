@@ -11,7 +11,7 @@ use socket2::SockRef;
 use crate::alone;
 use crate::clients::{connect_from, expect_echo, host};
 use crate::figures::mebibytes;
-use crate::nonsense::{converse, is_timeout};
+use crate::random_input::{converse, is_timeout};
 use crate::server::Server;
 
 use support::process::most_resident;

@@ -7,9 +7,14 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use parking_lot::Mutex;
+use socketserver::Server;
+use socketserver::dispatch::ThreadPool;
 use socketserver::prelude::*;
 
-use support::{ANY, LONG, connect, connect_unix, exchange, read_all, socket_path};
+use support::kind::{Client, Kind};
+use support::{
+    ANY, LONG, connect, exchange, for_stream_kinds, in_background, read_all, socket_folder,
+};
 
 /// Many requests per connection: each is announced when it begins.
 fn upper(begun: Sender<()>) -> impl Fn(&mut StreamRequest) -> HandlerResult + Send + Sync {
@@ -29,34 +34,25 @@ fn upper_server() -> io::Result<(BackgroundServer, Receiver<()>)> {
     Ok((server.serve_in_background()?, has_begun))
 }
 
-#[test]
-fn connections_between_two_requests_end() -> io::Result<()> {
-    let (server, _begun) = upper_server()?;
-    let clients: Vec<_> = (0..10).map(|_| connect(server.server_address())).collect();
-    for client in &clients {
-        assert_eq!(exchange(client, "one\n"), "ONE\n");
-        assert_eq!(exchange(client, "two\n"), "TWO\n");
+fn connections_between_two_requests_end<L: Kind<Request = StreamRequest>>() {
+    let (folder, (begun, _has_begun)) = (socket_folder(), unbounded());
+    let server = Server::<L, ThreadPool>::bind_fn(L::address(folder.path()), upper(begun));
+    let server = in_background(server);
+    let mut clients: Vec<_> = (0..10)
+        .map(|_| L::connect(server.server_address()))
+        .collect();
+    for client in &mut clients {
+        assert_eq!(client.ask("one"), "ONE");
+        assert_eq!(client.ask("two"), "TWO");
     }
     // Waits for the handlers.
-    server.stop()?;
-    for client in clients {
-        assert_eq!(read_all(client), "");
+    server.stop().expect("a shutdown is no error");
+    for client in &mut clients {
+        assert_eq!(client.receive_line(), "");
     }
-    Ok(())
 }
 
-#[test]
-fn connections_over_unix_sockets_end_too() -> io::Result<()> {
-    let (begun, _has_begun) = unbounded();
-    let (_folder, path) = socket_path();
-    let server = ThreadingUnixStreamServer::bind_fn(path, upper(begun))?;
-    let server = server.serve_in_background()?;
-    let client = connect_unix(server.server_address());
-    assert_eq!(exchange(&client, "one\n"), "ONE\n");
-    server.stop()?;
-    assert_eq!(read_all(client), "");
-    Ok(())
-}
+for_stream_kinds! { connections_between_two_requests_end }
 
 #[test]
 fn a_connection_in_the_middle_of_a_request_is_not_closed() -> io::Result<()> {

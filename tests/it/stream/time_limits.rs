@@ -6,11 +6,16 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use socketserver::Stage;
+use socketserver::dispatch::{Inline, ThreadPool};
 use socketserver::prelude::*;
+use socketserver::{BackgroundServer, Builder, Dispatch, Server, Stage};
+use tempfile::TempDir;
 
 use support::handlers::{Seen, Watch, begin, block, watched};
-use support::{ANY, LONG, connect, connect_unix, exchange, in_background, read_all, socket_path};
+use support::kind::{Client, Kind};
+use support::{
+    ANY, LONG, connect, exchange, for_stream_kinds, in_background, read_all, socket_folder,
+};
 
 /// Short, for what is going to end.
 const SHORT: Duration = Duration::from_millis(400);
@@ -23,48 +28,61 @@ fn expect_timeout(seen: &Receiver<Seen>, text: &str) {
     assert!(seen.text.contains(text), "{}", seen.text);
 }
 
-#[test]
-fn a_read_timeout_ends_a_read() {
-    let (server, seen) = watched(
-        ThreadingTcpServer::builder().read_timeout(SHORT),
-        ANY,
-        block,
-    );
-    let client = begin(server.server_address(), "read");
-    expect_timeout(&seen, "nothing received from 127.0.0.1:");
-    assert_eq!(read_all(client), "");
-}
-
-#[test]
-fn a_write_timeout_ends_a_write() {
-    let (server, seen) = watched(
-        ThreadingTcpServer::builder().write_timeout(SHORT),
-        ANY,
-        block,
-    );
-    let _client = begin(server.server_address(), "write");
-    expect_timeout(&seen, "nothing could be sent to 127.0.0.1:");
-}
-
-#[test]
-fn timeouts_hold_on_unix_sockets_too() {
-    let (_folder, path) = socket_path();
+/// A server of any stream kind, whose errors are reported.
+fn start<L: Kind<Request = StreamRequest>, D: Dispatch>(
+    builder: Builder<L, D>,
+    handle: fn(&mut StreamRequest) -> HandlerResult,
+) -> (BackgroundServer, Receiver<Seen>, TempDir) {
+    let folder = socket_folder();
     let (errors, seen) = channel();
-    let server = in_background(
-        ThreadingUnixStreamServer::builder()
-            .hooks(Watch(errors))
-            .read_timeout(SHORT)
-            .write_timeout(SHORT)
-            .bind_fn(&path, block),
-    );
-    for (order, text) in [
-        ("read\n", "nothing received"),
-        ("write\n", "nothing could be sent"),
-    ] {
-        let client = connect_unix(server.server_address());
-        assert_eq!(exchange(&client, order), "begun\n");
-        expect_timeout(&seen, text);
+    let builder = builder.hooks(Watch(errors));
+    let server = builder.bind_fn(L::address(folder.path()), handle);
+    (in_background(server), seen, folder)
+}
+
+fn timeouts_end_a_read_and_a_write<L: Kind<Request = StreamRequest>>() {
+    let builder = Server::<L, ThreadPool>::builder().read_timeout(SHORT);
+    let (server, seen, _folder) = start(builder.write_timeout(SHORT), block);
+    let ip = server.server_address().ip().map(|ip| ip.to_string());
+    let client_ip = ip.unwrap_or_default();
+    let mut reading = L::connect(server.server_address());
+    assert_eq!(reading.ask("read"), "begun");
+    expect_timeout(&seen, &format!("nothing received from {client_ip}"));
+    assert_eq!(reading.receive_line(), "");
+    let mut writing = L::connect(server.server_address());
+    assert_eq!(writing.ask("write"), "begun");
+    expect_timeout(&seen, &format!("nothing could be sent to {client_ip}"));
+}
+
+fn an_idle_connection_ends_quietly<L: Kind<Request = StreamRequest>>() {
+    let builder = Server::<L, ThreadPool>::builder().idle_timeout(SHORT);
+    let (server, errors, _folder) = start(builder, converse);
+    let mut client = L::connect(server.server_address());
+    let started = Instant::now();
+    assert_eq!(client.ask("hello"), "hello");
+    assert_eq!(client.receive_line(), "last line");
+    assert_eq!(client.receive_line(), "");
+    assert!(started.elapsed() >= SHORT);
+    server.stop().expect("a shutdown is no error");
+    assert_eq!(errors.try_recv().ok(), None);
+}
+
+/// On one thread: it is free again after the first.
+fn a_deadline_ends_a_blocked_read_and_a_blocked_write<L: Kind<Request = StreamRequest>>() {
+    let builder = Server::<L, Inline>::builder().max_lifetime(SHORT);
+    let (server, seen, _folder) = start(builder, block);
+    for how in ["read", "write"] {
+        let mut client = L::connect(server.server_address());
+        assert_eq!(client.ask(how), "begun");
+        expect_timeout(&seen, "was not done within 400ms");
     }
+    assert_eq!(L::connect(server.server_address()).ask("end"), "begun");
+}
+
+for_stream_kinds! {
+    timeouts_end_a_read_and_a_write
+    an_idle_connection_ends_quietly
+    a_deadline_ends_a_blocked_read_and_a_blocked_write
 }
 
 #[test]
@@ -87,38 +105,6 @@ fn converse(request: &mut StreamRequest) -> HandlerResult {
         request.wfile.write_all(&line)?;
     }
     Ok(request.wfile.write_all(b"last line\n")?)
-}
-
-#[test]
-fn an_idle_connection_ends_quietly() {
-    let (server, errors) = watched(
-        ThreadingTcpServer::builder().idle_timeout(SHORT),
-        ANY,
-        converse,
-    );
-    let client = connect(server.server_address());
-    let started = Instant::now();
-    assert_eq!(exchange(&client, "hello\n"), "hello\n");
-    assert_eq!(read_all(client), "last line\n");
-    assert!(started.elapsed() >= SHORT);
-    server.stop().expect("it was asked to");
-    assert_eq!(errors.try_recv().ok(), None);
-}
-
-#[test]
-fn an_idle_unix_connection_ends_quietly() {
-    let (_folder, path) = socket_path();
-    let path = path.to_str().expect("temporary folders have plain names");
-    let (server, errors) = watched(
-        ThreadingUnixStreamServer::builder().idle_timeout(SHORT),
-        path,
-        converse,
-    );
-    let client = connect_unix(server.server_address());
-    assert_eq!(exchange(&client, "hello\n"), "hello\n");
-    assert_eq!(read_all(client), "last line\n");
-    server.stop().expect("it was asked to");
-    assert_eq!(errors.try_recv().ok(), None);
 }
 
 #[test]
@@ -178,31 +164,6 @@ fn a_client_that_sends_slowly_or_fast_does_not_extend_a_deadline() {
         expect_timeout(&seen, "was not done within 800ms");
         // One after the other: the thread is free again.
         begin(server.server_address(), "nothing");
-    }
-}
-
-#[test]
-fn a_deadline_ends_a_write_that_blocks() {
-    let (server, seen) = watched(TcpServer::builder().max_lifetime(SHORT), ANY, block);
-    let _blocked = begin(server.server_address(), "write");
-    expect_timeout(&seen, "was not done within 400ms");
-    begin(server.server_address(), "nothing");
-}
-
-#[test]
-fn a_deadline_holds_on_unix_sockets_too() {
-    let (_folder, path) = socket_path();
-    let (errors, seen) = channel();
-    let server = in_background(
-        UnixStreamServer::builder()
-            .hooks(Watch(errors))
-            .max_lifetime(SHORT)
-            .bind_fn(&path, block),
-    );
-    for order in ["read\n", "write\n"] {
-        let client = connect_unix(server.server_address());
-        assert_eq!(exchange(&client, order), "begun\n");
-        expect_timeout(&seen, "was not done within 400ms");
     }
 }
 

@@ -10,7 +10,7 @@ use socket2::SockRef;
 
 /// A quarter each: random bytes, random lines, a real request cut short, and a reset.
 pub fn converse(mut stream: TcpStream, request: &[u8], rng: &mut Rng) -> io::Result<()> {
-    match nonsense(request, rng) {
+    match random_input(request, rng) {
         Some(bytes) => {
             stream.write_all(&bytes)?;
             stream.shutdown(Shutdown::Write)?;
@@ -26,7 +26,7 @@ pub fn is_timeout(error: &io::Error) -> bool {
 }
 
 /// `None` stands for the reset.
-pub fn nonsense(request: &[u8], rng: &mut Rng) -> Option<Vec<u8>> {
+pub fn random_input(request: &[u8], rng: &mut Rng) -> Option<Vec<u8>> {
     match rng.u8(..4) {
         0 => Some(some_bytes(rng, 2000)),
         1 => Some(some_lines(rng)),
