@@ -188,7 +188,7 @@ fn the_sockets_mode_is_kept() {
 fn clients_wait<C: Client>(server: &ServerHandle, name: &str, connect: impl Fn(&Address) -> C) {
     let logs = Logs::from_here();
     server.stop_listening();
-    let warning = format!("{name}: new clients wait, for they cannot be refused");
+    let warning = format!("{name}: paused; new clients wait, because they cannot be refused");
     eventually("it logs that clients wait", || {
         !logs.with(&warning).is_empty()
     });

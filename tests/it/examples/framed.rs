@@ -191,7 +191,7 @@ fn an_invalid_message_ends_its_own_connection_only() {
         ),
         (
             b"\0\0",
-            "inside a message's length: 2 of 4 bytes are missing",
+            "inside the length of a message: 2 of 4 bytes are missing",
         ),
     ];
     let mut logged = Vec::new();
