@@ -66,9 +66,8 @@ fn upper(auth: &Plain, request: &mut StreamRequest) -> HandlerResult {
 }
 
 fn serve(address: String, auth: Plain) -> io::Result<()> {
-    let server = ThreadingTcpServer::builder()
-        .allow_reuse_address(true)
-        .bind_fn(address, move |request| upper(&auth, request))?;
+    let server =
+        ThreadingTcpServer::builder().bind_fn(address, move |request| upper(&auth, request))?;
     server.shutdown_on_ctrlc()?;
     println!("listening on {}", server.server_address());
     server.serve_forever()

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --release --example echo_server
-//! echo hello | nc -N 127.0.0.1 10000
+//! echo hello | nc -w 1 127.0.0.1 10000
 //! ```
 //!
 //! `--help` lists its limits and timeouts; `--features fork` adds the forking kinds. For a server with
@@ -195,7 +195,6 @@ where
 {
     let panic_on = options.panic_on;
     let server = builder
-        .allow_reuse_address(true)
         .disable_nagle_algorithm(true)
         .hooks(Busy)
         .max_connections(options.max_connections)

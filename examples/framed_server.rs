@@ -57,7 +57,6 @@ fn upper(framing: Framing, request: &mut StreamRequest) -> HandlerResult {
 
 fn serve(address: String, framing: Framing) -> io::Result<()> {
     let server = ThreadingTcpServer::builder()
-        .allow_reuse_address(true)
         .disable_nagle_algorithm(true)
         .bind_fn(address, move |request| upper(framing, request))?;
     server.shutdown_on_ctrlc()?;

@@ -64,7 +64,6 @@ fn address() -> Result<String, lexopt::Error> {
 
 fn serve(address: String) -> io::Result<()> {
     let server = ThreadingTcpServer::builder()
-        .allow_reuse_address(true)
         .disable_nagle_algorithm(true)
         .bind_fn(address, hello)?;
     server.shutdown_on_ctrlc()?;

@@ -130,7 +130,6 @@ fn copy(from: impl Read, mut to: impl Write + AsFd, broken: &AtomicBool) -> io::
 fn serve(options: Options) -> io::Result<()> {
     let target = options.target;
     let server = ThreadingTcpServer::builder()
-        .allow_reuse_address(true)
         .max_threads(1024)
         .shutdown_timeout(options.drain)
         .bind_fn(options.address, move |request| relay(request, &target))?;

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo run --release --example upper_server
-//! echo hello | nc 127.0.0.1 9999
+//! echo hello | nc -w 1 127.0.0.1 9999
 //! ```
 
 use std::io;
@@ -54,8 +54,7 @@ fn address() -> Result<String, lexopt::Error> {
 }
 
 fn serve(address: String) -> io::Result<()> {
-    let builder = ThreadingTcpServer::builder().allow_reuse_address(true);
-    let server = builder.bind(address, || Upper)?;
+    let server = ThreadingTcpServer::bind(address, || Upper)?;
     server.shutdown_on_ctrlc()?;
     println!("listening on {}", server.server_address());
     server.serve_forever()

@@ -1,5 +1,8 @@
-//! TCP, UDP and Unix-socket servers in plain, blocking Rust: write a handler, pick a server, serve.
-//! It is Python's `socketserver`, without its faults.
+//! TCP, UDP and Unix-socket servers in plain, blocking Rust: write a handler, pick a server, serve. It is
+//! Python's `socketserver` with a thread pool that has a limit, a graceful shutdown, timeouts and limits.
+//!
+//! **Not for you** if you need tens of thousands of busy connections (each has a thread while it is
+//! served), if your program is `async` already, or if you want HTTP rather than bytes, lines and datagrams.
 //!
 //! ```no_run
 //! use socketserver::prelude::*;
@@ -22,71 +25,57 @@
 //! }
 //! ```
 //!
-//! **Who should not use it:** programs with tens of thousands of busy connections, for each one
-//! that is served has a thread here; programs that are async already; and whoever wants HTTP rather
-//! than bytes, lines and datagrams.
-//!
-//! **From Python:** [`porting`] has every name of Python's module, and what programs do with them, in
-//! Python and in Rust.
+//! Read on in [`guide`] (limits, shutdown, glossary) and, if you come from Python, in [`porting`] (every
+//! name of Python's module, and twenty idioms in both languages).
 //!
 //! # Servers
 //!
-//! | | one request after the other | side by side, on threads | side by side, in processes (feature `fork`) |
+//! | | one request at a time | concurrent, on threads | concurrent, in processes (feature `fork`) |
 //! |---|---|---|---|
 //! | TCP | [`TcpServer`] | [`ThreadingTcpServer`] | `ForkingTcpServer` |
 //! | Unix stream | [`UnixStreamServer`] | [`ThreadingUnixStreamServer`] | `ForkingUnixStreamServer` |
 //! | UDP | [`UdpServer`] | [`ThreadingUdpServer`] | `ForkingUdpServer` |
 //! | Unix datagram | [`UnixDatagramServer`] | [`ThreadingUnixDatagramServer`] | `ForkingUnixDatagramServer` |
 //!
-//! All are [`Server`]s. What a server is to know before it exists, it is told by its [`Builder`]:
-//! [`Server::builder`]. A closure will do for a small handler: [`Server::bind_fn`]. Another thread,
-//! a signal or a handler stops it through its [`ServerHandle`]; [`Server::serve_in_background`]
-//! returns a guard that does so when dropped.
+//! All are [`Server`]s. [`Server::builder`] has the settings. A closure can be a handler:
+//! [`Server::bind_fn`]. A [`ServerHandle`] stops a server from another thread, a signal or a handler.
+//! [`Server::serve_in_background`] returns a guard that stops it when dropped.
 //!
-//! # A request's way
+//! # The way of a request
 //!
-//! accept → [`verify_request`](Hooks::verify_request) → dispatch → [`setup`](RequestHandler::setup)
-//! → [`handle`](RequestHandler::handle) → [`finish`](RequestHandler::finish) → shutdown → close
+//! accept → [`verify_request`](Hooks::verify_request) → dispatch → [`setup`](RequestHandler::setup) →
+//! [`handle`](RequestHandler::handle) → [`finish`](RequestHandler::finish) → close
 //!
-//! Each is a room of its own, and one value, the request, moves from one to the next:
+//! - [`listener`]: accepts requests. [`Listener`] is Python's server class.
+//! - [`server`]: the accept loop, its builder and its [`Hooks`], which a Python program would override.
+//! - [`dispatch`]: runs requests on threads or in processes. [`Dispatch`] is Python's mix-in class.
+//! - [`RequestHandler`]: handles a request.
+//! - [`request`]: what a handler receives, [`StreamRequest`] or [`DatagramRequest`].
 //!
-//! - [`listener`]: where requests come from. [`Listener`] is Python's server class.
-//! - [`server`]: the corridor; the hooks that a Python program would override ([`Hooks`]).
-//! - [`dispatch`]: where a request runs. [`Dispatch`] is Python's mix-in class.
-//! - [`RequestHandler`]: what is done with it.
-//! - [`request`]: what a handler is given, [`StreamRequest`] or [`DatagramRequest`], and how it is
-//!   closed.
+//! Two modules do not depend on servers, so clients use them too: [`framing`] (messages with a length in
+//! front) and `auth` (HMAC challenge and response; feature `auth`).
 //!
-//! Beside the house, and without knowing it, stand codecs that clients use too:
+//! # Limits and timeouts
 //!
-//! - [`framing`]: messages behind their length.
-//! - `auth`: HMAC challenge and response, and Python's `multiprocessing.connection`. Feature `auth`.
+//! [`Builder::max_connections`], [`Builder::max_per_ip`] and `max_threads` limit how many requests there are
+//! at once. [`OverloadPolicy`] says what happens to more, and [`Hooks::reject_request`] answers them.
+//! [`Builder::read_timeout`], `write_timeout`, `idle_timeout` and `max_lifetime` limit how long a client may
+//! take; none is set by default. See [`guide::limits`].
 //!
-//! # Under load
+//! # Shutdown
 //!
-//! [`Builder::max_connections`], [`Builder::max_per_ip`] and `max_threads` bound what a server takes
-//! on; [`OverloadPolicy`] says what becomes of the rest, [`Hooks::reject_request`] what they are told.
-//! [`Builder::read_timeout`], `write_timeout`, `idle_timeout` and `max_lifetime` bound how long a client may
-//! take; none is set by default. [`ServerHandle`] changes the limits while serving, suspends and resumes.
-//! [`ServerHandle::shutdown_within`] lets requests finish, ends what is left, and reports.
+//! [`ServerHandle::shutdown`] is graceful: idle connections end, running requests finish. After
+//! [`Builder::shutdown_timeout`] the rest is closed by force. See [`guide::shutdown`].
 //!
-//! # Statistics
+//! # Errors and logging
 //!
-//! [`ServerHandle::statistics`] counts requests by how they ended, bytes and threads. The feature
-//! `metrics` publishes them through the crate of that name: `ServerHandle::publish_metrics`.
+//! An error or panic of a request goes to [`Hooks::handle_error`] and ends that request only (with `panic =
+//! "abort"` a panic ends the program). All other errors are `io::Error`s that name the address or path.
 //!
-//! # Errors
-//!
-//! What goes wrong in one request, a panic included, goes to [`Hooks::handle_error`] and ends that
-//! request only (a panic the whole program, if that is built with `panic = "abort"`). Everything else
-//! is an `io::Error` that names the address or path it is about.
-//!
-//! # Logging
-//!
-//! Through the crate [`log`], a target for each room: `socketserver::server`,
-//! `socketserver::listener`, `socketserver::dispatch`, `socketserver::handler`. Nothing of it is seen,
-//! errors of handlers neither, before the program has set a logger at the beginning of `main`. With
-//! the crate `simplelog`:
+//! The crate [`log`] gets what is logged, with one target per module: `socketserver::server`,
+//! `socketserver::listener`, `socketserver::dispatch`, `socketserver::handler`. Nothing of it is visible,
+//! not even errors of handlers, until the program sets a logger, at the beginning of `main`. With the crate
+//! `simplelog`:
 //!
 //! ```
 //! use simplelog::{Config, LevelFilter, WriteLogger};
@@ -94,16 +83,22 @@
 //! let _ = WriteLogger::init(LevelFilter::Info, Config::default(), std::io::stderr());
 //! ```
 //!
-//! Each request has a number, [`StreamRequest::id`], in every line about it. At debug level there are
-//! two lines for each: `request 7 from 192.0.2.1:4711: accepted` and `request 7 from 192.0.2.1:4711:
-//! finished after 1.203s, 12 bytes in, 40 bytes out`.
+//! Every line about a request has its number, [`StreamRequest::id`]. At debug level there are two lines for
+//! each request: `request 7 from 192.0.2.1:4711: accepted` and `request 7 from 192.0.2.1:4711: finished
+//! after 1.203s, 12 bytes in, 40 bytes out`.
+//!
+//! # Statistics
+//!
+//! [`ServerHandle::statistics`] counts requests by outcome, bytes and threads. The feature `metrics`
+//! publishes them through the crate of that name: `ServerHandle::publish_metrics`.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 #[cfg(not(unix))]
 compile_error!("socketserver runs on Unix systems only, so far");
 
 mod address;
 #[cfg(feature = "auth")]
 pub mod auth;
-
 pub mod dispatch;
 mod error;
 pub mod framing;
@@ -119,32 +114,36 @@ pub mod porting;
 mod rate_limit;
 pub mod request;
 pub mod server;
-
 mod statistics;
 mod sync;
 mod sys;
 
 pub use crate::address::Address;
+#[doc(inline)]
 pub use crate::dispatch::Dispatch;
 pub use crate::error::{HandlerError, HandlerResult, Panicked, RequestError, Stage};
 pub use crate::handle::{DrainReport, ServerHandle};
 pub use crate::handler::RequestHandler;
 pub use crate::limits::{OverloadPolicy, RejectReason};
+#[doc(inline)]
 pub use crate::listener::Listener;
+#[doc(inline)]
 pub use crate::request::{DatagramRequest, StreamRequest};
+#[doc(inline)]
 pub use crate::server::{
     BackgroundServer, Builder, Hooks, Server, TcpServer, ThreadingTcpServer, ThreadingUdpServer,
     ThreadingUnixDatagramServer, ThreadingUnixStreamServer, UdpServer, UnixDatagramServer,
     UnixStreamServer,
 };
 #[cfg(feature = "fork")]
+#[doc(inline)]
 pub use crate::server::{
     ForkingTcpServer, ForkingUdpServer, ForkingUnixDatagramServer, ForkingUnixStreamServer,
 };
 pub use crate::statistics::{RejectedCounts, Statistics};
 
-/// What most programs need: `use socketserver::prelude::*;`. The traits of `std::io` that `rfile`
-/// and `wfile` are used through come along.
+/// What most programs need: `use socketserver::prelude::*;`. It includes the traits of `std::io` that
+/// `rfile` and `wfile` implement.
 pub mod prelude {
     pub use std::io::{BufRead, Read, Write};
 
@@ -165,7 +164,7 @@ pub mod prelude {
     };
 }
 
-/// The README's examples are tests too.
+/// The README's examples are tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -97,7 +97,6 @@ fn address() -> Result<String, lexopt::Error> {
 fn serve(address: String) -> io::Result<()> {
     let room = Arc::new(Room::default());
     let server = ThreadingTcpServer::builder()
-        .allow_reuse_address(true)
         .disable_nagle_algorithm(true)
         .max_line(4096)
         .write_timeout(Duration::from_secs(5))

@@ -102,7 +102,6 @@ fn serve(options: Options) -> io::Result<()> {
 fn bind_tcp(address: &str, resolver: &Resolver) -> io::Result<ThreadingTcpServer> {
     let resolver = resolver.clone();
     ThreadingTcpServer::builder()
-        .allow_reuse_address(true)
         .disable_nagle_algorithm(true)
         .max_threads(256)
         .idle_timeout(TIMEOUT)

@@ -103,7 +103,6 @@ fn serve(options: Options) -> io::Result<()> {
         log_requests: options.log_requests,
     };
     let server = ThreadingTcpServer::builder()
-        .allow_reuse_address(true)
         .disable_nagle_algorithm(true)
         .idle_timeout(Duration::from_secs(options.idle_timeout))
         .write_timeout(Duration::from_secs(30))

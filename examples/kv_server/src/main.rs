@@ -58,7 +58,6 @@ fn serve(options: Options) -> io::Result<()> {
     let max_memory = usize::try_from(u64::from(options.max_memory) << 20).unwrap_or(usize::MAX);
     let instance = Arc::new(Instance::new(max_memory, options.max_clients.into()));
     let server = ThreadingTcpServer::builder()
-        .allow_reuse_address(true)
         .disable_nagle_algorithm(true)
         // The replies to a pipeline are sent together.
         .wbufsize(16_384)

@@ -53,7 +53,7 @@ fn print(record: &Record) -> io::Result<()> {
 }
 
 fn serve(options: Options) -> io::Result<()> {
-    let builder = ThreadingTcpServer::builder().allow_reuse_address(true);
+    let builder = ThreadingTcpServer::builder();
     let server = builder.bind_fn(options.address, receive)?;
     server.shutdown_on_ctrlc()?;
     println!("listening on {}", server.server_address());

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo run --release -p status -- --max-connections 100 --overload reject
-//! echo hello | nc -N 127.0.0.1 10001
+//! echo hello | nc -w 1 127.0.0.1 10001
 //! ```
 
 mod screen;
@@ -98,7 +98,6 @@ fn show(server: &ServerHandle, ended: &Receiver<()>) -> io::Result<()> {
 fn run(options: Options) -> io::Result<()> {
     let max_connections = options.max_connections.get();
     let server = ThreadingTcpServer::builder()
-        .allow_reuse_address(true)
         .disable_nagle_algorithm(true)
         .hooks(Busy)
         .max_threads(max_connections)

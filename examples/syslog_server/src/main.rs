@@ -107,7 +107,6 @@ fn serve(options: Options) -> io::Result<()> {
 fn bind_tcp(address: &str, printer: &Printer) -> io::Result<ThreadingTcpServer> {
     let printer = printer.clone();
     ThreadingTcpServer::builder()
-        .allow_reuse_address(true)
         .max_threads(1024)
         .idle_timeout(TIMEOUT)
         .read_timeout(TIMEOUT)
