@@ -118,7 +118,7 @@ impl Error for RequestError {
 
 /// The error that represents a panic. Its text is the panic's message.
 #[derive(Debug)]
-pub struct Panicked(String);
+pub(crate) struct Panicked(String);
 
 impl Panicked {
     pub(crate) fn new(payload: &(dyn Any + Send)) -> Self {

@@ -121,7 +121,7 @@ mod sys;
 pub use crate::address::Address;
 #[doc(inline)]
 pub use crate::dispatch::Dispatch;
-pub use crate::error::{HandlerError, HandlerResult, Panicked, RequestError, Stage};
+pub use crate::error::{HandlerError, HandlerResult, RequestError, Stage};
 pub use crate::handle::{DrainReport, ServerHandle};
 pub use crate::handler::RequestHandler;
 pub use crate::limits::{OverloadPolicy, RejectReason};

@@ -10,7 +10,7 @@ use std::io::{self, Read, Write};
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use socketserver::auth::{AuthError, Connection, Duplex, Multiprocessing, Plain, Untimed};
+use socketserver::auth::{AuthError, Connection, Duplex, Multiprocessing, Plain};
 
 const MAX_LEN: usize = 1000;
 
@@ -52,7 +52,7 @@ impl Peer {
         let mut answer = head.to_vec();
         Plain::new("sesame")
             .challenge_len(challenge.len() as u16)
-            .answer(&mut Untimed::new(challenge, &mut answer))
+            .answer(&mut (challenge, &mut answer))
             .expect("the challenge is there");
         for byte in answer.into_iter().rev() {
             self.to_us.push_front(byte);
@@ -105,7 +105,7 @@ fn there_and_back(mut data: &[u8], piece: usize) {
         data = rest;
     }
     let mut sent = Vec::new();
-    let mut connection = Connection::new(Untimed::new(io::empty(), &mut sent));
+    let mut connection = Connection::new((io::empty(), &mut sent));
     for message in &messages {
         connection
             .send_bytes(message)

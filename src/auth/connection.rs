@@ -11,10 +11,10 @@ use crate::framing::{read_up_to, write_vectored};
 /// `recv` put a pickle into such a message. This crate does not decode pickles: use a pickle crate.
 ///
 /// ```
-/// use socketserver::auth::{Connection, Untimed};
+/// use socketserver::auth::Connection;
 ///
 /// let sent: &[u8] = b"\x00\x00\x00\x05hello";
-/// let mut connection = Connection::new(Untimed::new(sent, std::io::sink()));
+/// let mut connection = Connection::new((sent, std::io::sink()));
 /// assert_eq!(connection.recv_bytes()?, Some(b"hello".to_vec()));
 /// assert_eq!(connection.recv_bytes()?, None);
 /// # Ok::<(), socketserver::auth::AuthError>(())

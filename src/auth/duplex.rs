@@ -12,7 +12,7 @@ use crate::StreamRequest;
 ///
 /// [`StreamRequest`], [`TcpStream`], [`UnixStream`] and mutable borrows of them implement it.
 /// Implement it for a TLS stream or another layer over a socket, with the timeouts of the socket. For
-/// readers and writers without timeouts use [`Untimed`].
+/// readers and writers without timeouts use a pair of them.
 pub trait Duplex {
     /// The reading side.
     fn reader(&mut self) -> &mut dyn Read;
@@ -113,41 +113,24 @@ impl<D: Duplex + ?Sized> Duplex for &mut D {
     timeouts_of!(self => (**self));
 }
 
-/// Any reader and any writer as a [`Duplex`] **without timeouts**: a handshake checks its own timeout
-/// between two reads, but cannot end a read that blocks.
-///
-/// For pipes, for tests, and for streams whose timeouts are already set.
+/// A reader and a writer **without timeouts**, for pipes, tests, and streams whose timeouts are set already.
+/// A handshake checks its own timeout between two reads, but cannot end a read that blocks.
 ///
 /// ```
-/// use socketserver::auth::{Connection, Untimed};
+/// use socketserver::auth::Connection;
 ///
 /// let mut sent = Vec::new();
-/// Connection::new(Untimed::new(std::io::empty(), &mut sent)).send_bytes(b"hello")?;
+/// Connection::new((std::io::empty(), &mut sent)).send_bytes(b"hello")?;
 /// assert_eq!(sent, b"\x00\x00\x00\x05hello");
 /// # Ok::<(), socketserver::auth::AuthError>(())
 /// ```
-#[derive(Debug)]
-pub struct Untimed<R, W> {
-    /// The reading side.
-    pub reader: R,
-    /// The writing side.
-    pub writer: W,
-}
-
-impl<R: Read, W: Write> Untimed<R, W> {
-    /// Combines a reader and a writer.
-    pub fn new(reader: R, writer: W) -> Self {
-        Untimed { reader, writer }
-    }
-}
-
-impl<R: Read, W: Write> Duplex for Untimed<R, W> {
+impl<R: Read, W: Write> Duplex for (R, W) {
     fn reader(&mut self) -> &mut dyn Read {
-        &mut self.reader
+        &mut self.0
     }
 
     fn writer(&mut self) -> &mut dyn Write {
-        &mut self.writer
+        &mut self.1
     }
 
     fn read_timeout(&self) -> io::Result<Option<Duration>> {

@@ -63,7 +63,7 @@ use std::time::Duration;
 
 pub use self::connection::Connection;
 pub use self::digest::Digest;
-pub use self::duplex::{Duplex, Untimed};
+pub use self::duplex::Duplex;
 pub use self::multiprocessing::Multiprocessing;
 pub use self::plain::Plain;
 

@@ -68,7 +68,11 @@ impl Listener for Unix {
         // On other systems the connection inherits the listener's non-blocking mode.
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
         stream.set_nonblocking(false)?;
-        Ok(StreamRequest::new(stream, client_address.into(), server))
+        Ok(StreamRequest::from_transport(
+            stream.into(),
+            client_address.into(),
+            server,
+        ))
     }
 
     fn local_address(&self) -> io::Result<Address> {

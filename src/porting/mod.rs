@@ -175,7 +175,7 @@ use crate::listener::{Tcp, Udp, Unix, UnixDatagram};
 #[cfg(doc)]
 use crate::prelude::*;
 #[cfg(doc)]
-use crate::request::{Connection, DatagramSocket, Extensions, Reader, Transport, Writer};
+use crate::request::{Connection, DatagramSocket, Extensions, Reader, Writer};
 #[cfg(doc)]
 use crate::server::{BackgroundServer, Builder, Server};
 #[cfg(doc)]

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use socket2::SockRef;
 
-use super::Transport;
 use super::close_reason::CloseReason;
 use super::state::{ConnState, Flag};
+use super::transport::Transport;
 use crate::Address;
 use crate::handle::{ConnectionEntry, OpenConnection};
 use crate::options::StreamOptions;

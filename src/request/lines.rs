@@ -2,8 +2,7 @@ use std::io::{self, BufRead, Read};
 
 use super::Reader;
 
-/// Python's `for line in self.rfile` is `for line in &mut request.rfile`. It borrows `rfile` only, so the
-/// loop can write to `wfile`. See [`Lines`].
+/// Its lines, each of them a message. Borrows `rfile` only, so the loop can write to `wfile`.
 impl<'a> IntoIterator for &'a mut Reader {
     type Item = io::Result<Vec<u8>>;
     type IntoIter = Lines<'a>;
@@ -16,15 +15,7 @@ impl<'a> IntoIterator for &'a mut Reader {
     }
 }
 
-/// The lines up to the end of the stream: bytes with their end (`\n`), as in Python.
-///
-/// **Each line is a message.** Between two lines, when nothing is buffered and `wfile` is flushed, the
-/// connection is idle: a graceful shutdown or the idle timeout ends it there, and nowhere else. Do not
-/// iterate over the lines of a header or a message body: a shutdown could end the connection in the middle
-/// of it. Read those with [`readline`](Reader::readline) or [`read_line`](BufRead::read_line).
-///
-/// The iterator ends at the end of the stream, when the server shuts down, and after the idle timeout. A
-/// line longer than [`max_line`](crate::Builder::max_line) is an error. An error ends the iterator.
+/// The lines up to the end of the stream. An error ends the iterator.
 #[derive(Debug)]
 pub struct Lines<'a> {
     reader: Option<&'a mut Reader>,

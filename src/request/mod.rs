@@ -24,17 +24,14 @@ mod writer;
 
 use std::any::Any;
 use std::fmt;
-use std::io;
-use std::time::Duration;
 
 pub use self::connection::Connection;
 pub use self::datagram::{DatagramRequest, DatagramSocket};
-pub use self::lines::{Lines, ReadHalf};
+pub(crate) use self::lifecycle::Lifecycle;
+pub use self::lines::ReadHalf;
 pub use self::reader::Reader;
 pub use self::stream::StreamRequest;
-pub use self::transport::Transport;
 pub use self::writer::Writer;
-use crate::handle::ConnectionEntry;
 use crate::{Address, ServerHandle};
 
 /// What [`StreamRequest`] and [`DatagramRequest`] have in common. No other type implements it.
@@ -48,31 +45,6 @@ pub trait Request: Lifecycle + Send + 'static {
 
     /// The server that accepted it.
     fn server(&self) -> &ServerHandle;
-}
-
-/// What the server does around a handler. No other crate can name the trait, so it seals [`Request`].
-pub trait Lifecycle {
-    /// Whether it has a socket of its own, and not the server's.
-    const OWNS_SOCKET: bool;
-
-    /// The connection, for the registry. `None` for a request that uses the server's socket.
-    fn connection_entry(&self) -> Option<ConnectionEntry>;
-
-    /// Before `setup`, on the handler's thread: sets the builder's options.
-    fn begin(&mut self) -> io::Result<()>;
-
-    /// Instead of `begin`, for a request that is rejected. Limits its time, or, where no other thread may
-    /// be started, the time of each read and write.
-    fn begin_rejection(&mut self, timeout: Duration, may_use_timer: bool) -> io::Result<()>;
-
-    /// After `finish`: sends what is left in `wfile`.
-    fn end(&mut self) -> io::Result<()>;
-
-    /// Closes nothing when it is dropped: another process has the connection.
-    fn abandon(&mut self);
-
-    /// Bytes received and sent so far.
-    fn byte_counts(&self) -> (u64, u64);
 }
 
 /// Values that travel with a request, one of each type. A listener or
@@ -130,5 +102,38 @@ impl fmt::Debug for Extensions {
         f.debug_struct("Extensions")
             .field("values", &self.values.len())
             .finish()
+    }
+}
+
+/// No other crate can name what is in here.
+mod lifecycle {
+    use std::io;
+    use std::time::Duration;
+
+    use crate::handle::ConnectionEntry;
+
+    /// What the server does around a handler. No other crate can name the trait, so it seals [`Request`].
+    pub trait Lifecycle {
+        /// Whether it has a socket of its own, and not the server's.
+        const OWNS_SOCKET: bool;
+
+        /// The connection, for the registry. `None` for a request that uses the server's socket.
+        fn connection_entry(&self) -> Option<ConnectionEntry>;
+
+        /// Before `setup`, on the handler's thread: sets the builder's options.
+        fn begin(&mut self) -> io::Result<()>;
+
+        /// Instead of `begin`, for a request that is rejected. Limits its time, or, where no other thread may
+        /// be started, the time of each read and write.
+        fn begin_rejection(&mut self, timeout: Duration, may_use_timer: bool) -> io::Result<()>;
+
+        /// After `finish`: sends what is left in `wfile`.
+        fn end(&mut self) -> io::Result<()>;
+
+        /// Closes nothing when it is dropped: another process has the connection.
+        fn abandon(&mut self);
+
+        /// Bytes received and sent so far.
+        fn byte_counts(&self) -> (u64, u64);
     }
 }

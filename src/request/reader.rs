@@ -7,8 +7,14 @@ use super::conn::{Conn, OwnedConn};
 /// A request's `rfile`: a buffered reader of the connection.
 ///
 /// It is Python's `rfile` and `recv` in one, so both can be mixed: [`read`](Read::read) is `recv`, and
-/// returns what is buffered first. A loop over its lines is Python's `for line in self.rfile`: see
-/// [`Lines`](super::Lines).
+/// returns what is buffered first.
+///
+/// `for line in &mut request.rfile` is Python's `for line in self.rfile`: bytes with their end (`\n`).
+/// **Each line is a message.** Between two lines, when nothing is buffered and `wfile` is flushed, the
+/// connection is idle: a graceful shutdown or the idle timeout ends it there, and nowhere else. Do not loop
+/// over the lines of a header or a message body: a shutdown could end the connection in the middle of it.
+/// Read those with [`readline`](Self::readline) or [`read_line`](BufRead::read_line). The loop ends at the
+/// end of the stream, when the server shuts down, after the idle timeout, and after an error.
 ///
 /// Before a read waits for the client, it flushes [`wfile`](super::Writer), and fails if that fails.
 ///

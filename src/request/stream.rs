@@ -1,11 +1,12 @@
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::conn::{Conn, OwnedConn};
 use super::state::{Flag, Owner};
-use super::{Connection, Extensions, Lifecycle, ReadHalf, Reader, Request, Transport, Writer};
+use super::transport::Transport;
+use super::{Connection, Extensions, Lifecycle, ReadHalf, Reader, Request, Writer};
 use crate::handle::ConnectionEntry;
 use crate::sys::timer::Timer;
 use crate::{Address, ServerHandle};
@@ -36,16 +37,20 @@ pub struct StreamRequest {
 }
 
 impl StreamRequest {
-    /// Makes a request of a connected socket: what a [`Listener`](crate::Listener) of your own returns
-    /// from `accept`.
-    pub fn new(
-        transport: impl Into<Transport>,
+    /// Makes a request of a connected TCP or Unix socket: what a [`Listener`](crate::Listener) of your own
+    /// returns from `accept`.
+    pub fn new(socket: impl Into<OwnedFd>, client_address: Address, server: &ServerHandle) -> Self {
+        Self::from_transport(socket.into().into(), client_address, server)
+    }
+
+    pub(crate) fn from_transport(
+        transport: Transport,
         client_address: Address,
         server: &ServerHandle,
     ) -> Self {
         let options = server.stream_options();
         let (id, address) = (server.next_id(), client_address.clone());
-        let conn = Conn::new(transport.into(), address, id, options);
+        let conn = Conn::new(transport, address, id, options);
         let reader = OwnedConn::new(&conn);
         StreamRequest {
             rfile: Reader::new(reader, options.rbufsize, options.max_line),

@@ -1,7 +1,7 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -10,10 +10,9 @@ use socket2::SockRef;
 use crate::Address;
 use crate::sys::{self, MSG_DONTWAIT, MSG_PEEK, signals};
 
-/// The connected socket of a [`StreamRequest`](super::StreamRequest), over TCP or a Unix socket. Made by
-/// `From`.
+/// The connected socket of a request, over TCP or a Unix socket.
 #[derive(Debug)]
-pub struct Transport(Kind);
+pub(crate) struct Transport(Kind);
 
 #[derive(Debug)]
 enum Kind {
@@ -121,6 +120,18 @@ impl Transport {
 impl AsFd for Transport {
     fn as_fd(&self) -> BorrowedFd<'_> {
         on_socket!(self, socket => socket.as_fd())
+    }
+}
+
+/// A socket of a listener of the user's own.
+impl From<OwnedFd> for Transport {
+    fn from(socket: OwnedFd) -> Self {
+        let address = SockRef::from(&socket).local_addr();
+        if address.is_ok_and(|address| address.is_unix()) {
+            Transport(Kind::Unix(socket.into()))
+        } else {
+            Transport(Kind::Tcp(socket.into()))
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use socketserver::Server;
-use socketserver::auth::{AuthError, Multiprocessing, Plain, Untimed};
+use socketserver::auth::{AuthError, Multiprocessing, Plain};
 use socketserver::prelude::ThreadingTcpServer;
 
 use support::logs::Logs;
@@ -183,7 +183,7 @@ fn a_deadline_of_zero_and_one_without_end() {
     let outcome = plain
         .clone()
         .handshake_timeout(Duration::ZERO)
-        .answer(&mut Untimed::new(&[0; 32][..], io::sink()));
+        .answer(&mut (&[0; 32][..], io::sink()));
     assert!(matches!(outcome, Err(AuthError::TimedOut(Duration::ZERO))));
     let (mut ours, mut theirs) = tcp_pair();
     theirs.write_all(&[0; 32]).expect("the kernel takes it");
@@ -202,6 +202,6 @@ fn a_timeout_of_the_stream_itself_is_an_error_of_the_stream() {
             Err(io::Error::new(ErrorKind::TimedOut, "no time left"))
         }
     }
-    let outcome = Plain::new("sesame").answer(&mut Untimed::new(Late, io::sink()));
+    let outcome = Plain::new("sesame").answer(&mut (Late, io::sink()));
     assert!(matches!(outcome, Err(AuthError::Io(error)) if error.to_string() == "no time left"));
 }

@@ -5,7 +5,7 @@ use std::io::{self, IoSlice, Read, Write};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use socketserver::auth::{AuthError, Connection, Untimed};
+use socketserver::auth::{AuthError, Connection};
 
 use support::choppy::ChoppyDuplex;
 
@@ -13,7 +13,7 @@ const GIB: usize = 1 << 30;
 
 fn sent(messages: &[Vec<u8>]) -> Vec<u8> {
     let mut data = Vec::new();
-    let mut connection = Connection::new(Untimed::new(io::empty(), &mut data));
+    let mut connection = Connection::new((io::empty(), &mut data));
     for message in messages {
         connection
             .send_bytes(message)
@@ -24,7 +24,7 @@ fn sent(messages: &[Vec<u8>]) -> Vec<u8> {
 
 /// All messages up to the end of the stream or the first error.
 fn received<R: Read>(reader: R, max_len: usize) -> (Vec<Vec<u8>>, Option<AuthError>) {
-    let mut connection = Connection::new(Untimed::new(reader, io::sink())).max_len(max_len);
+    let mut connection = Connection::new((reader, io::sink())).max_len(max_len);
     let mut messages = Vec::new();
     loop {
         match connection.recv_bytes() {
@@ -62,7 +62,7 @@ fn from_2_gib_on_the_header_is_the_long_one() {
     let zeros = vec![0; 2 * GIB];
     let header = |length: usize| {
         let mut head = Head::default();
-        let mut connection = Connection::new(Untimed::new(io::empty(), &mut head));
+        let mut connection = Connection::new((io::empty(), &mut head));
         connection
             .send_bytes(&zeros[..length])
             .expect("it is only counted");
@@ -175,7 +175,7 @@ fn a_writer_that_takes_little_gets_it_all_and_is_flushed() {
         calls: 0,
         flushed: 0,
     };
-    let mut connection = Connection::new(Untimed::new(io::empty(), &mut narrow));
+    let mut connection = Connection::new((io::empty(), &mut narrow));
     connection
         .send_bytes(b"hello, world")
         .expect("it takes some");
@@ -191,7 +191,7 @@ proptest! {
         sizes in vec(0..100_usize, 0..20),
     ) {
         let data = sent(&messages);
-        let mut stream = ChoppyDuplex::new(Untimed::new(&data[..], io::sink()), sizes);
+        let mut stream = ChoppyDuplex::new((&data[..], io::sink()), sizes);
         let (again, error) = received(&mut stream, 300);
         prop_assert!(error.is_none());
         prop_assert_eq!(again, messages);

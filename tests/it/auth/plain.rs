@@ -7,7 +7,7 @@ use std::thread;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use socketserver::auth::{AuthError, Connection, Digest, Multiprocessing, Plain, Untimed};
+use socketserver::auth::{AuthError, Connection, Digest, Multiprocessing, Plain};
 
 use super::digests::hmac_sha256;
 
@@ -52,7 +52,7 @@ fn each_connection_gets_a_challenge_of_its_own() {
         for _ in 0..2 {
             let auth = auth.clone().challenge_len(length);
             let mut sent = Vec::new();
-            let outcome = auth.challenge(&mut Untimed::new(io::empty(), &mut sent));
+            let outcome = auth.challenge(&mut (io::empty(), &mut sent));
             assert!(matches!(outcome, Err(AuthError::Truncated { missing: 32 })));
             assert_eq!(sent.len(), usize::from(length));
             seen.push(sent);
@@ -65,7 +65,7 @@ fn each_connection_gets_a_challenge_of_its_own() {
 #[test]
 fn an_empty_challenge_is_refused() {
     let auth = Plain::new("sesame").challenge_len(0);
-    let mut stream = Untimed::new(io::empty(), io::sink());
+    let mut stream = (io::empty(), io::sink());
     for outcome in [auth.challenge(&mut stream), auth.answer(&mut stream)] {
         let error = io::Error::from(outcome.expect_err("nothing is proven"));
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
@@ -100,10 +100,7 @@ fn nothing_is_shown() {
     for shown in [
         format!("{:?}", Plain::new("sesame")),
         format!("{:?}", Multiprocessing::new("sesame")),
-        format!(
-            "{:?}",
-            Connection::new(Untimed::new(Cursor::new("sesame"), io::sink()))
-        ),
+        format!("{:?}", Connection::new((Cursor::new("sesame"), io::sink()))),
     ] {
         assert!(
             !shown.contains("sesame") && !shown.contains("115"),
@@ -192,7 +189,7 @@ proptest! {
     fn a_challenge_cut_short(length in 0..32_usize) {
         let mut sent = Vec::new();
         let short = vec![7; length];
-        let outcome = Plain::new("sesame").answer(&mut Untimed::new(&short[..], &mut sent));
+        let outcome = Plain::new("sesame").answer(&mut (&short[..], &mut sent));
         prop_assert_eq!(missing(outcome), Some(32 - length));
         prop_assert!(sent.is_empty());
     }

@@ -11,14 +11,13 @@ mod names {
     pub use socketserver::dispatch::{Inline, Job, ThreadPool, Waker};
     pub use socketserver::listener::{Bind, SocketOptions, Tcp, Udp, Unix, UnixDatagram};
     pub use socketserver::request::{
-        Connection, DatagramSocket, Extensions, Reader, Request, Transport, Writer,
+        Connection, DatagramSocket, Extensions, Reader, Request, Writer,
     };
     pub use socketserver::{
         Address, BackgroundServer, Builder, DatagramRequest, Dispatch, HandlerError, HandlerResult,
-        Hooks, Listener, Panicked, RequestError, RequestHandler, Server, ServerHandle, Stage,
-        StreamRequest, TcpServer, ThreadingTcpServer, ThreadingUdpServer,
-        ThreadingUnixDatagramServer, ThreadingUnixStreamServer, UdpServer, UnixDatagramServer,
-        UnixStreamServer,
+        Hooks, Listener, RequestError, RequestHandler, Server, ServerHandle, Stage, StreamRequest,
+        TcpServer, ThreadingTcpServer, ThreadingUdpServer, ThreadingUnixDatagramServer,
+        ThreadingUnixStreamServer, UdpServer, UnixDatagramServer, UnixStreamServer,
     };
 }
 
