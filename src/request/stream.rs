@@ -14,11 +14,9 @@ use crate::{Address, ServerHandle};
 /// One connection, as a handler sees it: the same over TCP and Unix sockets. Python's
 /// `StreamRequestHandler`.
 ///
-/// The fields have Python's names, and can be borrowed one by one: read lines from `rfile` while writing
-/// to `wfile`.
-///
-/// The server closes the connection after `finish`: it flushes `wfile`, shuts the write side down and
-/// closes the socket. [`detach`](Self::detach) keeps the connection open.
+/// The fields have Python's names, and can be borrowed one by one: read from `rfile` while writing to
+/// `wfile`. After `finish` the server flushes `wfile`, shuts the write side down and closes the socket.
+/// [`detach`](Self::detach) keeps the connection open.
 #[derive(Debug)]
 pub struct StreamRequest {
     /// Reads from the client: buffered, with limited lines.
@@ -63,8 +61,7 @@ impl StreamRequest {
         }
     }
 
-    /// The connection's number: unique within its server, counted from 1 in the order of accepting. The
-    /// log names it.
+    /// The connection's number: unique within its server, counted from 1. The log names it.
     pub fn id(&self) -> u64 {
         self.conn.id
     }
@@ -142,7 +139,7 @@ impl StreamRequest {
         io::BufRead::lines(&mut self.rfile).next().transpose()
     }
 
-    /// A handle to this connection for other threads, to send to it or to end it.
+    /// A handle to this connection, for other threads.
     ///
     /// # Errors
     ///
@@ -201,8 +198,8 @@ impl StreamRequest {
     ///
     /// # Platform-specific behavior
     ///
-    /// A Unix socket has no resets: the stream ends. On systems other than Linux the reset may be sent
-    /// only when the request is closed.
+    /// A Unix socket has no resets: the stream ends. Where a reset cannot be sent at once, it is sent when
+    /// the request is closed.
     #[doc(alias("reset", "SO_LINGER"))]
     pub fn abort(&mut self) {
         if !self.rfile.is_detached() {
