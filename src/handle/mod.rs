@@ -132,6 +132,15 @@ impl ServerHandle {
         self.0.closed.load(Ordering::SeqCst) && self.0.registry.present() == 0
     }
 
+    /// [`is_shutting_down`](Self::is_shutting_down) where locks are held, or no system call was interrupted.
+    pub(crate) fn is_shutdown_begun(&self) -> bool {
+        self.0.shutdown.begun.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn control(&self) -> Control {
+        *self.0.control.lock()
+    }
+
     pub(crate) fn registry(&self) -> &Registry {
         &self.0.registry
     }

@@ -190,10 +190,8 @@ pub trait Bind<A>: Listener + Sized {
     fn open(address: A, options: &SocketOptions) -> io::Result<Vec<Self>>;
 }
 
-/// Whose an error of [`Listener::accept`] is, and so what follows: see there.
+/// Whose an error of [`Listener::accept`] is, and so what follows: see there. `WouldBlock` is none.
 pub(crate) enum AcceptError {
-    /// There is no client. The accept loop waits.
-    NoClient,
     /// One client's. The accept loop retries at once.
     OfClient,
     /// The system is short of something. The accept loop pauses.
@@ -213,7 +211,6 @@ impl AcceptError {
             38
         };
         match (error.kind(), error.raw_os_error()) {
-            (WouldBlock, _) => AcceptError::NoClient,
             // accept(2) returns network errors that are pending on the new socket, and says to retry.
             (NetworkDown | NetworkUnreachable | HostUnreachable, _) => AcceptError::OfClient,
             (Interrupted | ConnectionAborted | ConnectionReset | ConnectionRefused, _) => {

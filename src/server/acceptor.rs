@@ -77,9 +77,9 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
 
     fn process_request(&self, mut request: Accepted<L::Request>) {
         match request.verify() {
-            Ok(true) => drop(catch_and_log("dispatch", || {
-                self.dispatch.dispatch(Job::new(request));
-            })),
+            Ok(true) => {
+                catch_and_log("dispatch", || self.dispatch.dispatch(Job::new(request)));
+            }
             Ok(false) => request.refuse(None, Cause::Refused),
             Err(error) => request.refuse(Some(error), Cause::Refused),
         }
@@ -95,15 +95,15 @@ pub(super) struct AcceptState<R: Request> {
     pub(super) backoff: Backoff,
 }
 
-/// The thread that serves: accepts requests, and waits for them and for capacity.
+/// The thread that serves: accepts requests, and waits for them.
 pub(super) struct Acceptor<'a, L: Listener, D: Dispatch> {
     pub(super) server: &'a Server<L, D>,
     pub(super) handle: &'a ServerHandle,
+    listener: &'a L,
     pub(super) state: MutexGuard<'a, AcceptState<L::Request>>,
     pub(super) waker: Waker,
     events: Events,
-    /// When to reap children.
-    next_poll: Option<Instant>,
+    next_reap: Option<Instant>,
     _serving: Serving<'a>,
 }
 
@@ -118,19 +118,20 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
             let what = "is not active: call server_bind and server_activate before serving";
             return Err(fail(NotConnected, what));
         }
-        let state = server.accept_state.try_lock();
-        let state = state.ok_or_else(|| fail(ResourceBusy, "is served by another thread"))?;
-        let handle = &server.handle;
+        let busy = || fail(ResourceBusy, "is served by another thread");
+        let state = server.accept_state.try_lock().ok_or_else(busy)?;
+        let (handle, listener) = (&server.handle, server.listener());
         if let Some(children) = handle.children().filter(|_| L::Request::OWNS_SOCKET) {
-            children.set_listener(server.listener().as_fd().as_raw_fd());
+            children.set_listener(listener.as_fd().as_raw_fd());
         }
         Ok(Acceptor {
             server,
             handle,
+            listener,
             state,
             waker: Waker::new(handle),
             events: Events::with_capacity(NonZeroUsize::MIN),
-            next_poll: None,
+            next_reap: None,
             _serving: handle.start_serving(),
         })
     }
@@ -145,7 +146,7 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
             let Control { limits, listen } = self.handle.control();
             self.reject_expired();
             let has_capacity = self.has_capacity(&limits);
-            self.next_poll = self.handle.poll_children(!has_capacity);
+            self.next_reap = self.handle.poll_children(!has_capacity);
             if has_capacity && !self.state.pending.is_empty() {
                 return Ok(self.pop_pending());
             }
@@ -198,20 +199,19 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
         listen == Open
     }
 
-    /// A listener of the user's own may panic.
     fn ask_listener<T>(&self, what: &str, ask: impl Fn(&L) -> io::Result<T>) -> io::Result<T> {
         let panicked = || Err(io::Error::other("the listener panicked"));
-        catch_and_log(what, || ask(self.server.listener())).unwrap_or_else(panicked)
+        catch_and_log(what, || ask(self.listener)).unwrap_or_else(panicked)
     }
 
     /// After an accept error: waits, goes on, or gives up.
     fn recover(&mut self, error: io::Error, deadline: Option<Instant>) -> io::Result<()> {
         let address = self.handle.server_address();
+        if error.kind() == io::ErrorKind::WouldBlock {
+            self.state.backoff.all_accepted(address);
+            return self.wait(true, deadline);
+        }
         match AcceptError::of(&error) {
-            AcceptError::NoClient => {
-                self.state.backoff.all_accepted(address);
-                return self.wait(true, deadline);
-            }
             AcceptError::OfClient if self.state.backoff.may_retry() => {
                 log::debug!(target: "socketserver::server", "lost a client before it was accepted: {error}");
             }
@@ -227,14 +227,14 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
     fn wait(&mut self, for_clients: bool, deadline: Option<Instant>) -> io::Result<()> {
         let next_expiry = self.state.pending.front().map(|(until, _)| *until);
         let pause_ends = self.state.backoff.until;
-        let due = [deadline, pause_ends, self.next_poll, next_expiry];
+        let due = [deadline, pause_ends, self.next_reap, next_expiry];
         let due = due.into_iter().flatten().min();
-        let listener = for_clients.then(|| self.server.listener().as_fd());
+        let listener = for_clients.then(|| self.listener.as_fd());
         self.handle.poller().wait(listener, due, &mut self.events)
     }
 }
 
-/// Requests in the pending queue do not wait for a server that does not come back.
+/// Requests in the pending queue do not wait for a server that has ended.
 impl<L: Listener, D: Dispatch> Drop for Acceptor<'_, L, D> {
     fn drop(&mut self) {
         if self.handle.is_shutdown_begun() {
@@ -269,7 +269,7 @@ impl Backoff {
         self.retries <= Self::MAX_RETRIES
     }
 
-    /// Pauses, and logs one line per second at most.
+    /// Logs one line per second at most.
     fn pause(&mut self, error: &io::Error, server: &Address) {
         let is_recent = |at: Instant| at.elapsed() < Self::LONGEST;
         if !self.warned_at.is_some_and(is_recent) {

@@ -13,6 +13,9 @@ use crate::handler::{RequestHandler, run_handler};
 use crate::request::Request;
 use crate::statistics::{Cause, Outcome, RequestEnd, RequestState};
 
+/// The target of the lines about a request's begin and end.
+const LOG: &str = "socketserver::server";
+
 /// The hooks and the handlers of one server.
 pub(super) struct Service<R> {
     pub(super) hooks: Box<dyn Hooks<R>>,
@@ -82,7 +85,9 @@ impl<R: Request> Accepted<R> {
         let name = (request.id(), request.client_address().clone());
         let connection = request.connection_entry();
         let permit = Permit::new(request.server(), name, connection, ip, state);
-        log_begin(&permit);
+        if log::log_enabled!(target: LOG, log::Level::Debug) {
+            log_begin(&permit);
+        }
         Accepted {
             request: Some(request),
             permit,
@@ -162,7 +167,9 @@ impl<R: Request> Accepted<R> {
 impl<R: Request> Drop for Accepted<R> {
     fn drop(&mut self) {
         if let Some(request) = &self.request {
-            log_end(&self.permit, request);
+            if log::log_enabled!(target: LOG, log::Level::Debug) {
+                log_end(&self.permit, request);
+            }
             self.close();
         }
     }
