@@ -123,6 +123,7 @@ mod stream {
     mod fill_more;
     mod idle_timeout;
     mod line_limits;
+    mod line_loop;
     mod lines;
     mod report;
     mod time_limits;
