@@ -10,6 +10,7 @@ mod accept {
 mod address {
     mod failed_binds;
     mod families;
+    mod restart;
     mod unusable;
 }
 mod admission {
