@@ -265,7 +265,10 @@ pub(crate) struct Serving<'a>(&'a ShutdownState);
 
 impl Drop for Serving<'_> {
     fn drop(&mut self) {
-        *self.0.serving.lock() = None;
+        // The accept loop is unlocked already, and another thread may have begun to serve.
+        let mut serving = self.0.serving.lock();
+        serving.take_if(|thread| *thread == thread::current().id());
+        drop(serving);
         self.0.stopped.notify_all();
     }
 }
