@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 pub(crate) use self::control::{Control, ListenState};
-pub(crate) use self::permit::Permit;
+pub(crate) use self::permit::{Permit, RunningHere};
 pub(crate) use self::registry::{ConnectionEntry, OpenConnection, Registry};
 pub use self::shutdown::DrainReport;
 pub(crate) use self::shutdown::Serving;

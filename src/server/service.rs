@@ -8,7 +8,7 @@ use super::Hooks;
 use super::request_log::{log_begin, log_end, log_panic};
 use crate::dispatch::Work;
 use crate::error::{HandlerResult, RequestError, Stage, catch_and_log, catch_as_error};
-use crate::handle::Permit;
+use crate::handle::{Permit, RunningHere};
 use crate::handler::{RequestHandler, run_handler};
 use crate::request::Request;
 use crate::statistics::{Cause, Outcome, RequestEnd, RequestState};
@@ -68,6 +68,8 @@ pub(super) struct Accepted<R: Request> {
     /// `None` once it is closed, or left to a child.
     pub(super) request: Option<R>,
     pub(super) permit: Permit,
+    /// While a thread runs it. Dropped before the service, whose drop may run code of the user's.
+    here: Option<RunningHere>,
     service: Arc<Service<R>>,
 }
 
@@ -91,6 +93,7 @@ impl<R: Request> Accepted<R> {
         Accepted {
             request: Some(request),
             permit,
+            here: None,
             service,
         }
     }
@@ -123,7 +126,7 @@ impl<R: Request> Accepted<R> {
 
     /// Closes a request that is not handled, after sending what a hook has written to it.
     pub(super) fn refuse(mut self, error: Option<RequestError>, cause: Cause) {
-        let _here = self.permit.run_here();
+        self.here = Some(self.permit.run_here());
         let (request, permit, service) = self.parts();
         permit.refuse(cause);
         if let Some(error) = error {
@@ -177,7 +180,7 @@ impl<R: Request> Drop for Accepted<R> {
 
 impl<R: Request> Work for Accepted<R> {
     fn run(mut self: Box<Self>) -> bool {
-        let _here = self.permit.run_here();
+        self.here = Some(self.permit.run_here());
         match self.state() {
             RequestState::Rejected(Cause::RejectReason(why)) => self.reject(why),
             _ => self.handle(),
