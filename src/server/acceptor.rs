@@ -151,10 +151,10 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
                 return Ok(self.pop_pending());
             }
             let may_accept = has_capacity || self.may_accept_beyond_capacity(limits.overload);
-            let accepts = self.apply(listen) && !self.state.backoff.is_pausing() && may_accept;
-            match accepts
-                .then(|| self.ask_listener("accept", |listener| listener.accept(self.handle)))
-            {
+            let is_pausing = self.state.backoff.is_pausing(); // Forgets a pause that is over.
+            let accepts = self.apply(listen) && !is_pausing && may_accept;
+            let accept = || self.ask_listener("accept", |listener| listener.accept(self.handle));
+            match accepts.then(accept) {
                 None => self.wait(false, deadline)?,
                 Some(Err(error)) => self.recover(error, deadline)?,
                 Some(Ok(request)) => {

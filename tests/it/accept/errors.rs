@@ -4,11 +4,12 @@
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use parking_lot::Mutex;
-use socketserver::dispatch::Inline;
+use socketserver::dispatch::{Dispatch, Inline, Job, Waker};
 use socketserver::prelude::*;
 use socketserver::{Builder, Listener, Server};
 
@@ -214,4 +215,37 @@ fn the_timeout_of_handle_request_ends_a_pause() -> io::Result<()> {
     // 0, 5 and 15 ms after the beginning, and at its end; without pauses thousands of times.
     assert!(faults.calls() <= 4, "{}", faults.calls());
     Ok(())
+}
+
+/// Counts how often the server asks for capacity: once in each turn of its loop.
+struct CountTurns(Arc<AtomicUsize>);
+
+impl Dispatch for CountTurns {
+    fn dispatch(&self, job: Job) {
+        job.run();
+    }
+
+    fn has_capacity(&self, _: &Waker) -> bool {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        true
+    }
+}
+
+#[test]
+fn a_server_that_is_paused_after_an_error_sleeps() -> io::Result<()> {
+    let turns = Arc::<AtomicUsize>::default();
+    let listener = FakeListener::new(|_, server| {
+        server.pause();
+        Err(io::Error::from_raw_os_error(Errno::EMFILE as i32))
+    });
+    let builder =
+        Server::<FakeListener, Inline>::builder().dispatch(CountTurns(Arc::clone(&turns)));
+    let server = builder.adopt_fn(listener, |_| Ok(()))?;
+    let server = server.serve_in_background()?;
+    eventually("the accept fails", || server.handle().is_paused());
+    // Much longer than the pause after the error.
+    thread::sleep(Duration::from_millis(100));
+    let turns = turns.load(Ordering::SeqCst);
+    assert!(turns < 10, "{turns}");
+    server.stop()
 }
