@@ -26,10 +26,9 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
     ///
     /// # Errors
     ///
-    /// `ResourceBusy` if another thread serves; `NotConnected` if the server was made with
-    /// [`unbound`](super::Builder::unbound) and is not activated yet; what
-    /// [`service_actions`](super::Hooks::service_actions) returns; an error of the listening socket (see
-    /// [`Listener::accept`]).
+    /// `ResourceBusy` if another thread serves; `NotConnected` for an
+    /// [`unbound`](super::Builder::unbound) server that is not activated; what
+    /// [`service_actions`](super::Hooks::service_actions) returns; an error of the listening socket.
     #[doc(alias("run", "accept loop"))]
     pub fn serve_forever(&self) -> io::Result<()> {
         let mut acceptor = Acceptor::begin(self)?;
@@ -41,8 +40,8 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
             if let Some(request) = acceptor.get_request(next_actions)? {
                 self.process_request(request);
             }
-            if self.poll_interval.is_some() {
-                let actions = || self.service.hooks.service_actions(&self.handle);
+            if let Some(hooks) = &self.service.hooks {
+                let actions = || hooks.service_actions(&self.handle);
                 catch_and_log("service_actions", actions).unwrap_or(Ok(()))?;
             }
         }
@@ -68,8 +67,9 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
             Some(request) => self.process_request(request),
             None if self.handle.is_shutdown_begun() => {}
             None => {
-                let timed_out = || self.service.hooks.handle_timeout(&self.handle);
-                catch_and_log("handle_timeout", timed_out);
+                if let Some(hooks) = &self.service.hooks {
+                    catch_and_log("handle_timeout", || hooks.handle_timeout(&self.handle));
+                }
             }
         }
         Ok(())
@@ -118,8 +118,8 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
             let what = "is not active: call server_bind and server_activate before serving";
             return Err(fail(NotConnected, what));
         }
-        let busy = || fail(ResourceBusy, "is served by another thread");
-        let state = server.accept_state.try_lock().ok_or_else(busy)?;
+        let state = server.accept_state.try_lock();
+        let state = state.ok_or_else(|| fail(ResourceBusy, "is served already"))?;
         let (handle, listener) = (&server.handle, server.listener());
         if let Some(children) = handle.children().filter(|_| L::Request::OWNS_SOCKET) {
             children.set_listener(listener.as_fd().as_raw_fd());
@@ -171,7 +171,7 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
         Ok(None)
     }
 
-    /// Pauses, stops listening or resumes, as the handle asks. Returns whether to accept.
+    /// Pauses, stops listening or resumes as the handle asks. Returns whether to accept.
     fn apply(&mut self, listen: ListenState) -> bool {
         use ListenState::{Closed, Open};
         if listen == self.state.listen {
@@ -226,8 +226,8 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
     /// Waits for a notification, for a client if `for_clients`, or until something is due.
     fn wait(&mut self, for_clients: bool, deadline: Option<Instant>) -> io::Result<()> {
         let next_expiry = self.state.pending.front().map(|(until, _)| *until);
-        let pause_ends = self.state.backoff.until;
-        let due = [deadline, pause_ends, self.next_reap, next_expiry];
+        let pause_end = self.state.backoff.until;
+        let due = [deadline, pause_end, self.next_reap, next_expiry];
         let due = due.into_iter().flatten().min();
         let listener = for_clients.then(|| self.listener.as_fd());
         self.handle.poller().wait(listener, due, &mut self.events)

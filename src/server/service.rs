@@ -18,7 +18,7 @@ const LOG: &str = "socketserver::server";
 
 /// The hooks and the handlers of one server.
 pub(super) struct Service<R> {
-    pub(super) hooks: Box<dyn Hooks<R>>,
+    pub(super) hooks: Option<Box<dyn Hooks<R>>>,
     /// Runs one handler from `setup` to `finish`. The handler's type is known here only, so that the
     /// server's type does not contain it.
     pub(super) run_handler: Box<HandlerFn<R>>,
@@ -51,7 +51,10 @@ where
 impl<R: Request> Service<R> {
     fn handle_error(&self, request: &mut R, error: RequestError) {
         let handled = catch_as_error(error.stage(), || {
-            self.hooks.handle_error(request, &error);
+            match &self.hooks {
+                Some(hooks) => hooks.handle_error(request, &error),
+                None => error.log(request),
+            }
             // The drop of a handler's own error may panic.
             drop(error);
             Ok(())
@@ -110,7 +113,10 @@ impl<R: Request> Accepted<R> {
     pub(super) fn verify(&mut self) -> Result<bool, RequestError> {
         let _here = self.permit.run_here();
         let (request, _, service) = self.parts();
-        catch_as_error(Stage::Verify, || service.hooks.verify_request(request))
+        match &service.hooks {
+            Some(hooks) => catch_as_error(Stage::Verify, || hooks.verify_request(request)),
+            None => Ok(true),
+        }
     }
 
     /// Runs the handler from `setup` to `finish`.
@@ -144,7 +150,9 @@ impl<R: Request> Accepted<R> {
         let (request, _, service) = self.parts();
         let rejected = catch_as_error(Stage::Reject, || {
             request.begin_rejection(Self::REJECT_TIMEOUT, may_use_timer)?;
-            service.hooks.reject_request(request, why)?;
+            if let Some(hooks) = &service.hooks {
+                hooks.reject_request(request, why)?;
+            }
             Ok(request.end()?)
         });
         if let Err(error) = rejected {
