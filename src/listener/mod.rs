@@ -190,14 +190,14 @@ pub trait Bind<A>: Listener + Sized {
     fn open(address: A, options: &SocketOptions) -> io::Result<Vec<Self>>;
 }
 
-/// Whose an error of [`Listener::accept`] is, and so what follows: see there. `WouldBlock` is none.
+/// Where an error of [`Listener::accept`] comes from, which decides what follows. `WouldBlock` is no error.
 pub(crate) enum AcceptError {
     /// One client's. The accept loop retries at once.
-    OfClient,
+    Client,
     /// The system is short of something. The accept loop pauses.
-    OfSystem,
+    System,
     /// The listening socket cannot be used. The accept loop ends.
-    OfListener,
+    Listener,
 }
 
 impl AcceptError {
@@ -212,14 +212,14 @@ impl AcceptError {
         };
         match (error.kind(), error.raw_os_error()) {
             // accept(2) returns network errors that are pending on the new socket, and says to retry.
-            (NetworkDown | NetworkUnreachable | HostUnreachable, _) => AcceptError::OfClient,
+            (NetworkDown | NetworkUnreachable | HostUnreachable, _) => AcceptError::Client,
             (Interrupted | ConnectionAborted | ConnectionReset | ConnectionRefused, _) => {
-                AcceptError::OfClient
+                AcceptError::Client
             }
-            (PermissionDenied | TimedOut, _) => AcceptError::OfClient,
-            (InvalidInput | Unsupported, _) => AcceptError::OfListener,
-            (_, Some(EBADF | EFAULT | ENOTSOCK)) => AcceptError::OfListener,
-            _ => AcceptError::OfSystem,
+            (PermissionDenied | TimedOut, _) => AcceptError::Client,
+            (InvalidInput | Unsupported, _) => AcceptError::Listener,
+            (_, Some(EBADF | EFAULT | ENOTSOCK)) => AcceptError::Listener,
+            _ => AcceptError::System,
         }
     }
 }
