@@ -115,7 +115,28 @@ mod rate_limit;
 pub mod request;
 pub mod server;
 mod statistics;
-mod sync;
+/// The locks, channels, threads and the poller of the thread pool, the permits and the accept loop.
+///
+/// A test build with `--cfg shuttle` replaces them by those of `model`, which runs the code in many
+/// different orders of its threads. Code that is not modelled uses the real ones directly.
+mod sync {
+    #[cfg(all(test, shuttle))]
+    pub(crate) mod model;
+
+    #[cfg(not(all(test, shuttle)))]
+    pub(crate) use {
+        crossbeam_channel as channel,
+        parking_lot::{Condvar, Mutex, MutexGuard},
+        polling::Poller,
+        std::{sync::atomic, thread, thread_local},
+    };
+
+    #[cfg(all(test, shuttle))]
+    pub(crate) use {
+        self::model::{Condvar, Mutex, MutexGuard, Poller, channel},
+        shuttle::{sync::atomic, thread, thread_local},
+    };
+}
 mod sys;
 
 pub use crate::address::Address;

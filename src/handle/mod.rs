@@ -157,7 +157,7 @@ impl ServerHandle {
         self.0.children.as_deref()
     }
 
-    /// Reaps children that have ended, and tells the others of a shutdown. Returns when to poll again,
+    /// Reaps children that have ended, and passes a shutdown on to the others. Returns when to poll again,
     /// if any are left.
     pub(crate) fn poll_children(&self, now: bool) -> Option<Instant> {
         let children = self.children()?;

@@ -11,8 +11,6 @@ mod acceptor;
 mod admission;
 mod background;
 mod builder;
-#[cfg(feature = "fork")]
-mod child;
 mod hooks;
 #[cfg(all(test, shuttle))]
 mod model;
