@@ -155,7 +155,7 @@
 //! # Errors are logged
 //!
 //! Python prints a traceback of an exception in a handler. Here [`handle_error`](Hooks::handle_error)
-//! logs the error through the crate [`log`]. **You see nothing of it until the program sets a logger**, at
+//! logs the error through the crate [`log`](https://docs.rs/log). **You see nothing of it until the program sets a logger**, at
 //! the start of `main`:
 //!
 //! ```
