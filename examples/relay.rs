@@ -1,7 +1,7 @@
 //! Passes connections on to another address, byte for byte, both directions at once.
 //!
 //! ```text
-//! python3 -m http.server 8000
+//! cargo run --release -p http_server
 //! cargo run --release --example relay -- 127.0.0.1:8000
 //! curl http://127.0.0.1:8080/
 //! ```
@@ -52,8 +52,10 @@ fn options() -> Result<Options, lexopt::Error> {
                 process::exit(0);
             }
             Long("drain") => {
-                let seconds = arguments.value()?.parse::<u16>();
-                drain = seconds.map_err(|e| format!("--drain: {e}"))?;
+                let text = arguments.value()?.string()?;
+                let seconds = text.parse::<u16>();
+                drain =
+                    seconds.map_err(|_| format!("--drain: {text:?} is not 0 to 65535 seconds"))?;
             }
             Value(value) if words.len() < 2 => words.push(value.string()?),
             _ => return Err(argument.unexpected()),
