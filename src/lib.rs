@@ -1,5 +1,6 @@
 //! TCP, UDP and Unix-socket servers in plain, blocking Rust: write a handler, pick a server, serve. It is
-//! Python's `socketserver` with a limited thread pool, timeouts, limits per client, and a graceful shutdown.
+//! Python's `socketserver` with a limited thread pool, timeouts, limits per client, and a graceful
+//! shutdown.
 //!
 //! **Not for you** if you need tens of thousands of busy connections (each has a thread while it is
 //! served), if your program is `async` already, or if you want HTTP rather than bytes, lines and datagrams.
