@@ -36,13 +36,8 @@ Usage: relay [OPTIONS] [ADDRESS] <TARGET>
   -h, --help         Print this help
 ";
 
-struct Options {
-    address: String,
-    target: String,
-    drain: Duration,
-}
-
-fn options() -> Result<Options, lexopt::Error> {
+/// The address, the target and the shutdown timeout on the command line.
+fn options() -> Result<(String, String, Duration), lexopt::Error> {
     let (mut words, mut drain) = (Vec::new(), 10);
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
@@ -65,11 +60,8 @@ fn options() -> Result<Options, lexopt::Error> {
     if !is_host_and_port(&target) {
         return Err(format!("the TARGET {target:?} is not HOST:PORT").into());
     }
-    Ok(Options {
-        address: words.pop().unwrap_or("127.0.0.1:8080".to_owned()),
-        target,
-        drain: Duration::from_secs(drain.into()),
-    })
+    let address = words.pop().unwrap_or("127.0.0.1:8080".to_owned());
+    Ok((address, target, Duration::from_secs(drain.into())))
 }
 
 fn is_host_and_port(text: &str) -> bool {
@@ -129,24 +121,23 @@ fn copy(from: impl Read, mut to: impl Write + AsFd, broken: &AtomicBool) -> io::
     copied.map(drop)
 }
 
-fn serve(options: Options) -> io::Result<()> {
-    let target = options.target;
+fn serve(address: String, target: String, drain: Duration) -> io::Result<()> {
     let server = ThreadingTcpServer::builder()
         .max_threads(1024)
-        .shutdown_timeout(options.drain)
-        .bind_fn(options.address, move |request| relay(request, &target))?;
+        .shutdown_timeout(drain)
+        .bind_fn(address, move |request| relay(request, &target))?;
     server.shutdown_on_ctrlc()?;
     println!("listening on {}", server.server_address());
     server.serve_forever()
 }
 
 fn main() -> ExitCode {
-    let options = options().unwrap_or_else(|error| {
+    let (address, target, drain) = options().unwrap_or_else(|error| {
         eprintln!("relay: {error} (see --help)");
         process::exit(2);
     });
     let _ = WriteLogger::init(LevelFilter::Info, Config::default(), io::stderr());
-    if let Err(error) = serve(options) {
+    if let Err(error) = serve(address, target, drain) {
         eprintln!("relay: {error}");
         return ExitCode::FAILURE;
     }
