@@ -31,6 +31,8 @@ pub mod glossary {}
 #[doc(alias = "denial of service")]
 #[doc(alias = "rate limit")]
 #[doc(alias = "client IP")]
+#[doc(alias = "X-Forwarded-For")]
+#[doc(alias = "worker_connections")]
 #[doc(alias = "keep-alive")]
 #[doc(alias = "keepalive")]
 #[doc(alias = "keep alive")]

@@ -1,5 +1,6 @@
 //! TCP, UDP and Unix-socket servers in plain, blocking Rust: write a handler, pick a server, serve. It is
-//! Python's `socketserver` with a thread pool that has a limit, a graceful shutdown, timeouts and limits.
+//! Python's `socketserver` with a limited thread pool, timeouts, limits per client, and a graceful
+//! shutdown.
 //!
 //! **Not for you** if you need tens of thousands of busy connections (each has a thread while it is
 //! served), if your program is `async` already, or if you want HTTP rather than bytes, lines and datagrams.
@@ -30,12 +31,15 @@
 //!
 //! # Servers
 //!
-//! | | one request at a time | concurrent, on threads | concurrent, in processes (feature `fork`) |
-//! |---|---|---|---|
-//! | TCP | [`TcpServer`] | [`ThreadingTcpServer`] | `ForkingTcpServer` |
-//! | Unix stream | [`UnixStreamServer`] | [`ThreadingUnixStreamServer`] | `ForkingUnixStreamServer` |
-//! | UDP | [`UdpServer`] | [`ThreadingUdpServer`] | `ForkingUdpServer` |
-//! | Unix datagram | [`UnixDatagramServer`] | [`ThreadingUnixDatagramServer`] | `ForkingUnixDatagramServer` |
+//! | | one request at a time | concurrent, on threads |
+//! |---|---|---|
+//! | TCP | [`TcpServer`] | [`ThreadingTcpServer`] |
+//! | Unix stream | [`UnixStreamServer`] | [`ThreadingUnixStreamServer`] |
+//! | UDP | [`UdpServer`] | [`ThreadingUdpServer`] |
+//! | Unix datagram | [`UnixDatagramServer`] | [`ThreadingUnixDatagramServer`] |
+//!
+//! The feature `fork` adds servers that run each request in a process of its own: `ForkingTcpServer`,
+//! `ForkingUnixStreamServer`, `ForkingUdpServer`, `ForkingUnixDatagramServer`.
 //!
 //! All are [`Server`]s. [`Server::builder`] has the settings. A closure can be a handler:
 //! [`Server::bind_fn`]. A [`ServerHandle`] stops a server from another thread, a signal or a handler.
@@ -72,10 +76,10 @@
 //! An error or panic of a request goes to [`Hooks::handle_error`] and ends that request only (with `panic =
 //! "abort"` a panic ends the program). All other errors are `io::Error`s that name the address or path.
 //!
-//! The crate [`log`] gets what is logged, with one target per module: `socketserver::server`,
-//! `socketserver::listener`, `socketserver::dispatch`, `socketserver::handler`. Nothing of it is visible,
-//! not even errors of handlers, until the program sets a logger, at the beginning of `main`. With the crate
-//! `simplelog`:
+//! The crate [`log`](https://docs.rs/log) gets what is logged, with one target per module:
+//! `socketserver::server`, `socketserver::listener`, `socketserver::dispatch`, `socketserver::handler`.
+//! **Nothing is visible, not even an error of a handler, until the program sets a logger**, at the
+//! beginning of `main`. With the crate `simplelog`:
 //!
 //! ```
 //! use simplelog::{Config, LevelFilter, WriteLogger};
@@ -139,13 +143,18 @@ mod sync {
 }
 mod sys;
 
+// rustdoc's search finds aliases of a re-export, but not those of an item in a private module.
+#[doc(alias("client IP", "client_address", "remote_addr", "peer_addr"))]
 pub use crate::address::Address;
 #[doc(inline)]
 pub use crate::dispatch::Dispatch;
 pub use crate::error::{HandlerError, HandlerResult, RequestError, Stage};
 pub use crate::handle::{DrainReport, ServerHandle};
+#[doc(alias("BaseRequestHandler", "StreamRequestHandler", "DatagramRequestHandler"))]
 pub use crate::handler::RequestHandler;
-pub use crate::limits::{OverloadPolicy, RejectReason};
+#[doc(alias("backpressure", "load shedding", "saturated"))]
+pub use crate::limits::OverloadPolicy;
+pub use crate::limits::RejectReason;
 #[doc(inline)]
 pub use crate::listener::Listener;
 #[doc(inline)]
@@ -161,7 +170,9 @@ pub use crate::server::{
 pub use crate::server::{
     ForkingTcpServer, ForkingUdpServer, ForkingUnixDatagramServer, ForkingUnixStreamServer,
 };
-pub use crate::statistics::{RejectedCounts, Statistics};
+pub use crate::statistics::RejectedCounts;
+#[doc(alias("stub_status", "counters"))]
+pub use crate::statistics::Statistics;
 
 /// What most programs need: `use socketserver::prelude::*;`. It includes the traits of `std::io` that
 /// `rfile` and `wfile` implement.

@@ -28,6 +28,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 pub use self::datagram::{Udp, UnixDatagram};
+#[doc(alias = "TIME_WAIT")]
 pub use self::tcp::Tcp;
 pub use self::unix::Unix;
 pub use crate::options::SocketOptions;
