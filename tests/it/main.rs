@@ -41,7 +41,9 @@ mod dispatch {
     mod matrix;
 }
 mod errors {
+    mod fault;
     mod faults;
+    mod server_faults;
 }
 mod examples {
     mod chat;
@@ -73,6 +75,8 @@ mod hooks {
 mod logs {
     mod handlers;
     mod limits;
+    mod rejections;
+    mod request_numbers;
     mod requests;
 }
 mod pool {
