@@ -50,7 +50,7 @@
 //! - [`server`]: the accept loop, its builder and its [`Hooks`], which a Python program would override.
 //! - [`dispatch`]: runs requests on threads or in processes. [`Dispatch`] is Python's mix-in class.
 //! - [`RequestHandler`]: handles a request.
-//! - [`request`]: what a handler receives, [`StreamRequest`] or [`DatagramRequest`].
+//! - [`request`]: the argument of a handler, [`StreamRequest`] or [`DatagramRequest`].
 //!
 //! Two modules do not depend on servers, so clients use them too: [`framing`] (messages with a length in
 //! front) and `auth` (HMAC challenge and response; feature `auth`).
@@ -58,7 +58,8 @@
 //! # Limits and timeouts
 //!
 //! [`Builder::max_connections`], [`Builder::max_per_ip`] and `max_threads` limit how many requests there are
-//! at once. [`OverloadPolicy`] says what happens to more, and [`Hooks::reject_request`] answers them.
+//! at once. [`OverloadPolicy`] selects what happens to further clients: they wait, are queued or are
+//! rejected. [`Hooks::reject_request`] answers rejected clients.
 //! [`Builder::read_timeout`], `write_timeout`, `idle_timeout` and `max_lifetime` limit how long a client may
 //! take; none is set by default. See [`guide::limits`].
 //!
@@ -72,10 +73,10 @@
 //! An error or panic of a request goes to [`Hooks::handle_error`] and ends that request only (with `panic =
 //! "abort"` a panic ends the program). All other errors are `io::Error`s that name the address or path.
 //!
-//! The crate [`log`] gets what is logged, with one target per module: `socketserver::server`,
-//! `socketserver::listener`, `socketserver::dispatch`, `socketserver::handler`. Nothing of it is visible,
-//! not even errors of handlers, until the program sets a logger, at the beginning of `main`. With the crate
-//! `simplelog`:
+//! The library logs through the crate [`log`], with one target per module: `socketserver::server`,
+//! `socketserver::listener`, `socketserver::dispatch`, `socketserver::handler`. No line is visible,
+//! not even errors of handlers, until the program sets a logger. Do that at the beginning of `main`. With
+//! the crate `simplelog`:
 //!
 //! ```
 //! use simplelog::{Config, LevelFilter, WriteLogger};

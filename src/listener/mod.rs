@@ -140,7 +140,7 @@ pub trait Listener: AsFd + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// `WouldBlock`, and what the socket reports. What the server does next depends on the error:
+    /// `WouldBlock`, and errors of the socket. The reaction of the server depends on the error:
     ///
     /// | error | the server |
     /// |---|---|
@@ -165,7 +165,7 @@ pub trait Listener: AsFd + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// What `getsockname` reports.
+    /// Errors of `getsockname`.
     #[doc(alias = "getsockname")]
     fn local_address(&self) -> io::Result<Address>;
 }
@@ -178,25 +178,25 @@ pub trait Listener: AsFd + Send + Sync + 'static {
 pub trait Bind<A>: Listener + Sized {
     /// Opens a socket for the address. The server binds it later.
     ///
-    /// A name can have several addresses. Then there is one socket for each, and the server binds
+    /// A name can have several addresses. Then this returns one socket for each, and the server binds
     /// them in this order until one succeeds.
     ///
     /// Blocks while the resolver looks up a name.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` if `address` is not an address, with `address` in the text; what the resolver
-    /// reports; what opening the socket reports.
+    /// `InvalidInput` if `address` is not an address, with `address` in the text; errors of the resolver;
+    /// errors of opening the socket.
     fn open(address: A, options: &SocketOptions) -> io::Result<Vec<Self>>;
 }
 
-/// Whose an error of [`Listener::accept`] is, and so what follows: see there.
+/// The class of an error of [`Listener::accept`], which determines the reaction of the accept loop.
 pub(crate) enum AcceptError {
-    /// There is no client. The accept loop waits.
+    /// No client is pending. The accept loop waits.
     NoClient,
-    /// One client's. The accept loop retries at once.
+    /// An error of one client. The accept loop retries at once.
     OfClient,
-    /// The system is short of something. The accept loop pauses.
+    /// The system lacks a resource. The accept loop pauses.
     OfSystem,
     /// The listening socket cannot be used. The accept loop ends.
     OfListener,
@@ -214,7 +214,7 @@ impl AcceptError {
         };
         match (error.kind(), error.raw_os_error()) {
             (WouldBlock, _) => AcceptError::NoClient,
-            // accept(2) returns network errors that are pending on the new socket, and says to retry.
+            // Network errors that are pending on the new socket. According to accept(2), retry after them.
             (NetworkDown | NetworkUnreachable | HostUnreachable, _) => AcceptError::OfClient,
             (Interrupted | ConnectionAborted | ConnectionReset | ConnectionRefused, _) => {
                 AcceptError::OfClient

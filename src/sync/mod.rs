@@ -1,7 +1,7 @@
 //! The locks, channels, threads and the poller of the thread pool, the permits and the accept loop.
 //!
-//! A test build with `--cfg shuttle` replaces them by those of `model`, which runs the code in many
-//! different orders of its threads. Code that is not modelled uses the real ones directly.
+//! A test build with `--cfg shuttle` replaces them with the types of `model`, which runs the code in many
+//! different orders of its threads. Code that is not modelled uses the real types directly.
 
 #[cfg(all(test, shuttle))]
 pub(crate) mod model;
