@@ -81,14 +81,9 @@ impl fmt::Display for RejectReason {
 }
 
 impl Limits {
-    /// The limit of active requests, or `None` without one.
-    pub(crate) fn permits(&self) -> Option<usize> {
-        self.max_connections.map(|max| max.max(1))
-    }
-
     /// The IP address that a client is counted under, and the limit per IP. An IPv6 client is counted
     /// under its network. `None` without a limit, and for Unix sockets.
-    pub(crate) fn source(&self, client: &Address) -> Option<(IpAddr, usize)> {
+    pub(crate) fn counted_ip(&self, client: &Address) -> Option<(IpAddr, usize)> {
         let max = self.max_per_ip?.max(1);
         let ip = match client.ip()? {
             IpAddr::V6(address) => network(address, self.ipv6_prefix).into(),
@@ -115,7 +110,7 @@ mod tests {
             ..Limits::default()
         };
         let client = client.parse::<IpAddr>().expect("an address");
-        let counted = limits.source(&Address::from((client, 80)));
+        let counted = limits.counted_ip(&Address::from((client, 80)));
         counted.expect("there is a limit").0
     }
 
@@ -148,7 +143,7 @@ mod tests {
             max_per_ip: Some(1),
             ..Limits::default()
         };
-        assert_eq!(limits.source(&Address::Unnamed), None);
-        assert_eq!(limits.source(&Address::Path("socket".into())), None);
+        assert_eq!(limits.counted_ip(&Address::Unnamed), None);
+        assert_eq!(limits.counted_ip(&Address::Path("socket".into())), None);
     }
 }

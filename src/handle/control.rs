@@ -102,10 +102,6 @@ impl ServerHandle {
         self.control().listen != ListenState::Open
     }
 
-    pub(crate) fn control(&self) -> Control {
-        *self.0.control.lock()
-    }
-
     fn change(&self, change: impl FnOnce(&mut Control)) {
         change(&mut self.0.control.lock());
         self.0.poller.notify();

@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 pub(crate) use self::control::{Control, ListenState};
-pub(crate) use self::permit::Permit;
+pub(crate) use self::permit::{Permit, RunningHere};
 pub(crate) use self::registry::{ConnectionEntry, OpenConnection, Registry};
 pub use self::shutdown::DrainReport;
 pub(crate) use self::shutdown::Serving;
@@ -130,6 +130,15 @@ impl ServerHandle {
     #[cfg(feature = "metrics")]
     pub(crate) fn is_finished(&self) -> bool {
         self.0.closed.load(Ordering::SeqCst) && self.0.registry.present() == 0
+    }
+
+    /// [`is_shutting_down`](Self::is_shutting_down) where locks are held, or no system call was interrupted.
+    pub(crate) fn is_shutdown_begun(&self) -> bool {
+        self.0.shutdown.begun.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn control(&self) -> Control {
+        *self.0.control.lock()
     }
 
     pub(crate) fn registry(&self) -> &Registry {

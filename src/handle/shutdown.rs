@@ -98,11 +98,6 @@ impl ServerHandle {
         self.is_shutdown_begun()
     }
 
-    /// The same where locks are held, or a system call was not interrupted.
-    pub(crate) fn is_shutdown_begun(&self) -> bool {
-        self.0.shutdown.begun.load(Ordering::SeqCst)
-    }
-
     pub(crate) fn is_forced(&self) -> bool {
         self.0.shutdown.force.lock().forced.is_some()
     }
@@ -206,7 +201,7 @@ impl OnTimer for Shared {
 
 /// How far a shutdown is, and which thread serves.
 pub(super) struct ShutdownState {
-    begun: AtomicBool,
+    pub(super) begun: AtomicBool,
     timeout: Option<Duration>,
     force: Mutex<ForcedClose>,
     serving: Mutex<Option<ThreadId>>,
@@ -270,7 +265,10 @@ pub(crate) struct Serving<'a>(&'a ShutdownState);
 
 impl Drop for Serving<'_> {
     fn drop(&mut self) {
-        *self.0.serving.lock() = None;
+        // The accept loop is unlocked already, and another thread may have begun to serve.
+        let mut serving = self.0.serving.lock();
+        serving.take_if(|thread| *thread == thread::current().id());
+        drop(serving);
         self.0.stopped.notify_all();
     }
 }

@@ -191,9 +191,8 @@ pub trait Bind<A>: Listener + Sized {
 }
 
 /// The class of an error of [`Listener::accept`], which determines the reaction of the accept loop.
+/// `WouldBlock` is not one of them.
 pub(crate) enum AcceptError {
-    /// No client is pending. The accept loop waits.
-    NoClient,
     /// An error of one client. The accept loop retries at once.
     OfClient,
     /// The system lacks a resource. The accept loop pauses.
@@ -213,7 +212,6 @@ impl AcceptError {
             38
         };
         match (error.kind(), error.raw_os_error()) {
-            (WouldBlock, _) => AcceptError::NoClient,
             // Network errors that are pending on the new socket. According to accept(2), retry after them.
             (NetworkDown | NetworkUnreachable | HostUnreachable, _) => AcceptError::OfClient,
             (Interrupted | ConnectionAborted | ConnectionReset | ConnectionRefused, _) => {

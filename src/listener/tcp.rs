@@ -66,7 +66,7 @@ impl Listener for Tcp {
         stream.set_nonblocking(false)?;
         Ok(StreamRequest::from_transport(
             stream.into(),
-            client_address.into(),
+            Address::Ip(client_address),
             server,
         ))
     }

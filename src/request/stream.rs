@@ -76,8 +76,8 @@ impl StreamRequest {
         self.conn.transport.local_address()
     }
 
-    /// Sets `TCP_NODELAY`: a small write is sent at once, and does not wait until the client has
-    /// acknowledged the one before. Does nothing on a Unix socket.
+    /// Sets `TCP_NODELAY`: a small write does not wait until the client has acknowledged the one before.
+    /// Does nothing on a Unix socket.
     ///
     /// # Errors
     ///
@@ -125,8 +125,7 @@ impl StreamRequest {
     }
 
     /// The next line as text without its end (`\n` or `\r\n`). **Each line is a message**: the connection
-    /// is idle until it begins, as in [`wait_for_data`](Self::wait_for_data). `None` at the end of the
-    /// stream, when the server shuts down, and after the idle timeout.
+    /// is idle until it begins. `None` where [`wait_for_data`](Self::wait_for_data) returns `false`.
     ///
     /// # Errors
     ///
@@ -153,10 +152,8 @@ impl StreamRequest {
         Ok(Connection::new(&self.conn))
     }
 
-    /// Both directions, for two threads: a relay reads from one while it writes to the other.
-    ///
-    /// From here on a read does not flush [`wfile`](Writer): a client that sends and does not read would
-    /// block both threads.
+    /// Both directions, for two threads: a relay reads from one while it writes to the other. From here on
+    /// a read does not flush [`wfile`](Writer): a client that only sends would block both threads.
     ///
     /// ```no_run
     /// use std::net::{Shutdown, TcpStream};

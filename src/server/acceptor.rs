@@ -26,10 +26,9 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
     ///
     /// # Errors
     ///
-    /// `ResourceBusy` if another thread serves; `NotConnected` if the server was made with
-    /// [`unbound`](super::Builder::unbound) and is not activated yet; what
-    /// [`service_actions`](super::Hooks::service_actions) returns; an error of the listening socket (see
-    /// [`Listener::accept`]).
+    /// `ResourceBusy` if another thread serves; `NotConnected` for an
+    /// [`unbound`](super::Builder::unbound) server that is not activated; what
+    /// [`service_actions`](super::Hooks::service_actions) returns; an error of the listening socket.
     #[doc(alias("run", "accept loop"))]
     pub fn serve_forever(&self) -> io::Result<()> {
         let mut acceptor = Acceptor::begin(self)?;
@@ -41,8 +40,8 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
             if let Some(request) = acceptor.get_request(next_actions)? {
                 self.process_request(request);
             }
-            if self.poll_interval.is_some() {
-                let actions = || self.service.hooks.service_actions(&self.handle);
+            if let Some(hooks) = &self.service.hooks {
+                let actions = || hooks.service_actions(&self.handle);
                 catch_and_log("service_actions", actions).unwrap_or(Ok(()))?;
             }
         }
@@ -68,8 +67,9 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
             Some(request) => self.process_request(request),
             None if self.handle.is_shutdown_begun() => {}
             None => {
-                let timed_out = || self.service.hooks.handle_timeout(&self.handle);
-                catch_and_log("handle_timeout", timed_out);
+                if let Some(hooks) = &self.service.hooks {
+                    catch_and_log("handle_timeout", || hooks.handle_timeout(&self.handle));
+                }
             }
         }
         Ok(())
@@ -77,9 +77,9 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
 
     fn process_request(&self, mut request: Accepted<L::Request>) {
         match request.verify() {
-            Ok(true) => drop(catch_and_log("dispatch", || {
-                self.dispatch.dispatch(Job::new(request));
-            })),
+            Ok(true) => {
+                catch_and_log("dispatch", || self.dispatch.dispatch(Job::new(request)));
+            }
             Ok(false) => request.refuse(None, Cause::Refused),
             Err(error) => request.refuse(Some(error), Cause::Refused),
         }
@@ -95,15 +95,15 @@ pub(super) struct AcceptState<R: Request> {
     pub(super) backoff: Backoff,
 }
 
-/// The thread that serves: accepts requests, and waits for them and for capacity.
+/// The thread that serves: accepts requests, and waits for them.
 pub(super) struct Acceptor<'a, L: Listener, D: Dispatch> {
     pub(super) server: &'a Server<L, D>,
     pub(super) handle: &'a ServerHandle,
+    listener: &'a L,
     pub(super) state: MutexGuard<'a, AcceptState<L::Request>>,
     pub(super) waker: Waker,
     events: Events,
-    /// When to reap children.
-    next_poll: Option<Instant>,
+    next_reap: Option<Instant>,
     _serving: Serving<'a>,
 }
 
@@ -119,18 +119,19 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
             return Err(fail(NotConnected, what));
         }
         let state = server.accept_state.try_lock();
-        let state = state.ok_or_else(|| fail(ResourceBusy, "is served by another thread"))?;
-        let handle = &server.handle;
+        let state = state.ok_or_else(|| fail(ResourceBusy, "is served already"))?;
+        let (handle, listener) = (&server.handle, server.listener());
         if let Some(children) = handle.children().filter(|_| L::Request::OWNS_SOCKET) {
-            children.set_listener(server.listener().as_fd().as_raw_fd());
+            children.set_listener(listener.as_fd().as_raw_fd());
         }
         Ok(Acceptor {
             server,
             handle,
+            listener,
             state,
             waker: Waker::new(handle),
             events: Events::with_capacity(NonZeroUsize::MIN),
-            next_poll: None,
+            next_reap: None,
             _serving: handle.start_serving(),
         })
     }
@@ -145,15 +146,15 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
             let Control { limits, listen } = self.handle.control();
             self.reject_expired();
             let has_capacity = self.has_capacity(&limits);
-            self.next_poll = self.handle.poll_children(!has_capacity);
+            self.next_reap = self.handle.poll_children(!has_capacity);
             if has_capacity && !self.state.pending.is_empty() {
                 return Ok(self.pop_pending());
             }
             let may_accept = has_capacity || self.may_accept_beyond_capacity(limits.overload);
-            let accepts = self.apply(listen) && !self.state.backoff.is_pausing() && may_accept;
-            match accepts
-                .then(|| self.ask_listener("accept", |listener| listener.accept(self.handle)))
-            {
+            let is_pausing = self.state.backoff.is_pausing(); // Forgets a pause that is over.
+            let accepts = self.apply(listen) && !is_pausing && may_accept;
+            let accept = || self.ask_listener("accept", |listener| listener.accept(self.handle));
+            match accepts.then(accept) {
                 None => self.wait(false, deadline)?,
                 Some(Err(error)) => self.recover(error, deadline)?,
                 Some(Ok(request)) => {
@@ -170,7 +171,7 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
         Ok(None)
     }
 
-    /// Pauses, stops listening or resumes, as the handle asks. Returns whether to accept.
+    /// Pauses, stops listening or resumes as the handle asks. Returns whether to accept.
     fn apply(&mut self, listen: ListenState) -> bool {
         use ListenState::{Closed, Open};
         if listen == self.state.listen {
@@ -198,20 +199,19 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
         listen == Open
     }
 
-    /// A listener of the user's own may panic.
     fn ask_listener<T>(&self, what: &str, ask: impl Fn(&L) -> io::Result<T>) -> io::Result<T> {
         let panicked = || Err(io::Error::other("the listener panicked"));
-        catch_and_log(what, || ask(self.server.listener())).unwrap_or_else(panicked)
+        catch_and_log(what, || ask(self.listener)).unwrap_or_else(panicked)
     }
 
     /// After an accept error: waits, goes on, or gives up.
     fn recover(&mut self, error: io::Error, deadline: Option<Instant>) -> io::Result<()> {
         let address = self.handle.server_address();
+        if error.kind() == io::ErrorKind::WouldBlock {
+            self.state.backoff.all_accepted(address);
+            return self.wait(true, deadline);
+        }
         match AcceptError::of(&error) {
-            AcceptError::NoClient => {
-                self.state.backoff.all_accepted(address);
-                return self.wait(true, deadline);
-            }
             AcceptError::OfClient if self.state.backoff.may_retry() => {
                 log::debug!(target: "socketserver::server", "lost a client before it was accepted: {error}");
             }
@@ -226,15 +226,15 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
     /// Waits for a notification, for a client if `for_clients`, or until something is due.
     fn wait(&mut self, for_clients: bool, deadline: Option<Instant>) -> io::Result<()> {
         let next_expiry = self.state.pending.front().map(|(until, _)| *until);
-        let pause_ends = self.state.backoff.until;
-        let due = [deadline, pause_ends, self.next_poll, next_expiry];
+        let pause_end = self.state.backoff.until;
+        let due = [deadline, pause_end, self.next_reap, next_expiry];
         let due = due.into_iter().flatten().min();
-        let listener = for_clients.then(|| self.server.listener().as_fd());
+        let listener = for_clients.then(|| self.listener.as_fd());
         self.handle.poller().wait(listener, due, &mut self.events)
     }
 }
 
-/// Requests in the pending queue do not wait for a server that does not come back.
+/// Requests in the pending queue do not wait for a server that has ended.
 impl<L: Listener, D: Dispatch> Drop for Acceptor<'_, L, D> {
     fn drop(&mut self) {
         if self.handle.is_shutdown_begun() {
@@ -269,7 +269,7 @@ impl Backoff {
         self.retries <= Self::MAX_RETRIES
     }
 
-    /// Pauses, and logs one line per second at most.
+    /// Logs one line per second at most.
     fn pause(&mut self, error: &io::Error, server: &Address) {
         let is_recent = |at: Instant| at.elapsed() < Self::LONGEST;
         if !self.warned_at.is_some_and(is_recent) {

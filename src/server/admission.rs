@@ -18,7 +18,7 @@ impl<L: Listener, D: Dispatch> Acceptor<'_, L, D> {
     /// Whether one more request may be active. If not, the poller is notified when that changes.
     pub(super) fn has_capacity(&mut self, limits: &Limits) -> bool {
         let has_permits = |limit| self.handle.registry().has_capacity(limit);
-        let saturated = match limits.permits() {
+        let saturated = match limits.max_connections.map(|limit| limit.max(1)) {
             Some(limit) if !has_permits(limit) => Saturated::Connections(limit),
             _ if !self.dispatcher_has_capacity() => Saturated::Dispatch,
             _ => return true,
@@ -65,8 +65,9 @@ impl<L: Listener, D: Dispatch> Acceptor<'_, L, D> {
             _ if self.has_capacity(limits) => (RequestState::Active, None),
             _ => (RequestState::Rejected(overload), None),
         };
-        let ip = limits.source(request.client_address());
-        if ip.is_some() {
+        let mut ip = None;
+        if limits.max_per_ip.is_some() {
+            ip = limits.counted_ip(request.client_address());
             // Children that have ended count until they are reaped.
             self.handle.poll_children(true);
         }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::acceptor::{AcceptState, Backoff};
 use super::admission::RejectPool;
-use super::hooks::NoHooks;
 use super::request_log::SaturationLog;
 use super::service::{HandlerFn, Service, from_closure, from_factory};
 use super::{Hooks, Server};
@@ -216,9 +215,8 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
     }
 
     fn bind_and_activate(&self, listener: &mut L) -> io::Result<()> {
-        let hooks: &dyn Hooks<L::Request> = self.hooks.as_deref().unwrap_or(&NoHooks);
-        super::bind(listener, hooks)?;
-        super::activate(listener, hooks)
+        super::bind(listener, self.hooks.as_deref())?;
+        super::activate(listener, self.hooks.as_deref())
     }
 
     fn build(
@@ -254,7 +252,7 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
             // Without hooks there is nothing to do periodically.
             poll_interval: self.hooks.is_some().then_some(self.poll_interval),
             service: Arc::new(Service {
-                hooks: self.hooks.unwrap_or_else(|| Box::new(NoHooks)),
+                hooks: self.hooks,
                 run_handler,
             }),
             accept_state: Mutex::new(AcceptState {

@@ -132,8 +132,3 @@ pub trait Hooks<R: Request = StreamRequest>: Send + Sync + 'static {
         let _ = server;
     }
 }
-
-/// The hooks of a server without hooks of its own.
-pub(super) struct NoHooks;
-
-impl<R: Request> Hooks<R> for NoHooks {}

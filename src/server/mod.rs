@@ -178,7 +178,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
             );
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        bind(listener, &*self.service.hooks)?;
+        bind(listener, self.service.hooks.as_deref())?;
         self.handle.set_bound(listener.local_address()?);
         Ok(())
     }
@@ -194,7 +194,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
             .listener
             .as_mut()
             .expect("there is a listener until the server is closed");
-        activate(listener, &*self.service.hooks)?;
+        activate(listener, self.service.hooks.as_deref())?;
         self.active = true;
         Ok(())
     }
@@ -213,9 +213,9 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
         if self.block_on_close {
             self.wait_for_requests();
         }
-        catch_and_log("server_close", || {
-            self.service.hooks.server_close(&self.handle)
-        });
+        if let Some(hooks) = &self.service.hooks {
+            catch_and_log("server_close", || hooks.server_close(&self.handle));
+        }
         signals::unregister(&self.handle);
         self.handle.set_closed();
     }
@@ -261,13 +261,20 @@ impl<L: Listener, D: Dispatch> fmt::Debug for Server<L, D> {
     }
 }
 
-fn bind<L: Listener>(listener: &mut L, hooks: &dyn Hooks<L::Request>) -> io::Result<()> {
-    hooks.server_bind(listener.as_fd())?;
+fn bind<L: Listener>(listener: &mut L, hooks: Option<&dyn Hooks<L::Request>>) -> io::Result<()> {
+    if let Some(hooks) = hooks {
+        hooks.server_bind(listener.as_fd())?;
+    }
     listener.server_bind()
 }
 
-fn activate<L: Listener>(listener: &mut L, hooks: &dyn Hooks<L::Request>) -> io::Result<()> {
-    let address = listener.local_address()?;
-    hooks.server_activate(listener.as_fd(), &address)?;
+fn activate<L: Listener>(
+    listener: &mut L,
+    hooks: Option<&dyn Hooks<L::Request>>,
+) -> io::Result<()> {
+    if let Some(hooks) = hooks {
+        let address = listener.local_address()?;
+        hooks.server_activate(listener.as_fd(), &address)?;
+    }
     listener.server_activate()
 }

@@ -60,14 +60,12 @@ pub(super) fn log_begin(permit: &Permit) {
 
 /// The last line of a request, before it is closed.
 pub(super) fn log_end<R: Request>(permit: &Permit, request: &R) {
-    if log::log_enabled!(target: "socketserver::server", log::Level::Debug) {
-        let (bytes_in, bytes_out) = request.byte_counts();
-        log::debug!(
-            target: "socketserver::server",
-            "{}: {} after {:.3?}, {bytes_in} bytes in, {bytes_out} bytes out",
-            Name::of(permit), permit.end(), permit.age()
-        );
-    }
+    let (bytes_in, bytes_out) = request.byte_counts();
+    log::debug!(
+        target: "socketserver::server",
+        "{}: {} after {:.3?}, {bytes_in} bytes in, {bytes_out} bytes out",
+        Name::of(permit), permit.end(), permit.age()
+    );
 }
 
 pub(super) fn log_too_many(permit: &Permit, limits: &Limits) {

@@ -8,14 +8,17 @@ use super::Hooks;
 use super::request_log::{log_begin, log_end, log_panic};
 use crate::dispatch::Work;
 use crate::error::{HandlerResult, RequestError, Stage, catch_and_log, catch_as_error};
-use crate::handle::Permit;
+use crate::handle::{Permit, RunningHere};
 use crate::handler::{RequestHandler, run_handler};
 use crate::request::Request;
 use crate::statistics::{Cause, Outcome, RequestEnd, RequestState};
 
+/// The target of the lines about a request's begin and end.
+const LOG: &str = "socketserver::server";
+
 /// The hooks and the handlers of one server.
 pub(super) struct Service<R> {
-    pub(super) hooks: Box<dyn Hooks<R>>,
+    pub(super) hooks: Option<Box<dyn Hooks<R>>>,
     /// Runs one handler from `setup` to `finish`. The handler's type is known here only, so that the
     /// server's type does not contain it.
     pub(super) run_handler: Box<HandlerFn<R>>,
@@ -48,7 +51,10 @@ where
 impl<R: Request> Service<R> {
     fn handle_error(&self, request: &mut R, error: RequestError) {
         let handled = catch_as_error(error.stage(), || {
-            self.hooks.handle_error(request, &error);
+            match &self.hooks {
+                Some(hooks) => hooks.handle_error(request, &error),
+                None => error.log(request),
+            }
             // The drop of a handler's own error may panic.
             drop(error);
             Ok(())
@@ -65,6 +71,8 @@ pub(super) struct Accepted<R: Request> {
     /// `None` once it is closed, or left to a child.
     pub(super) request: Option<R>,
     pub(super) permit: Permit,
+    /// While a thread runs it. Dropped before the service, whose drop may run code of the user's.
+    here: Option<RunningHere>,
     service: Arc<Service<R>>,
 }
 
@@ -82,10 +90,13 @@ impl<R: Request> Accepted<R> {
         let name = (request.id(), request.client_address().clone());
         let connection = request.connection_entry();
         let permit = Permit::new(request.server(), name, connection, ip, state);
-        log_begin(&permit);
+        if log::log_enabled!(target: LOG, log::Level::Debug) {
+            log_begin(&permit);
+        }
         Accepted {
             request: Some(request),
             permit,
+            here: None,
             service,
         }
     }
@@ -102,7 +113,10 @@ impl<R: Request> Accepted<R> {
     pub(super) fn verify(&mut self) -> Result<bool, RequestError> {
         let _here = self.permit.run_here();
         let (request, _, service) = self.parts();
-        catch_as_error(Stage::Verify, || service.hooks.verify_request(request))
+        match &service.hooks {
+            Some(hooks) => catch_as_error(Stage::Verify, || hooks.verify_request(request)),
+            None => Ok(true),
+        }
     }
 
     /// Runs the handler from `setup` to `finish`.
@@ -118,7 +132,7 @@ impl<R: Request> Accepted<R> {
 
     /// Closes a request that is not handled, after sending what a hook has written to it.
     pub(super) fn refuse(mut self, error: Option<RequestError>, cause: Cause) {
-        let _here = self.permit.run_here();
+        self.here = Some(self.permit.run_here());
         let (request, permit, service) = self.parts();
         permit.refuse(cause);
         if let Some(error) = error {
@@ -136,7 +150,9 @@ impl<R: Request> Accepted<R> {
         let (request, _, service) = self.parts();
         let rejected = catch_as_error(Stage::Reject, || {
             request.begin_rejection(Self::REJECT_TIMEOUT, may_use_timer)?;
-            service.hooks.reject_request(request, why)?;
+            if let Some(hooks) = &service.hooks {
+                hooks.reject_request(request, why)?;
+            }
             Ok(request.end()?)
         });
         if let Err(error) = rejected {
@@ -162,7 +178,9 @@ impl<R: Request> Accepted<R> {
 impl<R: Request> Drop for Accepted<R> {
     fn drop(&mut self) {
         if let Some(request) = &self.request {
-            log_end(&self.permit, request);
+            if log::log_enabled!(target: LOG, log::Level::Debug) {
+                log_end(&self.permit, request);
+            }
             self.close();
         }
     }
@@ -170,7 +188,7 @@ impl<R: Request> Drop for Accepted<R> {
 
 impl<R: Request> Work for Accepted<R> {
     fn run(mut self: Box<Self>) -> bool {
-        let _here = self.permit.run_here();
+        self.here = Some(self.permit.run_here());
         match self.state() {
             RequestState::Rejected(Cause::RejectReason(why)) => self.reject(why),
             _ => self.handle(),

@@ -269,7 +269,8 @@ impl<L: Listener> Builder<L, ThreadPool> {
         self
     }
 
-    /// Whether the program may end while requests run: true is `block_on_close(false)`. Default false.
+    /// Whether the program may end while requests run: true is `block_on_close(false)`, false is
+    /// `block_on_close(true)`, and the last of these calls counts. Default false.
     pub fn daemon_threads(self, daemon: bool) -> Self {
         self.block_on_close(!daemon)
     }

@@ -10,6 +10,7 @@ mod accept {
 mod address {
     mod failed_binds;
     mod families;
+    mod restart;
     mod unusable;
 }
 mod admission {
@@ -127,6 +128,7 @@ mod stream {
     mod fill_more;
     mod idle_timeout;
     mod line_limits;
+    mod line_loop;
     mod lines;
     mod report;
     mod time_limits;

@@ -4,11 +4,12 @@
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use parking_lot::Mutex;
-use socketserver::dispatch::Inline;
+use socketserver::dispatch::{Dispatch, Inline, Job, Waker};
 use socketserver::prelude::*;
 use socketserver::{Builder, Listener, Server};
 
@@ -218,4 +219,37 @@ fn the_timeout_of_handle_request_interrupts_the_back_off() -> io::Result<()> {
     // Attempts after 0, 5 and 15 ms, and at the timeout. Without a back-off there are thousands.
     assert!(faults.calls() <= 4, "{}", faults.calls());
     Ok(())
+}
+
+/// A dispatcher that counts the calls of `has_capacity`: one in each iteration of the accept loop.
+struct CountIterations(Arc<AtomicUsize>);
+
+impl Dispatch for CountIterations {
+    fn dispatch(&self, job: Job) {
+        job.run();
+    }
+
+    fn has_capacity(&self, _: &Waker) -> bool {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        true
+    }
+}
+
+#[test]
+fn a_paused_server_sleeps_after_an_accept_error() -> io::Result<()> {
+    let iterations = Arc::<AtomicUsize>::default();
+    let listener = FakeListener::new(|_, server| {
+        server.pause();
+        Err(io::Error::from_raw_os_error(Errno::EMFILE as i32))
+    });
+    let builder = Server::<FakeListener, Inline>::builder()
+        .dispatch(CountIterations(Arc::clone(&iterations)));
+    let server = builder.adopt_fn(listener, |_| Ok(()))?;
+    let server = server.serve_in_background()?;
+    eventually("the accept fails", || server.handle().is_paused());
+    // Much longer than the back-off after the error.
+    thread::sleep(Duration::from_millis(100));
+    let iterations = iterations.load(Ordering::SeqCst);
+    assert!(iterations < 10, "{iterations}");
+    server.stop()
 }

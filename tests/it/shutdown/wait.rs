@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use socketserver::ServerHandle;
 use socketserver::prelude::*;
 
+use support::gate::Gate;
 use support::handlers::echo_line;
 use support::{ANY, LONG, connect, exchange, in_background, join_soon, next, read_all};
 
@@ -161,6 +162,44 @@ fn wait_in_a_handler_of_handle_request_returns_at_once() {
     handle.shutdown();
     join_soon(serving).expect("one request was served");
     assert_eq!(in_time, Ok(()));
+}
+
+/// Hooks that block the second call of `handle_timeout`.
+struct BlockSecond(Gate, AtomicUsize);
+
+impl Hooks for BlockSecond {
+    fn handle_timeout(&self, _: &ServerHandle) {
+        if self.1.fetch_add(1, Ordering::SeqCst) == 1 {
+            self.0.hold("second").expect("the test releases it");
+        }
+    }
+}
+
+#[test]
+fn wait_waits_for_a_thread_that_begins_to_serve_while_another_stops() {
+    for _ in 0..200 {
+        let gate = Gate::default();
+        let hooks = BlockSecond(gate.clone(), AtomicUsize::new(0));
+        let builder = TcpServer::builder().timeout(Duration::ZERO).hooks(hooks);
+        let server = Arc::new(builder.bind_fn(ANY, echo_line).expect("a port is free"));
+        let serve_once = |server: Arc<TcpServer>| {
+            let is_busy = |e: io::Error| e.kind() == io::ErrorKind::ResourceBusy;
+            move || while server.handle_request().is_err_and(is_busy) {}
+        };
+        let serving = [(); 2].map(|()| thread::spawn(serve_once(Arc::clone(&server))));
+        gate.next();
+        server.shutdown();
+        let (handle, (reporter, waited)) = (server.handle(), channel());
+        let waiting = thread::spawn(move || {
+            handle.wait();
+            reporter.send(()).expect("the test receives it");
+        });
+        let too_early = waited.recv_timeout(Duration::from_millis(2));
+        gate.release(1);
+        serving.into_iter().for_each(join_soon);
+        join_soon(waiting);
+        assert_eq!(too_early, Err(RecvTimeoutError::Timeout));
+    }
 }
 
 #[test]

@@ -2,14 +2,15 @@
 //! closing.
 
 use std::io::Write;
-use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use socketserver::prelude::*;
 use socketserver::{BackgroundServer, DrainReport, RequestError, ServerHandle};
 
+use support::gate::Gate;
 use support::handlers::{begin, block, counts};
 use support::{ANY, LONG, connect, eventually, exchange, in_background, read_all};
 
@@ -216,4 +217,40 @@ fn a_limit_of_zero_forces_connections_to_close_at_once() {
     eventually("the connection is reset", || {
         blocked.write_all(b"more\n").is_err()
     });
+}
+
+/// Hooks that shut the server down when they are dropped.
+struct StopOnDrop {
+    server: Arc<OnceLock<ServerHandle>>,
+    reports: Sender<DrainReport>,
+}
+
+impl Hooks for StopOnDrop {}
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        let server = self.server.get().expect("the test has set it");
+        let _ = self.reports.send(server.shutdown_within(LONG));
+    }
+}
+
+#[test]
+fn hooks_dropped_with_the_last_request_do_not_wait() {
+    let (reports, reported) = channel();
+    let (gate, handle) = (Gate::default(), Arc::default());
+    let server = Arc::clone(&handle);
+    let hooks = StopOnDrop { server, reports };
+    let builder = ThreadingTcpServer::builder().hooks(hooks);
+    let builder = builder.block_on_close(false);
+    let server = builder.bind_fn(ANY, gate.handler());
+    let server = server.expect("a port is free");
+    handle.set(server.handle()).expect("the handle is set once");
+    let mut client = connect(server.server_address());
+    client.write_all(b"hold\n").expect("the server reads");
+    server.handle_request().expect("one request is served");
+    gate.next();
+    drop(server);
+    gate.release(1);
+    let report = reported.recv_timeout(LONG).expect("the hooks are dropped");
+    assert_eq!(counts(report), (0, 0, 0));
 }
