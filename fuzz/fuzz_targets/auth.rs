@@ -119,11 +119,19 @@ fn round_trip(mut data: &[u8], piece: usize) {
     let mut connection = Connection::new(peer);
     for message in messages {
         assert_eq!(
-            connection.recv_bytes().expect("the message was sent").as_deref(),
+            connection
+                .recv_bytes()
+                .expect("the message was sent")
+                .as_deref(),
             Some(message)
         );
     }
-    assert!(connection.recv_bytes().expect("the stream ends between two messages").is_none());
+    assert!(
+        connection
+            .recv_bytes()
+            .expect("the stream ends between two messages")
+            .is_none()
+    );
 }
 
 fuzz_target!(|data: &[u8]| {

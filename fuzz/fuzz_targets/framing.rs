@@ -34,8 +34,8 @@ fuzz_target!(|input: Input<'_>| {
     let (messages, error) = read_all(framing, &mut &input.stream[..]);
     assert!(messages.iter().all(|message| message.len() <= max));
 
-    let cut_up = &mut Fragmented::new(input.stream.to_vec(), &input.pieces);
-    let (again, same_error) = read_all(framing, cut_up);
+    let fragmented = &mut Fragmented::new(input.stream.to_vec(), &input.pieces);
+    let (again, same_error) = read_all(framing, fragmented);
     assert_eq!(messages, again);
     assert_eq!(format!("{error:?}"), format!("{same_error:?}"));
 

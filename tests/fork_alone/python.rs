@@ -111,11 +111,11 @@ impl Hooks for Reporter {
 /// of all requests.
 fn serve_one(handle: fn() -> HandlerResult) -> (String, u64, u64) {
     let folder = socket_folder();
-    let file = folder.path().join("lines");
-    let (reporter, lines) = (Reporter(file.clone()), file.clone());
+    let file = folder.path().join("log");
+    let (reporter, log) = (Reporter(file.clone()), file.clone());
     let builder = ForkingTcpServer::builder().hooks(reporter);
     let server = builder.bind_fn(ANY, move |_| {
-        record(&lines, "Handler called")?;
+        record(&log, "Handler called")?;
         handle()
     });
     let server = server.expect("a port is free");
