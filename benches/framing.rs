@@ -1,13 +1,13 @@
-//! `framing` beside the same written by hand with `read_exact` and `write_all`, over a TCP
-//! connection on loopback.
+//! Compares `framing` with code that uses `read_exact` and `write_all`, over a TCP connection on
+//! loopback.
 //!
 //! ```text
 //! cargo bench --manifest-path benches/Cargo.toml
 //! ```
 //!
-//! The two take turns, so that whatever else the machine does meets both. Printed are messages a
-//! second and by how much `framing` differs, each the median of the rounds. At the other end a thread
-//! sends or takes bytes in bulk, and knows no messages.
+//! The two variants alternate, so that other load on the machine affects both. The output is the
+//! number of messages per second and the difference of `framing`, each as the median of all rounds.
+//! At the other end, a thread sends or receives bytes in bulk.
 
 use std::env;
 use std::hint::black_box;
@@ -24,7 +24,7 @@ use socketserver::request::Reader;
 const FRAMING: Framing = Framing::new(Prefix::U32);
 
 fn main() -> io::Result<()> {
-    // Without `--bench` it is a test run, which only shows that it works.
+    // Without `--bench` this is a test run, which only checks that the code works.
     let benching = env::args().any(|argument| argument == "--bench");
     let rounds = if benching { 21 } else { 1 };
     println!("{:34}{:>12}{:>12}", "", "by hand", "framing");
@@ -53,7 +53,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// As many messages as take a part of a second.
+/// The number of messages that take a fraction of a second.
 fn count(size: usize) -> usize {
     if size < 1024 { 500_000 } else { 10_000 }
 }
@@ -134,7 +134,7 @@ impl Load {
         let (mut stream, mut peer) = connection()?;
         let payload = vec![7; self.size];
         thread::scope(|scope| {
-            let receiving = scope.spawn(|| take_bulk(&mut peer));
+            let receiving = scope.spawn(|| receive_bulk(&mut peer));
             let start = Instant::now();
             send(&mut stream, &payload, self.count)?;
             drop(stream);
@@ -158,7 +158,7 @@ impl Load {
     }
 }
 
-fn take_bulk(stream: &mut TcpStream) -> io::Result<()> {
+fn receive_bulk(stream: &mut TcpStream) -> io::Result<()> {
     let mut buffer = vec![0; 1 << 20];
     while stream.read(&mut buffer)? > 0 {}
     Ok(())

@@ -82,8 +82,8 @@ impl RequestError {
         None
     }
 
-    /// Whether the connection is gone: the client has closed or reset it, or a shutdown has closed it by
-    /// force.
+    /// Whether the connection was closed: by the client, with or without a reset, or by a forced close
+    /// during a shutdown.
     pub fn is_disconnect(&self) -> bool {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
         matches!(

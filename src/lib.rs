@@ -54,7 +54,7 @@
 //! - [`server`]: the accept loop, its builder and its [`Hooks`], which a Python program would override.
 //! - [`dispatch`]: runs requests on threads or in processes. [`Dispatch`] is Python's mix-in class.
 //! - [`RequestHandler`]: handles a request.
-//! - [`request`]: what a handler receives, [`StreamRequest`] or [`DatagramRequest`].
+//! - [`request`]: the argument of a handler, [`StreamRequest`] or [`DatagramRequest`].
 //!
 //! Two modules do not depend on servers, so clients use them too: [`framing`] (messages with a length in
 //! front) and `auth` (HMAC challenge and response; feature `auth`).
@@ -62,7 +62,8 @@
 //! # Limits and timeouts
 //!
 //! [`Builder::max_connections`], [`Builder::max_per_ip`] and `max_threads` limit how many requests there are
-//! at once. [`OverloadPolicy`] says what happens to more, and [`Hooks::reject_request`] answers them.
+//! at once. [`OverloadPolicy`] selects what happens to further clients: they wait, are queued or are
+//! rejected. [`Hooks::reject_request`] answers rejected clients.
 //! [`Builder::read_timeout`], `write_timeout`, `idle_timeout` and `max_lifetime` limit how long a client may
 //! take; none is set by default. See [`guide::limits`].
 //!
@@ -121,8 +122,8 @@ pub mod server;
 mod statistics;
 /// The locks, channels, threads and the poller of the thread pool, the permits and the accept loop.
 ///
-/// A test build with `--cfg shuttle` replaces them by those of `model`, which runs the code in many
-/// different orders of its threads. Code that is not modelled uses the real ones directly.
+/// A test build with `--cfg shuttle` replaces them with the types of `model`, which runs the code in many
+/// different orders of its threads. Code that is not modelled uses the real types directly.
 mod sync {
     #[cfg(all(test, shuttle))]
     pub(crate) mod model;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::Address;
 
-/// How many requests a server serves at once, and what it does with the others.
+/// The limits of active requests, and the policy for further clients.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) max_connections: Option<usize>,
@@ -78,8 +78,8 @@ impl fmt::Display for RejectReason {
 }
 
 impl Limits {
-    /// The IP that a client counts for, and the limit per IP. An IPv6 client counts for its network.
-    /// `None` if there is no limit, and for Unix sockets.
+    /// The IP address that a client is counted under, and the limit per IP. An IPv6 client is counted
+    /// under its network. `None` without a limit, and for Unix sockets.
     pub(crate) fn counted_ip(&self, client: &Address) -> Option<(IpAddr, usize)> {
         let max = self.max_per_ip?.max(1);
         let ip = match client.ip()? {

@@ -29,11 +29,11 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 use crate::{RejectedCounts, ServerHandle, Statistics};
 
 impl ServerHandle {
-    /// Publishes the [statistics](Self::statistics) at once and then at each `interval`, on a thread of its
-    /// own. [`metrics`](crate::metrics) lists the names. Feature `metrics`.
+    /// Publishes the [statistics](Self::statistics) at once and then at each `interval`, on a separate
+    /// thread. [`metrics`](crate::metrics) lists the names. Feature `metrics`.
     ///
     /// It ends when the returned guard is dropped, or when the server is closed and its last request has
-    /// ended. In both cases it publishes once more; without the drop this may be up to `interval` later.
+    /// ended. In both cases it publishes a last time. Without the drop this may be up to `interval` later.
     ///
     /// Does not block.
     ///
@@ -51,7 +51,7 @@ impl ServerHandle {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for an interval of zero; what the system reports if it cannot start the thread.
+    /// `InvalidInput` for an interval of zero; the error of the system if it cannot start the thread.
     #[doc(alias = "prometheus")]
     pub fn publish_metrics(&self, interval: Duration) -> io::Result<MetricsPublisher> {
         if interval.is_zero() {
@@ -75,7 +75,7 @@ impl ServerHandle {
 
 /// Publishes a server's metrics until it is dropped. Made by [`ServerHandle::publish_metrics`].
 ///
-/// Dropping it publishes once more and blocks until that is done.
+/// Dropping it publishes a last time and blocks until that is done.
 #[must_use = "publishing ends when the guard is dropped"]
 pub struct MetricsPublisher {
     stop: Option<Sender<()>>,

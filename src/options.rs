@@ -14,7 +14,7 @@ pub struct SocketOptions {
     pub dual_stack: bool,
     /// The backlog of `listen(2)`. Default `i32::MAX`, which the system reduces to its own maximum.
     pub request_queue_size: i32,
-    /// The longest datagram that is received whole, in bytes. Default 8,192.
+    /// The maximum length of a received datagram, in bytes. Longer ones are truncated. Default 8,192.
     pub max_packet_size: usize,
 }
 

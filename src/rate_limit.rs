@@ -3,20 +3,21 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-/// Limits how many log lines clients can cause: a burst, then a few per second. Counts what it
-/// suppresses.
+/// Limits the rate of log lines that clients can cause: a burst, then a few per second. Counts the
+/// suppressed lines.
 #[derive(Default)]
 pub(crate) struct RateLimit(Mutex<Bucket>);
 
 #[derive(Default)]
 struct Bucket {
-    /// Lines written, less what time has made up for.
+    /// The number of written lines, minus the lines that the elapsed time allows.
     level: f64,
     last: Option<Instant>,
     suppressed: u64,
 }
 
-/// How many lines were suppressed before the one that is allowed; prints as the end of that line.
+/// The number of lines that were suppressed before the allowed line. It is printed at the end of that
+/// line.
 pub(crate) struct Suppressed(u64);
 
 impl RateLimit {

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use crate::limits::RejectReason;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
-/// What a server has done since its start, and what it does now: a snapshot from
+/// The counts of a server since its start, and its current state: a snapshot from
 /// [`ServerHandle::statistics`](crate::ServerHandle::statistics).
 ///
 /// A request is an accepted connection or a datagram. All counts of requests are taken at the same
@@ -191,8 +191,8 @@ impl Statistics {
     }
 }
 
-/// Bytes received and sent. Each is written by one thread at a time: there is one reader, and a lock
-/// for writers.
+/// Bytes received and sent. Only one thread at a time writes each counter: a connection has one reader,
+/// and a lock for writers.
 #[derive(Debug, Default)]
 pub struct ByteCounters {
     received: AtomicU64,

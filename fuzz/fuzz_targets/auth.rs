@@ -1,8 +1,8 @@
 //! Handshakes of `auth`, and the messages after them, with a peer that sends arbitrary bytes.
 //!
-//! The first byte chooses the side and the sizes of the pieces; the rest is what the peer sends. Where
-//! told to, the peer knows the key: it slips the right answer in when it is challenged, so that what
-//! comes after a handshake is reached too.
+//! The first byte selects the side, the sizes of the pieces, and whether the peer has the key. The
+//! rest is the input from the peer. A peer with the key inserts the right answer to each challenge,
+//! so that the messages after a handshake are reached as well.
 #![no_main]
 
 use std::collections::VecDeque;
@@ -14,29 +14,29 @@ use socketserver::auth::{AuthError, Connection, Duplex, Multiprocessing, Plain};
 
 const MAX_LEN: usize = 1000;
 
-/// The other end, in memory.
+/// The peer, in memory.
 struct Peer {
-    to_us: VecDeque<u8>,
+    input: VecDeque<u8>,
     piece: usize,
-    knows_the_key: bool,
+    has_the_key: bool,
 }
 
 impl Read for Peer {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let most = buffer.len().min(self.piece);
-        self.to_us.read(&mut buffer[..most])
+        self.input.read(&mut buffer[..most])
     }
 }
 
 impl Write for Peer {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        if self.knows_the_key {
+        if self.has_the_key {
             let plain = (data.len() == 32).then_some((data, &b""[..]));
             let mp = data
                 .get(15..)
                 .filter(|_| data[4..].starts_with(b"#CHALLENGE#"));
             if let Some((challenge, head)) = mp.map(|c| (c, &b"\0\0\0\x28{sha256}"[..])).or(plain) {
-                self.slip_in(head, challenge);
+                self.insert_answer(head, challenge);
             }
         }
         Ok(data.len())
@@ -48,14 +48,14 @@ impl Write for Peer {
 }
 
 impl Peer {
-    fn slip_in(&mut self, head: &[u8], challenge: &[u8]) {
+    fn insert_answer(&mut self, head: &[u8], challenge: &[u8]) {
         let mut answer = head.to_vec();
         Plain::new("sesame")
             .challenge_len(challenge.len() as u16)
             .answer(&mut (challenge, &mut answer))
-            .expect("the challenge is there");
+            .expect("the challenge is complete");
         for byte in answer.into_iter().rev() {
-            self.to_us.push_front(byte);
+            self.input.push_front(byte);
         }
     }
 }
@@ -86,8 +86,8 @@ impl Duplex for Peer {
     }
 }
 
-/// Receives to the end, and sends everything back.
-fn talk(connection: Connection<Peer>) -> Result<(), AuthError> {
+/// Receives messages to the end of the stream, and sends them back.
+fn echo(connection: Connection<Peer>) -> Result<(), AuthError> {
     let mut connection = connection.max_len(MAX_LEN);
     while let Some(message) = connection.recv_bytes()? {
         assert!(message.len() <= MAX_LEN);
@@ -96,8 +96,8 @@ fn talk(connection: Connection<Peer>) -> Result<(), AuthError> {
     Ok(())
 }
 
-/// What is sent comes back, cut into messages by its own bytes.
-fn there_and_back(mut data: &[u8], piece: usize) {
+/// Messages that are sent are received unchanged. The input determines their lengths.
+fn round_trip(mut data: &[u8], piece: usize) {
     let mut messages = Vec::new();
     while let Some((length, rest)) = data.split_first() {
         let (message, rest) = rest.split_at(rest.len().min(usize::from(*length)));
@@ -109,21 +109,29 @@ fn there_and_back(mut data: &[u8], piece: usize) {
     for message in &messages {
         connection
             .send_bytes(message)
-            .expect("a Vec takes everything");
+            .expect("writing to a Vec succeeds");
     }
     let peer = Peer {
-        to_us: sent.into(),
+        input: sent.into(),
         piece,
-        knows_the_key: false,
+        has_the_key: false,
     };
     let mut connection = Connection::new(peer);
     for message in messages {
         assert_eq!(
-            connection.recv_bytes().expect("it was sent").as_deref(),
+            connection
+                .recv_bytes()
+                .expect("the message was sent")
+                .as_deref(),
             Some(message)
         );
     }
-    assert!(connection.recv_bytes().expect("it ends well").is_none());
+    assert!(
+        connection
+            .recv_bytes()
+            .expect("the stream ends between two messages")
+            .is_none()
+    );
 }
 
 fuzz_target!(|data: &[u8]| {
@@ -132,11 +140,11 @@ fuzz_target!(|data: &[u8]| {
     };
     let piece = usize::from(choice >> 4) * 3 + 1;
     let mut peer = Peer {
-        to_us: data.to_vec().into(),
+        input: data.to_vec().into(),
         piece,
-        knows_the_key: choice & 8 != 0,
+        has_the_key: choice & 8 != 0,
     };
-    let known = peer.knows_the_key;
+    let known = peer.has_the_key;
     let plain = Plain::new("sesame");
     let both = Multiprocessing::new("sesame");
     match choice % 8 {
@@ -145,14 +153,14 @@ fuzz_target!(|data: &[u8]| {
         2 | 3 => {
             let accepted = both.accept(peer);
             assert!(known || accepted.is_err());
-            let _ = accepted.and_then(talk);
+            let _ = accepted.and_then(echo);
         }
         4 | 5 => {
             let connected = both.connect(peer);
             assert!(known || connected.is_err());
-            let _ = connected.and_then(talk);
+            let _ = connected.and_then(echo);
         }
-        6 => drop(talk(Connection::new(peer))),
-        _ => there_and_back(data, piece),
+        6 => drop(echo(Connection::new(peer))),
+        _ => round_trip(data, piece),
     }
 });

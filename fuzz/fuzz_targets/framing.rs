@@ -1,5 +1,6 @@
-//! Any bytes from a peer are messages up to an end or an error: never a panic, never more than the
-//! maximum, the same however the bytes are cut up; and written again, they are what was read.
+//! Any bytes from a peer are messages up to an end or an error. No input causes a panic or a
+//! message over the maximum length. The messages do not depend on the fragmentation, and written
+//! again they give the same bytes.
 //!
 //! ```text
 //! cargo install cargo-fuzz
@@ -16,14 +17,14 @@ use socketserver::framing::{Framing, FramingError, Prefix};
 struct Input<'a> {
     format: &'a str,
     max: u16,
-    cuts: Vec<u8>,
+    pieces: Vec<u8>,
     stream: &'a [u8],
 }
 
 fuzz_target!(|input: Input<'_>| {
     let prefix = match input.format.parse::<Prefix>() {
         Ok(prefix) => prefix,
-        // Few texts are a prefix. The others choose one by their length.
+        // Few texts are a valid prefix. For the others, their length selects a prefix.
         Err(_) => choose(input.format.len()),
     };
     assert_eq!(prefix.to_string().parse::<Prefix>().ok(), Some(prefix));
@@ -33,16 +34,16 @@ fuzz_target!(|input: Input<'_>| {
     let (messages, error) = read_all(framing, &mut &input.stream[..]);
     assert!(messages.iter().all(|message| message.len() <= max));
 
-    let cut_up = &mut Cut::new(input.stream.to_vec(), &input.cuts);
-    let (again, same_error) = read_all(framing, cut_up);
+    let fragmented = &mut Fragmented::new(input.stream.to_vec(), &input.pieces);
+    let (again, same_error) = read_all(framing, fragmented);
     assert_eq!(messages, again);
     assert_eq!(format!("{error:?}"), format!("{same_error:?}"));
 
-    let mut written = Cut::new(Vec::new(), &input.cuts);
+    let mut written = Fragmented::new(Vec::new(), &input.pieces);
     for message in &messages {
         framing
             .write(&mut written, message)
-            .expect("it was read so");
+            .expect("the message was read with this framing");
     }
     assert!(input.stream.starts_with(&written.bytes));
     check(error, &input.stream[written.bytes.len()..]);
@@ -71,7 +72,7 @@ fn read_all(framing: Framing, reader: &mut dyn Read) -> (Vec<Vec<u8>>, Option<Fr
     }
 }
 
-/// The rest of the stream is what the error says.
+/// Checks that the error matches the rest of the stream.
 fn check(error: Option<FramingError>, rest: &[u8]) {
     match error {
         None => assert!(rest.is_empty()),
@@ -87,41 +88,41 @@ fn check(error: Option<FramingError>, rest: &[u8]) {
     }
 }
 
-/// A stream that moves a few bytes at a time, and is interrupted by signals.
-struct Cut<'a> {
+/// A stream that transfers a few bytes at a time, with interrupted calls in between.
+struct Fragmented<'a> {
     bytes: Vec<u8>,
     read: usize,
-    cuts: std::iter::Cycle<std::iter::Copied<std::slice::Iter<'a, u8>>>,
-    after_signal: bool,
+    pieces: std::iter::Cycle<std::iter::Copied<std::slice::Iter<'a, u8>>>,
+    was_interrupted: bool,
 }
 
-impl<'a> Cut<'a> {
-    fn new(bytes: Vec<u8>, cuts: &'a [u8]) -> Self {
-        let cuts = cuts.iter().copied().cycle();
-        Cut {
+impl<'a> Fragmented<'a> {
+    fn new(bytes: Vec<u8>, pieces: &'a [u8]) -> Self {
+        let pieces = pieces.iter().copied().cycle();
+        Fragmented {
             bytes,
             read: 0,
-            cuts,
-            after_signal: false,
+            pieces,
+            was_interrupted: false,
         }
     }
 
-    /// The next cut; a 0 is a signal, but never two in a row.
+    /// The size of the next piece. A 0 is an interrupted call, but never two in a row.
     fn next(&mut self) -> io::Result<usize> {
-        match self.cuts.next() {
-            Some(0) if !self.after_signal => {
-                self.after_signal = true;
+        match self.pieces.next() {
+            Some(0) if !self.was_interrupted => {
+                self.was_interrupted = true;
                 Err(ErrorKind::Interrupted.into())
             }
-            cut => {
-                self.after_signal = false;
-                Ok(cut.map_or(usize::MAX, |cut| usize::from(cut).max(1)))
+            piece => {
+                self.was_interrupted = false;
+                Ok(piece.map_or(usize::MAX, |piece| usize::from(piece).max(1)))
             }
         }
     }
 }
 
-impl Read for Cut<'_> {
+impl Read for Fragmented<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let most = self.next()?.min(out.len());
         let n = (&self.bytes[self.read..]).read(&mut out[..most])?;
@@ -130,7 +131,7 @@ impl Read for Cut<'_> {
     }
 }
 
-impl Write for Cut<'_> {
+impl Write for Fragmented<'_> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         self.write_vectored(&[IoSlice::new(data)])
     }

@@ -49,9 +49,8 @@ impl<D: Duplex> Connection<D> {
     /// # Errors
     ///
     /// [`TooLong`](AuthError::TooLong), before any byte of the message is read;
-    /// [`NegativeLength`](AuthError::NegativeLength); [`Truncated`](AuthError::Truncated); what the
-    /// stream reports. After an error, a timeout too, the position in the stream is unknown: close the
-    /// stream.
+    /// [`NegativeLength`](AuthError::NegativeLength); [`Truncated`](AuthError::Truncated); errors of
+    /// the stream. After an error or a timeout the position in the stream is unknown: close the stream.
     pub fn recv_bytes(&mut self) -> Result<Option<Vec<u8>>, AuthError> {
         /// How much memory is allocated for an announced message before its bytes arrive.
         const FIRST_ALLOCATION: usize = 64 << 10;

@@ -1,12 +1,12 @@
 //! Authentication by HMAC challenge and response, over any stream, for servers and for clients.
 //!
 //! One side sends random bytes. The other side sends back their HMAC (RFC 2104) under a key that both
-//! sides know. So it proves that it knows the key without sending it. There are two protocols:
+//! sides have. So it proves that it has the key without sending it. There are two protocols:
 //!
 //! | | [`Plain`] | [`Multiprocessing`] |
 //! |---|---|---|
 //! | used by | programs of your own: in Python `hmac`, `hashlib` and a socket | Python's `multiprocessing.connection` |
-//! | who proves that it knows the key | the client | both sides, the client first |
+//! | which side proves that it has the key | the client | both sides, the client first |
 //! | challenge | N random bytes, 32 by default | `#CHALLENGE#{sha256}` and 40 random bytes |
 //! | answer | the digest only | `{sha256}` and the digest; from Python before 3.12 an HMAC-MD5 only |
 //! | result | not sent: the server continues or closes | `#WELCOME#` or `#FAILURE#` |
@@ -80,7 +80,7 @@ pub enum AuthError {
     /// The peer's answer to our challenge is wrong: its key or its digest differs
     /// (`PermissionDenied`).
     WrongAnswer,
-    /// The peer says that our answer is wrong (`PermissionDenied`).
+    /// The peer refused our answer (`PermissionDenied`).
     Refused,
     /// The handshake did not finish within this time (`TimedOut`).
     TimedOut(Duration),

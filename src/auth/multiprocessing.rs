@@ -104,7 +104,7 @@ impl Multiprocessing {
     /// [`WrongAnswer`](AuthError::WrongAnswer); [`Refused`](AuthError::Refused);
     /// [`UnsupportedDigest`](AuthError::UnsupportedDigest), usually for a peer that has only MD5;
     /// [`TimedOut`](AuthError::TimedOut); [`Expected`](AuthError::Expected) for messages that are not
-    /// part of the protocol; what the stream reports.
+    /// part of the protocol; errors of the stream.
     #[doc(alias = "deliver_challenge")]
     pub fn accept<D: Duplex>(&self, mut stream: D) -> Result<Connection<D>, AuthError> {
         within(&mut stream, self.timeout, |stream| {

@@ -15,7 +15,7 @@ use super::{AuthError, Digest, Duplex, HANDSHAKE_TIMEOUT, fill_random};
 /// ```
 ///
 /// The server does not send the result: it continues or closes the connection. Only the client proves
-/// that it knows the key, so a client cannot tell the real server from another one.
+/// that it has the key, so a client cannot authenticate the server.
 ///
 /// ```
 /// use std::net::TcpStream;
@@ -87,8 +87,8 @@ impl Plain {
     /// # Errors
     ///
     /// [`WrongAnswer`](AuthError::WrongAnswer): close the connection.
-    /// [`TimedOut`](AuthError::TimedOut), [`Truncated`](AuthError::Truncated), and what the stream
-    /// reports.
+    /// [`TimedOut`](AuthError::TimedOut), [`Truncated`](AuthError::Truncated), and errors of
+    /// the stream.
     pub fn challenge<D: Duplex + ?Sized>(&self, stream: &mut D) -> Result<(), AuthError> {
         let mut challenge = self.new_challenge()?;
         fill_random(&mut challenge)?;
@@ -108,8 +108,8 @@ impl Plain {
     ///
     /// # Errors
     ///
-    /// [`TimedOut`](AuthError::TimedOut), [`Truncated`](AuthError::Truncated), and what the stream
-    /// reports.
+    /// [`TimedOut`](AuthError::TimedOut), [`Truncated`](AuthError::Truncated), and errors of
+    /// the stream.
     pub fn answer<D: Duplex + ?Sized>(&self, stream: &mut D) -> Result<(), AuthError> {
         let mut challenge = self.new_challenge()?;
         within(stream, self.timeout, |stream| {

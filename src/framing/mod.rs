@@ -2,7 +2,7 @@
 //!
 //! A stream carries bytes, not messages: what one end writes in two calls, the other end may read in
 //! one call or in twenty. [`Framing`] writes the length of each message before the message, and
-//! reads whole messages back.
+//! reads complete messages.
 //!
 //! It is a codec over [`Read`] and [`Write`] and independent of the servers: a handler uses it on
 //! `rfile` and `wfile`, a client on a `TcpStream`. The length is what Python's
@@ -91,7 +91,7 @@ impl Framing {
     ///   allowed.
     /// - [`EndInPrefix`](FramingError::EndInPrefix), [`EndInMessage`](FramingError::EndInMessage):
     ///   the stream ended too early.
-    /// - [`Io`](FramingError::Io): what the reader reports, such as an expired timeout.
+    /// - [`Io`](FramingError::Io): an error of the reader, such as an expired timeout.
     ///
     /// After an error the position in the stream is unknown: do not read from it again. To wait for a
     /// message with a timeout and continue after it, wait for the first byte with
@@ -139,7 +139,7 @@ impl Framing {
     ///
     /// - [`PayloadTooLong`](FramingError::PayloadTooLong): the payload is longer than the maximum, or
     ///   its length does not fit into the prefix. Nothing was written.
-    /// - [`Io`](FramingError::Io): what the writer reports. A part of the message may have been
+    /// - [`Io`](FramingError::Io): an error of the writer. A part of the message may have been
     ///   written: do not write to the stream again.
     pub fn write<W>(&self, writer: &mut W, payload: &[u8]) -> Result<(), FramingError>
     where
@@ -212,7 +212,7 @@ where
     Ok(())
 }
 
-/// If there is no memory, only this message fails, and not the process.
+/// Without enough memory, only this message fails, and not the process.
 #[inline]
 fn resize(message: &mut Vec<u8>, len: usize) -> io::Result<()> {
     if len > message.len() {
@@ -223,8 +223,7 @@ fn resize(message: &mut Vec<u8>, len: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Fills `out`, or as much of it as there is before the end of the stream. Returns how many bytes
-/// were read.
+/// Reads until `out` is full or the stream ends. Returns the number of bytes that were read.
 #[inline]
 pub(crate) fn read_up_to<R: Read + ?Sized>(reader: &mut R, out: &mut [u8]) -> io::Result<usize> {
     match reader.read(out) {

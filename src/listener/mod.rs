@@ -141,7 +141,7 @@ pub trait Listener: AsFd + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// `WouldBlock`, and what the socket reports. What the server does next depends on the error:
+    /// `WouldBlock`, and errors of the socket. The reaction of the server depends on the error:
     ///
     /// | error | the server |
     /// |---|---|
@@ -166,7 +166,7 @@ pub trait Listener: AsFd + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// What `getsockname` reports.
+    /// Errors of `getsockname`.
     #[doc(alias = "getsockname")]
     fn local_address(&self) -> io::Result<Address>;
 }
@@ -179,23 +179,24 @@ pub trait Listener: AsFd + Send + Sync + 'static {
 pub trait Bind<A>: Listener + Sized {
     /// Opens a socket for the address. The server binds it later.
     ///
-    /// A name can have several addresses. Then there is one socket for each, and the server binds
+    /// A name can have several addresses. Then this returns one socket for each, and the server binds
     /// them in this order until one succeeds.
     ///
     /// Blocks while the resolver looks up a name.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` if `address` is not an address, with `address` in the text; what the resolver
-    /// reports; what opening the socket reports.
+    /// `InvalidInput` if `address` is not an address, with `address` in the text; errors of the resolver;
+    /// errors of opening the socket.
     fn open(address: A, options: &SocketOptions) -> io::Result<Vec<Self>>;
 }
 
-/// Where an error of [`Listener::accept`] comes from, which decides what follows. `WouldBlock` is no error.
+/// The class of an error of [`Listener::accept`], which determines the reaction of the accept loop.
+/// `WouldBlock` is not one of them.
 pub(crate) enum AcceptError {
-    /// One client's. The accept loop retries at once.
+    /// An error of one client. The accept loop retries at once.
     Client,
-    /// The system is short of something. The accept loop pauses.
+    /// The system lacks a resource. The accept loop pauses.
     System,
     /// The listening socket cannot be used. The accept loop ends.
     Listener,
@@ -212,7 +213,7 @@ impl AcceptError {
             38
         };
         match (error.kind(), error.raw_os_error()) {
-            // accept(2) returns network errors that are pending on the new socket, and says to retry.
+            // Network errors that are pending on the new socket. According to accept(2), retry after them.
             (NetworkDown | NetworkUnreachable | HostUnreachable, _) => AcceptError::Client,
             (Interrupted | ConnectionAborted | ConnectionReset | ConnectionRefused, _) => {
                 AcceptError::Client

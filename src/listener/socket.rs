@@ -90,7 +90,7 @@ pub(super) fn cannot_listen_ip(
     io::Error::new(error.kind(), text)
 }
 
-/// `EADDRINUSE` has several causes, and the kernel does not say which.
+/// `EADDRINUSE` has several causes, and the kernel does not report which one it is.
 fn in_use(socket: &Socket, address: SocketAddr) -> io::Error {
     let is_tcp = socket.r#type().is_ok_and(|kind| kind == Type::STREAM);
     let why = if address.port() == 0 {
@@ -210,7 +210,7 @@ mod tests {
 
     fn listen() -> (TcpListener, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-        let address = listener.local_addr().expect("it is bound");
+        let address = listener.local_addr().expect("the socket is bound");
         (listener, address)
     }
 
@@ -233,11 +233,14 @@ mod tests {
 
     #[test]
     fn a_listener_with_a_full_backlog_is_named_as_the_cause() {
-        let any = "127.0.0.1:0".parse().expect("it is an address");
+        let any = "127.0.0.1:0".parse().expect("the text is an address");
         let socket = bind(Type::STREAM, any, false).expect("a port is free");
-        socket.listen(0).expect("it is bound");
-        let address = socket.local_addr().expect("it is bound").as_socket();
-        let address = address.expect("it is an IP socket");
+        socket.listen(0).expect("the socket is bound");
+        let address = socket
+            .local_addr()
+            .expect("the socket is bound")
+            .as_socket();
+        let address = address.expect("the socket has an IP address");
         let timeout = Duration::from_millis(50);
         let waiting: Vec<_> =
             std::iter::repeat_with(|| TcpStream::connect_timeout(&address, timeout))
@@ -255,11 +258,11 @@ mod tests {
     /// so this must be a socket without it.
     #[test]
     fn time_wait_is_named_as_the_cause() {
-        let any = "127.0.0.1:0".parse().expect("it is an address");
+        let any = "127.0.0.1:0".parse().expect("the text is an address");
         let socket = bind(Type::STREAM, any, false).expect("a port is free");
-        socket.listen(1).expect("it is bound");
+        socket.listen(1).expect("the socket is bound");
         let listener = TcpListener::from(socket);
-        let address = listener.local_addr().expect("it is bound");
+        let address = listener.local_addr().expect("the socket is bound");
         let mut client = TcpStream::connect(address).expect("it listens");
         let (server, _) = listener.accept().expect("a client waits");
         drop(listener);
@@ -280,7 +283,7 @@ mod tests {
     #[test]
     fn udp_ports_have_no_time_wait() {
         let other = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
-        let address = other.local_addr().expect("it is bound");
+        let address = other.local_addr().expect("the socket is bound");
         expect(
             bind(Type::DGRAM, address, false),
             &["another program uses it", "another port"],

@@ -14,7 +14,7 @@ use crate::{Address, ServerHandle};
 
 /// Connections over IPv4 or IPv6. Python's `TCPServer`.
 ///
-/// If the address is in use, the error says whether a program listens there or old connections are
+/// If the address is in use, the error distinguishes a program that listens on it from old connections
 /// in `TIME_WAIT`. To find out, bind connects to the address once.
 #[derive(Debug)]
 pub struct Tcp {
@@ -102,7 +102,7 @@ impl Tcp {
         socket.set_reuse_address(reuse)
     }
 
-    /// On Linux this sets `SO_REUSEADDR` on the bound socket, whatever the program chose for bind.
+    /// On Linux this sets `SO_REUSEADDR` on the bound socket, regardless of the option for bind.
     /// Connections inherit it. A connection without it, even one in `TIME_WAIT`, would keep
     /// `server_reactivate` from listening again.
     fn listen(&self) -> io::Result<()> {

@@ -1,5 +1,5 @@
-//! A harness without threads: it runs each trial in a process of its own, and is asked for them as
-//! other harnesses are.
+//! A test harness without threads. It runs each trial in a separate process, and has the usual
+//! options of test harnesses.
 
 use std::env;
 use std::process::{Command, ExitCode};
@@ -20,19 +20,19 @@ macro_rules! trial {
 }
 pub(crate) use trial;
 
-/// Set for the process of a trial.
+/// This environment variable is set for the process of a trial.
 const ALONE: &str = "TRIAL";
 
 pub fn run(trials: &[Trial]) -> ExitCode {
     if let Ok(name) = env::var(ALONE) {
         let trial = trials.iter().find(|trial| trial.name == name);
-        (trial.expect("there is such a trial").run)();
+        (trial.expect("the trial exists").run)();
         return ExitCode::SUCCESS;
     }
     let arguments: Vec<_> = env::args().skip(1).collect();
     let has = |option: &str| arguments.iter().any(|argument| argument == option);
     let names = names(&arguments);
-    // None of them is to be passed over by default.
+    // No trial is ignored by default.
     let trials = if has("--ignored") { &[] } else { trials };
     if has("--list") {
         trials
@@ -51,7 +51,7 @@ pub fn run(trials: &[Trial]) -> ExitCode {
     ExitCode::from(u8::from(failed > 0))
 }
 
-/// What is neither an option nor the value of one.
+/// The arguments that are neither options nor values of options.
 fn names(arguments: &[String]) -> Vec<&str> {
     const WITH_VALUE: [&str; 4] = ["--test-threads", "--skip", "--format", "--color"];
     let mut names = Vec::new();
@@ -67,9 +67,9 @@ fn names(arguments: &[String]) -> Vec<&str> {
 }
 
 fn passes(trial: &Trial) -> bool {
-    let program = env::current_exe().expect("it runs");
+    let program = env::current_exe().expect("the test binary has a path");
     let ended = Command::new(program).env(ALONE, trial.name).status();
-    let passed = ended.expect("it can be started").success();
+    let passed = ended.expect("the test binary can be started").success();
     println!(
         "test {} ... {}",
         trial.name,

@@ -1,5 +1,5 @@
-//! Forking servers in processes that have no other thread. The harness of other tests has threads,
-//! so this binary has a harness of its own that runs each test in a process of its own.
+//! Forking servers in processes without other threads. The standard test harness has threads, so
+//! this binary has its own harness, which runs each test in a separate process.
 
 mod harness;
 mod python;

@@ -1,5 +1,5 @@
-//! Counterparts, name by name, of those of Python's tests that fork. Where those serve on a thread of
-//! their own, these serve on the only one.
+//! Counterparts of Python's tests of forking servers, with the same names. Python's tests serve on
+//! a second thread, and these serve on the only one.
 #![allow(non_snake_case)]
 
 use std::fs::{self, OpenOptions};
@@ -13,7 +13,7 @@ use socketserver::{RequestError, Server};
 
 use crate::harness::{Trial, trial};
 
-use support::kind::{Client, Kind, Talk};
+use support::kind::{Client, Kind, LineRequest};
 use support::{ANY, connect, socket_folder};
 
 pub fn trials() -> Vec<Trial> {
@@ -29,18 +29,18 @@ pub fn trials() -> Vec<Trial> {
 
 struct Handler;
 
-impl<R: Talk> RequestHandler<R> for Handler {
+impl<R: LineRequest> RequestHandler<R> for Handler {
     fn handle(&mut self, request: &mut R) -> HandlerResult {
-        let line = request.question()?;
-        Ok(request.answer(&line)?)
+        let line = request.read_message()?;
+        Ok(request.write_message(&line)?)
     }
 }
 
-/// A child of the program's own, with a status that the program wants to see.
+/// A child process that does not belong to the server. The server must not reap it.
 fn simple_subprocess() -> Child {
     let mut command = Command::new("sh");
     command.args(["-c", "exit 72"]);
-    command.spawn().expect("there is a shell")
+    command.spawn().expect("sh is installed")
 }
 
 fn run_server<L: Kind>() {
@@ -54,18 +54,18 @@ fn run_server<L: Kind>() {
     for _ in 0..3 {
         let mut client = L::connect(&address);
         client.send_line("hello world");
-        server.handle_request().expect("it serves");
+        server.handle_request().expect("the request is served");
         assert_eq!(client.receive_line(), "hello world");
     }
     let handle = server.handle();
     server.server_close();
     assert!(L::is_free(&address));
     assert_eq!(handle.statistics().finished, 3);
-    let status = own.wait().expect("it was not waited for elsewhere");
+    let status = own.wait().expect("the child was not reaped by the server");
     assert_eq!(status.code(), Some(72));
 }
 
-/// So that the names of the servers themselves are used.
+/// Uses the names of the server types.
 trait Run {
     fn run();
 }
@@ -92,8 +92,8 @@ fn test_ForkingUnixDatagramServer() {
     ForkingUnixDatagramServer::run();
 }
 
-/// Writes to a file, for the child's memory ends with it.
-fn note(file: &Path, line: &str) -> io::Result<()> {
+/// Appends a line to a file, because a child's memory is lost when it ends.
+fn record(file: &Path, line: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().append(true).create(true).open(file)?;
     writeln!(file, "{line}")
 }
@@ -102,42 +102,45 @@ struct Reporter(PathBuf);
 
 impl Hooks for Reporter {
     fn handle_error(&self, _: &mut StreamRequest, error: &RequestError) {
-        note(&self.0, &format!("Error handled: {error}")).expect("the folder is ours");
+        record(&self.0, &format!("Error handled: {error}"))
+            .expect("the temporary folder is writable");
     }
 }
 
-/// What is noted when one request is handled like this, with the counts of failed and of all.
+/// Serves one request with this handler. Returns the recorded lines, and the counts of failed and
+/// of all requests.
 fn serve_one(handle: fn() -> HandlerResult) -> (String, u64, u64) {
     let folder = socket_folder();
-    let file = folder.path().join("notes");
-    let (reporter, notes) = (Reporter(file.clone()), file.clone());
+    let file = folder.path().join("log");
+    let (reporter, log) = (Reporter(file.clone()), file.clone());
     let builder = ForkingTcpServer::builder().hooks(reporter);
     let server = builder.bind_fn(ANY, move |_| {
-        note(&notes, "Handler called")?;
+        record(&log, "Handler called")?;
         handle()
     });
     let server = server.expect("a port is free");
     let server_handle = server.handle();
     drop(connect(server.server_address()));
-    server.handle_request().expect("there is one");
+    server.handle_request().expect("one request is served");
     server.server_close();
     let statistics = server_handle.statistics();
-    let notes = fs::read_to_string(file).expect("it was written");
-    (notes, statistics.failed, statistics.accepted)
+    let lines = fs::read_to_string(file).expect("the file exists");
+    (lines, statistics.failed, statistics.accepted)
 }
 
 fn test_forking_handled() {
-    let (notes, failed, accepted) = serve_one(|| Err("Test error".into()));
+    let (lines, failed, accepted) = serve_one(|| Err("Test error".into()));
     assert_eq!(
-        notes,
+        lines,
         "Handler called\nError handled: handle failed: Test error\n"
     );
     assert_eq!((failed, accepted), (1, 1));
 }
 
-/// What Python's `SystemExit` is to a handler, `std::process::exit` is here. It ends the child alone.
+/// The counterpart of Python's `SystemExit` in a handler is `std::process::exit`. It ends the child
+/// only.
 fn test_forking_not_handled() {
-    let (notes, failed, accepted) = serve_one(|| process::exit(72));
-    assert_eq!(notes, "Handler called\n");
+    let (lines, failed, accepted) = serve_one(|| process::exit(72));
+    assert_eq!(lines, "Handler called\n");
     assert_eq!((failed, accepted), (1, 1));
 }

@@ -1,4 +1,4 @@
-//! Forking servers of a program that has no other thread, which is what they are meant for.
+//! Forking servers of a program without other threads, as they are meant to be used.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -14,57 +14,55 @@ use socketserver::prelude::*;
 
 use crate::harness::{Trial, trial};
 
+use support::handlers::echo_line;
 use support::{ANY, connect, eventually, read_all};
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial!(a_server_forks_after_one_that_was_closed),
-        trial!(a_server_forks_after_one_with_deadlines),
-        trial!(a_child_has_a_deadline),
+        trial!(a_server_forks_after_another_was_closed),
+        trial!(a_server_forks_after_another_with_deadlines),
+        trial!(max_lifetime_applies_in_a_child),
         trial!(a_process_with_another_thread_is_not_forked),
         trial!(queued_connections_are_not_inherited),
-        trial!(a_child_that_has_ended_does_not_count_for_its_ip),
+        trial!(a_child_that_has_ended_does_not_count_per_ip),
         trial!(programs_that_a_child_starts_can_be_interrupted),
     ]
 }
 
 const SHORT: Duration = Duration::from_millis(10);
 
-fn echo(request: &mut StreamRequest) -> HandlerResult {
-    let line = request.rfile.readline(100)?;
-    Ok(request.wfile.write_all(&line)?)
-}
-
 fn forking() -> ForkingTcpServer {
-    ForkingTcpServer::bind_fn(ANY, echo).expect("a port is free")
+    ForkingTcpServer::bind_fn(ANY, echo_line).expect("a port is free")
 }
 
 fn send(server: &ForkingTcpServer, text: &str) -> TcpStream {
     let mut client = connect(server.server_address());
-    client.write_all(text.as_bytes()).expect("it is buffered");
+    client
+        .write_all(text.as_bytes())
+        .expect("the kernel buffers it");
     client
 }
 
-/// A request to a server that this thread serves, and its answer.
-fn ask(server: &ForkingTcpServer) -> String {
+/// Makes a request to a server, serves it on this thread, and returns the answer.
+fn serve_one(server: &ForkingTcpServer) -> String {
     let client = send(server, "hello\n");
-    server.handle_request().expect("it serves");
+    server.handle_request().expect("the request is served");
     read_all(client)
 }
 
-/// Serves no client, and reaps children. The server has a short timeout.
+/// Reaps children, without serving a client. The server must have a short timeout.
 fn reap_until_none_is_active(server: &ForkingTcpServer) {
     eventually("all children are reaped", || {
-        server.handle_request().expect("it serves");
+        server.handle_request().expect("the request is served");
         server.handle().statistics().active == 0
     });
 }
 
-/// This process' children, each with its state: `Z` if it has ended and not been collected.
+/// The states of this process's children. `Z` is a child that has ended and was not reaped.
 fn children() -> Vec<String> {
     let pid = process::id();
     let pids = fs::read_to_string(format!("/proc/self/task/{pid}/children"));
-    let pids = pids.expect("this is Linux");
+    let pids = pids.expect("/proc is readable");
     let stat = |pid| fs::read_to_string(format!("/proc/{pid}/stat")).ok();
     let stats = pids.split_whitespace().filter_map(stat);
     stats
@@ -72,31 +70,31 @@ fn children() -> Vec<String> {
         .collect()
 }
 
-fn a_server_forks_after_one_that_was_closed() {
+fn a_server_forks_after_another_was_closed() {
     for _ in 0..3 {
         let server = forking();
-        assert_eq!(ask(&server), "hello\n");
+        assert_eq!(serve_one(&server), "hello\n");
         server.server_close();
         assert!(children().is_empty());
     }
 }
 
-fn a_server_forks_after_one_with_deadlines() {
+fn a_server_forks_after_another_with_deadlines() {
     let before = TcpServer::builder().max_lifetime(Duration::from_secs(3600));
-    let before = before.bind_fn(ANY, echo).expect("a port is free");
+    let before = before.bind_fn(ANY, echo_line).expect("a port is free");
     let mut client = connect(before.server_address());
-    client.write_all(b"hello\n").expect("it is buffered");
-    before.handle_request().expect("it serves");
+    client.write_all(b"hello\n").expect("the kernel buffers it");
+    before.handle_request().expect("the request is served");
     assert_eq!(read_all(client), "hello\n");
-    assert_eq!(ask(&forking()), "hello\n");
+    assert_eq!(serve_one(&forking()), "hello\n");
 }
 
-fn a_child_has_a_deadline() {
+fn max_lifetime_applies_in_a_child() {
     let builder = ForkingTcpServer::builder().timeout(SHORT);
     let server = builder.max_lifetime(Duration::from_millis(100));
-    let server = server.bind_fn(ANY, echo).expect("a port is free");
+    let server = server.bind_fn(ANY, echo_line).expect("a port is free");
     let mut client = connect(server.server_address());
-    server.handle_request().expect("it serves");
+    server.handle_request().expect("the request is served");
     let begin = Instant::now();
     let _ = client.read_to_end(&mut Vec::new());
     assert!(begin.elapsed() < Duration::from_secs(10));
@@ -108,18 +106,21 @@ fn a_process_with_another_thread_is_not_forked() {
     let (stop, stopped) = mpsc::channel::<()>();
     let thread = thread::spawn(move || stopped.recv());
     let server = forking();
-    assert_eq!(ask(&server), "");
+    assert_eq!(serve_one(&server), "");
     assert_eq!(server.handle().statistics().rejected.dispatch, 1);
     drop(stop);
     let _ = thread.join();
     eventually("the thread has ended", || {
-        fs::read_dir("/proc/self/task").expect("Linux").count() == 1
+        fs::read_dir("/proc/self/task")
+            .expect("/proc is readable")
+            .count()
+            == 1
     });
-    assert_eq!(ask(&server), "hello\n");
+    assert_eq!(serve_one(&server), "hello\n");
 }
 
 fn count_sockets() -> usize {
-    let descriptors = fs::read_dir("/proc/self/fd").expect("this is Linux");
+    let descriptors = fs::read_dir("/proc/self/fd").expect("/proc is readable");
     let targets = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
     let texts = targets.map(|target| target.display().to_string());
     texts.filter(|text| text.starts_with("socket:")).count()
@@ -139,32 +140,35 @@ fn queued_connections_are_not_inherited() {
         });
     let server = server.expect("a port is free");
     let mut first = connect(server.server_address());
-    server.handle_request().expect("it serves");
+    server.handle_request().expect("the request is served");
     let queued = [send(&server, "second\n"), send(&server, "third\n")];
-    eventually("two are queued", || {
-        server.handle_request().expect("it serves");
+    eventually("two clients are queued", || {
+        server.handle_request().expect("the request is served");
         server.handle().statistics().queued == 2
     });
-    first.write_all(b"first\n").expect("its child reads");
+    first.write_all(b"first\n").expect("the child reads");
     read_all(first);
-    eventually("the second is served, while the third is queued", || {
-        server.handle_request().expect("it serves");
-        server.handle().statistics().queued < 2
-    });
+    eventually(
+        "the second client is served while the third is queued",
+        || {
+            server.handle_request().expect("the request is served");
+            server.handle().statistics().queued < 2
+        },
+    );
     assert_eq!(server.handle().statistics().queued, 1);
     let [second, third] = queued;
-    // Its own, and the clients' ends of both, which are this process' too.
+    // The child's own connection, and the clients' ends of both connections.
     assert_eq!(read_all(second), "3\n");
     server.server_close();
     assert_eq!(read_all(third), "");
 }
 
-fn a_child_that_has_ended_does_not_count_for_its_ip() {
+fn a_child_that_has_ended_does_not_count_per_ip() {
     let builder = ForkingTcpServer::builder().max_per_ip(1);
-    let server = builder.bind_fn(ANY, echo).expect("a port is free");
+    let server = builder.bind_fn(ANY, echo_line).expect("a port is free");
     for _ in 0..20 {
-        assert_eq!(ask(&server), "hello\n");
-        eventually("its process has ended", || children() == ["Z"]);
+        assert_eq!(serve_one(&server), "hello\n");
+        eventually("the child has ended", || children() == ["Z"]);
     }
 }
 
@@ -176,7 +180,7 @@ fn programs_that_a_child_starts_can_be_interrupted() {
     let server = server.expect("a port is free");
     server
         .shutdown_on_ctrlc()
-        .expect("there is no other handler");
+        .expect("no other signal handler is installed");
     let expected = format!("{:?}\n", Some(Signal::SIGINT as i32));
-    assert_eq!(ask(&server), expected);
+    assert_eq!(serve_one(&server), expected);
 }

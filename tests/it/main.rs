@@ -42,7 +42,9 @@ mod dispatch {
     mod matrix;
 }
 mod errors {
+    mod fault;
     mod faults;
+    mod server_faults;
 }
 mod examples {
     mod chat;
@@ -74,6 +76,8 @@ mod hooks {
 mod logs {
     mod handlers;
     mod limits;
+    mod rejections;
+    mod request_numbers;
     mod requests;
 }
 mod pool {

@@ -1,4 +1,4 @@
-//! Certificates for one test, made with the command `openssl`.
+//! Certificates for a test, made with the command `openssl`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::program::installed;
 
-/// A certificate authority in a folder of its own, gone with the value.
+/// A certificate authority in a temporary folder, which is removed when the value is dropped.
 pub struct Authority(TempDir);
 
 impl Authority {
@@ -21,21 +21,22 @@ impl Authority {
         authority
     }
 
-    /// The authority's own certificate: what its clients are to trust.
+    /// The authority's own certificate, which clients must trust.
     pub fn pem(&self) -> PathBuf {
         self.0.path().join("ca.pem")
     }
 
-    /// The key to that.
+    /// The key of the authority's own certificate.
     pub fn key(&self) -> PathBuf {
         self.0.path().join("ca.key")
     }
 
-    /// A certificate for these names (`DNS:localhost,IP:127.0.0.1`), and its key.
+    /// Makes a certificate for these names (`DNS:localhost,IP:127.0.0.1`). Returns the paths of the
+    /// certificate and its key.
     pub fn certify(&self, names: &str) -> (PathBuf, PathBuf) {
         let folder = self.0.path();
         std::fs::write(folder.join("names"), format!("subjectAltName={names}\n"))
-            .expect("the folder is ours");
+            .expect("the temporary folder is writable");
         self.openssl(&format!(
             "req {NEW_KEY} -keyout server.key -out server.csr -subj /CN=Server"
         ));
@@ -58,7 +59,7 @@ fn run(folder: &Path, arguments: &str) {
         .args(arguments.split_whitespace())
         .current_dir(folder)
         .output()
-        .expect("it is there");
+        .expect("openssl is installed");
     assert!(
         output.status.success(),
         "openssl {arguments}: {}",

@@ -1,4 +1,4 @@
-"""Two people in the room of chat_server at HOST PORT: says what each of them read, line by line."""
+"""Two clients in the room of chat_server at HOST PORT. Prints the lines that each of them received."""
 
 import socket
 import sys
@@ -6,42 +6,42 @@ import sys
 address = (sys.argv[1], int(sys.argv[2]))
 
 
-class Person:
+class Client:
     def __init__(self):
         self.socket = socket.create_connection(address, timeout=20)
         self.file = self.socket.makefile("r", encoding="utf-8", newline="\n")
 
-    def say(self, line):
+    def send(self, line):
         self.socket.sendall(line.encode() + b"\n")
 
-    def hear(self):
+    def receive(self):
         print(self.file.readline().rstrip("\n"), flush=True)
 
 
-ada = Person()
-ada.hear()
-ada.say("/nick ada")
-ada.hear()
-bob = Person()
-bob.hear()
-ada.hear()  # bob has come
-bob.say("/nick ada")
-bob.hear()  # taken
-bob.say("/nick b\x1bob\r")
-bob.hear()
-ada.hear()
-bob.say("/nick two words")
-bob.hear()
-bob.say("/who")
-bob.hear()
-bob.say("/help")
-bob.hear()
-ada.say("  hello, \x1b[1mGr\u00fc\u00dfe\ttoo\r")
-bob.hear()
-bob.say("")
-bob.say("hello back")
-ada.hear()
-ada.say("/quit")
-bob.hear()  # ada has left
-ada.hear()  # nothing: the end
+ada = Client()
+ada.receive()
+ada.send("/nick ada")
+ada.receive()
+bob = Client()
+bob.receive()
+ada.receive()  # bob has joined
+bob.send("/nick ada")
+bob.receive()  # the name is in use
+bob.send("/nick b\x1bob\r")
+bob.receive()
+ada.receive()
+bob.send("/nick two words")
+bob.receive()
+bob.send("/who")
+bob.receive()
+bob.send("/help")
+bob.receive()
+ada.send("  hello, \x1b[1mGr\u00fc\u00dfe\ttoo\r")
+bob.receive()
+bob.send("")
+bob.send("hello back")
+ada.receive()
+ada.send("/quit")
+bob.receive()  # ada has left
+ada.receive()  # the end of the stream
 ada.socket.close()

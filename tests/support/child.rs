@@ -1,16 +1,17 @@
-//! Tests that need a process of their own: they change its logger, signals or limits, count its threads
-//! or descriptors, fork, or end it. All other tests of a binary share one process.
+//! Runs a test in a separate process. This is for tests that change the logger, signals or limits
+//! of the process, count its threads or descriptors, fork, or exit. All other tests of a binary
+//! share one process.
 
 use std::env;
 use std::fmt::Debug;
 use std::process::{Command, Output};
 
-/// Set in the environment of such a process.
+/// This environment variable is set in the child process.
 const MARK: &str = "SOCKETSERVER_TEST_CHILD";
 
-/// What a test returns.
+/// The return type of a test.
 pub trait Outcome {
-    /// What the parent returns once the child has passed.
+    /// The value that the parent returns when the test has passed in the child.
     fn passed() -> Self;
 }
 
@@ -24,19 +25,19 @@ impl<E: Debug> Outcome for Result<(), E> {
     }
 }
 
-/// Runs `body` in a process of its own, and fails with its output if it fails there.
+/// Runs `body` in a child process. If it fails, this function panics with the child's output.
 ///
-/// To be called first in a test, with a closure that is written in the test itself: the closure's
-/// type has the name of the test, which the same binary is started with again.
+/// Call it first in a test, with a closure that is written in the test itself. The closure's type
+/// name contains the name of the test, which is the argument for the child.
 #[track_caller]
 pub fn in_child<B: FnOnce() -> R, R: Outcome>(body: B) -> R {
     if is_child() {
         return body();
     }
-    let output = start_again::<B>();
+    let output = run_in_child_process::<B>();
     assert!(
         output.status.success(),
-        "in a process of its own, which ended with {}:\n{}{}",
+        "the child process ended with {}:\n{}{}",
         output.status,
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
@@ -44,31 +45,31 @@ pub fn in_child<B: FnOnce() -> R, R: Outcome>(body: B) -> R {
     R::passed()
 }
 
-/// The same for a `body` that ends its process in a way that the test looks at.
+/// The same for a `body` that ends the process. It returns the child's status and output.
 pub fn output_of_child<B: FnOnce()>(body: B) -> Output {
     if is_child() {
         body();
-        panic!("the body ends the process");
+        panic!("the body does not end the process");
     }
-    start_again::<B>()
+    run_in_child_process::<B>()
 }
 
 fn is_child() -> bool {
     env::var_os(MARK).is_some()
 }
 
-fn start_again<B>() -> Output {
+fn run_in_child_process<B>() -> Output {
     let name = std::any::type_name::<B>();
     let test = name
         .strip_suffix("::{{closure}}")
         .and_then(|path| path.split_once("::"));
-    let (_, test) = test.expect("a closure in a test, in a module of its crate");
-    let output = Command::new(env::current_exe().expect("a test has a path"))
+    let (_, test) = test.expect("the closure is written in a test function");
+    let output = Command::new(env::current_exe().expect("the test binary has a path"))
         .args([test, "--exact", "--nocapture", "--test-threads", "1"])
         .arg("--include-ignored")
         .env(MARK, "1")
         .output()
-        .expect("this binary can be started again");
+        .expect("the test binary can be started");
     let stdout = String::from_utf8_lossy(&output.stdout);
     assert!(stdout.contains("running 1 test\n"), "{test}: {stdout}");
     output

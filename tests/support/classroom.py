@@ -1,7 +1,7 @@
-"""The Python sides of the classroom examples: classroom.py ROLE [HOST PORT] [WORD...].
+"""The Python counterparts of the small examples: classroom.py ROLE [HOST PORT] [WORD...].
 
-A server prints its port and serves one client, then prints what it was sent, in hex. A client is
-told the address and its words, and prints each reply, in hex."""
+A server prints its port, serves one client, and prints the received bytes in hexadecimal. A client
+gets the address and its words as arguments, and prints each reply in hexadecimal."""
 
 import socket
 import sys
@@ -42,7 +42,7 @@ def hello_server():
 
 
 def mute_server():
-    """Takes one message and closes."""
+    """Receives one message and closes."""
     client = accept()
     print(client.recv(1024).hex(), flush=True)
     client.close()

@@ -1,4 +1,4 @@
-"""Compiles the Python snippets of the files it is given, and prints how many there are."""
+"""Compiles the Python snippets of the given files, and prints their number."""
 
 import re
 import sys

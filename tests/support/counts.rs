@@ -1,17 +1,17 @@
-//! What a server counts.
+//! The counts in a server's statistics.
 
 use socketserver::{ServerHandle, Statistics};
 
 use crate::eventually;
 
-/// What `accepted` must equal.
+/// The sum that `accepted` must be equal to.
 pub fn sum(s: &Statistics) -> u64 {
     let ended = s.finished + s.failed + s.panicked + s.timed_out + s.disconnected;
     (s.active + s.queued) as u64 + s.rejected.total() + ended
 }
 
-/// The statistics once this many requests have ended, which clients see before they are
-/// counted.
+/// Waits until this many requests have ended and returns the statistics. A client sees the end of
+/// its connection before the server counts it.
 pub fn settled(server: &ServerHandle, accepted: u64) -> Statistics {
     let have_ended = |s: &Statistics| s.accepted == accepted && s.active == 0 && s.queued == 0;
     eventually("all requests have ended", || {

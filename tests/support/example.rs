@@ -1,4 +1,4 @@
-//! Runs programs of this workspace, and server programs of others, as processes of their own.
+//! Runs programs of this workspace, and other server programs, as child processes.
 
 use std::env;
 use std::io::{BufRead, BufReader, Read};
@@ -12,12 +12,12 @@ use nix::unistd::Pid;
 
 use crate::{LONG, process};
 
-/// A running server program; killed when dropped.
+/// A running server program. It is killed when the value is dropped.
 pub struct Example {
     pub child: Child,
-    /// The address that it listens on, as it printed it.
+    /// The address that the program listens on, as it printed it.
     pub address: String,
-    /// The rest of its standard output.
+    /// The rest of the program's standard output.
     pub stdout: BufReader<ChildStdout>,
 }
 
@@ -28,20 +28,24 @@ pub fn command(name: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// Where cargo has put the program: packages in `target/PROFILE`, examples in a folder there.
+/// The path of the program: cargo puts packages into `target/PROFILE`, and examples into
+/// `target/PROFILE/examples`.
 fn path(name: &str) -> PathBuf {
     let test = env::current_exe().expect("a test has a path");
-    let profile = test.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
+    let profile = test
+        .ancestors()
+        .nth(2)
+        .expect("the path is target/PROFILE/deps/TEST");
     let mut paths = [profile.join(name), profile.join("examples").join(name)].into_iter();
     paths.find(|path| path.is_file()).unwrap_or_else(|| {
         panic!("{name} is not built: cargo build --workspace --all-features --bins --examples")
     })
 }
 
-/// Runs a program of the workspace that is expected to end by itself.
+/// Runs a program of the workspace until it ends.
 pub fn run(name: &str, arguments: &[&str]) -> Output {
     let output = command(name, arguments).output();
-    output.expect("it was built for this machine")
+    output.expect("the program can be started")
 }
 
 impl Example {
@@ -57,9 +61,9 @@ impl Example {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program can be started");
-        let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut stdout = BufReader::new(child.stdout.take().expect("the stream is piped"));
         let mut line = String::new();
-        stdout.read_line(&mut line).expect("it prints text");
+        stdout.read_line(&mut line).expect("the output is text");
         let address = line.trim_end().strip_prefix("listening on ");
         let address = address.unwrap_or_else(|| panic!("{line}{}", rest(&mut child)));
         Example {
@@ -74,30 +78,30 @@ impl Example {
     }
 
     pub fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.child.id().try_into().expect("a pid fits"));
+        let pid = Pid::from_raw(self.child.id().try_into().expect("a pid fits into an i32"));
         kill(pid, signal).expect("the program runs");
     }
 
     pub fn is_running(&mut self) -> bool {
-        let status = self.child.try_wait().expect("it is our child");
+        let status = self.child.try_wait().expect("a child process");
         status.is_none()
     }
 
-    /// Whether all its threads sleep: it waits for something.
+    /// Whether all threads of the program sleep.
     pub fn is_asleep(&self) -> bool {
         process::is_asleep(self.pid())
     }
 
-    /// Waits for its end, and fails if that takes long: its status, the rest of its output, and its
-    /// log.
+    /// Waits until the program ends, and fails if that takes long. Returns its status, the rest of
+    /// its output, and its log.
     pub fn finish(mut self) -> (ExitStatus, String, String) {
-        let mut stderr = self.child.stderr.take().expect("it is piped");
+        let mut stderr = self.child.stderr.take().expect("the stream is piped");
         let (stdout, child) = (&mut self.stdout, &mut self.child);
         thread::scope(|scope| {
             let output = scope.spawn(|| crate::read_all(stdout));
             let log = scope.spawn(|| crate::read_all(&mut stderr));
             let status = wait(child);
-            let [output, log] = [output, log].map(|text| text.join().expect("it prints text"));
+            let [output, log] = [output, log].map(|text| text.join().expect("the output is text"));
             (status, output, log)
         })
     }
@@ -110,11 +114,11 @@ impl Drop for Example {
     }
 }
 
-/// Kills a child that does not end.
+/// Waits for the child's end, and kills a child that does not end.
 fn wait(child: &mut Child) -> ExitStatus {
     let deadline = Instant::now() + LONG;
     loop {
-        if let Some(status) = child.try_wait().expect("it is our child") {
+        if let Some(status) = child.try_wait().expect("a child process") {
             return status;
         }
         if Instant::now() > deadline {
@@ -125,7 +129,7 @@ fn wait(child: &mut Child) -> ExitStatus {
     }
 }
 
-/// What a program that did not start says of that.
+/// The error output of a program that did not start.
 fn rest(child: &mut Child) -> String {
     let _ = child.kill();
     let mut log = String::new();

@@ -4,9 +4,9 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use socketserver::{HandlerError, HandlerResult};
 
 use crate::LONG;
-use crate::kind::Talk;
+use crate::kind::LineRequest;
 
-/// Holds handlers, and releases as many as it is asked to.
+/// Blocks handlers, and releases as many of them as the test requests.
 #[derive(Clone)]
 pub struct Gate {
     held: (Sender<String>, Receiver<String>),
@@ -23,41 +23,44 @@ impl Default for Gate {
 }
 
 impl Gate {
-    /// A handler that answers a question with itself, once it is released. A client that closes
-    /// without one is not held.
-    pub fn handler<R: Talk>(&self) -> impl Fn(&mut R) -> HandlerResult + Send + Sync + 'static {
+    /// A handler that sends its first message back after it was released. It does not block if the
+    /// client closes without a message.
+    pub fn handler<R: LineRequest>(
+        &self,
+    ) -> impl Fn(&mut R) -> HandlerResult + Send + Sync + 'static {
         let gate = self.clone();
         move |request| {
-            let question = request.question()?;
-            if question.is_empty() {
+            let message = request.read_message()?;
+            if message.is_empty() {
                 return Ok(());
             }
-            gate.hold(&question)?;
-            Ok(request.answer(&question)?)
+            gate.hold(&message)?;
+            Ok(request.write_message(&message)?)
         }
     }
 
-    /// Reports that `who` is held, and waits.
-    pub fn hold(&self, who: &str) -> Result<(), HandlerError> {
-        self.held.0.send(who.to_owned())?;
+    /// Reports that the handler of the client `name` is blocked, and waits until it is released.
+    pub fn hold(&self, name: &str) -> Result<(), HandlerError> {
+        self.held.0.send(name.to_owned())?;
         Ok(self.released.1.recv_timeout(LONG)?)
     }
 
-    /// Waits until another is held here, and returns who.
+    /// Waits until another handler is blocked, and returns the name of its client.
     pub fn next(&self) -> String {
         self.held.1.recv_timeout(LONG).expect("a handler starts")
     }
 
-    /// Waits until this many more are held here; returns who, in alphabetical order.
+    /// Waits until this many more handlers are blocked, and returns the sorted names of their
+    /// clients.
     pub fn next_few(&self, count: usize) -> Vec<String> {
-        let mut who: Vec<_> = (0..count).map(|_| self.next()).collect();
-        who.sort();
-        who
+        let mut names: Vec<_> = (0..count).map(|_| self.next()).collect();
+        names.sort();
+        names
     }
 
     pub fn release(&self, count: usize) {
         for _ in 0..count {
-            self.released.0.send(()).expect("the gate is there");
+            self.released.0.send(()).expect("the gate has a receiver");
         }
     }
 }

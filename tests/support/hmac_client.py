@@ -1,7 +1,7 @@
-"""A client of the plain form: HOST PORT KEY DIGEST TEXT...
+"""A client of the plain form of `auth`: HOST PORT KEY DIGEST TEXT...
 
-Answers the 32 random bytes with their HMAC, sends each text and prints each reply on a line; prints
-`closed` when the server has hung up.
+Answers the 32 random bytes with their HMAC, sends each text and prints each reply on a line. Prints
+`closed` when the server has closed the connection.
 """
 
 import hmac

@@ -1,7 +1,7 @@
-"""A server of the plain form for one client: KEY DIGEST.
+"""A server of the plain form of `auth` for one client: KEY DIGEST.
 
-Prints its port, sends 32 random bytes, and sends back in upper case whatever comes after the right
-answer. Prints `wrong` after any other.
+Prints its port and sends 32 random bytes. After the right answer, it sends all received bytes back in
+upper case. After a wrong answer, it prints `wrong`.
 """
 
 import hmac

@@ -1,4 +1,4 @@
-//! One trait for the four kinds of server, for tests that run over all of them.
+//! One trait for the four kinds of server, for tests that run with each of them.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use socketserver::listener::{Bind, Tcp, Udp, Unix, UnixDatagram};
 use socketserver::request::Request;
-use socketserver::{Address, DatagramRequest, StreamRequest};
+use socketserver::{Address, DatagramRequest, HandlerResult, StreamRequest};
 
 use crate::{ANY, connect, connect_udp, connect_unix, connect_unix_datagram};
 
-/// A kind of server, and how its clients behave.
-pub trait Kind: Bind<String, Request: Talk> + Sized {
+/// A kind of server, and its clients.
+pub trait Kind: Bind<String, Request: LineRequest> + Sized {
     type Client: Client;
 
     /// Whether its requests are connections.
@@ -27,26 +27,33 @@ pub trait Kind: Bind<String, Request: Talk> + Sized {
     /// Whether the address of a closed server can be bound again.
     fn is_free(address: &Address) -> bool;
 
-    /// Checks that the request just made ended without an answer, and returns a client for the
-    /// next one. Datagrams show it only there: the answer that is received then is that to the next.
+    /// Checks that the last request ended without an answer, and returns a client for the next one.
+    /// For datagrams the check takes place with the next request: the first answer that arrives is
+    /// the answer to that.
     fn unanswered(client: Self::Client, address: &Address) -> Self::Client;
 }
 
-/// A request that is a line, and is answered with one.
-pub trait Talk: Request {
-    fn question(&mut self) -> io::Result<String>;
-    fn answer(&mut self, text: &str) -> io::Result<()>;
+/// A request whose messages and answers are lines.
+pub trait LineRequest: Request {
+    fn read_message(&mut self) -> io::Result<String>;
+    fn write_message(&mut self, text: &str) -> io::Result<()>;
 }
 
-/// The client of such a server.
+/// A handler that sends one message back.
+pub fn echo_message<R: LineRequest>(request: &mut R) -> HandlerResult {
+    let message = request.read_message()?;
+    Ok(request.write_message(&message)?)
+}
+
+/// The client of a server whose messages are lines.
 pub trait Client {
-    /// Makes a request, and sends as little as that takes.
+    /// Makes a request with as few bytes as possible.
     fn begin(&mut self);
     fn send_line(&mut self, line: &str);
     /// The next line or packet; empty at the end of the stream.
     fn receive_line(&mut self) -> String;
 
-    fn ask(&mut self, line: &str) -> String {
+    fn exchange(&mut self, line: &str) -> String {
         self.send_line(line);
         self.receive_line()
     }
@@ -89,7 +96,7 @@ impl Kind for Unix {
     }
 
     fn is_free(address: &Address) -> bool {
-        !address.path().expect("it has a path").exists()
+        !address.path().expect("a Unix server has a path").exists()
     }
 
     fn unanswered(mut client: Self::Client, address: &Address) -> Self::Client {
@@ -127,16 +134,16 @@ impl Kind for UnixDatagram {
         folder.join("server").display().to_string()
     }
 
-    /// Bound beside the server, so that it can be answered.
+    /// The client's socket is bound in the server's folder, so that it can receive answers.
     fn connect(address: &Address) -> Self::Client {
         static CLIENTS: AtomicU64 = AtomicU64::new(0);
         let name = format!("client-{}", CLIENTS.fetch_add(1, Ordering::Relaxed));
         let folder = address.path().and_then(Path::parent);
-        connect_unix_datagram(address, folder.expect("it is in a folder"), &name)
+        connect_unix_datagram(address, folder.expect("the path has a parent"), &name)
     }
 
     fn is_free(address: &Address) -> bool {
-        !address.path().expect("it has a path").exists()
+        !address.path().expect("a Unix server has a path").exists()
     }
 
     fn unanswered(client: Self::Client, _: &Address) -> Self::Client {
@@ -144,32 +151,29 @@ impl Kind for UnixDatagram {
     }
 }
 
-impl Talk for StreamRequest {
-    fn question(&mut self) -> io::Result<String> {
-        first_line(&mut self.rfile)
-    }
+macro_rules! line_request {
+    ($request:ty) => {
+        impl LineRequest for $request {
+            fn read_message(&mut self) -> io::Result<String> {
+                first_line(&mut self.rfile)
+            }
 
-    fn answer(&mut self, text: &str) -> io::Result<()> {
-        self.wfile.write_all(format!("{text}\n").as_bytes())
-    }
+            fn write_message(&mut self, text: &str) -> io::Result<()> {
+                self.wfile.write_all(format!("{text}\n").as_bytes())
+            }
+        }
+    };
 }
 
-impl Talk for DatagramRequest {
-    fn question(&mut self) -> io::Result<String> {
-        first_line(&mut self.rfile)
-    }
-
-    fn answer(&mut self, text: &str) -> io::Result<()> {
-        self.wfile.write_all(format!("{text}\n").as_bytes())
-    }
-}
+line_request!(StreamRequest);
+line_request!(DatagramRequest);
 
 /// The client's side of a connection.
 pub struct Stream<S>(pub BufReader<S>);
 
 impl<S: Read + Write> Client for Stream<S> {
-    /// Connecting was enough. Nothing is sent: what a server closes over unread is answered with a
-    /// reset.
+    /// Sends nothing, because connecting is enough. The server would reset the connection if it
+    /// closed it with unread bytes.
     fn begin(&mut self) {}
 
     fn send_line(&mut self, line: &str) {
@@ -183,39 +187,29 @@ impl<S: Read + Write> Client for Stream<S> {
     }
 }
 
-impl Client for UdpSocket {
-    fn begin(&mut self) {
-        self.send_line("begin");
-    }
+macro_rules! datagram_client {
+    ($socket:ty) => {
+        impl Client for $socket {
+            fn begin(&mut self) {
+                self.send_line("begin");
+            }
 
-    fn send_line(&mut self, line: &str) {
-        self.send(format!("{line}\n").as_bytes())
-            .expect("the server is bound");
-    }
+            fn send_line(&mut self, line: &str) {
+                self.send(format!("{line}\n").as_bytes())
+                    .expect("the server is bound");
+            }
 
-    fn receive_line(&mut self) -> String {
-        let mut packet = [0; 100];
-        let length = self.recv(&mut packet).expect("the server answers");
-        first_line(&mut &packet[..length]).expect("the answer is text")
-    }
+            fn receive_line(&mut self) -> String {
+                let mut packet = [0; 100];
+                let length = self.recv(&mut packet).expect("the server answers");
+                first_line(&mut &packet[..length]).expect("the answer is text")
+            }
+        }
+    };
 }
 
-impl Client for net::UnixDatagram {
-    fn begin(&mut self) {
-        self.send_line("begin");
-    }
-
-    fn send_line(&mut self, line: &str) {
-        self.send(format!("{line}\n").as_bytes())
-            .expect("the server is bound");
-    }
-
-    fn receive_line(&mut self) -> String {
-        let mut packet = [0; 100];
-        let length = self.recv(&mut packet).expect("the server answers");
-        first_line(&mut &packet[..length]).expect("the answer is text")
-    }
-}
+datagram_client!(UdpSocket);
+datagram_client!(net::UnixDatagram);
 
 fn first_line(reader: &mut impl BufRead) -> io::Result<String> {
     let mut line = String::new();
@@ -223,7 +217,8 @@ fn first_line(reader: &mut impl BufRead) -> io::Result<String> {
     Ok(line.trim_end().to_owned())
 }
 
-/// Makes each function a test for each kind of server and dispatch: `fn name<L: Kind, D: Dispatch>`.
+/// Makes tests of each function, for each kind of server and dispatcher: `fn name<L: Kind, D:
+/// Dispatch>`.
 #[macro_export]
 macro_rules! for_all_servers {
     ($($name:ident)*) => {
@@ -265,7 +260,7 @@ macro_rules! for_datagram_kinds {
     };
 }
 
-/// Makes tests of functions with type parameters, a module for each choice of types.
+/// Makes tests of generic functions: one module for each list of types.
 #[macro_export]
 macro_rules! for_each {
     ($names:tt $($module:ident: $($type:ident),+;)*) => {

@@ -1,13 +1,13 @@
-//! What the tests share: those of the library, and those of the example programs that are packages.
+//! Code that the tests of the library share with the tests of the example packages.
 
 pub mod certificates;
 pub mod child;
-pub mod choppy;
 pub mod counts;
+pub mod event_log;
 pub mod example;
+pub mod fragmented;
 pub mod gate;
 pub mod handlers;
-pub mod journal;
 pub mod kind;
 pub mod listener;
 pub mod logs;
@@ -17,24 +17,27 @@ pub mod program;
 pub mod python;
 pub mod saturated;
 
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 use socketserver::{Address, BackgroundServer, Dispatch, Listener, Server};
 
-/// Longer than anything a test waits for; running into it fails the test.
+/// A timeout that is longer than any test has to wait. When it expires, the test fails.
 pub const LONG: Duration = Duration::from_secs(20);
 
-/// Any loopback port.
+/// A time that is longer than any test.
+pub const HOUR: Duration = Duration::from_secs(3600);
+
+/// A loopback address with a port that the system chooses.
 pub const ANY: &str = "127.0.0.1:0";
 
-/// Serves what was just bound, on a thread of its own.
+/// Serves a server that was just bound, in a background thread.
 #[track_caller]
 pub fn in_background<L: Listener, D: Dispatch>(
     server: io::Result<Server<L, D>>,
@@ -44,19 +47,26 @@ pub fn in_background<L: Listener, D: Dispatch>(
     server.expect("a thread can be started")
 }
 
-/// A connected TCP client that fails when it waits for long.
+/// A connected TCP client whose reads and writes have a timeout.
 pub fn connect(address: &Address) -> TcpStream {
+    connect_to(address)
+}
+
+/// The same for the address that a program has printed.
+pub fn connect_to(address: impl ToSocketAddrs) -> TcpStream {
     let stream = TcpStream::connect(address).expect("the server accepts");
-    stream
-        .set_read_timeout(Some(LONG))
-        .expect("a timeout can be set");
-    stream
-        .set_write_timeout(Some(LONG))
-        .expect("a timeout can be set");
+    set_timeouts(&stream);
     stream
 }
 
-/// A connected TCP client with this address of its own, such as one of 127.0.0.0/8.
+/// Sets timeouts for reads and writes, so that a test fails and does not hang.
+pub fn set_timeouts(stream: &TcpStream) {
+    for set in [TcpStream::set_read_timeout, TcpStream::set_write_timeout] {
+        set(stream, Some(LONG)).expect("the timeout is set");
+    }
+}
+
+/// A connected TCP client with this local address, such as one of 127.0.0.0/8.
 pub fn connect_from(host: IpAddr, server: SocketAddr) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(server), Type::STREAM, None)?;
     // Ports of connections that have just ended can be used again.
@@ -68,13 +78,13 @@ pub fn connect_from(host: IpAddr, server: SocketAddr) -> io::Result<TcpStream> {
     Ok(socket.into())
 }
 
-/// A connected Unix client that fails when it waits for long.
+/// A connected Unix client whose reads and writes have a timeout.
 pub fn connect_unix(address: &Address) -> UnixStream {
     let path = address.path().expect("a Unix server has a path");
     let stream = UnixStream::connect(path).expect("the server accepts");
     stream
         .set_read_timeout(Some(LONG))
-        .expect("a timeout can be set");
+        .expect("the timeout is set");
     stream
 }
 
@@ -86,19 +96,19 @@ pub fn connect_udp(address: &Address) -> UdpSocket {
         .expect("loopback can be connected to");
     socket
         .set_read_timeout(Some(LONG))
-        .expect("a timeout can be set");
+        .expect("the timeout is set");
     socket
 }
 
-/// A Unix datagram client bound in `folder`, so that it can be answered.
+/// A Unix datagram client. Its socket is bound in `folder`, so that it can receive answers.
 pub fn connect_unix_datagram(address: &Address, folder: &Path, name: &str) -> UnixDatagram {
-    let socket = UnixDatagram::bind(folder.join(name)).expect("the folder is ours");
+    let socket = UnixDatagram::bind(folder.join(name)).expect("the temporary folder is writable");
     socket
         .connect(address.path().expect("a Unix server has a path"))
-        .expect("it is bound");
+        .expect("the socket is bound");
     socket
         .set_read_timeout(Some(LONG))
-        .expect("a timeout can be set");
+        .expect("the timeout is set");
     socket
 }
 
@@ -112,39 +122,59 @@ pub fn exchange<S: Read + Write>(mut stream: S, text: &str) -> String {
     line
 }
 
-/// Everything up to the end of the stream.
+/// Reads up to the end of the stream.
 pub fn read_all(mut stream: impl Read) -> String {
     let mut text = String::new();
     stream.read_to_string(&mut text).expect("the stream ends");
     text
 }
 
-/// What the thread returned; fails if it does not end soon.
+/// Waits for the thread and returns its result. It fails if the thread does not end soon.
 pub fn join_soon<T>(thread: JoinHandle<T>) -> T {
     eventually("the thread ends", || thread.is_finished());
     thread.join().expect("the thread did not panic")
 }
 
-/// The next message; fails if none is sent soon.
+/// Receives the next message. It fails if none is sent soon.
 pub fn next<T>(receiver: &Receiver<T>) -> T {
     receiver.recv_timeout(LONG).expect("a message is sent")
 }
 
-/// Waits for a condition that nothing notifies of, such as the end of a server's thread.
+/// Closes the connection with a reset.
+pub fn reset(socket: TcpStream) {
+    let linger = SockRef::from(&socket).set_linger(Some(Duration::ZERO));
+    linger.expect("the option is set");
+}
+
+/// Checks that the next read returns a reset.
+pub fn assert_reset(mut stream: impl Read) {
+    // A single `read` may be interrupted by a signal.
+    let read = stream.read_exact(&mut [0]).map_err(|e| e.kind());
+    assert_eq!(read, Err(ErrorKind::ConnectionReset));
+}
+
+/// Polls until a condition is true, such as the end of a server's thread.
 pub fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
     let deadline = Instant::now() + LONG;
     while !happened() {
-        assert!(Instant::now() < deadline, "it does not happen: {what}");
+        assert!(
+            Instant::now() < deadline,
+            "timeout while waiting for this condition: {what}"
+        );
         thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// How many things are in a folder.
+/// The number of entries in a folder.
 pub fn entries(folder: &Path) -> usize {
-    folder.read_dir().expect("the folder is ours").count()
+    folder
+        .read_dir()
+        .expect("the temporary folder is writable")
+        .count()
 }
 
-/// A folder for sockets, gone with the value. Its path is short, as sockets' must be.
+/// A temporary folder for sockets, which is removed when the value is dropped. Its path is short,
+/// because the path of a socket has a maximum length.
 pub fn socket_folder() -> tempfile::TempDir {
     tempfile::Builder::new()
         .prefix("ss-")
@@ -152,15 +182,16 @@ pub fn socket_folder() -> tempfile::TempDir {
         .expect("the temporary folder is writable")
 }
 
-/// A path for a socket in a folder of its own.
+/// A path for a socket in a new temporary folder.
 pub fn socket_path() -> (tempfile::TempDir, PathBuf) {
     let folder = socket_folder();
     let path = folder.path().join("socket");
     (folder, path)
 }
 
-/// Makes a socket file that no program listens on. A process that another test is starting holds all
-/// sockets of this one for a moment, so this waits until the socket is really closed.
+/// Makes a socket file that no program listens on. While another test starts a process, that
+/// process has copies of all sockets for a moment, so this function waits until the socket is
+/// really closed.
 pub fn stale_socket(path: &Path, is_stream: bool) {
     if is_stream {
         drop(UnixListener::bind(path).expect("the path is free"));
@@ -176,8 +207,8 @@ pub fn stale_socket(path: &Path, is_stream: bool) {
     });
 }
 
-/// The idioms of the porting guide. Some of them use packages that the library does not depend on, so
-/// they run here.
+/// The idioms of the porting guide. They run here because some of them use packages that the
+/// library does not depend on.
 #[cfg(doctest)]
 #[doc = include_str!("../../src/porting/idioms/mod.md")]
 #[doc = include_str!("../../src/porting/idioms/servers.md")]

@@ -1,4 +1,4 @@
-//! A listener that accepts as the test says: it injects what the kernel rarely gives.
+//! A fake listener, whose `accept` is a function of the test. It injects rare errors of the kernel.
 
 use std::io;
 use std::net::TcpListener;
@@ -11,7 +11,8 @@ use crate::ANY;
 
 type Accept = dyn Fn(&Tcp, &ServerHandle) -> io::Result<StreamRequest> + Send + Sync;
 
-/// TCP on a free port, with an `accept` of the test's own. To be adopted by a server.
+/// A TCP socket on a free port, with an `accept` that the test provides. Use it with
+/// `Server::from_listener`.
 pub struct FakeListener {
     tcp: Tcp,
     accept: Box<Accept>,

@@ -1,50 +1,52 @@
-//! Keeps what the library logs, for the whole test binary.
+//! A logger that keeps the library's log lines in memory, for the whole test binary.
 
 use std::sync::{Mutex, MutexGuard, Once};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-struct Keeper;
+struct MemoryLogger;
 
-static KEPT: Mutex<Vec<(Level, String)>> = Mutex::new(Vec::new());
+static LINES: Mutex<Vec<(Level, String)>> = Mutex::new(Vec::new());
 
-impl Log for Keeper {
+impl Log for MemoryLogger {
     fn enabled(&self, _: &Metadata<'_>) -> bool {
         true
     }
 
     fn log(&self, record: &Record<'_>) {
         let line = format!("{}: {}", record.target(), record.args());
-        kept().push((record.level(), line));
+        all_lines().push((record.level(), line));
     }
 
     fn flush(&self) {}
 }
 
-fn kept() -> MutexGuard<'static, Vec<(Level, String)>> {
-    KEPT.lock().expect("nothing panics in here")
+fn all_lines() -> MutexGuard<'static, Vec<(Level, String)>> {
+    LINES
+        .lock()
+        .expect("no thread panics while it holds the lock")
 }
 
-/// What is logged from here on.
+/// The lines that are logged after this value was created.
 pub struct Logs(usize);
 
 impl Logs {
-    /// To be called before what is to be logged. What was logged before may be about the same
-    /// addresses, for ports are used again.
+    /// Call it before the code that logs. Earlier lines may name the same addresses, because the
+    /// system uses ports again.
     pub fn from_here() -> Self {
         static ONCE: Once = Once::new();
         ONCE.call_once(|| {
-            log::set_logger(&Keeper).expect("the tests set no other logger");
+            log::set_logger(&MemoryLogger).expect("the tests set no other logger");
             log::set_max_level(LevelFilter::Trace);
         });
-        Logs(kept().len())
+        Logs(all_lines().len())
     }
 
-    /// What was logged with this text in it, oldest first: level, and `target: message`. Tests run
-    /// side by side, so the text should be one that only this test has, such as an address.
+    /// The lines that contain this text, oldest first: level, and `target: message`. Tests run in
+    /// parallel, so use a text that only this test logs, such as an address.
     pub fn with(&self, text: &str) -> Vec<(Level, String)> {
-        let kept = kept();
-        let lines = kept[self.0..].iter();
+        let all = all_lines();
+        let lines = all[self.0..].iter();
         lines
             .filter(|(_, line)| line.contains(text))
             .cloned()

@@ -1,4 +1,4 @@
-"""Twenty clients at once against a server; every answer must be the right one.
+"""Runs twenty clients at once, and checks every answer of the server.
 
     many_clients.py echo  127.0.0.1:10000
     many_clients.py echo  /run/echo.sock
@@ -27,7 +27,7 @@ def connect(address):
 
 
 def echo(address, number):
-    """Fifty messages on one connection, then the end of the stream after ours."""
+    """Fifty messages on one connection. The server ends the stream after the client has."""
     with connect(address) as client, client.makefile("rb") as replies:
         for i in range(50):
             message = f"client {number}, message {i} ".encode() * (i + 1)
@@ -38,7 +38,7 @@ def echo(address, number):
 
 
 def upper(address, number):
-    """One message a connection."""
+    """One message per connection."""
     for i in range(5):
         with connect(address) as client, client.makefile("rb") as replies:
             client.sendall(f"  client {number}, message {i}\n".encode())
@@ -46,7 +46,7 @@ def upper(address, number):
 
 
 def udp(address, number):
-    """Fifty datagrams, each answered before the next."""
+    """Fifty datagrams. Each is answered before the next is sent."""
     host, port = address.rsplit(":", 1)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.settimeout(TIMEOUT)
@@ -57,8 +57,8 @@ def udp(address, number):
             expect(message, client.recv(65536))
 
 
-def expect(wanted, got):
-    assert got == wanted, f"{got[:80]!r} instead of {wanted[:80]!r}"
+def expect(expected, received):
+    assert received == expected, f"{received[:80]!r} instead of {expected[:80]!r}"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Python's own multiprocessing.connection.Client: HOST PORT KEY TEXT...
 
-Sends each text, then a message of 1 MB, and prints the replies: the long one as its length. Prints
-the name of the exception if the server does not let it in.
+Sends each text and then a message of 1 MB, and prints the replies (only the length of the long one).
+Prints the name of the exception if the server refuses the client.
 """
 
 import socket
@@ -13,7 +13,7 @@ host, port, key, *texts = sys.argv[1:]
 socket.setdefaulttimeout(20)
 
 
-def ask(connection, message):
+def exchange(connection, message):
     connection.send_bytes(message)
     if not connection.poll(20):
         sys.exit("no reply")
@@ -23,8 +23,8 @@ def ask(connection, message):
 try:
     with Client((host, int(port)), authkey=key.encode()) as connection:
         for text in texts:
-            print(ask(connection, text.encode()).decode())
-        reply = ask(connection, b"a" * 1_000_000)
+            print(exchange(connection, text.encode()).decode())
+        reply = exchange(connection, b"a" * 1_000_000)
         print(len(reply), set(reply) == set(b"A"))
 except AuthenticationError as error:
     print(type(error).__name__)

@@ -1,7 +1,7 @@
 """Python's own multiprocessing.connection.Listener for one client: KEY.
 
-Prints its port, and sends each message back in upper case. Prints the name of the exception if it does
-not let the client in.
+Prints its port, and sends each message back in upper case. Prints the name of the exception if it
+refuses the client.
 """
 
 import sys

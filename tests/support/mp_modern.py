@@ -1,8 +1,8 @@
-"""The form of multiprocessing.connection that Python 3.12 and later speaks, for any Python.
+"""The protocol of multiprocessing.connection in Python 3.12 and later, for any Python version.
 
 client HOST PORT KEY TEXT...: sends each text and prints the replies.
 listener KEY: prints its port, and sends each message of one client back in upper case.
-Both print `refused` if the other side does not know the key.
+Both print `refused` if the other side does not have the key.
 """
 
 import hmac
@@ -17,7 +17,7 @@ def send(sock, message):
 
 
 def receive(sock):
-    """The next message; None at the end."""
+    """The next message, or None at the end of the stream."""
     header = sock.recv(4, socket.MSG_WAITALL)
     if not header:
         return None

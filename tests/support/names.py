@@ -1,7 +1,7 @@
-"""Prints what the module socketserver consists of: a class and a name of its own on each line.
+"""Prints the names in the module socketserver: a class and one of its names on each line.
 
-The names of the module itself stand under "The module". Functions have their parameters, attributes
-their values; those that only instances have are found in the source.
+The class of the module's own names is "The module". Functions are printed with their parameters, and
+attributes with their values. Attributes that only instances have are found in the source.
 """
 
 import ast
@@ -15,7 +15,7 @@ def is_public(name):
 
 
 def is_own(name):
-    """Whether the module has defined it, and not imported it."""
+    """Whether the name is defined in the module, and not imported."""
     value = getattr(socketserver, name)
     origin = getattr(value, "__module__", "socketserver")
     return not inspect.ismodule(value) and origin == "socketserver"

@@ -1,10 +1,10 @@
-"""A server made with Python's own socketserver, to hold ours against.
+"""A server that uses Python's socketserver, for comparisons.
 
-    original_server.py lines      upper-cases lines over TCP, and counts them at the end
+    original_server.py lines      answers lines over TCP in upper case, and counts them at the end
     original_server.py wfile      answers a datagram with its length and upper case, in one reply
-    original_server.py sendto     answers a datagram with its upper case, an empty one too
+    original_server.py sendto     answers a datagram in upper case, also an empty one
 
-Listens on a free port, prints "listening on HOST:PORT", and ends by itself after a minute.
+Listens on a free port, prints "listening on HOST:PORT", and exits after one minute.
 """
 
 import socketserver

@@ -1,8 +1,9 @@
-//! A sequence of bytes that both sides of a test know, so that what is lost, doubled or out of order shows.
+//! A pseudo-random byte sequence that both sides of a test know. It reveals lost, repeated and
+//! reordered bytes.
 
 use std::io::{Read, Write};
 
-/// A sequence of its own for each seed, which must not be 0.
+/// The sequence of a seed, which must not be 0.
 pub struct Pattern(u64);
 
 const BLOCK: usize = 1 << 16;
@@ -20,7 +21,7 @@ impl Pattern {
         }
     }
 
-    /// Reads as many blocks and compares every byte.
+    /// Reads this many blocks and compares every byte.
     pub fn expect(mut self, mut from: impl Read, blocks: usize) {
         let (mut block, mut received) = (vec![0; BLOCK], vec![0; BLOCK]);
         for n in 0..blocks {

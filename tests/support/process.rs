@@ -1,29 +1,29 @@
-//! What the kernel knows of a process.
+//! Information about a process from `/proc`.
 
 use std::fs;
 
-/// How many threads it has.
+/// The number of threads.
 pub fn threads(pid: u32) -> usize {
     entries(pid, "task")
 }
 
-/// How many threads whose name begins so.
+/// The number of threads whose name begins with `name`.
 pub fn threads_named(pid: u32, name: &str) -> usize {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process lives");
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
     let names = tasks
         .flatten()
         .filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
     names.filter(|other| other.starts_with(name)).count()
 }
 
-/// How many descriptors it has open.
+/// The number of open descriptors.
 pub fn descriptors(pid: u32) -> usize {
     entries(pid, "fd")
 }
 
-/// Processor time used so far, in clock ticks of 10 ms: user and system.
+/// The processor time used so far (user and system), in clock ticks of 10 ms.
 pub fn cpu_ticks(pid: u32) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process lives");
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
     let fields: Vec<_> = stat[stat.rfind(')').expect("a name") + 2..]
         .split(' ')
         .collect();
@@ -33,28 +33,28 @@ pub fn cpu_ticks(pid: u32) -> u64 {
         .sum()
 }
 
-/// Whether all its threads sleep: it has done what there was to do, and waits.
+/// Whether all threads sleep, so that the process has nothing left to do.
 pub fn is_asleep(pid: u32) -> bool {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process lives");
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
     tasks.flatten().all(|task| {
         let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
-        // The state is the first field after the name, which is in brackets.
+        // The state is the first field after the name, which is in parentheses.
         stat.rsplit(") ").next().is_some_and(|s| s.starts_with('S'))
     })
 }
 
-/// Its memory in KiB: what it has in use now.
+/// The resident memory in KiB.
 pub fn resident(pid: u32) -> u64 {
     status(pid, "VmRSS:")
 }
 
-/// Its memory in KiB: the most it has had in use.
-pub fn most_resident(pid: u32) -> u64 {
+/// The peak of the resident memory in KiB.
+pub fn peak_resident(pid: u32) -> u64 {
     status(pid, "VmHWM:")
 }
 
 fn status(pid: u32, name: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     let number = line.and_then(|line| line.split_whitespace().next());
     number.and_then(|n| n.parse().ok()).expect("a number")
@@ -62,6 +62,6 @@ fn status(pid: u32, name: &str) -> u64 {
 
 fn entries(pid: u32, what: &str) -> usize {
     fs::read_dir(format!("/proc/{pid}/{what}"))
-        .expect("the process lives")
+        .expect("the process runs")
         .count()
 }

@@ -1,8 +1,8 @@
-//! Programs of others that tests need. A test fails where one of them is missing.
+//! External programs that tests need. A test fails if its program is not installed.
 
 use std::process::{Command, Stdio};
 
-/// Programs whose Debian package has another name.
+/// Programs whose Debian package has a different name.
 const PACKAGES: [(&str, &str); 7] = [
     ("dig", "bind9-dnsutils"),
     ("logger", "bsdutils"),
@@ -13,7 +13,8 @@ const PACKAGES: [(&str, &str); 7] = [
     ("cc", "gcc"),
 ];
 
-/// A command for a program, which answers `question` (`--version`) where it is installed.
+/// A command for a program. The option `question` (such as `--version`) checks that it is
+/// installed.
 #[track_caller]
 pub fn installed(program: &str, question: &str) -> Command {
     let answer = Command::new(program)
@@ -30,8 +31,8 @@ pub fn installed(program: &str, question: &str) -> Command {
     Command::new(program)
 }
 
-/// Fails, and says how to get what is missing.
+/// Panics with a message that names the missing program and the command that installs it.
 #[track_caller]
 pub fn missing(what: &str, how: &str) -> ! {
-    panic!("this test needs {what}, which is not here: {how}")
+    panic!("this test needs {what}, which is not installed: {how}")
 }

@@ -1,4 +1,4 @@
-//! Scripts for Python 3, which the library is compared with.
+//! Runs Python 3 scripts, which the library is compared with.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,14 +9,14 @@ use crate::program::{installed, missing};
 #[track_caller]
 pub fn script(name: &str) -> Command {
     let mut command = installed("python3", "--version");
-    command.arg(beside("support").join(name));
+    command.arg(in_tests_folder("support").join(name));
     command
 }
 
-/// The same for a script that needs a package: with the Python of `target/venv` if it is there.
+/// The same for a script that needs a package. It uses the Python of `target/venv` if that exists.
 #[track_caller]
 pub fn script_with(package: &str, name: &str) -> Command {
-    let mut program = beside("../target/venv/bin/python3");
+    let mut program = in_tests_folder("../target/venv/bin/python3");
     if !program.exists() {
         program = "python3".into();
     }
@@ -28,11 +28,11 @@ pub fn script_with(package: &str, name: &str) -> Command {
         missing(&format!("Python's {package}"), &format!("{how} {package}"));
     }
     let mut command = Command::new(program);
-    command.arg(beside("support").join(name));
+    command.arg(in_tests_folder("support").join(name));
     command
 }
 
-/// A path that begins in the folder `tests`.
-fn beside(path: &str) -> PathBuf {
+/// A path relative to the folder `tests`.
+fn in_tests_folder(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }

@@ -1,4 +1,4 @@
-//! Servers at their limit of connections, which reject more.
+//! Servers at their limit of connections, which reject further clients.
 
 use std::net::TcpStream;
 use std::time::Duration;
@@ -12,12 +12,12 @@ use socketserver::{BackgroundServer, Builder, OverloadPolicy, RejectReason, Stag
 use crate::gate::Gate;
 use crate::{ANY, connect, eventually, in_background, read_all};
 
-/// Longer than a rejection may take, and shorter than what blocks.
+/// A time that is longer than a rejection may take, and shorter than the time that hooks block.
 pub const SOON: Duration = Duration::from_secs(8);
 
 pub type Rejecting = fn(&mut StreamRequest) -> HandlerResult;
 
-/// Rejects in the way that the test wants, and reports what failed.
+/// Hooks that reject with a function of the test, and report errors.
 struct Rejects {
     reject: Rejecting,
     errors: Sender<(Stage, String)>,
@@ -33,12 +33,12 @@ impl Hooks for Rejects {
     }
 
     fn handle_error(&self, _: &mut StreamRequest, error: &RequestError) {
-        // The test may be over.
+        // The receiver is dropped if the test has ended.
         let _ = self.errors.send((error.stage(), error.to_string()));
     }
 }
 
-/// A server of one connection at most, which has it.
+/// A server with a limit of one connection, and the client that uses it.
 pub struct Saturated {
     pub server: BackgroundServer,
     pub gate: Gate,
@@ -48,7 +48,7 @@ pub struct Saturated {
 
 impl Saturated {
     pub fn new(policy: OverloadPolicy, reject: Rejecting) -> Self {
-        // Hooks that sleep are not waited for.
+        // Closing must not wait for hooks that sleep.
         let builder = one().shutdown_timeout(Duration::from_millis(100));
         Self::with(builder.overload(policy), reject)
     }
@@ -71,11 +71,11 @@ impl Saturated {
         }
     }
 
-    /// The first client is served, and so is the next.
+    /// Checks that the first client and the next one are served.
     pub fn serves(self) {
         self.gate.release(2);
         assert_eq!(read_all(self.first), "first\n");
-        eventually("the first has ended", || {
+        eventually("the first request has ended", || {
             self.server.handle().statistics().active == 0
         });
         assert_eq!(
@@ -91,7 +91,7 @@ pub fn one() -> Builder<Tcp, ThreadPool> {
 
 pub fn connect_as(server: &ServerHandle, name: &str) -> TcpStream {
     let mut client = connect(server.server_address());
-    // It may be rejected, and the connection closed, before that.
+    // The server may reject the client and close the connection before this write.
     let _ = writeln!(client, "{name}");
     client
 }

@@ -1,4 +1,4 @@
-"""Prints lengths as struct packs them: a line `FORMAT LENGTH HEX` for each."""
+"""Prints lengths packed by struct: a line `FORMAT LENGTH HEX` for each."""
 
 import itertools
 import struct
@@ -8,5 +8,5 @@ for order, kind, length in itertools.product(orders, kinds, [0, 1, 127, 255, 327
     try:
         packed = struct.pack(order + kind, length)
     except struct.error:
-        continue  # n and N are native only; or the length is too long
+        continue  # n and N have native sizes only, or the length does not fit
     print(order + kind, length, packed.hex())

@@ -1,4 +1,4 @@
-//! Clients that reset, half-close and vanish in the middle of an answer.
+//! Clients that reset, half-close, and disconnect in the middle of an answer.
 
 use std::process;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,30 +7,30 @@ use std::time::{Duration, Instant};
 
 use socketserver::prelude::*;
 
-use crate::alone;
 use crate::behavior::Behavior;
 use crate::clients::{connect_from, host};
+use crate::exclusive;
 
 use support::process::{descriptors, threads_named};
 use support::{ANY, eventually, in_background};
 
-const MANNERS: [Behavior; 3] = [
+const BEHAVIORS: [Behavior; 3] = [
     Behavior::HalfClose,
     Behavior::Reset,
-    Behavior::VanishMidWrite,
+    Behavior::CloseMidWrite,
 ];
 const CLIENTS: usize = 32;
 
 #[test]
-#[ignore = "of full size"]
+#[ignore = "full size"]
 fn abrupt_clients() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     abrupt(10_000);
 }
 
 #[test]
 fn a_few_abrupt_clients() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     abrupt(500);
 }
 
@@ -44,7 +44,7 @@ fn echo(request: &mut StreamRequest) -> HandlerResult {
     Ok(())
 }
 
-/// So many of each behavior, mixed.
+/// Connections of mixed behavior, `each` of every behavior.
 fn abrupt(each: usize) {
     let server = ThreadingTcpServer::builder()
         .thread_name("abrupt")
@@ -53,9 +53,9 @@ fn abrupt(each: usize) {
     let server = in_background(server);
     let before = descriptors(process::id());
     let started = Instant::now();
-    let connections = each * MANNERS.len();
+    let connections = each * BEHAVIORS.len();
     connect_next(connections, &server.handle());
-    eventually("all are accepted and closed", || {
+    eventually("all connections are accepted and closed", || {
         let statistics = server.handle().statistics();
         statistics.accepted == connections as u64 && statistics.active == 0
     });
@@ -72,14 +72,14 @@ fn abrupt(each: usize) {
     let ended = statistics.finished + statistics.disconnected;
     assert_eq!(ended, connections as u64, "{statistics:?}");
     assert!(statistics.finished >= each as u64, "{statistics:?}");
-    eventually("no descriptor and no thread is left over", || {
+    eventually("no descriptor and no thread is leaked", || {
         descriptors(process::id()) == before && threads_named(process::id(), "abrupt-") == 0
     });
 }
 
 fn connect_next(connections: usize, server: &ServerHandle) {
     let address = server.server_address().socket_addr();
-    let address = address.expect("an IP address");
+    let address = address.expect("the server has an IP address");
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
         for client in 0..CLIENTS {
@@ -90,7 +90,7 @@ fn connect_next(connections: usize, server: &ServerHandle) {
                     if number >= connections {
                         break;
                     }
-                    let behavior = MANNERS[number % MANNERS.len()];
+                    let behavior = BEHAVIORS[number % BEHAVIORS.len()];
                     connect_from(host(client), address)
                         .and_then(|stream| behavior.run(stream))
                         .unwrap_or_else(|error| panic!("{behavior:?}: {error}"));

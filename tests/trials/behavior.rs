@@ -1,4 +1,4 @@
-//! What clients of the echo server do.
+//! The behaviors of the echo server's clients.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -8,21 +8,21 @@ use socket2::SockRef;
 
 use crate::clients::expect_echo;
 
-/// What the echo server of a trial panics on.
+/// The text that makes the echo server of a trial panic.
 pub const PANIC: &str = "panic";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behavior {
-    /// Asks, is answered, ends its side, and sees the end.
+    /// Sends a message, receives the answer, shuts down its writes, and reads to the end.
     HalfClose,
-    /// Asks, is answered, and resets the connection.
+    /// Sends a message, receives the answer, and resets the connection.
     Reset,
     /// Sends more than it reads, and closes in the middle of the answer.
-    VanishMidWrite,
+    CloseMidWrite,
     /// Sends nothing.
     Silent,
     /// Sends a few bytes, one by one, and closes.
-    Drip,
+    ByteByByte,
     /// Makes the handler panic.
     Panic,
 }
@@ -31,14 +31,14 @@ impl Behavior {
     pub const ALL: [Behavior; 6] = [
         Behavior::HalfClose,
         Behavior::Reset,
-        Behavior::VanishMidWrite,
+        Behavior::CloseMidWrite,
         Behavior::Silent,
-        Behavior::Drip,
+        Behavior::ByteByByte,
         Behavior::Panic,
     ];
 
-    /// One connection, from its first byte to its end. An error is one that a client should
-    /// not see.
+    /// One connection, from its first byte to its end. It returns an error that a client should not
+    /// get.
     pub fn run(self, mut stream: TcpStream) -> io::Result<()> {
         match self {
             Behavior::HalfClose => {
@@ -50,9 +50,9 @@ impl Behavior {
                 expect_echo(&mut stream, "hello\n")?;
                 SockRef::from(&stream).set_linger(Some(Duration::ZERO))
             }
-            Behavior::VanishMidWrite => vanish(stream),
+            Behavior::CloseMidWrite => close_mid_write(stream),
             Behavior::Silent => Ok(()),
-            Behavior::Drip => (0..5).try_for_each(|_| expect_echo(&mut stream, ".")),
+            Behavior::ByteByByte => (0..5).try_for_each(|_| expect_echo(&mut stream, ".")),
             Behavior::Panic => {
                 stream.write_all(PANIC.as_bytes())?;
                 expect_end(stream)
@@ -61,8 +61,8 @@ impl Behavior {
     }
 }
 
-/// Sends until its writes block. The answers are never read, so closing resets the connection.
-fn vanish(mut stream: TcpStream) -> io::Result<()> {
+/// Sends until its writes block, and closes. The answers are not read, so the close is a reset.
+fn close_mid_write(mut stream: TcpStream) -> io::Result<()> {
     let socket = SockRef::from(&stream);
     socket.set_recv_buffer_size(4096)?;
     socket.set_send_buffer_size(4096)?;
@@ -76,11 +76,12 @@ fn vanish(mut stream: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// The end of the stream; a server that panicked over unread bytes may reset it.
+/// Expects the end of the stream. A server that panicked with unread bytes may reset the
+/// connection.
 fn expect_end(mut stream: TcpStream) -> io::Result<()> {
     match stream.read(&mut [0]) {
         Ok(0) => Ok(()),
-        Ok(_) => Err(io::Error::other("an answer where none was due")),
+        Ok(_) => Err(io::Error::other("an unexpected answer")),
         Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(()),
         Err(error) => Err(error),
     }

@@ -1,19 +1,19 @@
-//! Many handlers that are blocked when their server is shut down. What becomes of
-//! each kind is tested in `it/shutdown/drain.rs`.
+//! Many handlers that are blocked when their server is shut down. The outcome of each kind is
+//! tested in `it/shutdown/drain.rs`.
 
 use std::time::{Duration, Instant};
 
 use socketserver::prelude::*;
 
-use crate::alone;
+use crate::exclusive;
 
 use support::handlers::{begin, block, counts};
 use support::{ANY, in_background};
 
 #[test]
-#[ignore = "of full size"]
+#[ignore = "full size"]
 fn three_hundred_blocked_handlers() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     let server = in_background(ThreadingTcpServer::bind_fn(ANY, block));
     let orders = ["read", "write", "loop"].into_iter().cycle().take(300);
     let _blocked: Vec<_> = orders

@@ -1,4 +1,4 @@
-//! Clients, each from a loopback address of its choice.
+//! Clients with chosen loopback addresses.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -11,7 +11,7 @@ use crate::figures::Delays;
 
 use support::LONG;
 
-/// `127.0.NUMBER`, so that no address runs out of ports.
+/// The loopback address of a client. With one address for all clients, the ports would run out.
 pub fn host(number: usize) -> Ipv4Addr {
     let [high, low] = (number as u16 + 1).to_be_bytes();
     Ipv4Addr::new(127, 0, high, low)
@@ -21,7 +21,7 @@ pub fn connect_from(host: Ipv4Addr, server: SocketAddr) -> io::Result<TcpStream>
     support::connect_from(host.into(), server)
 }
 
-/// A client without a name, which waits while the server's queue is full.
+/// An unnamed client, whose writes wait while the server's queue is full.
 pub fn connect_unnamed(server: &Path) -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::unbound()?;
     socket.connect(server)?;
@@ -29,23 +29,23 @@ pub fn connect_unnamed(server: &Path) -> io::Result<UnixDatagram> {
     Ok(socket)
 }
 
-/// Sends the text and expects it back.
+/// Sends the text and checks that it is sent back.
 pub fn expect_echo(stream: &mut TcpStream, text: &str) -> io::Result<()> {
     stream.write_all(text.as_bytes())?;
     let mut echoed = vec![0; text.len()];
     stream.read_exact(&mut echoed)?;
-    assert_eq!(echoed, text.as_bytes(), "another client's answer");
+    assert_eq!(echoed, text.as_bytes(), "the answer is this client's text");
     Ok(())
 }
 
-/// Connects every 50 ms for as long as `go_on` says so, and asks for an echo.
+/// Connects every 50 ms while `is_running` returns true, and expects an echo.
 pub fn regular_client(
     host: Ipv4Addr,
     server: SocketAddr,
-    mut go_on: impl FnMut() -> bool,
+    mut is_running: impl FnMut() -> bool,
 ) -> io::Result<Delays> {
     let mut delays = Delays::default();
-    while go_on() {
+    while is_running() {
         let started = Instant::now();
         expect_echo(&mut connect_from(host, server)?, "hello\n")?;
         delays.add(started.elapsed());

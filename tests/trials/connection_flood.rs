@@ -1,4 +1,4 @@
-//! Connections as fast as possible against a limit, under each policy.
+//! Connections as fast as possible, against a limit, with each overload policy.
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -10,18 +10,18 @@ use std::time::{Duration, Instant};
 use socketserver::prelude::*;
 use socketserver::{OverloadPolicy, RejectReason, Statistics};
 
-use crate::alone;
 use crate::clients::{connect_from, host};
+use crate::exclusive;
 use crate::figures::mebibytes;
 
-use support::process::{descriptors, most_resident, threads_named};
+use support::process::{descriptors, peak_resident, threads_named};
 use support::{ANY, eventually, in_background};
 
-/// The most connections that are to be served at once.
+/// The limit of connections that are served at once.
 const LIMIT: usize = 100;
-/// Clients that connect again as soon as they have ended.
+/// The number of clients. Each connects again as soon as its connection has ended.
 const CLIENTS: usize = 300;
-/// What serving takes: so the limit is reached, and a queue forms.
+/// The time that serving takes. It is long enough for the limit to be reached and a queue to form.
 const WORK: Duration = Duration::from_millis(10);
 
 const QUEUE: OverloadPolicy = OverloadPolicy::Queue {
@@ -30,9 +30,9 @@ const QUEUE: OverloadPolicy = OverloadPolicy::Queue {
 };
 
 #[test]
-#[ignore = "of full size"]
+#[ignore = "full size"]
 fn flood() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     for policy in [OverloadPolicy::Wait, QUEUE, OverloadPolicy::Reject] {
         flood_with(20_000, policy);
     }
@@ -40,13 +40,13 @@ fn flood() {
 
 #[test]
 fn a_small_flood() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     for policy in [OverloadPolicy::Wait, QUEUE, OverloadPolicy::Reject] {
         flood_with(2_000, policy);
     }
 }
 
-/// Hooks that answer the rejected.
+/// Hooks that answer rejected clients.
 struct Busy;
 
 impl Hooks for Busy {
@@ -71,7 +71,7 @@ fn flood_with(connections: usize, policy: OverloadPolicy) {
         .bind_fn(ANY, work);
     let server = in_background(server);
     let address = server.server_address();
-    let address = address.socket_addr().expect("an IP address");
+    let address = address.socket_addr().expect("the server has an IP address");
     let before = descriptors(process::id());
     let started = Instant::now();
     let (served, rejected) = connect_next(connections, address);
@@ -85,10 +85,10 @@ fn flood_with(connections: usize, policy: OverloadPolicy) {
         statistics.peak_active,
         statistics.peak_queued,
         statistics.peak_threads,
-        mebibytes(most_resident(process::id()))
+        mebibytes(peak_resident(process::id()))
     );
     check(&statistics, connections, served, rejected);
-    eventually("no descriptor and no thread is left over", || {
+    eventually("no descriptor and no thread is leaked", || {
         let named = |name| threads_named(process::id(), name);
         descriptors(process::id()) == before && named("flood-") + named("reject-") == 0
     });
@@ -106,7 +106,7 @@ fn check(statistics: &Statistics, connections: usize, served: usize, rejected: u
     assert!(statistics.peak_active <= LIMIT, "{statistics:?}");
 }
 
-/// How many were served, and how many rejected with the bytes for it.
+/// The numbers of clients that were served, and that were rejected with an answer.
 fn connect_next(connections: usize, address: SocketAddr) -> (usize, usize) {
     let (next, served, rejected) = <(AtomicUsize, AtomicUsize, AtomicUsize)>::default();
     thread::scope(|scope| {
@@ -114,11 +114,12 @@ fn connect_next(connections: usize, address: SocketAddr) -> (usize, usize) {
             let (next, served, rejected) = (&next, &served, &rejected);
             scope.spawn(move || {
                 while next.fetch_add(1, Ordering::Relaxed) < connections {
-                    let answer = ask(client, address).expect("an answer in any case");
+                    let answer =
+                        connect_once(client, address).expect("every client gets an answer");
                     match &answer[..] {
                         "hello\n" => served.fetch_add(1, Ordering::Relaxed),
                         "server busy\n" => rejected.fetch_add(1, Ordering::Relaxed),
-                        other => panic!("an answer without sense: {other:?}"),
+                        other => panic!("an unexpected answer: {other:?}"),
                     };
                 }
             });
@@ -127,7 +128,7 @@ fn connect_next(connections: usize, address: SocketAddr) -> (usize, usize) {
     (served.into_inner(), rejected.into_inner())
 }
 
-fn ask(client: usize, address: SocketAddr) -> io::Result<String> {
+fn connect_once(client: usize, address: SocketAddr) -> io::Result<String> {
     let mut stream = connect_from(host(client), address)?;
     stream.write_all(b"hello\n")?;
     let mut answer = String::new();

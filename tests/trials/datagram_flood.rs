@@ -1,4 +1,4 @@
-//! More datagrams than a slow handler can take.
+//! More datagrams than a slow handler can process.
 
 use std::fs;
 use std::net::UdpSocket;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use socketserver::prelude::*;
 use socketserver::{BackgroundServer, OverloadPolicy};
 
-use crate::alone;
+use crate::exclusive;
 use crate::figures::mebibytes;
 
 use support::process::resident;
@@ -19,13 +19,13 @@ use support::{ANY, connect_udp, eventually, in_background};
 const MAX_THREADS: usize = 64;
 const SENDERS: u64 = 2;
 const SLOW: Duration = Duration::from_millis(5);
-/// Memory in KiB that the flood may take.
+/// The memory in KiB that the flood may use.
 const MEMORY: u64 = 64 * 1024;
 
 #[test]
-#[ignore = "of full size"]
+#[ignore = "full size"]
 fn datagram_flood() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     for policy in [OverloadPolicy::Wait, OverloadPolicy::Reject] {
         flood(1_000_000, policy);
     }
@@ -33,7 +33,7 @@ fn datagram_flood() {
 
 #[test]
 fn a_small_datagram_flood() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     for policy in [OverloadPolicy::Wait, OverloadPolicy::Reject] {
         flood(50_000, policy);
     }
@@ -72,7 +72,7 @@ fn flood(datagrams: u64, policy: OverloadPolicy) {
     });
 }
 
-/// How many were sent, and the most memory in use meanwhile.
+/// The number of sent datagrams, and the peak of the memory in use.
 fn send(datagrams: u64, server: &BackgroundServer) -> (u64, u64) {
     let sent = AtomicU64::new(0);
     thread::scope(|scope| {
@@ -94,15 +94,19 @@ fn send(datagrams: u64, server: &BackgroundServer) -> (u64, u64) {
 
 fn send_all(client: &UdpSocket, datagrams: u64, sent: &AtomicU64) {
     for _ in 0..datagrams {
-        client.send(&[b'.'; 100]).expect("loopback takes it");
+        client.send(&[b'.'; 100]).expect("the datagram is sent");
         sent.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// What the kernel has thrown away because the socket's buffer was full: the last column.
+/// The number of datagrams that the kernel dropped because the socket's buffer was full. It is the
+/// last column of `/proc/net/udp`.
 fn drops(server: &BackgroundServer) -> u64 {
-    let port = server.server_address().port().expect("UDP has ports");
-    let sockets = fs::read_to_string("/proc/net/udp").expect("Linux");
+    let port = server
+        .server_address()
+        .port()
+        .expect("the server has a UDP address");
+    let sockets = fs::read_to_string("/proc/net/udp").expect("/proc is readable");
     let local = format!("0100007F:{port:04X}");
     let line = sockets
         .lines()

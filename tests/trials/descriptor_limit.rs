@@ -5,27 +5,27 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::alone;
 use crate::clients::connect_from;
+use crate::exclusive;
 use crate::server::Server;
 
 use support::process::{cpu_ticks, descriptors};
 use support::{eventually, read_all};
 
 #[test]
-#[ignore = "of full size"]
+#[ignore = "full size"]
 fn out_of_descriptors() {
-    let _alone = alone();
-    shortage(500, 128, Duration::from_secs(20));
+    let _exclusive = exclusive();
+    run(500, 128, Duration::from_secs(20));
 }
 
 #[test]
-fn a_short_shortage() {
-    let _alone = alone();
-    shortage(100, 64, Duration::from_secs(2));
+fn out_of_descriptors_for_a_short_time() {
+    let _exclusive = exclusive();
+    run(100, 64, Duration::from_secs(2));
 }
 
-fn shortage(clients: usize, limit: usize, duration: Duration) {
+fn run(clients: usize, limit: usize, duration: Duration) {
     let server = Server::limited(&format!("-n {limit}"), &[]);
     let clients: Vec<_> = (0..clients)
         .map(|number| connect_next(&server, number))
@@ -36,7 +36,7 @@ fn shortage(clients: usize, limit: usize, duration: Duration) {
     let (started, before) = (Instant::now(), cpu_ticks(server.pid()));
     thread::sleep(duration);
     let seconds = started.elapsed().as_secs_f64();
-    // A tick is 10 ms, a hundredth of a core's second.
+    // A tick is 10 ms, one hundredth of a second of one core.
     let percent = (cpu_ticks(server.pid()) - before) as f64 / seconds;
     let warnings = server.log().matches("cannot accept").count();
     let count = clients.len();
@@ -49,21 +49,22 @@ fn shortage(clients: usize, limit: usize, duration: Duration) {
 }
 
 fn connect_next(server: &Server, number: usize) -> TcpStream {
-    let mut client = connect_from(Ipv4Addr::LOCALHOST, server.address).expect("it is queued");
+    let mut client = connect_from(Ipv4Addr::LOCALHOST, server.address)
+        .expect("the kernel queues the connection");
     let name = format!("client {number:04}");
     client
         .write_all(name.as_bytes())
-        .expect("the kernel keeps it");
+        .expect("the kernel buffers it");
     client
 }
 
-/// Each closes once it is served, so that another can be accepted.
+/// Each client closes after it was served, so that another can be accepted.
 fn serve_all(clients: Vec<TcpStream>) -> Duration {
     let started = Instant::now();
     for (number, client) in clients.into_iter().enumerate() {
         client
             .shutdown(std::net::Shutdown::Write)
-            .expect("it is open");
+            .expect("the connection is open");
         assert_eq!(read_all(client), format!("client {number:04}"));
     }
     started.elapsed()

@@ -1,30 +1,31 @@
-//! The flood seen from outside: `echo_server` at its limit of connections.
+//! A connection flood of the example `echo_server`, at its limit of connections.
 
 use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::alone;
 use crate::clients::{connect_from, host};
+use crate::exclusive;
 use crate::figures::mebibytes;
 use crate::server::Server;
 
 use support::eventually;
-use support::process::{cpu_ticks, descriptors, is_asleep, most_resident, threads};
+use support::process::{cpu_ticks, descriptors, is_asleep, peak_resident, threads};
 
 const CLIENTS: usize = 300;
-/// How long a client stays once it is served: so the limit is reached.
+/// The time that a client stays connected after it was served. It is long enough for the limit to
+/// be reached.
 const STAY: Duration = Duration::from_millis(10);
 
 #[test]
-#[ignore = "of full size"]
+#[ignore = "full size"]
 fn flood_of_the_echo_server() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     for policy in ["wait", "reject"] {
         let (server, threads_before) = flood(20_000, policy);
-        // Idle threads of the pool end after 10 s; the timer's stays, once there is one.
-        eventually("no thread is left over", || {
+        // Idle threads of the pool end after 10 s. The timer thread stays.
+        eventually("no thread is leaked", || {
             threads(server.pid()) <= threads_before + 1
         });
     }
@@ -32,71 +33,72 @@ fn flood_of_the_echo_server() {
 
 #[test]
 fn a_small_flood_of_the_echo_server() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     for policy in ["wait", "reject"] {
         flood(2_000, policy);
     }
 }
 
-/// The server, and how many threads it had at rest.
+/// The server, and the number of its threads before the flood.
 fn flood(connections: usize, policy: &str) -> (Server, usize) {
     let server = Server::echo(&format!("--max-connections 100 --overload {policy}"));
-    // Until it sleeps it may have files open for a moment.
+    // The server may open files while it starts.
     eventually("the server sleeps", || is_asleep(server.pid()));
     let (at_rest, threads) = (descriptors(server.pid()), threads(server.pid()));
     let started = Instant::now();
-    let (served, rejected, most) = connect_next(connections, &server, at_rest);
+    let (served, rejected, peak) = connect_next(connections, &server, at_rest);
     let took = started.elapsed();
     println!(
-        "{policy}: {connections} connections in {took:.1?}: {served} served, {rejected} answered \"server busy\"; at most {most} descriptors beyond the {} at rest, {} of memory, {:.1} s of processor time",
+        "{policy}: {connections} connections in {took:.1?}: {served} served, {rejected} answered \"server busy\"; at most {peak} descriptors beyond the {} at rest, {} of memory, {:.1} s of processor time",
         at_rest,
-        mebibytes(most_resident(server.pid())),
+        mebibytes(peak_resident(server.pid())),
         cpu_ticks(server.pid()) as f64 / 100.0
     );
     assert_eq!(served + rejected, connections);
     assert_eq!(rejected > 0, policy == "reject");
     if policy == "wait" {
-        assert!(most <= 100, "{most} descriptors for connections");
+        assert!(peak <= 100, "{peak} descriptors for connections");
     }
-    eventually("no descriptor is left over", || {
+    eventually("no descriptor is leaked", || {
         descriptors(server.pid()) == at_rest
     });
     assert!(!server.log().contains("panicked"), "{}", server.log());
     (server, threads)
 }
 
-/// How many were served and rejected, and the most descriptors in use beyond those at rest.
+/// The numbers of served and of rejected clients, and the peak of additional descriptors.
 fn connect_next(connections: usize, server: &Server, at_rest: usize) -> (usize, usize, usize) {
     let (next, served) = <(AtomicUsize, AtomicUsize)>::default();
-    let over = AtomicBool::new(false);
-    let most = thread::scope(|scope| {
-        let watch = scope.spawn(|| {
-            let mut most = at_rest;
-            while !over.load(Ordering::Relaxed) {
-                most = most.max(descriptors(server.pid()));
+    let done = AtomicBool::new(false);
+    let peak = thread::scope(|scope| {
+        let sampler = scope.spawn(|| {
+            let mut peak = at_rest;
+            while !done.load(Ordering::Relaxed) {
+                peak = peak.max(descriptors(server.pid()));
             }
-            most
+            peak
         });
         thread::scope(|scope| {
             for client in 0..CLIENTS {
                 let (next, served) = (&next, &served);
                 scope.spawn(move || {
                     while next.fetch_add(1, Ordering::Relaxed) < connections {
-                        let is_served = ask(client, server).expect("an answer in any case");
+                        let is_served =
+                            connect_once(client, server).expect("every client gets an answer");
                         served.fetch_add(usize::from(is_served), Ordering::Relaxed);
                     }
                 });
             }
         });
-        over.store(true, Ordering::Relaxed);
-        watch.join().expect("it does not panic")
+        done.store(true, Ordering::Relaxed);
+        sampler.join().expect("the thread does not panic")
     });
     let served = served.into_inner();
-    (served, connections - served, most - at_rest)
+    (served, connections - served, peak - at_rest)
 }
 
-/// Whether it is served; if not, it gets the answer of the rejected.
-fn ask(client: usize, server: &Server) -> io::Result<bool> {
+/// Whether the client is served. If it is not, it gets the answer for rejected clients.
+fn connect_once(client: usize, server: &Server) -> io::Result<bool> {
     let mut stream = connect_from(host(client), server.address)?;
     stream.write_all(b"hello busy?\n")?;
     let mut answer = [0; 12];
@@ -104,7 +106,7 @@ fn ask(client: usize, server: &Server) -> io::Result<bool> {
     match &answer {
         b"hello busy?\n" => thread::sleep(STAY),
         b"server busy\n" => return Ok(false),
-        other => panic!("an answer without sense: {}", other.escape_ascii()),
+        other => panic!("an unexpected answer: {}", other.escape_ascii()),
     }
     Ok(true)
 }

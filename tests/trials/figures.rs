@@ -1,4 +1,4 @@
-//! What the trials measure.
+//! Measurements of the trials.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ impl Delays {
         self.0.len()
     }
 
-    /// The delay that this share of them does not exceed.
+    /// The delay that this share of the requests does not exceed.
     pub fn quantile(&self, share: f64) -> Duration {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();
@@ -30,14 +30,14 @@ impl Delays {
     }
 }
 
-/// The middle one; of an empty list 0.
+/// The median, or 0 for an empty list.
 pub fn median(values: impl IntoIterator<Item = u64>) -> u64 {
     let mut sorted: Vec<_> = values.into_iter().collect();
     sorted.sort_unstable();
     sorted.get(sorted.len() / 2).copied().unwrap_or(0)
 }
 
-/// Whether two numbers agree within so many percent, or differ by `slack` at most.
+/// Whether two numbers agree within `percent`, or differ by at most `slack`.
 pub fn agree(one: u64, other: u64, percent: u64, slack: u64) -> bool {
     one.abs_diff(other) <= slack.max(one.max(other) * percent / 100)
 }

@@ -1,5 +1,5 @@
-//! Trials under load, with faults and with hostile clients: one module each. The small ones run with
-//! all other tests; those that are ignored are of full size, and print what they measured:
+//! Trials under load, with faults and with hostile clients: one module each. The small trials run
+//! with all other tests. The full-size trials are ignored by default, and print their measurements:
 //!
 //! ```text
 //! cargo build --release --workspace --all-features --bins --examples
@@ -9,10 +9,10 @@
 mod behavior;
 mod checks;
 mod clients;
-mod dripper;
 mod figures;
 mod random_input;
 mod server;
+mod slow_client;
 mod targets;
 
 mod abrupt_clients;
@@ -20,19 +20,19 @@ mod blocked_handlers;
 mod connection_flood;
 mod datagram_flood;
 mod descriptor_limit;
-mod drippers;
 mod echo_flood;
 mod random_bytes;
-mod random_bytes_behind;
+mod random_target_bytes;
+mod slow_clients;
 mod soak;
 mod termination;
 mod thread_refused;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Trials measure processor time, memory and delays: each has the machine to itself.
-fn alone() -> MutexGuard<'static, ()> {
+/// Makes a trial exclusive, because trials measure processor time, memory and delays.
+fn exclusive() -> MutexGuard<'static, ()> {
     static MACHINE: Mutex<()> = Mutex::new(());
-    // A trial that failed does not keep the others from running.
+    // The other trials run even if one has failed.
     MACHINE.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! Unexpected bytes at every example server: none may crash, none may stop serving.
+//! Unexpected bytes for every example server. No server may crash or stop serving.
 
 use std::net::UdpSocket;
 use std::thread;
@@ -6,28 +6,28 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
-use crate::alone;
 use crate::clients::{connect_from, connect_unnamed, host};
+use crate::exclusive;
 use crate::figures::mebibytes;
-use crate::random_input::{converse, is_timeout, random_input};
+use crate::random_input::{is_timeout, random_input, send_random_input};
 use crate::server::Server;
 use crate::targets::{TARGETS, Target, Transport};
 
 use support::connect_udp;
-use support::process::most_resident;
+use support::process::peak_resident;
 
 const CLIENTS: usize = 16;
 
 #[test]
-#[ignore = "of full size: minutes"]
+#[ignore = "full size: takes minutes"]
 fn random_bytes() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     TARGETS.iter().for_each(|target| send_to(target, 100_000));
 }
 
 #[test]
 fn a_few_random_bytes() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     TARGETS.iter().for_each(|target| send_to(target, 400));
 }
 
@@ -50,7 +50,7 @@ fn send_to(target: &Target, connections: usize) {
     (target.check)(&server);
     println!(
         "{name}: {connections} in {took:.1?}, then served; {} of memory at most, log of {} KiB",
-        mebibytes(most_resident(server.pid())),
+        mebibytes(peak_resident(server.pid())),
         server.log_size() / 1024
     );
     assert!(
@@ -63,34 +63,39 @@ fn send_to(target: &Target, connections: usize) {
 }
 
 fn send_as(client: usize, server: &Server, target: &Target, times: usize) {
-    // Always the same bytes: what fails once fails again.
+    // The seed is fixed, so that a failure can be reproduced.
     let mut rng = Rng::with_seed(client as u64);
     match target.transport {
         Transport::Tcp => (0..times).for_each(|_| {
-            let stream = connect_from(host(client), server.address).expect("it accepts");
-            let error = converse(stream, target.request, &mut rng).err();
-            assert!(!error.as_ref().is_some_and(is_timeout), "no end: {error:?}");
+            let stream = connect_from(host(client), server.address).expect("the server accepts");
+            let error = send_random_input(stream, target.request, &mut rng).err();
+            assert!(
+                !error.as_ref().is_some_and(is_timeout),
+                "the connection does not end: {error:?}"
+            );
         }),
         Transport::Udp => {
             let socket = connect_udp(&server.address.into());
-            let patience = Some(Duration::from_millis(20));
-            socket.set_read_timeout(patience).expect("not zero");
+            let timeout = Some(Duration::from_millis(20));
+            socket
+                .set_read_timeout(timeout)
+                .expect("the timeout is not zero");
             (0..times).for_each(|_| send_datagram(&socket, target.request, &mut rng));
         }
         Transport::UnixDatagram => {
-            let socket = connect_unnamed(&server.socket).expect("it is bound");
+            let socket = connect_unnamed(&server.socket).expect("the socket is bound");
             (0..times).for_each(|_| {
                 let bytes = random_input(target.request, &mut rng).unwrap_or_default();
-                socket.send(&bytes).expect("it reads");
+                socket.send(&bytes).expect("the server reads");
             });
         }
     }
 }
 
-/// An empty one stands for the reset. Each is answered, unless the kernel drops it: so they do not
-/// come faster than they are read.
+/// An empty datagram takes the place of a reset. The client waits for the answer to each datagram,
+/// unless the kernel drops it, so it does not send faster than the server reads.
 fn send_datagram(socket: &UdpSocket, request: &[u8], rng: &mut Rng) {
     let bytes = random_input(request, rng).unwrap_or_default();
-    socket.send(&bytes).expect("loopback takes it");
+    socket.send(&bytes).expect("the datagram is sent");
     let _ = socket.recv(&mut [0; 2000]);
 }

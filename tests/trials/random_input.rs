@@ -1,4 +1,4 @@
-//! Unexpected bytes, always the same for a seed.
+//! Unexpected bytes, which are the same for the same seed.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::iter;
@@ -8,8 +8,8 @@ use std::time::Duration;
 use fastrand::Rng;
 use socket2::SockRef;
 
-/// A quarter each: random bytes, random lines, a real request cut short, and a reset.
-pub fn converse(mut stream: TcpStream, request: &[u8], rng: &mut Rng) -> io::Result<()> {
+/// A quarter each: random bytes, random lines, a truncated valid request, and a reset.
+pub fn send_random_input(mut stream: TcpStream, request: &[u8], rng: &mut Rng) -> io::Result<()> {
     match random_input(request, rng) {
         Some(bytes) => {
             stream.write_all(&bytes)?;
@@ -20,12 +20,12 @@ pub fn converse(mut stream: TcpStream, request: &[u8], rng: &mut Rng) -> io::Res
     }
 }
 
-/// A server may reset such a connection, but not leave it open.
+/// Whether an error is a timeout. A server may reset such a connection, but must not leave it open.
 pub fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
-/// `None` stands for the reset.
+/// Random input. `None` is a reset.
 pub fn random_input(request: &[u8], rng: &mut Rng) -> Option<Vec<u8>> {
     match rng.u8(..4) {
         0 => Some(some_bytes(rng, 2000)),

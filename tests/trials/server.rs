@@ -1,4 +1,4 @@
-//! An example server whose log goes to a file, however long it gets.
+//! An example server whose log is written to a file.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -11,11 +11,11 @@ use tempfile::{NamedTempFile, TempDir};
 
 use support::{ANY, eventually, example, socket_path};
 
-/// Killed when dropped.
+/// A server process. It is killed when the value is dropped.
 pub struct Server {
     child: Child,
     pub address: SocketAddr,
-    /// What `SOCKET` in its options stands for.
+    /// The path that replaces `SOCKET` in the options.
     pub socket: PathBuf,
     _folder: TempDir,
     output: NamedTempFile,
@@ -40,7 +40,7 @@ impl Server {
         Server::launch(command, folder, socket)
     }
 
-    /// `echo_server` under limits of the shell's `ulimit`.
+    /// `echo_server` with limits that the shell's `ulimit` sets.
     pub fn limited(ulimit: &str, environment: &[(&str, String)]) -> Self {
         let server = example::command("echo_server", &[]);
         let script = format!("ulimit {ulimit}; exec \"$0\" {ANY}");
@@ -54,14 +54,16 @@ impl Server {
     fn launch(mut command: Command, folder: TempDir, socket: PathBuf) -> Self {
         let output = NamedTempFile::new().expect("the temporary folder is writable");
         let log = NamedTempFile::new().expect("the temporary folder is writable");
-        let file = |file: &NamedTempFile| file.reopen().expect("it was just made");
+        let file = |file: &NamedTempFile| file.reopen().expect("the file exists");
         let child = command
-            // Backtraces would be most of the log, and their symbols most of the memory.
+            // Backtraces would fill the log, and their symbols the memory.
             .env("RUST_BACKTRACE", "0")
             .stdout(file(&output))
             .stderr(file(&log))
             .spawn()
-            .expect("examples are built by `cargo test` or `cargo build --examples`");
+            .expect(
+                "the example is built: cargo build --workspace --all-features --bins --examples",
+            );
         let mut server = Server {
             child,
             address: SocketAddr::from(([0; 4], 0)),
@@ -77,7 +79,7 @@ impl Server {
                 .strip_prefix("listening on ")
                 .and_then(|rest| rest.split_once('\n'));
             address.is_some_and(|(address, _)| {
-                server.address = address.parse().expect("an IP address");
+                server.address = address.parse().expect("the server has an IP address");
                 true
             })
         });
@@ -88,34 +90,34 @@ impl Server {
         self.child.id()
     }
 
-    /// All that it has printed.
+    /// The standard output of the server.
     pub fn output(&self) -> String {
         text(&self.output)
     }
 
     pub fn is_running(&mut self) -> bool {
-        let status = self.child.try_wait().expect("it is our child");
+        let status = self.child.try_wait().expect("a child process");
         status.is_none()
     }
 
-    /// All that it has logged.
+    /// The log of the server.
     pub fn log(&self) -> String {
         text(&self.log)
     }
 
     pub fn log_size(&self) -> u64 {
-        fs::metadata(&self.log).expect("it is a file").len()
+        fs::metadata(&self.log).expect("the file can be read").len()
     }
 
     pub fn terminate(&self) {
-        let pid = Pid::from_raw(self.pid().try_into().expect("a pid fits"));
-        kill(pid, Signal::SIGTERM).expect("the server lives");
+        let pid = Pid::from_raw(self.pid().try_into().expect("a pid fits into an i32"));
+        kill(pid, Signal::SIGTERM).expect("the server runs");
     }
 
-    /// Waits for its end.
+    /// Waits until the server ends.
     pub fn ended(&mut self) -> ExitStatus {
         eventually("the server ends", || !self.is_running());
-        self.child.wait().expect("it is our child")
+        self.child.wait().expect("a child process")
     }
 }
 
@@ -127,6 +129,6 @@ impl Drop for Server {
 }
 
 fn text(file: &NamedTempFile) -> String {
-    let bytes = fs::read(file).expect("it is a file");
+    let bytes = fs::read(file).expect("the file can be read");
     String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -1,44 +1,45 @@
-//! Connections of all kinds for minutes, with panics: neither memory, descriptors nor threads may grow.
+//! Connections of all kinds for several minutes, with panics. Memory, descriptors and threads must
+//! not grow.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::alone;
 use crate::behavior::{Behavior, PANIC};
 use crate::clients::{connect_from, expect_echo, host};
+use crate::exclusive;
 use crate::figures::{agree, mebibytes, median};
 use crate::server::Server;
 
 use support::process::{descriptors, resident, threads};
 
-/// Clients of one request each, and of many; together more than there are threads. So all
-/// threads are in use, however busy the machine is.
+/// Clients with one request per connection, and clients with many. Together they are more than the
+/// threads, so that all threads are in use.
 const SHORT_CLIENTS: usize = 32;
 const LONG_CLIENTS: usize = 24;
 const MAX_THREADS: usize = 32;
-/// Between two connections of one, and between two requests of the other.
+/// The pause between two connections of a short client, and between two requests of a long client.
 const PAUSE: Duration = Duration::from_millis(50);
-/// How many requests a long client makes on one connection.
+/// The number of requests that a long client makes on one connection.
 const STAY: usize = 50;
 
 #[test]
-#[ignore = "of full size: 10 minutes"]
+#[ignore = "full size: takes 10 minutes"]
 fn soak() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     let samples = run(Duration::from_secs(600), Duration::from_secs(10));
     expect_flat(&samples, (120, 180), (540, 600), 4);
 }
 
 #[test]
 fn a_short_soak() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     let samples = run(Duration::from_secs(3), Duration::from_millis(100));
-    // So soon, some of the threads are not started yet.
+    // Some threads may not have started yet.
     expect_flat(&samples, (1, 2), (2, 3), MAX_THREADS as u64);
 }
 
-/// What the server had in use at one moment.
+/// The resources of the server at one moment.
 struct Sample {
     seconds: f64,
     resident: u64,
@@ -50,17 +51,17 @@ fn run(duration: Duration, interval: Duration) -> Vec<Sample> {
     let options =
         format!("--panic-on {PANIC} --max-threads {MAX_THREADS} --read-timeout 5 --deadline 10");
     let mut server = Server::echo(&options);
-    let (over, connections) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (done, connections) = (AtomicBool::new(false), AtomicU64::new(0));
     let samples = thread::scope(|scope| {
-        let (over, connections, server) = (&over, &connections, &server);
+        let (done, connections, server) = (&done, &connections, &server);
         for client in 0..SHORT_CLIENTS {
-            scope.spawn(move || connect_again_and_again(client, server, over, connections));
+            scope.spawn(move || connect_repeatedly(client, server, done, connections));
         }
         for client in SHORT_CLIENTS..SHORT_CLIENTS + LONG_CLIENTS {
-            scope.spawn(move || connect_for_long(client, server, over, connections));
+            scope.spawn(move || connect_for_long(client, server, done, connections));
         }
         let samples = watch(server, duration, interval);
-        over.store(true, Ordering::Relaxed);
+        done.store(true, Ordering::Relaxed);
         samples
     });
     let (log, size) = (server.log(), server.log_size());
@@ -75,14 +76,9 @@ fn run(duration: Duration, interval: Duration) -> Vec<Sample> {
     samples
 }
 
-fn connect_again_and_again(
-    client: usize,
-    server: &Server,
-    over: &AtomicBool,
-    connections: &AtomicU64,
-) {
+fn connect_repeatedly(client: usize, server: &Server, done: &AtomicBool, connections: &AtomicU64) {
     for behavior in Behavior::ALL.into_iter().cycle().skip(client) {
-        if over.load(Ordering::Relaxed) {
+        if done.load(Ordering::Relaxed) {
             break;
         }
         let ended =
@@ -93,12 +89,12 @@ fn connect_again_and_again(
     }
 }
 
-fn connect_for_long(client: usize, server: &Server, over: &AtomicBool, connections: &AtomicU64) {
-    while !over.load(Ordering::Relaxed) {
-        let mut stream = connect_from(host(client), server.address).expect("it accepts");
+fn connect_for_long(client: usize, server: &Server, done: &AtomicBool, connections: &AtomicU64) {
+    while !done.load(Ordering::Relaxed) {
+        let mut stream = connect_from(host(client), server.address).expect("the server accepts");
         for _ in 0..STAY {
-            // A deadline that comes in a request is no fault.
-            if over.load(Ordering::Relaxed) || expect_echo(&mut stream, "hello\n").is_err() {
+            // A deadline in a request is not a fault.
+            if done.load(Ordering::Relaxed) || expect_echo(&mut stream, "hello\n").is_err() {
                 break;
             }
             thread::sleep(PAUSE);
@@ -112,15 +108,15 @@ fn watch(server: &Server, duration: Duration, interval: Duration) -> Vec<Sample>
     let mut samples = Vec::new();
     while started.elapsed() < duration {
         thread::sleep(interval / 2);
-        // The least of many samples: what leaks is there all the time.
-        let looks = (0..20).map(|_| {
+        // The minimum of many samples, because leaked resources are always in use.
+        let counts = (0..20).map(|_| {
             thread::sleep(interval / 40);
             descriptors(pid) as u64
         });
         let sample = Sample {
             seconds: started.elapsed().as_secs_f64(),
             resident: resident(pid),
-            descriptors: looks.min().expect("a few"),
+            descriptors: counts.min().expect("there are samples"),
             threads: threads(pid) as u64,
         };
         samples.push(sample);
@@ -130,7 +126,8 @@ fn watch(server: &Server, duration: Duration, interval: Duration) -> Vec<Sample>
 
 type Seconds = (u32, u32);
 
-/// The medians of two stretches of time agree within 5 %, or within so many descriptors and threads.
+/// Checks that the medians of two periods agree within 5 %, or within `slack` descriptors and
+/// threads.
 fn expect_flat(samples: &[Sample], early: Seconds, late: Seconds, slack: u64) {
     let between = |(from, to): Seconds, what: fn(&Sample) -> u64| {
         let range = f64::from(from)..f64::from(to) + 1.0;

@@ -1,4 +1,4 @@
-//! The example servers that random bytes are thrown at: a new one needs a line here.
+//! The example servers that receive random bytes. A new example needs an entry here.
 
 #[cfg(feature = "auth-md5")]
 use crate::checks::with_key;
@@ -11,12 +11,12 @@ use support::connect_udp;
 pub struct Target {
     pub example: &'static str,
     pub options: &'static str,
-    /// The example that it passes on to.
-    behind: Option<&'static str>,
+    /// The example that is the target of a relay.
+    upstream: Option<&'static str>,
     pub transport: Transport,
-    /// A real request, to be truncated.
+    /// A valid request, which is truncated.
     pub request: &'static [u8],
-    /// Fails unless a proper client is served.
+    /// Fails unless a regular client is served.
     pub check: fn(&Server),
 }
 
@@ -28,14 +28,14 @@ pub enum Transport {
 }
 
 impl Target {
-    /// Starts it, and what it passes on to.
+    /// Starts the server, and the target of a relay.
     pub fn start(&self) -> (Server, Option<Server>) {
-        let Some(example) = self.behind else {
+        let Some(example) = self.upstream else {
             return (Server::example(self.example, self.options), None);
         };
-        let behind = Server::example(example, "");
-        let address = behind.address.to_string();
-        (Server::example(self.example, &address), Some(behind))
+        let upstream = Server::example(example, "");
+        let address = upstream.address.to_string();
+        (Server::example(self.example, &address), Some(upstream))
     }
 }
 
@@ -43,7 +43,7 @@ const fn tcp(example: &'static str, request: &'static [u8], check: fn(&Server)) 
     Target {
         example,
         options: "",
-        behind: None,
+        upstream: None,
         transport: Transport::Tcp,
         request,
         check,
@@ -64,7 +64,7 @@ const RECORD: &[u8] = b"\0\0\0\x10}(U\x03msgU\x05hellou.";
 const MESSAGE: &[u8] = b"<13>Nov 21 12:00:00 host tag: hello\n";
 const CHECK: &[u8] = b"<13>Nov 21 12:00:00 host tag: served\n";
 const ZONE: &str = "--zone ../examples/dns_server/example.zone";
-/// The address of www.example.com, as it is asked for over TCP.
+/// A query for the address of www.example.com over TCP.
 const QUERY: &[u8] =
     b"\0\x21\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x03www\x07example\x03com\0\0\x01\0\x01";
 
@@ -122,12 +122,12 @@ pub const TARGETS: &[Target] = &[
         options: "--unix SOCKET",
         transport: Transport::UnixDatagram,
         ..tcp("syslog_server", MESSAGE, |s| {
-            let client = connect_unnamed(&s.socket).expect("it is bound");
+            let client = connect_unnamed(&s.socket).expect("the socket is bound");
             prints(s, "served", || drop(client.send(CHECK)))
         })
     },
     Target {
-        behind: Some("echo_server"),
+        upstream: Some("echo_server"),
         ..tcp("relay", b"hello\n", |s| answers(s, b"hello\n", b"hello\n"))
     },
     tcp("status", b"hello\n", |s| answers(s, b"hello\n", b"hello\n")),

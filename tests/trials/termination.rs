@@ -1,4 +1,5 @@
-//! SIGTERM while clients send requests back to back: what has begun is answered in full.
+//! SIGTERM while clients send requests back to back. Every request that has begun is answered
+//! completely.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,27 +10,27 @@ use std::time::{Duration, Instant};
 
 use socketserver::prelude::*;
 
-use crate::alone;
 use crate::clients::{connect_from, host};
+use crate::exclusive;
 use crate::server::Server;
 
 use support::{ANY, LONG, eventually, in_background};
 
 const CLIENTS: usize = 64;
 const REQUEST: usize = 1000;
-/// How long the clients go on before SIGTERM.
+/// The time that the clients send before SIGTERM.
 const BEFORE: Duration = Duration::from_millis(500);
 
-/// What one client saw until its connection ended.
+/// The answers of one client until its connection ended.
 #[derive(Default)]
-struct Seen {
+struct Answers {
     answered: usize,
-    /// Answers that began and did not end.
+    /// The number of truncated answers.
     cut: usize,
 }
 
-impl Seen {
-    fn add(mut self, other: Seen) -> Seen {
+impl Answers {
+    fn add(mut self, other: Answers) -> Answers {
         self.answered += other.answered;
         self.cut += other.cut;
         self
@@ -38,7 +39,7 @@ impl Seen {
 
 #[test]
 fn sigterm_while_clients_send_back_to_back() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     for round in 1..=3 {
         let mut server = Server::echo("--drain 5");
         let clients = send_back_to_back(server.address);
@@ -60,10 +61,10 @@ fn sigterm_while_clients_send_back_to_back() {
     }
 }
 
-/// The server counts whose first byte it has read; the clients count whole answers.
+/// The server counts requests whose first byte it has read. The clients count complete answers.
 #[test]
-fn as_many_requests_are_answered_as_have_begun() {
-    let _alone = alone();
+fn every_request_that_has_begun_is_answered() {
+    let _exclusive = exclusive();
     let begun = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&begun);
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
@@ -76,7 +77,10 @@ fn as_many_requests_are_answered_as_have_begun() {
         Ok(())
     });
     let server = in_background(server);
-    let address = server.server_address().socket_addr().expect("IP");
+    let address = server
+        .server_address()
+        .socket_addr()
+        .expect("the server has an IP address");
     let clients = send_back_to_back(address);
     thread::sleep(BEFORE);
     let report = server.handle().shutdown_within(LONG);
@@ -90,66 +94,70 @@ fn as_many_requests_are_answered_as_have_begun() {
     assert_eq!((report.forced, report.unfinished), (0, 0));
 }
 
-/// Each message is sent in two parts, the second one only after SIGTERM.
+/// Each message is sent in two parts, the second part after SIGTERM.
 #[test]
-fn requests_whose_second_part_comes_after_sigterm() {
-    let _alone = alone();
+fn requests_whose_second_part_arrives_after_sigterm() {
+    let _exclusive = exclusive();
     let mut server = Server::example("framed_server", "");
     let mut clients: Vec<_> = (0..CLIENTS).map(|n| half_a_message(n, &server)).collect();
-    // Its handlers have read all there is, and wait for the rest.
+    // The handlers have read all received bytes, and wait for the rest.
     eventually("the first parts are read", || {
         unread_bytes(server.address) == 0
     });
     server.terminate();
-    eventually("it shuts down", || server.log().contains("stopped serving"));
+    eventually("the server shuts down", || {
+        server.log().contains("stopped serving")
+    });
     thread::sleep(Duration::from_millis(200));
-    assert!(server.is_running(), "it waits for what has begun");
+    assert!(server.is_running(), "the server waits for running requests");
     for client in &mut clients {
-        client.write_all(b"lo").expect("it still reads");
+        client.write_all(b"lo").expect("the server still reads");
         let mut answer = Vec::new();
-        client.read_to_end(&mut answer).expect("the end");
+        client.read_to_end(&mut answer).expect("the stream ends");
         assert_eq!(answer, b"\0\0\0\x05HELLO");
     }
     assert!(server.ended().success(), "{}", server.log());
-    println!("{CLIENTS} of {CLIENTS} requests whose second part came after SIGTERM answered");
+    println!("{CLIENTS} of {CLIENTS} requests whose second part arrived after SIGTERM answered");
 }
 
 fn half_a_message(number: usize, server: &Server) -> TcpStream {
-    let mut client = connect_from(host(number), server.address).expect("it accepts");
-    client.write_all(b"\0\0\0\x05hel").expect("it reads");
+    let mut client = connect_from(host(number), server.address).expect("the server accepts");
+    client
+        .write_all(b"\0\0\0\x05hel")
+        .expect("the server reads");
     client
 }
 
-/// What has arrived for the server's connections and was not read, by the kernel's list.
+/// The number of received bytes that the server has not read, from the kernel's list of sockets.
 fn unread_bytes(server: SocketAddr) -> u64 {
-    let sockets = std::fs::read_to_string("/proc/net/tcp").expect("Linux");
+    let sockets = std::fs::read_to_string("/proc/net/tcp").expect("/proc is readable");
     let local = format!("0100007F:{:04X}", server.port());
     let unread = sockets.lines().filter_map(|line| {
         let mut fields = line.split_whitespace();
         (fields.nth(1)? == local).then_some(())?;
-        // Sent and unread, in hexadecimal, with a colon between them.
+        // The column has the unsent and the unread bytes in hexadecimal, with a colon between them.
         let (_, unread) = fields.nth(2)?.split_once(':')?;
         u64::from_str_radix(unread, 16).ok()
     });
     unread.sum()
 }
 
-fn send_back_to_back(server: SocketAddr) -> Vec<JoinHandle<Seen>> {
-    let connect = |number| connect_from(host(number), server).expect("it accepts");
+fn send_back_to_back(server: SocketAddr) -> Vec<JoinHandle<Answers>> {
+    let connect = |number| connect_from(host(number), server).expect("the server accepts");
     let clients = (0..CLIENTS).map(connect);
     let start = |client| thread::spawn(move || until_the_end(client));
     clients.map(start).collect()
 }
 
-fn join(clients: Vec<JoinHandle<Seen>>) -> Seen {
+fn join(clients: Vec<JoinHandle<Answers>>) -> Answers {
     let seen = clients
         .into_iter()
-        .map(|c| c.join().expect("no client fails"));
-    seen.fold(Seen::default(), Seen::add)
+        .map(|c| c.join().expect("no client thread panics"));
+    seen.fold(Answers::default(), Answers::add)
 }
 
-fn until_the_end(mut client: TcpStream) -> Seen {
-    let mut seen = Seen::default();
+fn until_the_end(mut client: TcpStream) -> Answers {
+    let mut seen = Answers::default();
     while client.write_all(&[b'.'; REQUEST]).is_ok() {
         match answer(&mut client) {
             REQUEST => seen.answered += 1,
@@ -163,15 +171,17 @@ fn until_the_end(mut client: TcpStream) -> Seen {
     seen
 }
 
-/// How much of an answer came before the end, be that a reset: a server that has ended an idle
-/// connection does not take what is sent then.
+/// The received bytes of an answer before the end or a reset. A server that has closed an idle
+/// connection resets it if more bytes arrive.
 fn answer(client: &mut TcpStream) -> usize {
     let mut received = 0;
     while received < REQUEST {
         match client.read(&mut [0; REQUEST][received..]) {
             Ok(0) => break,
             Ok(count) => received += count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => panic!("no answer, no end"),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                panic!("neither an answer nor the end of the stream")
+            }
             Err(_) => break,
         }
     }

@@ -8,8 +8,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socketserver::prelude::*;
 use socketserver::{RequestError, Stage};
 
-use crate::alone;
 use crate::clients::{connect_from, expect_echo};
+use crate::exclusive;
 use crate::server::Server;
 
 use support::child::in_child;
@@ -17,25 +17,26 @@ use support::process::resident;
 use support::{ANY, connect, eventually, in_background};
 
 const CLIENTS: usize = 200;
-/// The stack of a thread, in address space. A few fit in twice what is allowed.
+/// The stack size of a thread. The limit of the address space allows a few of them.
 const STACK: usize = 1 << 30;
 const ALLOWED: usize = 8 * STACK;
 
-/// `echo_server` with address space for a few threads only.
+/// `echo_server` with an address space for a few threads only.
 #[test]
-fn threads_refused_to_the_echo_server() {
-    let _alone = alone();
+fn echo_server_survives_failed_thread_starts() {
+    let _exclusive = exclusive();
     let stack = ("RUST_MIN_STACK", STACK.to_string());
     let server = Server::limited(&format!("-v {}", ALLOWED >> 10), &[stack]);
-    let connect_next = |_| connect_from(Ipv4Addr::LOCALHOST, server.address).expect("it accepts");
+    let connect_next =
+        |_| connect_from(Ipv4Addr::LOCALHOST, server.address).expect("the server accepts");
     let mut served: Vec<_> = (0..CLIENTS)
         .map(connect_next)
         .filter_map(is_served)
         .collect();
-    let there = served.len();
-    assert!(0 < there && there < CLIENTS, "{there} clients served");
+    let count = served.len();
+    assert!(0 < count && count < CLIENTS, "{count} clients served");
     for client in &mut served {
-        expect_echo(client, "still here\n").expect("it is served");
+        expect_echo(client, "still here\n").expect("the client is served");
     }
     drop(served);
     eventually("a client is served again", || {
@@ -43,7 +44,7 @@ fn threads_refused_to_the_echo_server() {
     });
     let log = server.log();
     println!(
-        "{there} of {CLIENTS} clients served, the others closed; {} lines in the log",
+        "{count} of {CLIENTS} clients served, the others closed; {} lines in the log",
         log.lines().count()
     );
     assert!(
@@ -57,20 +58,23 @@ fn is_served(mut client: TcpStream) -> Option<TcpStream> {
     expect_echo(&mut client, "hello\n").ok().map(|()| client)
 }
 
-/// Hooks that count what is reported.
+/// Hooks that count reported errors.
 #[derive(Default)]
 struct Reports(Mutex<usize>);
 
 impl Hooks for &'static Reports {
     fn handle_error(&self, _: &mut StreamRequest, error: &RequestError) {
         assert_eq!(error.stage(), Stage::Dispatch, "{error}");
-        *self.0.lock().expect("nothing panics in here") += 1;
+        *self
+            .0
+            .lock()
+            .expect("no thread panics while it holds the lock") += 1;
     }
 }
 
 #[test]
-fn threads_refused_are_reported_and_counted() {
-    let _alone = alone();
+fn failed_thread_starts_are_reported_and_counted() {
+    let _exclusive = exclusive();
     in_child(|| {
         let reports: &'static Reports = Box::leak(Box::default());
         let server = ThreadingTcpServer::builder()
@@ -82,8 +86,8 @@ fn threads_refused_are_reported_and_counted() {
             });
         let server = in_background(server);
         let limit = (resident(std::process::id()) << 10) + ALLOWED as u64;
-        let (_, hard) = getrlimit(Resource::RLIMIT_AS).expect("it can be asked");
-        setrlimit(Resource::RLIMIT_AS, limit, hard).expect("it can be lowered");
+        let (_, hard) = getrlimit(Resource::RLIMIT_AS).expect("the limit can be read");
+        setrlimit(Resource::RLIMIT_AS, limit, hard).expect("the limit can be lowered");
 
         let connect_next = || connect(server.server_address());
         let served: Vec<_> = (0..CLIENTS)
@@ -91,9 +95,12 @@ fn threads_refused_are_reported_and_counted() {
             .collect();
         let refused = CLIENTS - served.len();
         assert!(!served.is_empty() && refused > 0);
-        eventually("the others are reported and counted", || {
+        eventually("the failures are reported and counted", || {
             let statistics = server.handle().statistics();
-            let reported = *reports.0.lock().expect("nothing panics in here");
+            let reported = *reports
+                .0
+                .lock()
+                .expect("no thread panics while it holds the lock");
             statistics.active == served.len()
                 && statistics.rejected.dispatch == refused as u64
                 && reported == refused
@@ -101,8 +108,10 @@ fn threads_refused_are_reported_and_counted() {
         for client in served {
             client
                 .shutdown(std::net::Shutdown::Write)
-                .expect("it is open");
-            (&client).read_to_end(&mut Vec::new()).expect("the end");
+                .expect("the connection is open");
+            (&client)
+                .read_to_end(&mut Vec::new())
+                .expect("the stream ends");
         }
         eventually("a client is served again", || {
             is_served(connect_next()).is_some()

@@ -102,7 +102,7 @@ impl<S: Scheduler> Scheduler for Counted<S> {
     }
 }
 
-/// Counts what has run: which jobs, and how many at once. Clones share one count.
+/// Records which jobs have run, and how many at once. Clones share the same record.
 #[derive(Clone, Default)]
 pub(crate) struct Tally(Arc<Shared>);
 

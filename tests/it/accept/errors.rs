@@ -1,5 +1,5 @@
-//! Errors from `accept`: after which the server retries at once, after which it backs off, and which
-//! end serving.
+//! Errors from `accept`: some are retried at once, some make the server back off, and some end
+//! serving.
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use support::listener::FakeListener;
 use support::logs::Logs;
 use support::{LONG, connect, eventually, read_all};
 
-/// Of one client or of the network: the next client may be there.
+/// Errors of one client or of the network. The next `accept` may succeed.
 const RETRY: [Errno; 9] = [
     Errno::EINTR,
     Errno::ECONNABORTED,
@@ -30,7 +30,7 @@ const RETRY: [Errno; 9] = [
     Errno::EHOSTUNREACH,
 ];
 
-/// Of the whole system or of unknown meaning.
+/// Errors of the whole system, or errors with an unknown meaning.
 const BACK_OFF: [Errno; 5] = [
     Errno::EMFILE,
     Errno::ENFILE,
@@ -39,7 +39,7 @@ const BACK_OFF: [Errno; 5] = [
     Errno::EDQUOT,
 ];
 
-/// Of the listening socket.
+/// Errors of the listening socket.
 const STOP: [Errno; 5] = [
     Errno::EBADF,
     Errno::EINVAL,
@@ -54,17 +54,17 @@ fn os(errno: Errno) -> Make {
     Arc::new(move || io::Error::from_raw_os_error(errno as i32))
 }
 
-/// An error that a listener makes itself.
+/// An error that the listener makes itself.
 fn own(kind: ErrorKind) -> Make {
     Arc::new(move || io::Error::new(kind, "made by the listener"))
 }
 
-/// What a listener returns instead of accepting.
+/// Errors that a listener returns instead of a connection.
 #[derive(Default)]
 struct Faults {
-    /// Each for one call.
+    /// Each of these errors is returned once.
     once: Mutex<Vec<Make>>,
-    /// For as long as it is set.
+    /// This error is returned again and again while it is set.
     lasting: Mutex<Option<Make>>,
     calls: AtomicUsize,
     last_call: Mutex<Option<Instant>>,
@@ -111,9 +111,9 @@ fn serve(
     })
 }
 
-/// With a pause after each of these errors, it would take minutes.
+/// If the server backed off after each of these errors, the test would take minutes.
 #[test]
-fn after_the_error_of_one_client_the_next_is_served_at_once() -> io::Result<()> {
+fn retries_at_once_after_an_error_of_one_client() -> io::Result<()> {
     let own = own(ErrorKind::ConnectionAborted);
     let faults = Faults::once(RETRY.map(os).into_iter().chain([own]).cycle().take(300));
     let server = serve(Server::builder(), &faults)?.serve_in_background()?;
@@ -123,7 +123,7 @@ fn after_the_error_of_one_client_the_next_is_served_at_once() -> io::Result<()> 
 }
 
 #[test]
-fn a_client_that_is_gone_again_is_no_error() -> io::Result<()> {
+fn an_aborted_connection_is_not_logged() -> io::Result<()> {
     let faults = Faults::once([os(Errno::EAGAIN), own(ErrorKind::WouldBlock)]);
     let server = serve(Server::builder(), &faults)?.serve_in_background()?;
     assert_eq!(read_all(connect(server.server_address())), "hello");
@@ -137,14 +137,14 @@ fn the_server_backs_off(error: Make) -> io::Result<()> {
     let server = serve(Server::builder(), &faults)?.serve_in_background()?;
     let address = server.server_address().clone();
     let client = connect(&address);
-    eventually("it tries six times", || faults.calls() >= 6);
-    // Five pauses: 5, 10, 20, 40 and 80 ms. On a machine that is busy they take longer.
+    eventually("six attempts to accept", || faults.calls() >= 6);
+    // Five delays: 5, 10, 20, 40 and 80 ms. On a busy machine they take longer.
     let took = begin.elapsed();
     assert!(took >= Duration::from_millis(155), "{took:?}");
     *faults.lasting.lock() = None;
     assert_eq!(read_all(client), "hello");
     let again = format!("accepting again on {address}");
-    eventually("it logs that it accepts again", || {
+    eventually("the log reports that the server accepts again", || {
         !logs.with(&again).is_empty()
     });
     server.stop()?;
@@ -156,7 +156,7 @@ fn the_server_backs_off(error: Make) -> io::Result<()> {
 }
 
 #[test]
-fn after_an_error_of_the_system_the_server_backs_off_and_logs_it_now_and_then() -> io::Result<()> {
+fn backs_off_after_a_system_error_and_logs_with_a_rate_limit() -> io::Result<()> {
     for error in BACK_OFF.map(os) {
         the_server_backs_off(error)?;
     }
@@ -164,20 +164,24 @@ fn after_an_error_of_the_system_the_server_backs_off_and_logs_it_now_and_then() 
 }
 
 #[test]
-fn a_shutdown_ends_a_pause() -> io::Result<()> {
+fn shutdown_interrupts_the_back_off() -> io::Result<()> {
     let faults = Faults::lasting(os(Errno::ENFILE));
     let server = serve(Server::builder(), &faults)?.serve_in_background()?;
     let _client = connect(server.server_address());
-    // The pause after the ninth try is the first that lasts a whole second.
-    eventually("it tries nine times", || faults.calls() >= 9);
+    // The delay after the ninth attempt is the first that lasts a whole second.
+    eventually("nine attempts to accept", || faults.calls() >= 9);
     server.stop()?;
-    let pause = faults.last_call.lock().expect("it tried").elapsed();
+    let pause = faults
+        .last_call
+        .lock()
+        .expect("accept was called")
+        .elapsed();
     assert!(pause < Duration::from_secs(1), "{pause:?}");
     Ok(())
 }
 
 #[test]
-fn an_error_of_the_listening_socket_ends_serving_and_is_returned() -> io::Result<()> {
+fn serving_ends_with_an_error_of_the_listening_socket() -> io::Result<()> {
     let errors = STOP.map(os).into_iter();
     for make in errors.chain([own(ErrorKind::InvalidInput)]) {
         let expected = make().to_string();
@@ -204,7 +208,7 @@ impl Hooks for Timeouts {
 }
 
 #[test]
-fn the_timeout_of_handle_request_ends_a_pause() -> io::Result<()> {
+fn the_timeout_of_handle_request_interrupts_the_back_off() -> io::Result<()> {
     let (sender, timeouts) = crossbeam_channel::unbounded();
     let faults = Faults::lasting(os(Errno::ENOBUFS));
     let builder = Server::builder().hooks(Timeouts(sender));
@@ -212,15 +216,15 @@ fn the_timeout_of_handle_request_ends_a_pause() -> io::Result<()> {
     let _client = connect(server.server_address());
     server.handle_request()?;
     timeouts.recv_timeout(LONG).expect("the hook runs");
-    // 0, 5 and 15 ms after the beginning, and at its end; without pauses thousands of times.
+    // Attempts after 0, 5 and 15 ms, and at the timeout. Without a back-off there are thousands.
     assert!(faults.calls() <= 4, "{}", faults.calls());
     Ok(())
 }
 
-/// Counts how often the server asks for capacity: once in each turn of its loop.
-struct CountTurns(Arc<AtomicUsize>);
+/// A dispatcher that counts the calls of `has_capacity`: one in each iteration of the accept loop.
+struct CountIterations(Arc<AtomicUsize>);
 
-impl Dispatch for CountTurns {
+impl Dispatch for CountIterations {
     fn dispatch(&self, job: Job) {
         job.run();
     }
@@ -232,20 +236,20 @@ impl Dispatch for CountTurns {
 }
 
 #[test]
-fn a_server_that_is_paused_after_an_error_sleeps() -> io::Result<()> {
-    let turns = Arc::<AtomicUsize>::default();
+fn a_paused_server_sleeps_after_an_accept_error() -> io::Result<()> {
+    let iterations = Arc::<AtomicUsize>::default();
     let listener = FakeListener::new(|_, server| {
         server.pause();
         Err(io::Error::from_raw_os_error(Errno::EMFILE as i32))
     });
-    let builder =
-        Server::<FakeListener, Inline>::builder().dispatch(CountTurns(Arc::clone(&turns)));
+    let builder = Server::<FakeListener, Inline>::builder()
+        .dispatch(CountIterations(Arc::clone(&iterations)));
     let server = builder.adopt_fn(listener, |_| Ok(()))?;
     let server = server.serve_in_background()?;
     eventually("the accept fails", || server.handle().is_paused());
-    // Much longer than the pause after the error.
+    // Much longer than the back-off after the error.
     thread::sleep(Duration::from_millis(100));
-    let turns = turns.load(Ordering::SeqCst);
-    assert!(turns < 10, "{turns}");
+    let iterations = iterations.load(Ordering::SeqCst);
+    assert!(iterations < 10, "{iterations}");
     server.stop()
 }

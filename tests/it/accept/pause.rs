@@ -1,4 +1,4 @@
-//! `pause` and `resume`: new clients wait, and none is lost.
+//! `pause` and `resume`: new clients wait in the kernel's queue, and no client is lost.
 
 use std::thread;
 use std::time::Duration;
@@ -8,38 +8,34 @@ use socketserver::prelude::*;
 use tempfile::TempDir;
 
 use support::gate::Gate;
-use support::kind::{Client, Kind, Talk};
+use support::kind::{Client, Kind, echo_message};
 use support::{
     ANY, LONG, connect, eventually, for_all_servers, in_background, join_soon, read_all,
     socket_folder,
 };
 
-fn echo<R: Talk>(request: &mut R) -> HandlerResult {
-    let question = request.question()?;
-    Ok(request.answer(&question)?)
-}
-
 fn serve<L: Kind, D: Dispatch + Default>() -> (TempDir, BackgroundServer) {
     let folder = socket_folder();
-    let server = Server::<L, D>::bind_fn(L::address(folder.path()), echo).expect("it can be bound");
+    let server = Server::<L, D>::bind_fn(L::address(folder.path()), echo_message)
+        .expect("the server can be bound");
     let server = server.serve_in_background();
     (folder, server.expect("a thread can be started"))
 }
 
-/// A client whose request is on its way.
-fn ask<L: Kind>(server: &ServerHandle, question: &str) -> L::Client {
+/// A client that has sent a request.
+fn send_message<L: Kind>(server: &ServerHandle, message: &str) -> L::Client {
     let mut client = L::connect(server.server_address());
-    client.send_line(question);
+    client.send_line(message);
     client
 }
 
-fn clients_wait_until_it_is_resumed<L: Kind, D: Dispatch + Default>() {
+fn new_clients_wait_until_resume<L: Kind, D: Dispatch + Default>() {
     let (_folder, server) = serve::<L, D>();
     for round in 0..3 {
         server.handle().pause();
         assert!(server.handle().is_paused());
         let mut clients: Vec<_> = (0..5)
-            .map(|_| ask::<L>(&server.handle(), "early"))
+            .map(|_| send_message::<L>(&server.handle(), "early"))
             .collect();
         thread::sleep(Duration::from_millis(20));
         assert_eq!(server.handle().statistics().accepted, round * 6);
@@ -48,37 +44,42 @@ fn clients_wait_until_it_is_resumed<L: Kind, D: Dispatch + Default>() {
         for client in &mut clients {
             assert_eq!(client.receive_line(), "early");
         }
-        assert_eq!(ask::<L>(&server.handle(), "late").receive_line(), "late");
+        assert_eq!(
+            send_message::<L>(&server.handle(), "late").receive_line(),
+            "late"
+        );
     }
 }
 
-fn requests_that_run_go_on<L: Kind, D: Dispatch + Default>() {
+fn running_requests_continue<L: Kind, D: Dispatch + Default>() {
     let (folder, gate) = (socket_folder(), Gate::default());
     let server = in_background(Server::<L, D>::bind_fn(
         L::address(folder.path()),
         gate.handler(),
     ));
-    let mut running = ask::<L>(&server.handle(), "running");
+    let mut running = send_message::<L>(&server.handle(), "running");
     assert_eq!(gate.next(), "running");
     server.handle().pause();
-    let mut waiting = ask::<L>(&server.handle(), "waiting");
+    let mut waiting = send_message::<L>(&server.handle(), "waiting");
     gate.release(2);
     assert_eq!(running.receive_line(), "running");
-    eventually("it is done", || server.handle().statistics().finished == 1);
+    eventually("the request has finished", || {
+        server.handle().statistics().finished == 1
+    });
     assert_eq!(server.handle().statistics().accepted, 1);
     server.handle().resume();
     assert_eq!(waiting.receive_line(), "waiting");
 }
 
-fn no_client_is_lost_while_it_is_paused_again_and_again<L: Kind, D: Dispatch + Default>() {
+fn repeated_pauses_lose_no_client<L: Kind, D: Dispatch + Default>() {
     let (_folder, server) = serve::<L, D>();
     let clients: Vec<_> = (0..4)
         .map(|_| {
             let handle = server.handle();
             thread::spawn(move || {
                 for number in 0..100 {
-                    let question = number.to_string();
-                    assert_eq!(ask::<L>(&handle, &question).receive_line(), question);
+                    let message = number.to_string();
+                    assert_eq!(send_message::<L>(&handle, &message).receive_line(), message);
                 }
             })
         })
@@ -96,17 +97,17 @@ fn no_client_is_lost_while_it_is_paused_again_and_again<L: Kind, D: Dispatch + D
 fn a_paused_server_can_be_shut_down<L: Kind, D: Dispatch + Default>() {
     let (_folder, server) = serve::<L, D>();
     server.handle().pause();
-    let _waiting = ask::<L>(&server.handle(), "not served");
+    let _waiting = send_message::<L>(&server.handle(), "not served");
     let stopping = thread::spawn(move || server.stop());
-    join_soon(stopping).expect("it was served well");
+    join_soon(stopping).expect("serving ends without an error");
 }
 
-fn paused_before_it_serves<L: Kind, D: Dispatch + Default>() {
+fn pause_before_serving<L: Kind, D: Dispatch + Default>() {
     let folder = socket_folder();
     let place = L::address(folder.path());
-    let server = Server::<L, D>::bind_fn(place, echo).expect("it can be bound");
+    let server = Server::<L, D>::bind_fn(place, echo_message).expect("the server can be bound");
     server.handle().pause();
-    let mut client = ask::<L>(&server.handle(), "hello");
+    let mut client = send_message::<L>(&server.handle(), "hello");
     let server = server
         .serve_in_background()
         .expect("a thread can be started");
@@ -117,11 +118,11 @@ fn paused_before_it_serves<L: Kind, D: Dispatch + Default>() {
 }
 
 for_all_servers! {
-    clients_wait_until_it_is_resumed
-    requests_that_run_go_on
-    no_client_is_lost_while_it_is_paused_again_and_again
+    new_clients_wait_until_resume
+    running_requests_continue
+    repeated_pauses_lose_no_client
     a_paused_server_can_be_shut_down
-    paused_before_it_serves
+    pause_before_serving
 }
 
 #[test]
@@ -131,15 +132,15 @@ fn handle_request_of_a_paused_server_waits_for_its_timeout() {
     let server = server.expect("a port is free");
     server.handle().pause();
     let client = connect(server.server_address());
-    server.handle_request().expect("a timeout is no error");
+    server.handle_request().expect("a timeout is not an error");
     assert_eq!(server.handle().statistics().accepted, 0);
     server.handle().resume();
-    server.handle_request().expect("a client waits");
+    server.handle_request().expect("a client is pending");
     assert_eq!(read_all(client), "hello");
 }
 
 #[test]
-fn handle_request_sees_that_it_is_resumed() {
+fn resume_wakes_handle_request() {
     let builder = TcpServer::builder().timeout(LONG);
     let server = builder.bind_fn(ANY, |request| Ok(request.wfile.write_all(b"hello")?));
     let server = server.expect("a port is free");
@@ -150,5 +151,5 @@ fn handle_request_sees_that_it_is_resumed() {
     thread::sleep(Duration::from_millis(20));
     handle.resume();
     assert_eq!(read_all(client), "hello");
-    join_soon(serving).expect("a client waited");
+    join_soon(serving).expect("a client was pending");
 }

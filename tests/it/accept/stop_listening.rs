@@ -1,4 +1,4 @@
-//! `stop_listening`: new clients are refused, and those in the kernel's queue are closed.
+//! `stop_listening`: new connections are refused, and connections in the kernel's queue are closed.
 
 use std::io::{self, ErrorKind};
 use std::thread;
@@ -25,7 +25,7 @@ fn try_to_connect(address: &Address) -> io::Result<Socket> {
     let (domain, raw) = match (address.socket_addr(), address.path()) {
         (Some(ip), _) => (Domain::for_address(ip), ip.into()),
         (_, Some(path)) => (Domain::UNIX, SockAddr::unix(path)?),
-        _ => unreachable!("servers have addresses"),
+        _ => unreachable!("the server has an address"),
     };
     let socket = Socket::new(domain, Type::STREAM, None)?;
     socket.set_read_timeout(Some(LONG))?;
@@ -33,7 +33,7 @@ fn try_to_connect(address: &Address) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn refuses(address: &Address) -> bool {
+fn is_refused(address: &Address) -> bool {
     let refused = [ErrorKind::ConnectionRefused, ErrorKind::NotFound];
     try_to_connect(address).is_err_and(|e| refused.contains(&e.kind()))
 }
@@ -41,18 +41,22 @@ fn refuses(address: &Address) -> bool {
 fn stop_listening(server: &ServerHandle) {
     server.stop_listening();
     assert!(server.is_paused());
-    eventually("clients are refused", || refuses(server.server_address()));
+    eventually("clients are refused", || {
+        is_refused(server.server_address())
+    });
 }
 
 fn is_served<L: Kind>(server: &ServerHandle, gate: &Gate) {
-    eventually("it listens", || !refuses(server.server_address()));
+    eventually("the server listens", || {
+        !is_refused(server.server_address())
+    });
     let mut client = L::connect(server.server_address());
     gate.release(1);
-    assert_eq!(client.ask("again"), "again");
-    eventually("it has ended", || server.statistics().active == 0);
+    assert_eq!(client.exchange("again"), "again");
+    eventually("the request has ended", || server.statistics().active == 0);
 }
 
-fn clients_are_refused_until_it_is_resumed_again_and_again<L: Kind>() {
+fn connections_are_refused_until_resume<L: Kind>() {
     let gate = Gate::default();
     let (_folder, server) = serve::<L>(&gate);
     for _ in 0..5 {
@@ -62,26 +66,26 @@ fn clients_are_refused_until_it_is_resumed_again_and_again<L: Kind>() {
     }
 }
 
-fn those_in_the_queue_are_closed<L: Kind>() {
+fn connections_in_the_kernel_queue_are_closed<L: Kind>() {
     let gate = Gate::default();
     let (_folder, server) = serve::<L>(&gate);
     server.handle().pause();
     let mut clients: Vec<_> = (0..20)
-        .map(|_| try_to_connect(server.server_address()).expect("it listens"))
+        .map(|_| try_to_connect(server.server_address()).expect("the server listens"))
         .collect();
     stop_listening(&server.handle());
     for client in &mut clients {
         let ended = client.read(&mut [0]);
-        let gone = |e: &io::Error| e.kind() == ErrorKind::ConnectionReset;
+        let is_reset = |e: &io::Error| e.kind() == ErrorKind::ConnectionReset;
         assert!(
-            matches!(&ended, Ok(0)) || ended.as_ref().is_err_and(gone),
+            matches!(&ended, Ok(0)) || ended.as_ref().is_err_and(is_reset),
             "{ended:?}"
         );
     }
     assert_eq!(server.handle().statistics().accepted, 0);
 }
 
-fn requests_that_run_go_on<L: Kind>() {
+fn running_requests_continue<L: Kind>() {
     let gate = Gate::default();
     let (_folder, server) = serve::<L>(&gate);
     let mut client = L::connect(server.server_address());
@@ -92,29 +96,31 @@ fn requests_that_run_go_on<L: Kind>() {
     assert_eq!(client.receive_line(), "running");
 }
 
-fn from_stop_listening_to_pause_and_back<L: Kind>() {
+fn stop_listening_and_pause_alternate<L: Kind>() {
     let gate = Gate::default();
     let (_folder, server) = serve::<L>(&gate);
     stop_listening(&server.handle());
     server.handle().pause();
-    eventually("it listens", || !refuses(server.server_address()));
+    eventually("the server listens", || {
+        !is_refused(server.server_address())
+    });
     assert_eq!(server.handle().statistics().accepted, 0);
     stop_listening(&server.handle());
     server.handle().resume();
     is_served::<L>(&server.handle(), &gate);
 }
 
-fn shut_down_while_it_does_not_listen<L: Kind>() {
+fn shutdown_while_not_listening<L: Kind>() {
     let (folder, server) = serve::<L>(&Gate::default());
     let address = server.server_address().clone();
     stop_listening(&server.handle());
     let stopping = thread::spawn(move || server.stop());
-    join_soon(stopping).expect("it was served well");
+    join_soon(stopping).expect("serving ends without an error");
     eventually("the address is free", || L::is_free(&address));
     assert_eq!(entries(folder.path()), 0);
 }
 
-fn under_load_each_is_served_or_refused<L: Kind>() {
+fn under_load_each_client_is_served_or_refused<L: Kind>() {
     let gate = Gate::default();
     let (_folder, server) = serve::<L>(&gate);
     gate.release(10_000);
@@ -135,7 +141,7 @@ fn under_load_each_is_served_or_refused<L: Kind>() {
     is_served::<L>(&server.handle(), &gate);
 }
 
-/// Whether it was answered; it may be refused, but must not wait.
+/// Whether the client was answered. It may be refused, but it must not wait.
 fn ask_once(address: &Address) -> bool {
     let Ok(mut socket) = try_to_connect(address) else {
         thread::sleep(Duration::from_millis(1));
@@ -148,17 +154,17 @@ fn ask_once(address: &Address) -> bool {
     {
         Ok(()) => true,
         Err(e) => {
-            assert_ne!(e.kind(), ErrorKind::WouldBlock, "it waits");
+            assert_ne!(e.kind(), ErrorKind::WouldBlock, "the client does not wait");
             false
         }
     }
 }
 
 for_stream_kinds! {
-    clients_are_refused_until_it_is_resumed_again_and_again
-    those_in_the_queue_are_closed
-    requests_that_run_go_on
-    from_stop_listening_to_pause_and_back
-    shut_down_while_it_does_not_listen
-    under_load_each_is_served_or_refused
+    connections_are_refused_until_resume
+    connections_in_the_kernel_queue_are_closed
+    running_requests_continue
+    stop_listening_and_pause_alternate
+    shutdown_while_not_listening
+    under_load_each_client_is_served_or_refused
 }

@@ -1,5 +1,5 @@
-//! The address of a server that has stopped listening: a TCP port stays reserved, a Unix
-//! socket's path is moved aside and back; where neither can be done, clients wait.
+//! The address of a server that has stopped listening. A TCP port stays reserved, and a Unix
+//! socket's path is renamed and later renamed back. If neither is possible, new clients wait.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -11,24 +11,19 @@ use std::time::Duration;
 
 use socketserver::prelude::*;
 
-use support::kind::{self, Client, Kind, Talk};
+use support::kind::{self, Client, Kind, echo_message};
 use support::logs::Logs;
 use support::{
     ANY, LONG, connect, connect_unix, entries, eventually, exchange, in_background, socket_path,
     stale_socket,
 };
 
-fn echo<R: Talk>(request: &mut R) -> HandlerResult {
-    let question = request.question()?;
-    Ok(request.answer(&question)?)
-}
-
 fn serve_at(place: &str) -> BackgroundServer {
-    in_background(ThreadingTcpServer::bind_fn(place, echo))
+    in_background(ThreadingTcpServer::bind_fn(place, echo_message))
 }
 
 fn serve_path(path: &Path) -> BackgroundServer {
-    in_background(UnixStreamServer::bind_fn(path, echo))
+    in_background(UnixStreamServer::bind_fn(path, echo_message))
 }
 
 fn moved(path: &Path) -> PathBuf {
@@ -37,12 +32,12 @@ fn moved(path: &Path) -> PathBuf {
 
 fn stop_listening_at(server: &ServerHandle, path: &Path) {
     server.stop_listening();
-    eventually("the path is moved", || {
+    eventually("the path is renamed", || {
         moved(path).exists() && !path.exists()
     });
 }
 
-fn the_port_stays(place: &str) {
+fn the_port_stays_reserved(place: &str) {
     let server = serve_at(place);
     let _running = connect(server.server_address());
     let address = server.server_address().clone();
@@ -62,34 +57,34 @@ fn the_port_stays(place: &str) {
 }
 
 #[test]
-fn a_port_that_the_system_chose_stays_reserved() {
-    the_port_stays(ANY);
-    the_port_stays("[::1]:0");
+fn a_port_chosen_by_the_system_stays_reserved() {
+    the_port_stays_reserved(ANY);
+    the_port_stays_reserved("[::1]:0");
 }
 
 #[test]
-fn a_port_that_was_given_stays_reserved() {
+fn a_given_port_stays_reserved() {
     let free = TcpListener::bind(ANY).and_then(|socket| socket.local_addr());
-    the_port_stays(&free.expect("a port is free").to_string());
+    the_port_stays_reserved(&free.expect("a port is free").to_string());
 }
 
 #[test]
-fn a_path_that_another_server_took_is_left_to_it_until_it_closes() {
+fn resume_waits_while_another_server_uses_the_path() {
     let logs = Logs::from_here();
     let (_folder, path) = socket_path();
     let server = serve_path(&path);
     stop_listening_at(&server.handle(), &path);
     let other = serve_path(&path);
     server.handle().resume();
-    let complaint = format!("cannot accept on {}", path.display());
-    eventually("it logs why it cannot resume", || {
-        !logs.with(&complaint).is_empty()
+    let warning = format!("cannot accept on {}", path.display());
+    eventually("the log reports why the server cannot resume", || {
+        !logs.with(&warning).is_empty()
     });
     let client = connect_unix(server.server_address());
     assert_eq!(exchange(client, "other\n"), "other\n");
     assert!(other.handle().statistics().bytes_in > 0);
-    other.stop().expect("it was served well");
-    eventually("the path is back", || path.exists());
+    other.stop().expect("serving ends without an error");
+    eventually("the original path exists again", || path.exists());
     assert_eq!(
         exchange(connect_unix(server.server_address()), "me\n"),
         "me\n"
@@ -98,13 +93,13 @@ fn a_path_that_another_server_took_is_left_to_it_until_it_closes() {
 }
 
 #[test]
-fn a_stale_socket_that_took_the_path_is_replaced() {
+fn a_stale_socket_at_the_path_is_replaced() {
     let (_folder, path) = socket_path();
     let server = serve_path(&path);
     stop_listening_at(&server.handle(), &path);
     stale_socket(&path, true);
     server.handle().resume();
-    eventually("the path is back", || !moved(&path).exists());
+    eventually("the original path exists again", || !moved(&path).exists());
     assert_eq!(
         exchange(connect_unix(server.server_address()), "me\n"),
         "me\n"
@@ -112,27 +107,30 @@ fn a_stale_socket_that_took_the_path_is_replaced() {
 }
 
 #[test]
-fn a_file_that_took_the_path_is_not_harmed() {
+fn a_file_at_the_path_is_not_overwritten() {
     let (_folder, path) = socket_path();
     let server = serve_path(&path);
     stop_listening_at(&server.handle(), &path);
-    fs::write(&path, "precious").expect("the folder is ours");
+    fs::write(&path, "file content").expect("the temporary folder is writable");
     server.handle().resume();
     thread::sleep(Duration::from_millis(50));
-    server.stop().expect("it was served well");
-    assert_eq!(fs::read_to_string(&path).expect("it is there"), "precious");
+    server.stop().expect("serving ends without an error");
+    assert_eq!(
+        fs::read_to_string(&path).expect("the file exists"),
+        "file content"
+    );
     assert!(!moved(&path).exists());
 }
 
 #[test]
-fn a_stale_socket_at_the_moved_path_is_replaced() {
+fn a_stale_socket_at_the_temporary_path_is_replaced() {
     let (_folder, path) = socket_path();
     stale_socket(&moved(&path), true);
     let server = serve_path(&path);
     server.handle().stop_listening();
-    eventually("the path is moved", || !path.exists());
+    eventually("the path is renamed", || !path.exists());
     server.handle().resume();
-    eventually("the path is back", || path.exists());
+    eventually("the original path exists again", || path.exists());
     assert_eq!(
         exchange(connect_unix(server.server_address()), "me\n"),
         "me\n"
@@ -140,7 +138,7 @@ fn a_stale_socket_at_the_moved_path_is_replaced() {
 }
 
 #[test]
-fn a_socket_in_use_at_the_moved_path_is_kept_and_clients_wait() {
+fn clients_wait_if_the_temporary_path_is_in_use() {
     let (_folder, path) = socket_path();
     let other = UnixListener::bind(moved(&path)).expect("the path is free");
     let server = serve_path(&path);
@@ -153,12 +151,12 @@ fn a_socket_in_use_at_the_moved_path_is_kept_and_clients_wait() {
 }
 
 #[test]
-fn nothing_is_left_when_it_is_closed_while_it_does_not_listen() {
+fn close_while_not_listening_removes_both_paths() {
     let (folder, path) = socket_path();
     let server = serve_path(&path);
     stop_listening_at(&server.handle(), &path);
     let successor = serve_path(&path);
-    server.stop().expect("it was served well");
+    server.stop().expect("serving ends without an error");
     assert!(!moved(&path).exists());
     assert_eq!(
         exchange(connect_unix(successor.server_address()), "me\n"),
@@ -173,23 +171,25 @@ fn the_sockets_mode_is_kept() {
     use std::os::unix::fs::PermissionsExt;
     let (_folder, path) = socket_path();
     let server = serve_path(&path);
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("it is ours");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640))
+        .expect("the temporary folder is writable");
     stop_listening_at(&server.handle(), &path);
     server.handle().resume();
-    eventually("the path is back", || path.exists());
+    eventually("the original path exists again", || path.exists());
     let mode = fs::metadata(&path)
-        .expect("it is there")
+        .expect("the path exists")
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o640);
 }
 
-/// A client that cannot be refused is served after `resume`, and the log says so.
+/// Checks that a client that cannot be refused is served after `resume`, and that the log reports
+/// it.
 fn clients_wait<C: Client>(server: &ServerHandle, name: &str, connect: impl Fn(&Address) -> C) {
     let logs = Logs::from_here();
     server.stop_listening();
     let warning = format!("{name}: paused; new clients wait, because they cannot be refused");
-    eventually("it logs that clients wait", || {
+    eventually("the log reports that clients wait", || {
         !logs.with(&warning).is_empty()
     });
     assert!(server.is_paused());
@@ -205,7 +205,8 @@ fn clients_wait<C: Client>(server: &ServerHandle, name: &str, connect: impl Fn(&
 #[test]
 fn clients_of_an_adopted_socket_wait() {
     let socket = TcpListener::bind(ANY).expect("a port is free");
-    let server = in_background(TcpServer::builder().adopt_fn(socket, echo::<StreamRequest>));
+    let server =
+        in_background(TcpServer::builder().adopt_fn(socket, echo_message::<StreamRequest>));
     let name = server.server_address().to_string();
     clients_wait(
         &server.handle(),
@@ -216,7 +217,7 @@ fn clients_of_an_adopted_socket_wait() {
 
 #[test]
 fn udp_clients_wait() {
-    let server = in_background(UdpServer::bind_fn(ANY, echo));
+    let server = in_background(UdpServer::bind_fn(ANY, echo_message));
     let name = server.server_address().to_string();
     clients_wait(
         &server.handle(),
@@ -226,9 +227,9 @@ fn udp_clients_wait() {
 }
 
 #[test]
-fn clients_of_unix_datagrams_wait() {
+fn clients_of_a_unix_datagram_socket_wait() {
     let (_folder, path) = socket_path();
-    let server = in_background(UnixDatagramServer::bind_fn(&path, echo));
+    let server = in_background(UnixDatagramServer::bind_fn(&path, echo_message));
     let name = path.display().to_string();
     clients_wait(
         &server.handle(),
@@ -239,25 +240,27 @@ fn clients_of_unix_datagrams_wait() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn clients_of_an_abstract_name_wait() {
+fn clients_of_an_abstract_address_wait() {
     use std::os::linux::net::SocketAddrExt;
     use std::os::unix::net::{SocketAddr, UnixStream};
     let name = format!("paused-{}", std::process::id());
-    let server = in_background(UnixStreamServer::bind_fn(format!("\0{name}"), echo));
+    let server = in_background(UnixStreamServer::bind_fn(format!("\0{name}"), echo_message));
     clients_wait(&server.handle(), &format!("@{name}"), |_| {
-        let address = SocketAddr::from_abstract_name(&name).expect("it is short");
+        let address = SocketAddr::from_abstract_name(&name).expect("the length fits");
         let client = UnixStream::connect_addr(&address).expect("the server listens");
-        client.set_read_timeout(Some(LONG)).expect("it can be set");
+        client
+            .set_read_timeout(Some(LONG))
+            .expect("the option is set");
         kind::Stream(std::io::BufReader::new(client))
     });
 }
 
 #[test]
-fn a_resume_right_after_it_is_not_lost() {
-    let server = in_background(UdpServer::bind_fn(ANY, echo));
+fn resume_right_after_stop_listening_is_not_lost() {
+    let server = in_background(UdpServer::bind_fn(ANY, echo_message));
     for _ in 0..200 {
         server.handle().stop_listening();
-        // The serving thread notices that datagrams cannot be refused.
+        // The acceptor finds out that datagrams cannot be refused.
         thread::yield_now();
         server.handle().resume();
         assert!(!server.handle().is_paused());

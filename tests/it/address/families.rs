@@ -1,4 +1,4 @@
-//! Every family of address: bound, shown, connected to, and seen by the handler.
+//! Every address family: binding, formatting, connecting, and the addresses that a handler gets.
 
 use std::io::Write;
 use std::net::{Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
@@ -11,7 +11,7 @@ use socketserver::{Address, BackgroundServer, Builder};
 
 use support::{LONG, connect, connect_unix, eventually, in_background, read_all, socket_path};
 
-/// Sends each client its own address and the server's.
+/// A handler that sends the client's address and the server's address.
 fn addresses(request: &mut StreamRequest) -> HandlerResult {
     let local = request.local_address()?;
     write!(request.wfile, "{} at {local}", request.client_address)?;
@@ -26,10 +26,10 @@ fn serve(
 }
 
 #[test]
-fn an_ipv6_server_knows_both_ends() {
+fn an_ipv6_handler_gets_both_addresses() {
     let server = serve(TcpServer::builder(), "[::1]:0");
     let client = connect(server.server_address());
-    let me = client.local_addr().expect("it is connected");
+    let me = client.local_addr().expect("the socket is connected");
     assert!(me.is_ipv6());
     assert_eq!(
         read_all(client),
@@ -38,27 +38,33 @@ fn an_ipv6_server_knows_both_ends() {
 }
 
 #[test]
-fn an_ipv6_server_takes_ipv4_clients_with_dual_stack_only() {
+fn an_ipv6_server_accepts_ipv4_clients_only_with_dual_stack() {
     let server = serve(TcpServer::builder(), "[::]:0");
-    let port = server.server_address().port().expect("it is TCP");
+    let port = server
+        .server_address()
+        .port()
+        .expect("the server has a TCP address");
     let refused = TcpStream::connect(("127.0.0.1", port)).expect_err("IPv6 only");
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
     connect(&(Ipv6Addr::LOCALHOST, port).into());
 }
 
 #[test]
-fn a_dual_stack_server_takes_both_and_shows_ipv4_clients_as_such() {
+fn a_dual_stack_server_accepts_both_families_and_unmaps_ipv4_addresses() {
     let server = TcpServer::builder()
         .dual_stack(true)
         .bind_fn("[::]:0", |request| {
             let ip = request
                 .client_address
                 .ip()
-                .ok_or("an IP server has IP clients")?;
+                .ok_or("a client of an IP server has an IP address")?;
             Ok(write!(request.wfile, "{ip}")?)
         });
     let server = in_background(server);
-    let port = server.server_address().port().expect("it is TCP");
+    let port = server
+        .server_address()
+        .port()
+        .expect("the server has a TCP address");
     assert_eq!(
         read_all(connect(&SocketAddr::from(([127, 0, 0, 1], port)).into())),
         "127.0.0.1"
@@ -70,20 +76,23 @@ fn a_dual_stack_server_takes_both_and_shows_ipv4_clients_as_such() {
 }
 
 #[test]
-fn a_name_with_several_addresses_is_bound_to_the_first_that_is_free() {
+fn binds_to_the_first_free_address_of_a_list() {
     let taken = TcpServer::bind_fn("127.0.0.1:0", addresses).expect("loopback");
-    let port = taken.server_address().port().expect("it is TCP");
-    // Other tests have clients on 127.0 and 127.1, whose ports are taken for a while.
+    let port = taken
+        .server_address()
+        .port()
+        .expect("the server has a TCP address");
+    // Other tests have clients on 127.0 and 127.1, and use ports of these networks.
     let candidates = [
         SocketAddr::from(([127, 0, 0, 1], port)),
         SocketAddr::from(([127, 2, 0, 1], port)),
     ];
-    let server = TcpServer::bind_fn(&candidates[..], addresses).expect("one of them is free");
+    let server = TcpServer::bind_fn(&candidates[..], addresses).expect("one address is free");
     assert_eq!(server.server_address(), &Address::from(candidates[1]));
 }
 
 #[test]
-fn a_tuple_and_a_name_are_addresses_too() {
+fn a_tuple_and_a_host_name_are_accepted_as_address() {
     for server in [
         TcpServer::bind_fn(("127.0.0.1", 0), addresses),
         TcpServer::bind_fn("localhost:0", addresses),
@@ -101,7 +110,7 @@ fn ipv6_datagrams_are_answered() {
     let client = UdpSocket::bind("[::1]:0").expect("a port is free");
     client
         .set_read_timeout(Some(LONG))
-        .expect("a timeout can be set");
+        .expect("the timeout is set");
     client
         .send_to(b"hello", server.server_address())
         .expect("loopback");
@@ -111,7 +120,7 @@ fn ipv6_datagrams_are_answered() {
 }
 
 #[test]
-fn an_abstract_name_leaves_no_file() {
+fn an_abstract_address_creates_no_file() {
     let name = format!("socketserver-test-{}", process::id());
     let server =
         UnixStreamServer::bind_fn(format!("\0{name}"), addresses).expect("the name is free");
@@ -123,31 +132,31 @@ fn an_abstract_name_leaves_no_file() {
     let server = server
         .serve_in_background()
         .expect("a thread can be started");
-    let address = UnixAddr::from_abstract_name(&name).expect("a short name");
+    let address = UnixAddr::from_abstract_name(&name).expect("the name is short");
     let client = UnixStream::connect_addr(&address).expect("the server listens");
     assert_eq!(read_all(client), format!("(unnamed) at @{name}"));
-    server.stop().expect("it was asked to");
+    server.stop().expect("serving ends without an error");
     eventually("the name is free", || {
         UnixStream::connect_addr(&address).is_err()
     });
 }
 
 #[test]
-fn an_abstract_client_of_a_datagram_server_is_answered() {
+fn a_datagram_client_with_an_abstract_address_is_answered() {
     let (_folder, path) = support::socket_path();
     let server = UnixDatagramServer::bind_fn(&path, |request| {
         Ok(request.reply(request.client_address.to_string().as_bytes())?)
     });
     let _server = in_background(server);
     let name = format!("socketserver-client-{}", process::id());
-    let address = UnixAddr::from_abstract_name(&name).expect("a short name");
+    let address = UnixAddr::from_abstract_name(&name).expect("the name is short");
     let client = UnixDatagram::bind_addr(&address).expect("the name is free");
     client
         .set_read_timeout(Some(LONG))
-        .expect("a timeout can be set");
+        .expect("the timeout is set");
     client
-        .send_to(b"who am I?", &path)
-        .expect("the server is there");
+        .send_to(b"my address", &path)
+        .expect("the server is bound");
     let mut buffer = [0; 128];
     let received = client.recv(&mut buffer).expect("an answer");
     assert_eq!(
@@ -164,7 +173,7 @@ fn a_unix_address_does_not_connect_over_ip() {
     assert!(error.to_string().contains("/run/app.sock"), "{error}");
 }
 
-fn a_stream_client_without_a_name_is_served<D: socketserver::Dispatch>(
+fn an_unnamed_stream_client_is_served<D: socketserver::Dispatch>(
     builder: Builder<socketserver::listener::Unix, D>,
 ) {
     let (_folder, path) = socket_path();
@@ -180,7 +189,7 @@ fn a_stream_client_without_a_name_is_served<D: socketserver::Dispatch>(
 }
 
 #[test]
-fn a_unix_client_without_a_name_is_served() {
-    a_stream_client_without_a_name_is_served(UnixStreamServer::builder());
-    a_stream_client_without_a_name_is_served(ThreadingUnixStreamServer::builder());
+fn an_unnamed_unix_client_is_served() {
+    an_unnamed_stream_client_is_served(UnixStreamServer::builder());
+    an_unnamed_stream_client_is_served(ThreadingUnixStreamServer::builder());
 }

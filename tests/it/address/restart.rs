@@ -1,4 +1,4 @@
-//! A server that is restarted while connections of the old one are in `TIME_WAIT`.
+//! Restarting a server while connections of the old one are in `TIME_WAIT`.
 
 use std::io::{self, ErrorKind};
 
@@ -9,8 +9,8 @@ use socketserver::prelude::*;
 
 use support::{ANY, connect, in_background, read_all};
 
-/// The address of a server that has closed a connection first, and was stopped then.
-fn after_a_server(builder: Builder<Tcp, Inline>) -> io::Result<Address> {
+/// The address of a stopped server, which has closed a connection before its client did.
+fn address_in_time_wait(builder: Builder<Tcp, Inline>) -> io::Result<Address> {
     let server = in_background(builder.bind_fn(ANY, |_| Ok(())));
     let address = server.server_address().clone();
     let client = connect(&address);
@@ -22,16 +22,16 @@ fn after_a_server(builder: Builder<Tcp, Inline>) -> io::Result<Address> {
 
 #[test]
 fn a_restarted_server_can_bind_at_once() -> io::Result<()> {
-    let address = after_a_server(TcpServer::builder())?;
+    let address = address_in_time_wait(TcpServer::builder())?;
     let server = in_background(TcpServer::bind_fn(address.to_string(), |_| Ok(())));
     assert_eq!(*server.server_address(), address);
     server.stop()
 }
 
 #[test]
-fn without_allow_reuse_address_the_error_names_it() -> io::Result<()> {
+fn without_allow_reuse_address_the_error_names_the_option() -> io::Result<()> {
     let builder = || TcpServer::builder().allow_reuse_address(false);
-    let address = after_a_server(builder())?;
+    let address = address_in_time_wait(builder())?;
     let error = builder()
         .bind_fn(address.to_string(), |_| Ok(()))
         .expect_err("connections are in TIME_WAIT");

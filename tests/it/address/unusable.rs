@@ -1,10 +1,10 @@
-//! Addresses and sockets that a server cannot use: the error is of the right kind, and its
-//! message names what was given and what would do.
+//! Addresses and sockets that a server cannot use: the error has the right kind, and its message
+//! names the address and possible corrections.
 
 use std::fmt::Debug;
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
@@ -24,9 +24,9 @@ fn datagram(_: &mut DatagramRequest) -> HandlerResult {
     Ok(())
 }
 
-/// Looks for each of `words` in the message.
+/// Checks that the message contains each of `words`.
 fn expect_error<T: Debug>(result: io::Result<T>, kind: ErrorKind, words: &[&str]) {
-    let error = result.expect_err("it cannot be used");
+    let error = result.expect_err("the address cannot be used");
     let message = error.to_string();
     assert_eq!(error.kind(), kind, "{message}");
     for word in words {
@@ -34,16 +34,23 @@ fn expect_error<T: Debug>(result: io::Result<T>, kind: ErrorKind, words: &[&str]
     }
 }
 
-/// Binds both kinds of Unix server there.
+/// Tries to bind both kinds of IP server to an invalid address.
+fn expect_invalid<A: ToSocketAddrs + Debug + Copy>(address: A, words: &[&str]) {
+    let kind = ErrorKind::InvalidInput;
+    expect_error(TcpServer::bind_fn(address, stream), kind, words);
+    expect_error(UdpServer::bind_fn(address, datagram), kind, words);
+}
+
+/// Tries to bind both kinds of Unix server at this path.
 fn expect_unix_error(path: &Path, kind: ErrorKind, words: &[&str]) {
     expect_error(UnixStreamServer::bind_fn(path, stream), kind, words);
     expect_error(UnixDatagramServer::bind_fn(path, datagram), kind, words);
 }
 
 #[test]
-fn text_that_is_no_address_is_quoted() {
+fn invalid_address_text_is_quoted_in_the_error() {
     for address in [
-        "nonsense",
+        "invalid",
         "127.0.0.1",
         "127.0.0.1:",
         "127.0.0.1:70000",
@@ -51,42 +58,24 @@ fn text_that_is_no_address_is_quoted() {
         "",
     ] {
         let words = [&*format!("{address:?}"), "is not an address"];
-        expect_error(
-            TcpServer::bind_fn(address, stream),
-            ErrorKind::InvalidInput,
-            &words,
-        );
-        expect_error(
-            UdpServer::bind_fn(address, datagram),
-            ErrorKind::InvalidInput,
-            &words,
-        );
+        expect_invalid(address, &words);
         let unbound = TcpServer::builder().unbound(address, || stream);
         expect_error(unbound, ErrorKind::InvalidInput, &words);
     }
 }
 
 #[test]
-fn an_empty_list_of_addresses_is_an_error() {
+fn an_empty_address_list_is_an_error() {
     let none: &[SocketAddr] = &[];
     let words = ["[]", "no address"];
-    expect_error(
-        TcpServer::bind_fn(none, stream),
-        ErrorKind::InvalidInput,
-        &words,
-    );
-    expect_error(
-        UdpServer::bind_fn(none, datagram),
-        ErrorKind::InvalidInput,
-        &words,
-    );
+    expect_invalid(none, &words);
 }
 
 #[test]
-fn a_port_in_use_is_named() {
+fn the_error_names_a_port_in_use() {
     let words = |address: &str| [address.to_owned(), "another port".to_owned()];
     let taken = TcpListener::bind(ANY).expect("a port is free");
-    let address = taken.local_addr().expect("it is bound").to_string();
+    let address = taken.local_addr().expect("the socket is bound").to_string();
     for reuse in [false, true] {
         let builder = TcpServer::builder().allow_reuse_address(reuse);
         let result = builder.bind_fn(&*address, stream);
@@ -98,7 +87,7 @@ fn a_port_in_use_is_named() {
         );
     }
     let taken = UdpSocket::bind(ANY).expect("a port is free");
-    let address = taken.local_addr().expect("it is bound").to_string();
+    let address = taken.local_addr().expect("the socket is bound").to_string();
     let words = words(&address);
     let result = UdpServer::bind_fn(&*address, datagram);
     expect_error(
@@ -108,7 +97,8 @@ fn a_port_in_use_is_named() {
     );
 }
 
-/// Another program listens on the port between our `bind` and our `listen`.
+/// A hook that simulates another program, which listens on the port between the server's `bind` and
+/// `listen`.
 struct ListenFirst(Socket);
 
 impl Hooks for ListenFirst {
@@ -119,13 +109,15 @@ impl Hooks for ListenFirst {
 
 #[test]
 
-fn a_port_that_others_listen_on_first_is_named() {
-    let other = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket can be had");
-    other.set_reuse_address(true).expect("it is not bound yet");
-    let any: SocketAddr = ANY.parse().expect("it is an address");
+fn the_error_of_listen_names_the_port() {
+    let other = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket can be created");
+    other
+        .set_reuse_address(true)
+        .expect("the socket is not bound yet");
+    let any: SocketAddr = ANY.parse().expect("the text is an address");
     other.bind(&any.into()).expect("a port is free");
-    let address = other.local_addr().expect("it is bound").as_socket();
-    let address = address.expect("it is an IP socket").to_string();
+    let address = other.local_addr().expect("the socket is bound").as_socket();
+    let address = address.expect("the socket has an IP address").to_string();
 
     let builder = TcpServer::builder().allow_reuse_address(true);
     let result = builder.hooks(ListenFirst(other)).bind_fn(&*address, stream);
@@ -134,8 +126,8 @@ fn a_port_that_others_listen_on_first_is_named() {
 }
 
 #[test]
-fn an_address_of_no_interface_is_named() {
-    // From the block that is for documentation only. Nothing is sent.
+fn the_error_names_an_address_of_no_local_interface() {
+    // 192.0.2.0/24 is for documentation only (RFC 5737). Nothing is sent.
     let words = ["192.0.2.1:0", "no interface"];
     let kind = ErrorKind::AddrNotAvailable;
     expect_error(TcpServer::bind_fn("192.0.2.1:0", stream), kind, &words);
@@ -143,17 +135,17 @@ fn an_address_of_no_interface_is_named() {
 }
 
 #[test]
-fn of_several_addresses_one_that_works_is_enough() {
+fn one_usable_address_of_a_list_is_enough() {
     let addresses: [SocketAddr; 2] = ["192.0.2.1:0", ANY].map(|a| a.parse().expect("an address"));
-    let server = TcpServer::bind_fn(&addresses[..], stream).expect("the second one works");
+    let server = TcpServer::bind_fn(&addresses[..], stream).expect("the second address is usable");
     assert_eq!(server.server_address().ip(), Some(addresses[1].ip()));
 }
 
 #[test]
-fn a_path_that_is_too_long_is_named_with_its_length_and_the_limit() {
+fn the_error_of_a_long_path_names_its_length_and_the_limit() {
     let path = PathBuf::from(format!("/tmp/{}", "x".repeat(103)));
     let words = [
-        path.to_str().expect("it is text"),
+        path.to_str().expect("the text is UTF-8"),
         "108 bytes",
         "107 at most",
     ];
@@ -161,50 +153,50 @@ fn a_path_that_is_too_long_is_named_with_its_length_and_the_limit() {
 }
 
 #[test]
-fn the_longest_path_works() {
+fn a_path_of_the_maximum_length_works() {
     let folder = socket_folder();
     let length = 107 - folder.path().as_os_str().len() - 1;
     let path = folder.path().join("x".repeat(length));
-    let server = UnixStreamServer::bind_fn(&path, stream).expect("107 bytes are not too many");
+    let server = UnixStreamServer::bind_fn(&path, stream).expect("107 bytes are the maximum");
     assert_eq!(server.server_address().path(), Some(&*path));
 }
 
 #[test]
-fn an_empty_path_and_one_with_a_zero_byte_are_refused() {
+fn an_empty_path_and_a_path_with_a_zero_byte_are_refused() {
     expect_unix_error(Path::new(""), ErrorKind::InvalidInput, &["needs a path"]);
     let words = ["/tmp/a", "zero byte"];
     expect_unix_error(Path::new("/tmp/a\0b"), ErrorKind::InvalidInput, &words);
 }
 
 #[test]
-fn a_missing_folder_is_named() {
+fn the_error_names_a_path_in_a_missing_folder() {
     let folder = socket_folder();
     let path = folder.path().join("missing").join("socket");
-    let words = [path.to_str().expect("it is text")];
+    let words = [path.to_str().expect("the text is UTF-8")];
     expect_unix_error(&path, ErrorKind::NotFound, &words);
 }
 
 #[test]
-fn a_file_or_folder_of_that_name_is_left_alone() {
+fn a_file_or_folder_at_the_path_is_not_replaced() {
     let (folder, path) = socket_path();
-    fs::write(&path, "precious").expect("the folder is ours");
+    fs::write(&path, "file content").expect("the temporary folder is writable");
     for path in [&*path, folder.path()] {
-        let words = [path.to_str().expect("it is text"), "not a socket"];
+        let words = [path.to_str().expect("the text is UTF-8"), "not a socket"];
         expect_unix_error(path, ErrorKind::AddrInUse, &words);
     }
-    let kept = fs::read_to_string(&path).expect("it is still there");
-    assert_eq!(kept, "precious");
+    let kept = fs::read_to_string(&path).expect("the file exists");
+    assert_eq!(kept, "file content");
 }
 
 #[test]
-fn a_path_where_a_server_listens_is_left_to_it() {
+fn a_path_in_use_by_another_server_is_not_replaced() {
     let folder = socket_folder();
     let (first, second) = (folder.path().join("stream"), folder.path().join("datagram"));
-    let _stream = UnixListener::bind(&first).expect("the folder is ours");
-    let _datagram = UnixDatagram::bind(&second).expect("the folder is ours");
+    let _stream = UnixListener::bind(&first).expect("the temporary folder is writable");
+    let _datagram = UnixDatagram::bind(&second).expect("the temporary folder is writable");
     for path in [&first, &second] {
         let words = [
-            path.to_str().expect("it is text"),
+            path.to_str().expect("the text is UTF-8"),
             "another program listens",
         ];
         expect_unix_error(path, ErrorKind::AddrInUse, &words);
@@ -213,7 +205,7 @@ fn a_path_where_a_server_listens_is_left_to_it() {
 }
 
 #[test]
-fn an_adopted_socket_must_be_of_the_right_kind() {
+fn an_adopted_socket_must_have_the_right_type() {
     let udp = || OwnedFd::from(UdpSocket::bind(ANY).expect("a port is free"));
     let tcp = || OwnedFd::from(TcpListener::bind(ANY).expect("a port is free"));
     let kind = ErrorKind::InvalidInput;
@@ -225,22 +217,25 @@ fn an_adopted_socket_must_be_of_the_right_kind() {
 
     let (folder, path) = socket_path();
     let (path, other) = (&path, folder.path().join("other"));
-    let unix_datagram = UnixDatagram::bind(path).expect("the folder is ours");
-    let unix_stream = UnixListener::bind(other).expect("the folder is ours");
+    let unix_datagram = UnixDatagram::bind(path).expect("the temporary folder is writable");
+    let unix_stream = UnixListener::bind(other).expect("the temporary folder is writable");
     let socket = UnixListener::from(OwnedFd::from(unix_datagram));
     let result = UnixStreamServer::builder().adopt(socket, || stream);
     expect_error(result, kind, &["not a stream socket"]);
     let socket = UnixDatagram::from(OwnedFd::from(unix_stream));
     let result = UnixDatagramServer::builder().adopt(socket, || datagram);
     expect_error(result, kind, &["not a datagram socket"]);
-    assert!(path.exists(), "a socket to adopt is not ours to remove");
+    assert!(
+        path.exists(),
+        "the path of an adopted socket is not removed"
+    );
 }
 
 #[test]
 
-fn an_adopted_socket_must_be_of_the_right_family() {
+fn an_adopted_socket_must_have_the_right_address_family() {
     let (_folder, path) = socket_path();
-    let unix = UnixListener::bind(&path).expect("the folder is ours");
+    let unix = UnixListener::bind(&path).expect("the temporary folder is writable");
     let socket = TcpListener::from(OwnedFd::from(unix));
     let result = TcpServer::builder().adopt(socket, || stream);
     expect_error(result, ErrorKind::InvalidInput, &["not an IP socket"]);

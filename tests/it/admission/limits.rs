@@ -1,4 +1,4 @@
-//! `max_connections` and `max_threads` are hard limits, for every kind of server.
+//! `max_connections` and `max_threads` are hard limits for every kind of server.
 
 use socketserver::dispatch::{Inline, ThreadPool};
 use socketserver::{BackgroundServer, Builder, Server, ServerHandle};
@@ -18,66 +18,68 @@ fn serve<L: Kind>(
     (folder, in_background(server))
 }
 
-/// Clients that have asked, one after the other.
-fn ask<L: Kind>(server: &ServerHandle, questions: &[&str]) -> Vec<L::Client> {
-    let ask = |question: &&str| {
+/// Clients that have sent a message, one after the other.
+fn connect_and_send<L: Kind>(server: &ServerHandle, messages: &[&str]) -> Vec<L::Client> {
+    let connect_and_send = |message: &&str| {
         let mut client = L::connect(server.server_address());
-        client.send_line(question);
+        client.send_line(message);
         client
     };
-    questions.iter().map(ask).collect()
+    messages.iter().map(connect_and_send).collect()
 }
 
-/// Ten clients: never more at once than the limit, all of them served.
-fn never_more<L: Kind>(gate: &Gate, server: &ServerHandle, limit: usize) {
+/// Ten clients: at most `limit` of them are served at once, and all of them are served.
+fn never_exceeds_the_limit<L: Kind>(gate: &Gate, server: &ServerHandle, limit: usize) {
     let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
-    let mut clients = ask::<L>(server, &names);
+    let mut clients = connect_and_send::<L>(server, &names);
     let first = gate.next_few(limit);
     assert_eq!(first, &names[..limit]);
     gate.release(names.len());
     for (client, name) in clients.iter_mut().zip(names) {
         assert_eq!(client.receive_line(), name);
     }
-    eventually("all are done", || server.statistics().finished == 10);
+    eventually("all requests have finished", || {
+        server.statistics().finished == 10
+    });
     assert_eq!(server.statistics().peak_active, limit);
 }
 
 fn connections_are_limited<L: Kind>() {
     let gate = Gate::default();
     let (_folder, server) = serve::<L>(&gate, |builder| builder.max_connections(3));
-    never_more::<L>(&gate, &server.handle(), 3);
+    never_exceeds_the_limit::<L>(&gate, &server.handle(), 3);
 }
 
 fn a_limit_of_one_connection_works<L: Kind>() {
     let gate = Gate::default();
     let (_folder, server) = serve::<L>(&gate, |builder| builder.max_connections(1));
-    never_more::<L>(&gate, &server.handle(), 1);
+    never_exceeds_the_limit::<L>(&gate, &server.handle(), 1);
 }
 
-fn a_limit_of_no_connection_counts_as_one<L: Kind>() {
+fn a_limit_of_zero_connections_counts_as_one<L: Kind>() {
     let gate = Gate::default();
     let (_folder, server) = serve::<L>(&gate, |builder| builder.max_connections(0));
-    never_more::<L>(&gate, &server.handle(), 1);
+    never_exceeds_the_limit::<L>(&gate, &server.handle(), 1);
 }
 
 fn threads_are_limited<L: Kind>() {
     let gate = Gate::default();
     let (_folder, server) = serve::<L>(&gate, |builder| builder.max_threads(3));
-    never_more::<L>(&gate, &server.handle(), 3);
+    never_exceeds_the_limit::<L>(&gate, &server.handle(), 3);
     assert_eq!(server.handle().statistics().peak_threads, 3);
 }
 
-fn the_lower_limit_holds<L: Kind>() {
+fn the_lower_of_both_limits_applies<L: Kind>() {
     let gate = Gate::default();
     let limit = |builder: Builder<L, _>| builder.max_threads(5).max_connections(2);
     let (_folder, server) = serve::<L>(&gate, limit);
-    never_more::<L>(&gate, &server.handle(), 2);
+    never_exceeds_the_limit::<L>(&gate, &server.handle(), 2);
 }
 
-fn those_who_wait_are_served_when_the_limit_is_raised<L: Kind>() {
+fn waiting_clients_are_served_when_the_limit_is_raised<L: Kind>() {
     let gate = Gate::default();
     let (_folder, server) = serve::<L>(&gate, |builder| builder.max_connections(1));
-    let _clients = ask::<L>(&server.handle(), &["a", "b", "c", "d"]);
+    let _clients = connect_and_send::<L>(&server.handle(), &["a", "b", "c", "d"]);
     assert_eq!(gate.next(), "a");
     server.handle().set_max_connections(3);
     assert_eq!(gate.next_few(2), ["b", "c"]);
@@ -86,10 +88,10 @@ fn those_who_wait_are_served_when_the_limit_is_raised<L: Kind>() {
     gate.release(4);
 }
 
-fn those_beyond_a_lowered_limit_go_on_and_no_other_is_served<L: Kind>() {
+fn running_requests_continue_when_the_limit_is_lowered<L: Kind>() {
     let gate = Gate::default();
     let (_folder, server) = serve::<L>(&gate, |builder| builder.max_connections(3));
-    let _clients = ask::<L>(&server.handle(), &["a", "b", "c", "d"]);
+    let _clients = connect_and_send::<L>(&server.handle(), &["a", "b", "c", "d"]);
     assert_eq!(gate.next_few(3), ["a", "b", "c"]);
     server.handle().set_max_connections(1);
     gate.release(3);
@@ -98,10 +100,10 @@ fn those_beyond_a_lowered_limit_go_on_and_no_other_is_served<L: Kind>() {
     gate.release(1);
 }
 
-fn threads_are_raised_and_lowered<L: Kind>() {
+fn max_threads_can_be_raised_and_lowered<L: Kind>() {
     let gate = Gate::default();
     let (_folder, server) = serve::<L>(&gate, |builder| builder.max_threads(1));
-    let _clients = ask::<L>(&server.handle(), &["a", "b", "c", "d", "e"]);
+    let _clients = connect_and_send::<L>(&server.handle(), &["a", "b", "c", "d", "e"]);
     assert_eq!(gate.next(), "a");
     server.handle().set_max_threads(3);
     assert_eq!(gate.next_few(2), ["b", "c"]);
@@ -116,22 +118,22 @@ fn threads_are_raised_and_lowered<L: Kind>() {
     gate.release(1);
 }
 
-/// It needs no limit, and works with one.
+/// An inline server serves one request at a time anyway; a limit changes nothing.
 fn an_inline_server_works_with_a_limit<L: Kind>() {
     let (folder, gate) = (socket_folder(), Gate::default());
     let builder = Server::<L, Inline>::builder().max_connections(1);
     let server = in_background(builder.bind_fn(L::address(folder.path()), gate.handler()));
-    never_more::<L>(&gate, &server.handle(), 1);
+    never_exceeds_the_limit::<L>(&gate, &server.handle(), 1);
 }
 
 for_all_kinds! {
     connections_are_limited
     a_limit_of_one_connection_works
-    a_limit_of_no_connection_counts_as_one
+    a_limit_of_zero_connections_counts_as_one
     threads_are_limited
-    the_lower_limit_holds
-    those_who_wait_are_served_when_the_limit_is_raised
-    those_beyond_a_lowered_limit_go_on_and_no_other_is_served
-    threads_are_raised_and_lowered
+    the_lower_of_both_limits_applies
+    waiting_clients_are_served_when_the_limit_is_raised
+    running_requests_continue_when_the_limit_is_lowered
+    max_threads_can_be_raised_and_lowered
     an_inline_server_works_with_a_limit
 }

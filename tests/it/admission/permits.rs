@@ -1,22 +1,23 @@
-//! A request's permit, and its place in the count of its IP, are given back however it ends. Errors
-//! and panics are in `errors::faults`.
+//! The permit of a request is returned and its IP address is no longer counted, however the request
+//! ends. Errors and panics are tested in `errors::faults`.
 
 use std::net::TcpStream;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use socket2::SockRef;
 use socketserver::prelude::*;
 use socketserver::{BackgroundServer, Statistics};
 
-use support::{ANY, connect, eventually, in_background, read_all};
+use support::{ANY, connect, eventually, in_background, read_all, reset};
 
-/// Does what the client's first line says.
+/// Ends in the way that the client's first line names.
 fn respond(request: &mut StreamRequest, kept: &Mutex<Vec<StreamRequest>>) -> HandlerResult {
     match &request.rfile.readline(100)?[..] {
         b"detach\n" => {
             let detached = request.detach();
-            kept.lock().expect("nothing panics in here").push(detached);
+            kept.lock()
+                .expect("no thread panics while it holds the lock")
+                .push(detached);
         }
         b"wait\n" => drop(request.rfile.readline(100)?),
         line => request.wfile.write_all(line)?,
@@ -24,7 +25,7 @@ fn respond(request: &mut StreamRequest, kept: &Mutex<Vec<StreamRequest>>) -> Han
     Ok(())
 }
 
-/// A server of one connection at most, and one per IP.
+/// A server with a limit of one connection, and one per IP.
 fn serve() -> BackgroundServer {
     let kept = Mutex::default();
     let builder = ThreadingTcpServer::builder()
@@ -36,13 +37,13 @@ fn serve() -> BackgroundServer {
 
 fn send(server: &ServerHandle, line: &str) -> TcpStream {
     let mut client = connect(server.server_address());
-    writeln!(client, "{line}").expect("the kernel takes it");
+    writeln!(client, "{line}").expect("the kernel buffers it");
     client
 }
 
-/// Everything is given back: the next is served. Returns the counts of the first.
-fn the_next_is_served(server: &ServerHandle) -> Statistics {
-    eventually("the first has ended", || {
+/// Checks that the next client is served. Returns the statistics after the first request.
+fn next_client_is_served(server: &ServerHandle) -> Statistics {
+    eventually("the first request has ended", || {
         let now = server.statistics();
         now.accepted > 0 && now.active == 0
     });
@@ -53,34 +54,33 @@ fn the_next_is_served(server: &ServerHandle) -> Statistics {
 }
 
 #[test]
-fn after_a_request_that_finished() {
+fn permit_is_returned_after_a_finished_request() {
     let server = serve();
     assert_eq!(read_all(send(&server.handle(), "hello")), "hello\n");
-    assert_eq!(the_next_is_served(&server.handle()).finished, 1);
+    assert_eq!(next_client_is_served(&server.handle()).finished, 1);
 }
 
 #[test]
-fn after_a_request_that_timed_out() {
+fn permit_is_returned_after_a_timeout() {
     let server = serve();
     let _silent = connect(server.server_address());
-    assert_eq!(the_next_is_served(&server.handle()).timed_out, 1);
+    assert_eq!(next_client_is_served(&server.handle()).timed_out, 1);
 }
 
 #[test]
-fn after_a_client_that_reset_its_connection() {
+fn permit_is_returned_after_a_reset_by_the_client() {
     let server = serve();
     let client = send(&server.handle(), "wait");
-    eventually("it is read", || server.handle().statistics().bytes_in == 5);
-    SockRef::from(&client)
-        .set_linger(Some(Duration::ZERO))
-        .expect("it can be set");
-    drop(client);
-    assert_eq!(the_next_is_served(&server.handle()).disconnected, 1);
+    eventually("the data is read", || {
+        server.handle().statistics().bytes_in == 5
+    });
+    reset(client);
+    assert_eq!(next_client_is_served(&server.handle()).disconnected, 1);
 }
 
 #[test]
-fn after_a_connection_that_was_detached() {
+fn permit_is_returned_after_a_detached_connection() {
     let server = serve();
     let _kept = send(&server.handle(), "detach");
-    assert_eq!(the_next_is_served(&server.handle()).finished, 1);
+    assert_eq!(next_client_is_served(&server.handle()).finished, 1);
 }

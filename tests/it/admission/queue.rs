@@ -1,4 +1,4 @@
-//! `OverloadPolicy::Queue`: accepted clients wait in order, for a limited time.
+//! `OverloadPolicy::Queue`: accepted clients wait in order for a limited time.
 
 use std::net::TcpStream;
 use std::thread;
@@ -14,7 +14,7 @@ use support::{ANY, LONG, connect, eventually, in_background, join_soon, read_all
 
 const SHORT: Duration = Duration::from_millis(100);
 
-/// Answers rejected clients with the reason.
+/// Hooks that answer rejected clients with the reason.
 struct AnswerReason;
 
 impl Hooks for AnswerReason {
@@ -32,8 +32,8 @@ fn queue(length: usize, timeout: Duration) -> OverloadPolicy {
     OverloadPolicy::Queue { length, timeout }
 }
 
-/// A server that is full, and the client that fills it.
-fn full(limit: Limit, policy: OverloadPolicy) -> (BackgroundServer, Gate, TcpStream) {
+/// A saturated server, and the client that uses its only permit or thread.
+fn saturated(limit: Limit, policy: OverloadPolicy) -> (BackgroundServer, Gate, TcpStream) {
     let gate = Gate::default();
     let builder = limit(ThreadingTcpServer::builder()).overload(policy);
     let server = in_background(builder.hooks(AnswerReason).bind_fn(ANY, gate.handler()));
@@ -44,17 +44,19 @@ fn full(limit: Limit, policy: OverloadPolicy) -> (BackgroundServer, Gate, TcpStr
 
 fn connect_as(server: &ServerHandle, name: &str) -> TcpStream {
     let mut client = connect(server.server_address());
-    // It may be rejected, and the connection closed, before that.
+    // The server may reject the client and close the connection before this write.
     let _ = writeln!(client, "{name}");
     client
 }
 
 fn queued(server: &ServerHandle, count: usize) {
-    eventually("they are queued", || server.statistics().queued == count);
+    eventually("the clients are queued", || {
+        server.statistics().queued == count
+    });
 }
 
-fn they_are_served_in_order(limit: Limit) {
-    let (server, gate, _first) = full(limit, queue(10, LONG));
+fn queued_clients_are_served_in_order(limit: Limit) {
+    let (server, gate, _first) = saturated(limit, queue(10, LONG));
     let names = ["a", "b", "c", "d"];
     let clients = names.map(|name| connect_as(&server.handle(), name));
     queued(&server.handle(), 4);
@@ -64,7 +66,7 @@ fn they_are_served_in_order(limit: Limit) {
         drop(client);
     }
     gate.release(1);
-    eventually("all are served", || {
+    eventually("all clients are served", || {
         server.handle().statistics().active == 0
     });
     let statistics = server.handle().statistics();
@@ -72,17 +74,17 @@ fn they_are_served_in_order(limit: Limit) {
 }
 
 #[test]
-fn served_in_order_when_a_connection_is_free() {
-    they_are_served_in_order(ONE_CONNECTION);
+fn served_in_order_when_a_connection_ends() {
+    queued_clients_are_served_in_order(ONE_CONNECTION);
 }
 
 #[test]
-fn served_in_order_when_a_thread_is_free() {
-    they_are_served_in_order(ONE_THREAD);
+fn served_in_order_when_a_thread_becomes_idle() {
+    queued_clients_are_served_in_order(ONE_THREAD);
 }
 
-fn they_are_rejected_in_time(limit: Limit) {
-    let (server, gate, first) = full(limit, queue(10, SHORT));
+fn queued_clients_are_rejected_at_the_timeout(limit: Limit) {
+    let (server, gate, first) = saturated(limit, queue(10, SHORT));
     let since = Instant::now();
     let clients = ["a", "b", "c"].map(|name| connect_as(&server.handle(), name));
     for client in clients {
@@ -96,18 +98,18 @@ fn they_are_rejected_in_time(limit: Limit) {
 }
 
 #[test]
-fn rejected_when_no_connection_is_free_in_time() {
-    they_are_rejected_in_time(ONE_CONNECTION);
+fn rejected_at_the_timeout_if_no_connection_ends() {
+    queued_clients_are_rejected_at_the_timeout(ONE_CONNECTION);
 }
 
 #[test]
-fn rejected_when_no_thread_is_free_in_time() {
-    they_are_rejected_in_time(ONE_THREAD);
+fn rejected_at_the_timeout_if_no_thread_becomes_idle() {
+    queued_clients_are_rejected_at_the_timeout(ONE_THREAD);
 }
 
 #[test]
-fn beyond_the_queue_they_wait_in_the_kernel() {
-    let (server, gate, _first) = full(ONE_CONNECTION, queue(2, LONG));
+fn clients_beyond_the_queue_wait_in_the_kernel() {
+    let (server, gate, _first) = saturated(ONE_CONNECTION, queue(2, LONG));
     let clients = ["a", "b", "c", "d", "e"].map(|name| connect_as(&server.handle(), name));
     queued(&server.handle(), 2);
     gate.release(6);
@@ -118,8 +120,8 @@ fn beyond_the_queue_they_wait_in_the_kernel() {
 }
 
 #[test]
-fn a_queue_of_no_length_is_a_wait() {
-    let (server, gate, _first) = full(ONE_CONNECTION, queue(0, Duration::ZERO));
+fn a_queue_of_length_zero_is_the_wait_policy() {
+    let (server, gate, _first) = saturated(ONE_CONNECTION, queue(0, Duration::ZERO));
     let client = connect_as(&server.handle(), "a");
     gate.release(2);
     assert_eq!(read_all(client), "a\n");
@@ -127,8 +129,8 @@ fn a_queue_of_no_length_is_a_wait() {
 }
 
 #[test]
-fn a_timeout_without_end_is_none() {
-    let (server, gate, _first) = full(ONE_CONNECTION, queue(1, Duration::MAX));
+fn the_maximum_duration_is_no_timeout() {
+    let (server, gate, _first) = saturated(ONE_CONNECTION, queue(1, Duration::MAX));
     let client = connect_as(&server.handle(), "a");
     queued(&server.handle(), 1);
     gate.release(2);
@@ -136,8 +138,8 @@ fn a_timeout_without_end_is_none() {
 }
 
 #[test]
-fn a_raised_limit_serves_the_queue() {
-    let (server, gate, _first) = full(ONE_CONNECTION, queue(5, LONG));
+fn queued_clients_are_served_when_the_limit_is_raised() {
+    let (server, gate, _first) = saturated(ONE_CONNECTION, queue(5, LONG));
     let _clients = ["a", "b", "c"].map(|name| connect_as(&server.handle(), name));
     queued(&server.handle(), 3);
     server.handle().set_max_connections(3);
@@ -148,8 +150,8 @@ fn a_raised_limit_serves_the_queue() {
 }
 
 #[test]
-fn more_threads_serve_the_queue() {
-    let (server, gate, _first) = full(ONE_THREAD, queue(5, LONG));
+fn queued_clients_are_served_when_max_threads_is_raised() {
+    let (server, gate, _first) = saturated(ONE_THREAD, queue(5, LONG));
     let _clients = ["a", "b"].map(|name| connect_as(&server.handle(), name));
     queued(&server.handle(), 2);
     server.handle().set_max_threads(3);
@@ -158,8 +160,8 @@ fn more_threads_serve_the_queue() {
 }
 
 #[test]
-fn what_is_queued_is_served_after_the_policy_changed() {
-    let (server, gate, _first) = full(ONE_CONNECTION, queue(5, LONG));
+fn queued_clients_are_served_after_a_policy_change() {
+    let (server, gate, _first) = saturated(ONE_CONNECTION, queue(5, LONG));
     let queued_client = connect_as(&server.handle(), "a");
     queued(&server.handle(), 1);
     server.handle().set_overload(OverloadPolicy::Reject);
@@ -169,8 +171,8 @@ fn what_is_queued_is_served_after_the_policy_changed() {
 }
 
 #[test]
-fn what_is_queued_is_served_while_the_server_is_paused() {
-    let (server, gate, _first) = full(ONE_CONNECTION, queue(5, LONG));
+fn queued_clients_are_served_while_paused() {
+    let (server, gate, _first) = saturated(ONE_CONNECTION, queue(5, LONG));
     let queued_client = connect_as(&server.handle(), "a");
     queued(&server.handle(), 1);
     server.handle().pause();
@@ -179,8 +181,8 @@ fn what_is_queued_is_served_while_the_server_is_paused() {
 }
 
 #[test]
-fn a_shutdown_rejects_the_queue_at_once() {
-    let (server, gate, first) = full(ONE_CONNECTION, queue(5, LONG));
+fn shutdown_rejects_queued_clients_at_once() {
+    let (server, gate, first) = saturated(ONE_CONNECTION, queue(5, LONG));
     let clients = ["a", "b", "c"].map(|name| connect_as(&server.handle(), name));
     queued(&server.handle(), 3);
     server.handle().shutdown();
@@ -193,8 +195,8 @@ fn a_shutdown_rejects_the_queue_at_once() {
 }
 
 #[test]
-fn shutdown_within_does_not_wait_for_the_queue() {
-    let (server, _gate, _first) = full(ONE_CONNECTION, queue(100, LONG));
+fn shutdown_within_does_not_wait_for_queued_clients() {
+    let (server, _gate, _first) = saturated(ONE_CONNECTION, queue(100, LONG));
     let clients: Vec<_> = (0..100)
         .map(|_| connect_as(&server.handle(), "a"))
         .collect();
@@ -210,32 +212,32 @@ fn shutdown_within_does_not_wait_for_the_queue() {
 }
 
 #[test]
-fn the_queue_survives_between_two_calls_of_handle_request() {
+fn queued_clients_wait_between_calls_of_handle_request() {
     let gate = Gate::default();
     let builder = ONE_CONNECTION(ThreadingTcpServer::builder()).overload(queue(5, LONG));
     let server = builder.timeout(SHORT).bind_fn(ANY, gate.handler());
     let server = server.expect("a port is free");
     let handle = server.handle();
     let _first = connect_as(&handle, "first");
-    server.handle_request().expect("there is one");
+    server.handle_request().expect("one request is served");
     let client = connect_as(&handle, "a");
-    server.handle_request().expect("a timeout is no error");
+    server.handle_request().expect("a timeout is not an error");
     assert_eq!(handle.statistics().queued, 1);
     gate.release(2);
-    server.handle_request().expect("there is one");
+    server.handle_request().expect("one request is served");
     assert_eq!(read_all(client), "a\n");
 }
 
 #[test]
-fn a_server_closed_between_two_calls_of_handle_request_rejects_its_queue() {
+fn close_between_calls_of_handle_request_rejects_queued_clients() {
     let gate = Gate::default();
     let builder = ONE_CONNECTION(ThreadingTcpServer::builder()).overload(queue(5, LONG));
     let server = builder.hooks(AnswerReason).timeout(SHORT);
     let server = server.bind_fn(ANY, gate.handler()).expect("a port is free");
     let _first = connect_as(&server.handle(), "first");
-    server.handle_request().expect("there is one");
+    server.handle_request().expect("one request is served");
     let client = connect_as(&server.handle(), "a");
-    server.handle_request().expect("a timeout is no error");
+    server.handle_request().expect("a timeout is not an error");
     gate.release(1);
     let closing = thread::spawn(move || drop(server));
     assert_eq!(read_all(client), "Shutdown");

@@ -1,4 +1,4 @@
-//! `OverloadPolicy::Reject` and `reject_request`: clients get an answer.
+//! `OverloadPolicy::Reject` and `reject_request`: rejected clients get an answer.
 
 use std::net::Shutdown;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use socketserver::request::Request;
 use socketserver::{OverloadPolicy, RejectReason, Server};
 
 use support::gate::Gate;
-use support::kind::{Client, Kind, Talk};
+use support::kind::{Client, Kind, LineRequest};
 use support::saturated::{SOON, Saturated, connect_as, one};
 use support::{connect, eventually, for_all_kinds, in_background, read_all, socket_folder};
 
@@ -31,7 +31,7 @@ fn clients_get_the_answer_at_the_limit_of_connections() {
 }
 
 #[test]
-fn clients_get_the_answer_when_no_thread_is_free() {
+fn clients_get_the_answer_when_no_thread_is_idle() {
     let builder = ThreadingTcpServer::builder().max_threads(1);
     let saturated = Saturated::with(builder.overload(OverloadPolicy::Reject), busy);
     for _ in 0..20 {
@@ -40,9 +40,9 @@ fn clients_get_the_answer_when_no_thread_is_free() {
             "server busy\n"
         );
     }
-    // The thread is free a moment after the request has ended.
+    // The thread becomes idle a moment after the request has ended.
     saturated.gate.release(1);
-    eventually("a thread is free", || {
+    eventually("a thread is idle", || {
         let client = connect_as(&saturated.server.handle(), "next");
         saturated.gate.release(1);
         read_all(client) == "next\n"
@@ -50,26 +50,28 @@ fn clients_get_the_answer_when_no_thread_is_free() {
 }
 
 #[test]
-fn the_answer_arrives_though_the_client_has_sent_something() {
+fn the_answer_arrives_if_the_client_has_sent_data() {
     let saturated = Saturated::new(OverloadPolicy::Reject, busy);
     for bytes in [1, 1_000, 60_000] {
-        // Accepted only when all of it is there.
+        // The server accepts the connection after all data has arrived.
         saturated.server.handle().pause();
         let mut client = connect(saturated.server.server_address());
         client
             .write_all(&vec![b'x'; bytes])
-            .expect("the kernel keeps it");
+            .expect("the kernel buffers it");
         saturated.server.handle().resume();
         assert_eq!(read_all(client), "server busy\n");
     }
 }
 
 #[test]
-fn the_answer_arrives_though_the_client_has_ended_its_side() {
+fn the_answer_arrives_if_the_client_has_shut_down_its_writes() {
     let saturated = Saturated::new(OverloadPolicy::Reject, busy);
     saturated.server.handle().pause();
     let client = connect_as(&saturated.server.handle(), "hello");
-    client.shutdown(Shutdown::Write).expect("it is connected");
+    client
+        .shutdown(Shutdown::Write)
+        .expect("the socket is connected");
     saturated.server.handle().resume();
     assert_eq!(read_all(client), "server busy\n");
 }
@@ -107,40 +109,46 @@ fn a_hook_may_shut_the_server_down() {
     );
     saturated.gate.release(1);
     assert_eq!(read_all(saturated.first), "first\n");
-    saturated.server.join().expect("it was served well");
+    saturated
+        .server
+        .join()
+        .expect("serving ends without an error");
 }
 
-/// Its own request is not waited for.
+/// `shutdown_within` does not wait for the request of the hook that calls it.
 #[test]
-fn a_hook_may_wait_for_the_shutdown() {
+fn a_hook_may_call_shutdown_within() {
     let saturated = Saturated::with(one().overload(OverloadPolicy::Reject), |request| {
         let report = request.server.shutdown_within(2 * SOON);
         Ok(write!(request.wfile, "{}", report.unfinished)?)
     });
     let client = connect_as(&saturated.server.handle(), "last");
-    eventually("it shuts down", || {
+    eventually("the server shuts down", || {
         saturated.server.handle().is_shutting_down()
     });
     saturated.gate.release(1);
     let since = Instant::now();
     let _ = read_all(saturated.first);
     let mut reports = String::new();
-    // Its second may be over.
+    // The hook's time limit of one second may have passed.
     let _ = { client }.read_to_string(&mut reports);
-    saturated.server.stop().expect("it was served well");
+    saturated
+        .server
+        .stop()
+        .expect("serving ends without an error");
     assert!(since.elapsed() < SOON, "{:?}", since.elapsed());
 }
 
-/// Answers with the reason, over any kind of server.
+/// Hooks that answer with the reason, for any kind of server.
 struct AnswerAll;
 
-impl<R: Request + Talk> Hooks<R> for AnswerAll {
+impl<R: Request + LineRequest> Hooks<R> for AnswerAll {
     fn reject_request(&self, request: &mut R, why: RejectReason) -> HandlerResult {
-        Ok(request.answer(&why.to_string())?)
+        Ok(request.write_message(&why.to_string())?)
     }
 }
 
-fn clients_of_every_kind_get_the_answer_of_reject_request<L: Kind>() {
+fn clients_of_every_kind_get_the_answer<L: Kind>() {
     let (folder, gate) = (socket_folder(), Gate::default());
     let builder = Server::<L, ThreadPool>::builder().max_connections(1);
     let builder = builder.overload(OverloadPolicy::Reject).hooks(AnswerAll);
@@ -153,10 +161,10 @@ fn clients_of_every_kind_get_the_answer_of_reject_request<L: Kind>() {
     assert_eq!(second.receive_line(), RejectReason::Overload.to_string());
     gate.release(1);
     assert_eq!(first.receive_line(), "first");
-    eventually("its counts are right", || {
+    eventually("the statistics count the rejection", || {
         let now = server.handle().statistics();
         (now.accepted, now.finished, now.rejected.overload) == (2, 1, 1)
     });
 }
 
-for_all_kinds! { clients_of_every_kind_get_the_answer_of_reject_request }
+for_all_kinds! { clients_of_every_kind_get_the_answer }

@@ -1,4 +1,4 @@
-//! Rejecting slowly: other clients do not wait for a client or a hook that takes long.
+//! Slow rejections: other clients do not wait for a slow client or a slow hook.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use support::child::in_child;
 use support::saturated::{Rejecting, SOON, Saturated};
 use support::{LONG, connect, eventually, read_all};
 
-fn ask(request: &mut StreamRequest) -> HandlerResult {
+fn read_line(request: &mut StreamRequest) -> HandlerResult {
     request.rfile.readline(100)?;
     Ok(())
 }
@@ -21,19 +21,20 @@ fn sleep(_: &mut StreamRequest) -> HandlerResult {
     Ok(())
 }
 
-/// Twenty clients that keep the hook busy, more than there are threads for it.
-fn others_do_not_wait(reject: Rejecting, complaint: Option<&str>) {
+/// Checks that a server serves the next client while the hook runs for twenty clients, which are
+/// more than the threads for rejections.
+fn others_do_not_wait(reject: Rejecting, message: Option<&str>) {
     let saturated = Saturated::new(OverloadPolicy::Reject, reject);
     let clients: Vec<_> = (0..20)
         .map(|_| connect(saturated.server.server_address()))
         .collect();
-    eventually("all are rejected", || {
+    eventually("all clients are rejected", || {
         saturated.server.handle().statistics().rejected.overload == 20
     });
-    if let Some(complaint) = complaint {
-        let (stage, text) = saturated.errors.recv_timeout(LONG).expect("it fails");
+    if let Some(message) = message {
+        let (stage, text) = saturated.errors.recv_timeout(LONG).expect("the hook fails");
         assert_eq!(stage, Stage::Reject);
-        assert!(text.contains(complaint), "{text}");
+        assert!(text.contains(message), "{text}");
     }
     let since = Instant::now();
     saturated.serves();
@@ -43,7 +44,7 @@ fn others_do_not_wait(reject: Rejecting, complaint: Option<&str>) {
 
 #[test]
 fn others_do_not_wait_for_a_client_that_does_not_send() {
-    others_do_not_wait(ask, Some("was not done within 1s"));
+    others_do_not_wait(read_line, Some("was not done within 1s"));
 }
 
 #[test]
@@ -61,12 +62,12 @@ fn others_do_not_wait_for_a_hook_that_sleeps() {
 
 #[test]
 fn others_do_not_wait_for_a_hook_that_panics() {
-    others_do_not_wait(|_| panic!("no answer"), Some("no answer"));
+    others_do_not_wait(|_| panic!("hook failed"), Some("hook failed"));
 }
 
 #[test]
 fn others_do_not_wait_for_a_hook_that_fails() {
-    others_do_not_wait(|_| Err("no answer".into()), Some("no answer"));
+    others_do_not_wait(|_| Err("hook failed".into()), Some("hook failed"));
 }
 
 fn ends_after_a_second(reject: Rejecting) {
@@ -74,7 +75,7 @@ fn ends_after_a_second(reject: Rejecting) {
     let since = Instant::now();
     let mut client = connect(saturated.server.server_address());
     let mut sink = Vec::new();
-    // A reset, or the end: it is over.
+    // A reset or the end of the stream: the connection is closed.
     let _ = client.read_to_end(&mut sink);
     let took = since.elapsed();
     let range = Duration::from_millis(900)..SOON;
@@ -82,40 +83,40 @@ fn ends_after_a_second(reject: Rejecting) {
 }
 
 #[test]
-fn a_silent_clients_connection_ends_after_a_second() {
-    ends_after_a_second(ask);
+fn the_connection_of_a_silent_client_is_closed_after_a_second() {
+    ends_after_a_second(read_line);
 }
 
 #[test]
-fn a_sleeping_hooks_connection_ends_after_a_second() {
+fn the_connection_of_a_sleeping_hook_is_closed_after_a_second() {
     ends_after_a_second(sleep);
 }
 
-/// Raises the limit of descriptors: both ends of each connection are in this process.
+/// Raises the descriptor limit, because both ends of each connection are in this process.
 fn allow_descriptors(count: u64) {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("there is a limit");
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit can be read");
     assert!(
         hard >= count,
-        "{hard} descriptors are too few for this test"
+        "the hard limit of {hard} descriptors is too low for this test"
     );
     setrlimit(Resource::RLIMIT_NOFILE, soft.max(count), hard).expect("the hard limit allows it");
 }
 
 #[test]
-fn serving_goes_on_beside_a_thousand_rejections() {
+fn serving_continues_during_a_thousand_rejections() {
     in_child(|| {
         allow_descriptors(8192);
         let saturated = Saturated::new(OverloadPolicy::Reject, sleep);
         let clients: Vec<_> = (0..1200)
             .map(|_| connect(saturated.server.server_address()))
             .collect();
-        eventually("many are being rejected", || {
+        eventually("many rejections run", || {
             saturated.server.handle().statistics().rejected.overload == 1024
         });
-        // The next is the first of those who wait in the kernel's queue, and sends nothing.
+        // The next client is the first in the kernel's queue, and sends nothing.
         saturated.gate.release(1);
         assert_eq!(read_all(saturated.first), "first\n");
-        eventually("the next is in", || {
+        eventually("the next client is accepted", || {
             saturated.server.handle().statistics().active == 1
         });
         assert_eq!(
@@ -138,7 +139,7 @@ fn rejections_after_a_queue_timeout_are_limited() {
         let _clients: Vec<_> = (0..1200)
             .map(|_| connect(saturated.server.server_address()))
             .collect();
-        eventually("many are being rejected", || {
+        eventually("many rejections run", || {
             saturated
                 .server
                 .handle()

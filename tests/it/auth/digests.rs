@@ -1,4 +1,4 @@
-//! HMACs by the packages themselves, not by the library under test.
+//! HMACs computed with the packages, and not with the library under test.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -18,6 +18,6 @@ pub fn hmac_md5(key: &[u8], message: &[u8]) -> Vec<u8> {
 }
 
 fn digest<M: Mac, E: std::fmt::Debug>(mac: Result<M, E>, message: &[u8]) -> Vec<u8> {
-    let mac = mac.expect("HMAC takes any key").chain_update(message);
+    let mac = mac.expect("HMAC accepts any key").chain_update(message);
     mac.finalize().into_bytes().as_slice().to_vec()
 }

@@ -1,4 +1,4 @@
-//! The examples of `auth` against each other and against Python, in both directions.
+//! The examples of `auth` with each other and with Python, in both directions.
 #![cfg(all(feature = "auth-md5", feature = "auth-sha1"))]
 
 use std::io::{BufRead, BufReader, Read};
@@ -10,27 +10,27 @@ use nix::sys::signal::Signal;
 use socketserver::auth::{AuthError, Connection, Multiprocessing};
 use socketserver::prelude::*;
 
+use support::ANY;
 use support::example::{Example, run};
 use support::python::script;
-use support::{ANY, LONG};
 
 const DIGESTS: [&str; 3] = ["sha256", "sha1", "md5"];
 
-/// Host and port of an address, as Python wants them.
+/// Host and port of an address, as arguments for the scripts.
 fn parts(address: &str) -> [&str; 2] {
     let (host, port) = address.rsplit_once(':').expect("HOST:PORT");
     [host, port]
 }
 
-/// Runs a script to its end; what it prints.
+/// Runs a script to its end, and returns its output.
 fn output(mut script: Command) -> String {
-    let output = script.output().expect("python3 runs");
+    let output = script.output().expect("python3 is installed");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
-    String::from_utf8(output.stdout).expect("it prints text")
+    String::from_utf8(output.stdout).expect("the output is text")
 }
 
-/// A script that serves one client.
+/// A Python server that serves one client.
 struct PythonServer {
     child: Child,
     stdout: BufReader<std::process::ChildStdout>,
@@ -39,10 +39,15 @@ struct PythonServer {
 
 impl PythonServer {
     fn start(mut script: Command) -> Self {
-        let mut child = script.stdout(Stdio::piped()).spawn().expect("python3 runs");
-        let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut child = script
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3 is installed");
+        let mut stdout = BufReader::new(child.stdout.take().expect("the stream is piped"));
         let mut port = String::new();
-        stdout.read_line(&mut port).expect("it prints its port");
+        stdout
+            .read_line(&mut port)
+            .expect("the script prints its port");
         PythonServer {
             child,
             stdout,
@@ -51,18 +56,16 @@ impl PythonServer {
     }
 
     fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(&self.address).expect("it listens");
-        stream.set_read_timeout(Some(LONG)).expect("it can be set");
-        stream
+        support::connect_to(&self.address)
     }
 
-    /// What it prints after its port, when it has ended.
+    /// Waits until the script ends, and returns its output after the port.
     fn finish(mut self) -> String {
         let mut text = String::new();
         self.stdout
             .read_to_string(&mut text)
-            .expect("it prints text");
-        assert!(self.child.wait().expect("it is our child").success());
+            .expect("the output is text");
+        assert!(self.child.wait().expect("a child process").success());
         text
     }
 }
@@ -77,7 +80,7 @@ impl Drop for PythonServer {
 fn client(address: &str, key: &str, digest: &str, texts: &[&str]) -> (Option<i32>, String, String) {
     let fixed = [address, "--key", key, "--digest", digest];
     let output = run("auth_client", &[&fixed, texts].concat());
-    let text = |bytes| String::from_utf8(bytes).expect("it prints text");
+    let text = |bytes| String::from_utf8(bytes).expect("the output is text");
     (
         output.status.code(),
         text(output.stdout),
@@ -95,17 +98,16 @@ fn server_and_client_with_every_digest() {
 }
 
 #[test]
-fn another_key_is_closed_without_an_answer_and_logged() {
+fn a_wrong_key_closes_the_connection_and_is_logged() {
     let server = Example::start("auth_server", &[ANY, "--key", "sesame"]);
-    let mut stream = TcpStream::connect(&server.address).expect("it listens");
-    stream.set_read_timeout(Some(LONG)).expect("it can be set");
+    let mut stream = support::connect_to(&server.address);
     let mut challenge = [0; 32];
     stream.read_exact(&mut challenge).expect("a challenge");
-    stream.write_all(&[7; 32]).expect("it is read");
+    stream.write_all(&[7; 32]).expect("the data is read");
     let mut words = Vec::new();
     stream
         .read_to_end(&mut words)
-        .expect("it is closed, not reset");
+        .expect("the connection is closed without a reset");
     assert_eq!(words, b"");
 
     let (status, printed, error) = client(&server.address, "simsim", "sha256", &["hello"]);
@@ -119,14 +121,14 @@ fn another_key_is_closed_without_an_answer_and_logged() {
     server.signal(Signal::SIGTERM);
     let (status, _, log) = server.finish();
     assert!(status.success());
-    let peer = stream.local_addr().expect("it was connected");
+    let peer = stream.local_addr().expect("the socket was connected");
     let line = format!("from {peer}: handle failed: the peer's answer to the challenge is wrong");
     assert!(log.contains(&line), "{log}");
     assert!(!log.contains("sesame") && !log.contains("simsim"), "{log}");
 }
 
 #[test]
-fn auth_server_and_python() {
+fn auth_server_with_python_clients() {
     for digest in DIGESTS {
         let server = Example::start("auth_server", &[ANY, "--key", "sesame", "--digest", digest]);
         for (key, expected) in [("sesame", "HELLO\nWORLD\n"), ("x", "closed\nclosed\n")] {
@@ -144,7 +146,7 @@ fn auth_server_and_python() {
 }
 
 #[test]
-fn auth_client_and_python() {
+fn auth_client_with_python_servers() {
     for digest in DIGESTS {
         for (key, status, replies, verdict) in
             [("sesame", 0, "HELLO\nWORLD\n", ""), ("x", 1, "", "wrong\n")]
@@ -160,7 +162,7 @@ fn auth_client_and_python() {
 }
 
 #[test]
-fn mp_server_and_pythons_client() {
+fn mp_server_with_the_multiprocessing_client() {
     let server = Example::start("mp_server", &[ANY, "--key", "sesame"]);
     for (key, expected) in [
         ("sesame", "HELLO\n\nSTRASSE\n1000000 True\n"),
@@ -182,7 +184,7 @@ fn mp_server_and_pythons_client() {
 }
 
 #[test]
-fn mp_server_and_the_form_of_3_12() {
+fn mp_server_with_the_protocol_of_python_3_12() {
     let server = Example::start("mp_server", &[ANY, "--key", "sesame"]);
     for (key, expected) in [("sesame", "HELLO\nWORLD\n"), ("x", "refused\n")] {
         let mut python = script("mp_modern.py");
@@ -194,9 +196,9 @@ fn mp_server_and_the_form_of_3_12() {
     }
 }
 
-/// A server of one's own, with many clients of Python's at once.
+/// A server in the test, with many Python clients at once.
 #[test]
-fn pythons_clients_and_a_server_in_the_test() {
+fn a_server_with_many_multiprocessing_clients() {
     let auth = Multiprocessing::new("sesame");
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
         let mut connection = auth.accept(&mut *request)?;
@@ -206,7 +208,7 @@ fn pythons_clients_and_a_server_in_the_test() {
         Ok(())
     })
     .and_then(Server::serve_in_background)
-    .expect("it starts");
+    .expect("the server can be started");
     let address = server.server_address().to_string();
     thread::scope(|scope| {
         for _ in 0..4 {
@@ -221,14 +223,14 @@ fn pythons_clients_and_a_server_in_the_test() {
 
 fn upper_case(mut connection: Connection<TcpStream>) {
     for message in [&b"hello"[..], b"", &[b'a'; 100_000]] {
-        connection.send_bytes(message).expect("it is read");
-        let reply = connection.recv_bytes().expect("a reply comes");
+        connection.send_bytes(message).expect("the data is read");
+        let reply = connection.recv_bytes().expect("a reply arrives");
         assert_eq!(reply, Some(message.to_ascii_uppercase()));
     }
 }
 
 #[test]
-fn pythons_listener_and_a_client_in_the_test() {
+fn a_client_with_the_multiprocessing_listener() {
     for arguments in [
         &["mp_listener.py", "sesame"][..],
         &["mp_modern.py", "listener", "sesame"],
@@ -240,7 +242,10 @@ fn pythons_listener_and_a_client_in_the_test() {
         };
         let server = start();
         let auth = Multiprocessing::new("sesame");
-        upper_case(auth.connect(server.connect()).expect("both know the key"));
+        upper_case(
+            auth.connect(server.connect())
+                .expect("both sides have the same key"),
+        );
         assert_eq!(server.finish(), "");
 
         let server = start();
@@ -251,7 +256,7 @@ fn pythons_listener_and_a_client_in_the_test() {
 }
 
 #[test]
-fn invalid_usage_and_no_server() {
+fn usage_errors_and_refused_connections() {
     for arguments in [
         &["hello"][..],
         &["--key", "", "hello"],

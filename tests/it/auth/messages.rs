@@ -1,4 +1,5 @@
-//! Messages after the handshake: Python's framing, both headers, any fragmentation, and the limit of length.
+//! Messages after the handshake: Python's framing, both headers, any fragmentation, and the maximum
+//! length.
 #![cfg(feature = "auth")]
 
 use std::io::{self, IoSlice, Read, Write};
@@ -7,7 +8,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use socketserver::auth::{AuthError, Connection};
 
-use support::choppy::ChoppyDuplex;
+use support::fragmented::FragmentedDuplex;
 
 const GIB: usize = 1 << 30;
 
@@ -17,12 +18,12 @@ fn sent(messages: &[Vec<u8>]) -> Vec<u8> {
     for message in messages {
         connection
             .send_bytes(message)
-            .expect("a Vec takes everything");
+            .expect("writing to a Vec succeeds");
     }
     data
 }
 
-/// All messages up to the end of the stream or the first error.
+/// Receives all messages up to the end of the stream or the first error.
 fn received<R: Read>(reader: R, max_len: usize) -> (Vec<Vec<u8>>, Option<AuthError>) {
     let mut connection = Connection::new((reader, io::sink())).max_len(max_len);
     let mut messages = Vec::new();
@@ -35,7 +36,7 @@ fn received<R: Read>(reader: R, max_len: usize) -> (Vec<Vec<u8>>, Option<AuthErr
     }
 }
 
-/// Keeps the first bytes, and counts the rest.
+/// A writer that keeps the first bytes, and counts all bytes.
 #[derive(Default)]
 struct Head {
     bytes: Vec<u8>,
@@ -55,17 +56,17 @@ impl Write for Head {
     }
 }
 
-/// The message is zeros that are never touched, so it takes no memory.
+/// The message consists of zeros that are never read or written, so it uses no memory.
 #[test]
 #[cfg(target_pointer_width = "64")]
-fn from_2_gib_on_the_header_is_the_long_one() {
+fn messages_of_2_gib_and_more_have_the_long_header() {
     let zeros = vec![0; 2 * GIB];
     let header = |length: usize| {
         let mut head = Head::default();
         let mut connection = Connection::new((io::empty(), &mut head));
         connection
             .send_bytes(&zeros[..length])
-            .expect("it is only counted");
+            .expect("the bytes are only counted");
         (head.bytes, head.total - length)
     };
     assert_eq!(
@@ -79,7 +80,7 @@ fn from_2_gib_on_the_header_is_the_long_one() {
 }
 
 #[test]
-fn a_long_header_may_be_of_a_short_message() {
+fn a_short_message_may_have_the_long_header() {
     let data = b"\xff\xff\xff\xff\0\0\0\0\0\0\0\x05hello\0\0\0\x02ok";
     let (messages, error) = received(&data[..], 10);
     assert_eq!(messages, [b"hello".to_vec(), b"ok".to_vec()]);
@@ -96,26 +97,29 @@ fn a_message_over_the_maximum_is_not_read() {
         let mut data = header;
         let (_, error) = received(&mut data, 10);
         let expected = format!("the announced message is too long: {length} bytes, 10 at most");
-        assert_eq!(error.expect("it is too long").to_string(), expected);
+        assert_eq!(
+            error.expect("the message is too long").to_string(),
+            expected
+        );
         assert_eq!(data, b"rest");
     }
 }
 
 #[test]
-fn a_length_below_zero_is_an_error() {
+fn a_negative_length_is_an_error() {
     let (_, error) = received(&b"\xff\xff\xff\xfe"[..], 10);
     assert!(matches!(error, Some(AuthError::NegativeLength(-2))));
 }
 
-/// Answers each read with less than was asked for, and notes the most that ever was.
-struct Stingy {
+/// A reader that returns fewer bytes than requested, and records the longest buffer.
+struct ShortReads {
     left: usize,
-    asked: usize,
+    requested: usize,
 }
 
-impl Read for Stingy {
+impl Read for ShortReads {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.asked = self.asked.max(buffer.len());
+        self.requested = self.requested.max(buffer.len());
         let n = buffer.len().min(self.left).min(7);
         self.left -= n;
         Ok(n)
@@ -123,30 +127,31 @@ impl Read for Stingy {
 }
 
 #[test]
-fn memory_is_for_what_has_arrived_not_for_what_is_announced() {
-    let mut peer = Stingy {
+fn memory_is_allocated_for_received_bytes_only() {
+    let mut peer = ShortReads {
         left: 100,
-        asked: 0,
+        requested: 0,
     };
     let header: &[u8] = b"\xff\xff\xff\xff\0\0\x10\0\0\0\0\0";
     let (_, error) = received(header.chain(&mut peer), usize::MAX);
     let announced = 1_usize << 44;
     assert!(matches!(error, Some(AuthError::Truncated { missing }) if missing == announced - 100));
     assert!(
-        peer.asked <= 128 << 10,
-        "{} bytes were made ready",
-        peer.asked
+        peer.requested <= 128 << 10,
+        "a buffer of {} bytes was allocated",
+        peer.requested
     );
 }
 
-/// Takes a few bytes of the first slice at a time, and is interrupted in between.
-struct Narrow {
+/// A writer that accepts a few bytes of the first slice at a time, with interrupted calls in
+/// between.
+struct ShortWrites {
     data: Vec<u8>,
     calls: usize,
     flushed: usize,
 }
 
-impl Write for Narrow {
+impl Write for ShortWrites {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         self.write_vectored(&[IoSlice::new(data)])
     }
@@ -169,8 +174,8 @@ impl Write for Narrow {
 }
 
 #[test]
-fn a_writer_that_takes_little_gets_it_all_and_is_flushed() {
-    let mut narrow = Narrow {
+fn short_writes_are_continued_and_flushed() {
+    let mut narrow = ShortWrites {
         data: Vec::new(),
         calls: 0,
         flushed: 0,
@@ -178,42 +183,45 @@ fn a_writer_that_takes_little_gets_it_all_and_is_flushed() {
     let mut connection = Connection::new((io::empty(), &mut narrow));
     connection
         .send_bytes(b"hello, world")
-        .expect("it takes some");
-    connection.send_bytes(b"").expect("it takes some");
+        .expect("the writer accepts bytes");
+    connection
+        .send_bytes(b"")
+        .expect("the writer accepts bytes");
     assert_eq!(narrow.data, b"\0\0\0\x0chello, world\0\0\0\0");
     assert_eq!(narrow.flushed, narrow.data.len());
 }
 
 proptest! {
     #[test]
-    fn any_messages_in_any_pieces(
+    fn any_messages_with_any_fragmentation(
         messages in vec(vec(any::<u8>(), 0..300), 0..10),
         sizes in vec(0..100_usize, 0..20),
     ) {
         let data = sent(&messages);
-        let mut stream = ChoppyDuplex::new((&data[..], io::sink()), sizes);
+        let mut stream = FragmentedDuplex::new((&data[..], io::sink()), sizes);
         let (again, error) = received(&mut stream, 300);
         prop_assert!(error.is_none());
         prop_assert_eq!(again, messages);
     }
 
-    /// Whole messages come out; then the end, or an error that says how much was missing.
+    /// Complete messages are received, and then the end of the stream or an error with the number
+    /// of missing bytes.
     #[test]
-    fn a_stream_cut_anywhere(
+    fn a_stream_truncated_anywhere(
         messages in vec(vec(any::<u8>(), 0..50), 1..6),
-        cut in any::<prop::sample::Index>(),
+        truncated in any::<prop::sample::Index>(),
     ) {
         let data = sent(&messages);
-        let cut = cut.index(data.len() + 1);
-        let (again, error) = received(&data[..cut], 50);
+        let truncated = truncated.index(data.len() + 1);
+        let (again, error) = received(&data[..truncated], 50);
         prop_assert_eq!(&messages[..again.len()], &again[..]);
-        let whole: usize = again.iter().map(|message| message.len() + 4).sum();
+        let complete: usize = again.iter().map(|message| message.len() + 4).sum();
         match error {
-            None => prop_assert_eq!(cut, whole),
+            None => prop_assert_eq!(truncated, complete),
             Some(AuthError::Truncated { missing }) => {
-                let header = cut - whole < 4;
-                let end = whole + 4 + if header { 0 } else { messages[again.len()].len() };
-                prop_assert_eq!(cut + missing, end);
+                let header = truncated - complete < 4;
+                let end = complete + 4 + if header { 0 } else { messages[again.len()].len() };
+                prop_assert_eq!(truncated + missing, end);
             }
             Some(other) => prop_assert!(false, "{}", other),
         }

@@ -1,12 +1,12 @@
-//! Peers that speak `multiprocessing.connection`, written apart from the library: the old form of
-//! Python before 3.12 and the new one.
+//! Peers that implement `multiprocessing.connection` without the library: the old protocol of
+//! Python before 3.12, and the new one.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
 use super::digests::{hmac_md5, hmac_sha256};
 
-/// The verdict of a peer on the other side, and that of the other side on it.
+/// The verdict of the peer about the other side, and the verdict of the other side about the peer.
 #[derive(Debug, PartialEq)]
 pub struct Verdicts {
     pub ours: bool,
@@ -20,32 +20,34 @@ pub enum Form {
 }
 
 pub fn send(mut stream: &UnixStream, message: &[u8]) {
-    let length = u32::try_from(message.len()).expect("a short message");
+    let length = u32::try_from(message.len()).expect("the message is short");
     let data = [&length.to_be_bytes(), message].concat();
-    // Fails when the other side has closed, which shows in its verdict.
+    // Fails if the other side has closed the connection. The verdict shows that.
     let _ = stream.write_all(&data);
 }
 
-/// The next message; empty when there is none.
+/// The next message, or an empty message at the end of the stream.
 pub fn receive(mut stream: &UnixStream) -> Vec<u8> {
     let mut length = [0; 4];
     if stream.read_exact(&mut length).is_err() {
         return Vec::new();
     }
     let mut message = vec![0; u32::from_be_bytes(length) as usize];
-    stream.read_exact(&mut message).expect("a whole message");
+    stream
+        .read_exact(&mut message)
+        .expect("the message is complete");
     message
 }
 
 impl Form {
-    /// Python's `Client`: what the library's `accept` talks to.
+    /// Python's `Client`, the peer of the library's `accept`.
     pub fn client(self, stream: &UnixStream, key: &[u8]) -> Verdicts {
         let theirs = self.answer(stream, key);
         let ours = theirs == b"#WELCOME#" && self.deliver(stream, key);
         Verdicts { ours, theirs }
     }
 
-    /// Python's `Listener`: what the library's `connect` talks to.
+    /// Python's `Listener`, the peer of the library's `connect`.
     pub fn listener(self, stream: &UnixStream, key: &[u8]) -> Verdicts {
         let ours = self.deliver(stream, key);
         let theirs = if ours {
@@ -56,7 +58,7 @@ impl Form {
         Verdicts { ours, theirs }
     }
 
-    /// What this form answers: the HMAC is over all that follows `#CHALLENGE#`.
+    /// The answer to a challenge. The HMAC covers all bytes after `#CHALLENGE#`.
     pub fn response(self, key: &[u8], challenge: &[u8]) -> Vec<u8> {
         match self {
             Form::Old => hmac_md5(key, challenge),

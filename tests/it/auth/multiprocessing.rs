@@ -1,5 +1,5 @@
-//! The handshake of Python's `multiprocessing.connection`: with peers of the old form and of the
-//! new one, in both roles, and with peers that do not keep to it.
+//! The handshake of Python's `multiprocessing.connection`: with peers of the old and of the new
+//! protocol, in both roles, and with peers that violate the protocol.
 #![cfg(feature = "auth-md5")]
 
 use std::io::Write;
@@ -13,17 +13,17 @@ use socketserver::auth::{AuthError, Multiprocessing};
 
 use super::mp_peer::{Form, Verdicts, receive, send};
 
-use support::choppy::ChoppyDuplex;
+use support::fragmented::FragmentedDuplex;
 
 type Outcome = Result<(), AuthError>;
 
-/// A side of the library: `accept` or `connect`.
-type Side = fn(&Multiprocessing, ChoppyDuplex<UnixStream>) -> Outcome;
+/// A function of the library: `accept` or `connect`.
+type Side = fn(&Multiprocessing, FragmentedDuplex<UnixStream>) -> Outcome;
 
-/// What a peer does on its side: `Form::client` or `Form::listener`.
+/// The function of a peer: `Form::client` or `Form::listener`.
 type Peer = fn(Form, &UnixStream, &[u8]) -> Verdicts;
 
-/// Both, each with the side that a peer takes then.
+/// Both functions of the library, each with the matching function of the peer.
 const SIDES: [(Side, Peer); 2] = [
     (|auth, stream| auth.accept(stream).map(drop), Form::client),
     (
@@ -32,7 +32,7 @@ const SIDES: [(Side, Peer); 2] = [
     ),
 ];
 
-/// Runs one side of the library against a peer, its bytes in pieces of these sizes.
+/// Runs one side of the library with a peer, whose bytes arrive in pieces of these sizes.
 fn run_against<T: Send>(
     auth: &Multiprocessing,
     side: Side,
@@ -46,8 +46,8 @@ fn run_against<T: Send>(
             let _ = theirs.shutdown(Shutdown::Both);
             text
         });
-        let outcome = side(auth, ChoppyDuplex::new(ours, sizes));
-        (outcome, peer.join().expect("the peer ends"))
+        let outcome = side(auth, FragmentedDuplex::new(ours, sizes));
+        (outcome, peer.join().expect("the peer does not panic"))
     })
 }
 
@@ -59,7 +59,7 @@ fn old_and_new_peers_in_both_roles() {
             let (outcome, text) = run_against(&auth, side, vec![64], |stream| {
                 peer(form, stream, b"sesame")
             });
-            outcome.expect("both know the key");
+            outcome.expect("both sides have the same key");
             assert!(text.ours);
             assert_eq!(text.theirs, b"#WELCOME#");
         }
@@ -67,7 +67,7 @@ fn old_and_new_peers_in_both_roles() {
 }
 
 #[test]
-fn another_key_is_refused_by_the_side_that_challenges_first() {
+fn a_wrong_key_is_refused_by_the_side_that_challenges_first() {
     let auth = Multiprocessing::new("sesame");
     let [(accept, client), (connect, listener)] = SIDES;
     for form in [Form::Old, Form::New] {
@@ -98,11 +98,11 @@ fn without_md5_old_peers_get_a_clear_error() {
         let (outcome, _) = run_against(&auth, side, vec![64], |stream| {
             peer(Form::New, stream, b"sesame")
         });
-        outcome.expect("new peers do without");
+        outcome.expect("new peers do not need MD5");
     }
 }
 
-/// What the library's client answers to this message.
+/// The answer of the library's client to this message.
 fn answer_to(message: &[u8]) -> (Outcome, Vec<u8>) {
     let (connect, _) = SIDES[1];
     run_against(
@@ -119,7 +119,7 @@ fn answer_to(message: &[u8]) -> (Outcome, Vec<u8>) {
 #[test]
 fn a_challenge_names_the_digest_of_its_answer() {
     let md5 = |challenge: &[u8]| super::digests::hmac_md5(b"sesame", challenge);
-    // Of this length it is an old one, whatever chance has put into it.
+    // A challenge of this length has the old form, whatever its random bytes are.
     let cases: [(&[u8], Vec<u8>); 4] = [
         (b"01234567890123456789", md5(b"01234567890123456789")),
         (b"{sha256}901234567890", md5(b"{sha256}901234567890")),
@@ -139,7 +139,7 @@ fn a_challenge_names_the_digest_of_its_answer() {
 }
 
 #[test]
-fn what_is_not_the_protocol_gets_no_answer() {
+fn protocol_violations_get_no_answer() {
     let cases: [(&[u8], &str); 6] = [
         (b"", "the peer did not send a challenge"),
         (
@@ -166,7 +166,9 @@ fn what_is_not_the_protocol_gets_no_answer() {
     for (message, expected) in cases {
         let (outcome, answer) = answer_to(message);
         assert_eq!(
-            outcome.expect_err("it is not the protocol").to_string(),
+            outcome
+                .expect_err("the message violates the protocol")
+                .to_string(),
             expected
         );
         assert_eq!(answer, b"");
@@ -174,7 +176,7 @@ fn what_is_not_the_protocol_gets_no_answer() {
 }
 
 #[test]
-fn a_verdict_is_one_of_two() {
+fn a_verdict_is_welcome_or_failure() {
     for (verdict, refused) in [
         (&b"#FAILURE#"[..], true),
         (b"#WELCOME", false),
@@ -200,7 +202,7 @@ fn a_verdict_is_one_of_two() {
 }
 
 #[test]
-fn a_digest_of_the_wrong_length_is_wrong() {
+fn a_digest_of_the_wrong_length_is_refused() {
     let (accept, _) = SIDES[0];
     let answers: [&[u8]; 6] = [b"", &[7; 15], &[7; 17], &[7; 20], &[7; 32], b"{sha256}"];
     for answer in answers {
@@ -226,7 +228,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn any_key_in_any_pieces(
+    fn any_key_with_any_fragmentation(
         key in vec(any::<u8>(), 0..100),
         sizes in vec(0..60_usize, 0..20),
         old in any::<bool>(),
@@ -240,9 +242,9 @@ proptest! {
         prop_assert_eq!(text.theirs, b"#WELCOME#");
     }
 
-    /// A single wrong bit, in the name of the digest too.
+    /// A single wrong bit is refused, also in the name of the digest.
     #[test]
-    fn any_wrong_bit(bit in 0..320_usize, old in any::<bool>()) {
+    fn any_wrong_bit_is_refused(bit in 0..320_usize, old in any::<bool>()) {
         let (accept, _) = SIDES[0];
         let (outcome, verdict) = run_against(&Multiprocessing::new("sesame"), accept, vec![64], |stream| {
             let message = receive(stream);
@@ -258,7 +260,7 @@ proptest! {
     }
 
     #[test]
-    fn anything_at_all_is_an_error(data in vec(any::<u8>(), 0..400), role in 0..2_usize) {
+    fn random_bytes_are_an_error(data in vec(any::<u8>(), 0..400), role in 0..2_usize) {
         let (side, _) = SIDES[role];
         let (outcome, ()) = run_against(&Multiprocessing::new("sesame"), side, vec![64], |stream| {
             let mut stream = stream;

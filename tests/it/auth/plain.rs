@@ -1,4 +1,5 @@
-//! The plain form of `auth`: its bytes, which keys are accepted, and what is never shown.
+//! The plain form of `auth`: the bytes of the protocol, the accepted keys, and the secrets that are
+//! never printed.
 #![cfg(feature = "auth")]
 
 use std::io::{self, Cursor, ErrorKind, Read, Write};
@@ -11,10 +12,10 @@ use socketserver::auth::{AuthError, Connection, Digest, Multiprocessing, Plain};
 
 use super::digests::hmac_sha256;
 
-use support::choppy::ChoppyDuplex;
+use support::fragmented::FragmentedDuplex;
 
-/// The server's side, with a client that makes its bytes of the challenge and then closes. What
-/// is left on the stream comes back too.
+/// Runs the server's side with a client that computes its answer from the challenge and then
+/// closes. Also returns the rest of the stream.
 fn challenge(
     auth: &Plain,
     length: usize,
@@ -26,17 +27,17 @@ fn challenge(
         scope.spawn(move || {
             let mut challenge = vec![0; length];
             theirs.read_exact(&mut challenge).expect("a challenge");
-            // Fails when the server has seen enough, and closed.
+            // Fails if the server has already closed the connection.
             let _ = theirs.write_all(&client(&challenge));
         });
-        let outcome = auth.challenge(&mut ChoppyDuplex::new(&mut ours, sizes));
+        let outcome = auth.challenge(&mut FragmentedDuplex::new(&mut ours, sizes));
         let mut rest = Vec::new();
         ours.read_to_end(&mut rest).expect("the client closes");
         (outcome, rest)
     })
 }
 
-/// How many bytes of an answer or a challenge did not come.
+/// The number of missing bytes of an answer or a challenge.
 fn missing(outcome: Result<(), AuthError>) -> Option<usize> {
     match outcome {
         Err(AuthError::Truncated { missing }) => Some(missing),
@@ -67,13 +68,13 @@ fn an_empty_challenge_is_refused() {
     let auth = Plain::new("sesame").challenge_len(0);
     let mut stream = (io::empty(), io::sink());
     for outcome in [auth.challenge(&mut stream), auth.answer(&mut stream)] {
-        let error = io::Error::from(outcome.expect_err("nothing is proven"));
+        let error = io::Error::from(outcome.expect_err("an empty challenge is refused"));
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
     }
 }
 
 #[test]
-fn an_empty_key_is_a_key() {
+fn an_empty_key_is_allowed() {
     let auth = Plain::new("");
     let (outcome, _) = challenge(&auth, 32, vec![32], |sent| hmac_sha256(b"", sent));
     assert!(outcome.is_ok());
@@ -81,10 +82,11 @@ fn an_empty_key_is_a_key() {
     assert!(matches!(outcome, Err(AuthError::WrongAnswer)));
 }
 
-/// The answer of a shorter digest is waited for to its end, that of a longer one is wrong at once.
+/// If the client's digest is shorter, the server waits for the rest of the answer. If it is longer,
+/// the answer is wrong at once.
 #[test]
 #[cfg(feature = "auth-sha1")]
-fn another_digest_is_no_answer() {
+fn the_answer_of_another_digest_is_refused() {
     let sha256 = Plain::new("sesame");
     let (outcome, _) = challenge(&sha256, 32, vec![64], |sent| {
         super::digests::hmac_sha1(b"sesame", sent)
@@ -96,15 +98,15 @@ fn another_digest_is_no_answer() {
 }
 
 #[test]
-fn nothing_is_shown() {
-    for shown in [
+fn debug_output_contains_no_key() {
+    for printed in [
         format!("{:?}", Plain::new("sesame")),
         format!("{:?}", Multiprocessing::new("sesame")),
         format!("{:?}", Connection::new((Cursor::new("sesame"), io::sink()))),
     ] {
         assert!(
-            !shown.contains("sesame") && !shown.contains("115"),
-            "{shown}"
+            !printed.contains("sesame") && !printed.contains("115"),
+            "{printed}"
         );
     }
 }
@@ -133,7 +135,7 @@ fn digests_have_the_names_of_hashlib() {
     }
     let error = "se\x1bsame"
         .parse::<Digest>()
-        .expect_err("no digest has such a name");
+        .expect_err("the name is unknown");
     assert_eq!(
         error.to_string(),
         "the requested digest is not supported, or its feature is off"
@@ -143,15 +145,16 @@ fn digests_have_the_names_of_hashlib() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// Exactly the answer is taken from the stream, whatever comes with it and however it arrives.
+    /// The server reads exactly the answer from the stream, whatever follows it and however it is
+    /// fragmented.
     #[test]
-    fn the_right_answer_in_any_pieces(
+    fn the_right_answer_with_any_fragmentation(
         key in vec(any::<u8>(), 0..100),
         length in 1..100_usize,
         sizes in vec(0..40_usize, 0..20),
         text in vec(any::<u8>(), 0..50),
     ) {
-        let auth = Plain::new(key.clone()).challenge_len(length.try_into().expect("small"));
+        let auth = Plain::new(key.clone()).challenge_len(length.try_into().expect("the length fits"));
         let (outcome, rest) = challenge(&auth, length, sizes, |sent| {
             [hmac_sha256(&key, sent), text.clone()].concat()
         });
@@ -160,7 +163,7 @@ proptest! {
     }
 
     #[test]
-    fn a_wrong_answer_in_any_pieces(bit in 0..256_usize, sizes in vec(0..40_usize, 0..20)) {
+    fn a_wrong_answer_with_any_fragmentation(bit in 0..256_usize, sizes in vec(0..40_usize, 0..20)) {
         let (outcome, _) = challenge(&Plain::new("sesame"), 32, sizes, |sent| {
             let mut answer = hmac_sha256(b"sesame", sent);
             answer[bit / 8] ^= 1 << (bit % 8);
@@ -170,7 +173,7 @@ proptest! {
     }
 
     #[test]
-    fn the_answer_to_another_key(key in vec(any::<u8>(), 0..100)) {
+    fn the_answer_of_another_key_is_refused(key in vec(any::<u8>(), 0..100)) {
         prop_assume!(!key.starts_with(b"sesame"));
         let auth = Plain::new("sesame");
         let (outcome, _) = challenge(&auth, 32, vec![], |sent| hmac_sha256(&key, sent));
@@ -178,7 +181,7 @@ proptest! {
     }
 
     #[test]
-    fn an_answer_cut_short(length in 0..32_usize, sizes in vec(0..40_usize, 0..20)) {
+    fn a_truncated_answer_is_an_error(length in 0..32_usize, sizes in vec(0..40_usize, 0..20)) {
         let (outcome, _) = challenge(&Plain::new("sesame"), 32, sizes, |sent| {
             hmac_sha256(b"sesame", sent)[..length].to_vec()
         });
@@ -186,7 +189,7 @@ proptest! {
     }
 
     #[test]
-    fn a_challenge_cut_short(length in 0..32_usize) {
+    fn a_truncated_challenge_is_an_error(length in 0..32_usize) {
         let mut sent = Vec::new();
         let short = vec![7; length];
         let outcome = Plain::new("sesame").answer(&mut (&short[..], &mut sent));

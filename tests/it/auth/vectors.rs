@@ -1,17 +1,17 @@
-//! The answers of `auth` are the HMACs that the RFCs give.
+//! The answers of `auth` are the HMACs of the test vectors in the RFCs.
 #![cfg(feature = "auth")]
 
 #[cfg(all(feature = "auth-md5", feature = "auth-sha1"))]
 use socketserver::auth::Digest;
 use socketserver::auth::Plain;
 
-/// What the client's side sends in answer to this challenge.
+/// The answer of the client's side to this challenge.
 fn answer(auth: Plain, challenge: &[u8]) -> Vec<u8> {
     let mut sent = Vec::new();
-    let length = challenge.len().try_into().expect("a short challenge");
+    let length = challenge.len().try_into().expect("the challenge is short");
     auth.challenge_len(length)
         .answer(&mut (challenge, &mut sent))
-        .expect("the challenge is there");
+        .expect("the challenge is complete");
     sent
 }
 
@@ -22,7 +22,7 @@ fn hex(digits: &str) -> Vec<u8> {
 
 /// Keys and data of RFC 4231, cases 1 to 4, 6 and 7, and their HMAC-SHA-256.
 #[test]
-fn answers_are_those_of_rfc_4231() {
+fn test_vectors_of_rfc_4231() {
     let long = [0xaa; 131];
     let text =
         b"This is a test using a larger than block-size key and a larger than block-size data. \
@@ -68,7 +68,7 @@ fn answers_are_those_of_rfc_4231() {
 /// Keys and data of RFC 2202, cases 2, 3 and 6 of each digest.
 #[test]
 #[cfg(all(feature = "auth-md5", feature = "auth-sha1"))]
-fn answers_are_those_of_rfc_2202() {
+fn test_vectors_of_rfc_2202() {
     let block = b"Test Using Larger Than Block-Size Key - Hash Key First";
     let cases: [(Digest, &[u8], &[u8], &str); 6] = [
         (

@@ -1,5 +1,4 @@
-//! Datagrams: replies, and packets that are too long; the same
-//! over UDP and Unix sockets.
+//! Replies to datagrams, and truncated packets. UDP and Unix sockets behave alike.
 
 use std::sync::mpsc::channel;
 
@@ -23,11 +22,11 @@ fn start<L: Kind<Request = DatagramRequest>>(
     (in_background(server), folder)
 }
 
-/// What a reply is made of.
+/// A handler that replies in the way that the packet names.
 fn answer(request: &mut DatagramRequest) -> HandlerResult {
     match &*request.packet {
         b"nothing\n" => {}
-        b"an empty one\n" => request.reply(b"")?,
+        b"an empty reply\n" => request.reply(b"")?,
         b"several\n" => {
             request.reply(b"first\n")?;
             request.reply(b"second\n")?;
@@ -39,7 +38,7 @@ fn answer(request: &mut DatagramRequest) -> HandlerResult {
         }
         b"and fail\n" => {
             request.wfile.write_all(b"failing\n")?;
-            return Err("as asked".into());
+            return Err("requested by the test".into());
         }
         other => request.wfile = other.to_vec(),
     }
@@ -50,41 +49,41 @@ fn a_handler_that_writes_nothing_sends_nothing<L: Kind<Request = DatagramRequest
     let (server, _folder) = start(Server::<L, Inline>::builder(), answer);
     let mut client = L::connect(server.server_address());
     client.send_line("nothing");
-    // One request after the other: an empty packet would come first.
-    assert_eq!(client.ask("something"), "something");
+    // Requests are handled in order, so an empty packet would arrive first.
+    assert_eq!(client.exchange("something"), "something");
 }
 
-fn an_empty_reply_goes_out_when_it_is_asked_for<L: Kind<Request = DatagramRequest>>() {
+fn an_explicit_empty_reply_is_sent<L: Kind<Request = DatagramRequest>>() {
     let (server, _folder) = start(Server::<L, Inline>::builder(), answer);
     let mut client = L::connect(server.server_address());
-    client.send_line("an empty one");
+    client.send_line("an empty reply");
     assert_eq!(client.receive_line(), "");
-    assert_eq!(client.ask("something"), "something");
+    assert_eq!(client.exchange("something"), "something");
 }
 
-fn what_is_written_in_parts_is_one_packet<L: Kind<Request = DatagramRequest>>() {
+fn several_writes_are_one_packet<L: Kind<Request = DatagramRequest>>() {
     let (server, _folder) = start(Server::<L, Inline>::builder(), answer);
     let mut client = L::connect(server.server_address());
-    assert_eq!(client.ask("in parts"), "one packet");
-    assert_eq!(client.ask("something"), "something");
+    assert_eq!(client.exchange("in parts"), "one packet");
+    assert_eq!(client.exchange("something"), "something");
 }
 
-fn several_replies_go_out_before_the_one_in_wfile<L: Kind<Request = DatagramRequest>>() {
+fn explicit_replies_are_sent_before_wfile<L: Kind<Request = DatagramRequest>>() {
     let (server, _folder) = start(Server::<L, Inline>::builder(), answer);
     let mut client = L::connect(server.server_address());
-    assert_eq!(client.ask("several"), "first");
+    assert_eq!(client.exchange("several"), "first");
     assert_eq!(client.receive_line(), "second");
     assert_eq!(client.receive_line(), "third");
 }
 
-fn what_was_written_before_an_error_is_sent<L: Kind<Request = DatagramRequest>>() {
+fn wfile_is_sent_after_an_error<L: Kind<Request = DatagramRequest>>() {
     let (server, _folder) = start(Server::<L, Inline>::builder(), answer);
     let mut client = L::connect(server.server_address());
-    assert_eq!(client.ask("and fail"), "failing");
+    assert_eq!(client.exchange("and fail"), "failing");
 }
 
-/// A packet of 16 bytes and one of 17, where 16 is the limit.
-fn a_packet_that_is_too_long_is_marked_and_logged<L>()
+/// Packets of 16 and 17 bytes, with a limit of 16 bytes.
+fn a_truncated_packet_is_marked_and_logged<L>()
 where
     L: Kind<Request = DatagramRequest>,
     L::Client: std::os::fd::AsFd,
@@ -96,18 +95,20 @@ where
         Ok(reporter.send((request.packet.to_vec(), request.truncated))?)
     });
     let mut client = L::connect(server.server_address());
-    let local = SockRef::from(&client).local_addr().expect("it is bound");
+    let local = SockRef::from(&client)
+        .local_addr()
+        .expect("the socket is bound");
     let cut = format!(
         "from {}: a datagram longer than 16 bytes was truncated",
         Address::from(local)
     );
 
-    client.send_line("fifteen letters");
-    assert_eq!(next(&reports), (b"fifteen letters\n".to_vec(), false));
+    client.send_line("fifteen symbols");
+    assert_eq!(next(&reports), (b"fifteen symbols\n".to_vec(), false));
     assert_eq!(logs.with(&cut), []);
 
-    client.send_line("sixteen letters!");
-    assert_eq!(next(&reports), (b"sixteen letters!".to_vec(), true));
+    client.send_line("sixteen symbols!");
+    assert_eq!(next(&reports), (b"sixteen symbols!".to_vec(), true));
     let logged = logs.with(&cut);
     assert_eq!(logged.len(), 1, "{logged:?}");
     assert_eq!(logged[0].0, Level::Warn);
@@ -135,10 +136,10 @@ where
 
 for_datagram_kinds! {
     a_handler_that_writes_nothing_sends_nothing
-    an_empty_reply_goes_out_when_it_is_asked_for
-    what_is_written_in_parts_is_one_packet
-    several_replies_go_out_before_the_one_in_wfile
-    what_was_written_before_an_error_is_sent
-    a_packet_that_is_too_long_is_marked_and_logged
+    an_explicit_empty_reply_is_sent
+    several_writes_are_one_packet
+    explicit_replies_are_sent_before_wfile
+    wfile_is_sent_after_an_error
+    a_truncated_packet_is_marked_and_logged
     an_empty_packet_is_a_request
 }

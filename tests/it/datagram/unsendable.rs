@@ -1,4 +1,4 @@
-//! Datagrams that cannot be sent: the handler gets the error, and so does `handle_error`.
+//! Datagrams that cannot be sent: the handler and `handle_error` get the error.
 
 use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
@@ -9,7 +9,7 @@ use socketserver::{Address, BackgroundServer, RequestError, Stage, UdpServer, Un
 
 use support::{ANY, LONG, connect_udp, connect_unix_datagram, in_background, socket_path};
 
-/// What reached `handle_error`.
+/// An error that `handle_error` received.
 struct Report {
     stage: Stage,
     kind: Option<ErrorKind>,
@@ -55,7 +55,7 @@ fn next(reports: &Receiver<Report>) -> Report {
     reports.recv_timeout(LONG).expect("the error is reported")
 }
 
-/// Replies with as many bytes as the packet says.
+/// Replies with the number of bytes that the packet names.
 fn reply(request: &mut DatagramRequest) -> HandlerResult {
     let length = std::str::from_utf8(&request.packet)?.parse()?;
     request.reply(&vec![b'x'; length])?;
@@ -70,19 +70,19 @@ fn write(request: &mut DatagramRequest) -> HandlerResult {
 }
 
 #[test]
-fn a_reply_too_long_for_udp_is_refused_with_address_and_limit() {
+fn the_error_of_a_long_udp_reply_names_address_and_limit() {
     for (handler, stage) in [(reply as Handler, Stage::Handle), (write, Stage::Finish)] {
         let (server, reports) = udp(ANY, handler);
         let client = connect_udp(server.server_address());
-        client.send(b"65508").expect("loopback takes it");
+        client.send(b"65508").expect("the datagram is sent");
         let report = next(&reports);
-        let address = client.local_addr().expect("it is bound");
+        let address = client.local_addr().expect("the socket is bound");
         let words = [&*address.to_string(), "65508 bytes", "too long", "65507"];
         report.expect(stage, ErrorKind::InvalidInput, &words);
         assert_eq!(report.client, address);
 
-        // The longest that can be sent; and the server serves on.
-        client.send(b"65507").expect("loopback takes it");
+        // The longest possible reply is sent, so the server still serves.
+        client.send(b"65507").expect("the datagram is sent");
         let mut answer = vec![0; 65_536];
         let length = client.recv(&mut answer).expect("the server answers");
         assert_eq!(length, 65_507, "{stage}");
@@ -90,31 +90,40 @@ fn a_reply_too_long_for_udp_is_refused_with_address_and_limit() {
 }
 
 #[test]
-fn over_ipv6_the_limit_is_20_bytes_higher() {
+fn the_limit_of_ipv6_is_20_bytes_higher() {
     let (server, reports) = udp("[::1]:0", reply);
     let client = std::net::UdpSocket::bind("[::1]:0").expect("a port is free");
-    client.set_read_timeout(Some(LONG)).expect("it is not zero");
+    client
+        .set_read_timeout(Some(LONG))
+        .expect("the timeout is not zero");
     client.connect(server.server_address()).expect("loopback");
-    client.send(b"65528").expect("loopback takes it");
+    client.send(b"65528").expect("the datagram is sent");
     let words = ["[::1]:", "65528 bytes", "65527"];
     next(&reports).expect(Stage::Handle, ErrorKind::InvalidInput, &words);
-    client.send(b"65527").expect("loopback takes it");
+    client.send(b"65527").expect("the datagram is sent");
     let mut answer = vec![0; 65_536];
-    assert_eq!(client.recv(&mut answer).expect("it fits"), 65_527);
+    assert_eq!(client.recv(&mut answer).expect("the reply arrives"), 65_527);
 }
 
 #[test]
 
-fn an_ipv4_client_of_a_dual_stack_server_has_the_limit_of_ipv4() {
+fn ipv4_clients_of_a_dual_stack_server_have_the_limit_of_ipv4() {
     let (reports, received) = channel();
     let builder = UdpServer::builder()
         .hooks(Reporter(reports))
         .dual_stack(true);
-    let server = builder.bind_fn("[::]:0", reply).expect("there is IPv6");
-    let server = server.serve_in_background().expect("a thread starts");
-    let port = server.server_address().port().expect("it has one");
+    let server = builder
+        .bind_fn("[::]:0", reply)
+        .expect("the system has IPv6");
+    let server = server
+        .serve_in_background()
+        .expect("a thread can be started");
+    let port = server
+        .server_address()
+        .port()
+        .expect("the server has a path");
     let client = connect_udp(&Address::from(([127, 0, 0, 1], port)));
-    client.send(b"65508").expect("loopback takes it");
+    client.send(b"65508").expect("the datagram is sent");
     let words = ["65508 bytes", "too long", "65507"];
     next(&received).expect(Stage::Handle, ErrorKind::InvalidInput, &words);
 }
@@ -129,28 +138,34 @@ fn unix(handler: Handler) -> (BackgroundServer, Receiver<Report>, tempfile::Temp
 
 #[test]
 
-fn a_reply_too_long_for_a_unix_socket_is_refused_with_its_address() {
+fn the_error_of_a_long_unix_reply_names_the_address() {
     for (handler, stage) in [(reply as Handler, Stage::Handle), (write, Stage::Finish)] {
         let (server, reports, folder) = unix(handler);
         let client = connect_unix_datagram(server.server_address(), folder.path(), "client");
-        client.send(b"100000000").expect("the server is there");
+        client.send(b"100000000").expect("the server is bound");
         let path = folder.path().join("client");
-        let words = [path.to_str().expect("it is text"), "100000000 bytes"];
+        let words = [path.to_str().expect("the text is UTF-8"), "100000000 bytes"];
         next(&reports).expect(stage, ErrorKind::InvalidInput, &words);
 
-        client.send(b"5").expect("the server is there");
+        client.send(b"5").expect("the server is bound");
         let mut answer = [0; 6];
-        assert_eq!(client.recv(&mut answer).expect("it goes on"), 5);
+        assert_eq!(
+            client.recv(&mut answer).expect("the server still serves"),
+            5
+        );
     }
 }
 
 #[test]
-fn a_unix_client_without_a_name_cannot_be_answered() {
+fn a_reply_to_an_unnamed_unix_client_is_an_error() {
     for (handler, stage) in [(reply as Handler, Stage::Handle), (write, Stage::Finish)] {
         let (server, reports, folder) = unix(handler);
-        let client = UnixDatagram::unbound().expect("a socket can be had");
-        let path = server.server_address().path().expect("it has one");
-        client.send_to(b"5", path).expect("the server is there");
+        let client = UnixDatagram::unbound().expect("a socket can be created");
+        let path = server
+            .server_address()
+            .path()
+            .expect("the server has a path");
+        client.send_to(b"5", path).expect("the server is bound");
         let report = next(&reports);
         report.expect(
             stage,
@@ -159,22 +174,30 @@ fn a_unix_client_without_a_name_cannot_be_answered() {
         );
         assert_eq!(report.client, Address::Unnamed);
         let client = connect_unix_datagram(server.server_address(), folder.path(), "client");
-        client.send(b"5").expect("the server is there");
-        assert_eq!(client.recv(&mut [0; 6]).expect("it goes on"), 5);
+        client.send(b"5").expect("the server is bound");
+        assert_eq!(
+            client.recv(&mut [0; 6]).expect("the server still serves"),
+            5
+        );
     }
 }
 
 #[test]
-fn a_unix_client_whose_path_is_gone_cannot_be_answered() {
+fn a_reply_to_a_removed_unix_path_is_an_error() {
     let (server, reports, folder) = unix(|request| {
-        // As if it had ended by now.
-        std::fs::remove_file(request.client_address.path().ok_or("it has a path")?)?;
+        // As if the client had ended.
+        std::fs::remove_file(
+            request
+                .client_address
+                .path()
+                .ok_or("the client has a path")?,
+        )?;
         request.reply(b"too late")?;
         Ok(())
     });
     let client = connect_unix_datagram(server.server_address(), folder.path(), "client");
-    client.send(b"hello").expect("the server is there");
+    client.send(b"hello").expect("the server is bound");
     let path = folder.path().join("client");
-    let words = [path.to_str().expect("it is text")];
+    let words = [path.to_str().expect("the text is UTF-8")];
     next(&reports).expect(Stage::Handle, ErrorKind::NotFound, &words);
 }

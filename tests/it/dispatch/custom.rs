@@ -1,4 +1,4 @@
-//! A custom listener and a custom dispatcher, made of public items only.
+//! A custom listener and a custom dispatcher, built with public items only.
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,7 +16,7 @@ use socketserver::{Address, Dispatch, RequestError, Server, ServerHandle, Stage}
 
 use support::{ANY, LONG, connect, eventually, read_all};
 
-/// A custom listener: it reads the first byte of each connection, its tag, before the handler.
+/// A custom listener. It reads the first byte of each connection, its tag, before the handler runs.
 struct Tagged(TcpListener);
 
 #[derive(Debug, PartialEq)]
@@ -55,41 +55,41 @@ impl AsFd for Tagged {
     }
 }
 
-/// A dispatcher that only keeps jobs, up to a limit if it has one: the test runs them.
+/// A dispatcher that only stores jobs, up to an optional limit. The test runs them.
 #[derive(Clone, Default)]
-struct Keeper(Arc<Mutex<KeeperState>>);
+struct JobQueue(Arc<Mutex<JobQueueState>>);
 
 #[derive(Default)]
-struct KeeperState {
+struct JobQueueState {
     jobs: VecDeque<Job>,
     limit: Option<usize>,
     asleep: Option<Waker>,
     joined: usize,
 }
 
-impl Keeper {
+impl JobQueue {
     fn limited(limit: usize) -> Self {
-        let keeper = Keeper::default();
-        keeper.0.lock().limit = Some(limit);
-        keeper
+        let job_queue = JobQueue::default();
+        job_queue.0.lock().limit = Some(limit);
+        job_queue
     }
 
     fn len(&self) -> usize {
         self.0.lock().jobs.len()
     }
 
-    /// Takes the oldest job, and wakes the server that waits for capacity.
+    /// Removes the oldest job, and wakes the server that waits for capacity.
     fn take(&self) -> Job {
-        eventually("a job comes", || self.len() > 0);
+        eventually("a job is stored", || self.len() > 0);
         let mut state = self.0.lock();
         if let Some(server) = state.asleep.take() {
             server.wake();
         }
-        state.jobs.pop_front().expect("there is one")
+        state.jobs.pop_front().expect("a job is stored")
     }
 }
 
-impl Dispatch for Keeper {
+impl Dispatch for JobQueue {
     fn dispatch(&self, job: Job) {
         self.0.lock().jobs.push_back(job);
     }
@@ -108,7 +108,7 @@ impl Dispatch for Keeper {
     }
 }
 
-/// Answers with the tag, and reports the thread it ran on.
+/// A handler that answers with the tag, and reports the thread that it runs on.
 fn show_tag(ran_on: Sender<ThreadId>) -> impl Fn(&mut StreamRequest) -> HandlerResult {
     move |request| {
         ran_on.send(thread::current().id())?;
@@ -120,9 +120,9 @@ fn show_tag(ran_on: Sender<ThreadId>) -> impl Fn(&mut StreamRequest) -> HandlerR
 #[test]
 fn a_custom_listener_and_a_custom_dispatcher_work_together() -> io::Result<()> {
     let (ran_on, threads) = unbounded();
-    let keeper = Keeper::default();
-    let server = Server::<Tagged, Keeper>::builder()
-        .dispatch(keeper.clone())
+    let job_queue = JobQueue::default();
+    let server = Server::<Tagged, JobQueue>::builder()
+        .dispatch(job_queue.clone())
         .adopt(Tagged::bind()?, move || show_tag(ran_on.clone()))?;
     let server = server.serve_in_background()?;
     let mut clients = vec![];
@@ -131,53 +131,53 @@ fn a_custom_listener_and_a_custom_dispatcher_work_together() -> io::Result<()> {
         client.write_all(&[tag])?;
         clients.push(client);
     }
-    eventually("all three are kept", || keeper.len() == 3);
-    assert!(threads.is_empty(), "none has run");
+    eventually("three jobs are stored", || job_queue.len() == 3);
+    assert!(threads.is_empty(), "no handler has run");
     for (number, client) in clients.into_iter().enumerate() {
-        let job = keeper.take();
+        let job = job_queue.take();
         let runner = thread::spawn(move || job.run());
         assert_eq!(read_all(client), format!("tag {number}"));
         assert_eq!(threads.recv_timeout(LONG), Ok(runner.thread().id()));
         runner.join().expect("a job never panics");
     }
     server.stop()?;
-    assert_eq!(keeper.0.lock().joined, 1);
+    assert_eq!(job_queue.0.lock().joined, 1);
     Ok(())
 }
 
-/// A server with this dispatcher and a handler that sends a line.
-fn keeper_server(keeper: &Keeper) -> io::Result<Server<Tcp, Keeper>> {
-    let builder = Server::<Tcp, Keeper>::builder().dispatch(keeper.clone());
+/// A server with this dispatcher, and a handler that sends a line.
+fn job_queue_server(job_queue: &JobQueue) -> io::Result<Server<Tcp, JobQueue>> {
+    let builder = Server::<Tcp, JobQueue>::builder().dispatch(job_queue.clone());
     builder.bind_fn(ANY, |request| Ok(request.wfile.write_all(b"hello")?))
 }
 
 #[test]
 fn a_job_may_run_after_its_server_is_closed() -> io::Result<()> {
-    let keeper = Keeper::default();
-    let builder = Server::<Tcp, Keeper>::builder().dispatch(keeper.clone());
-    // Otherwise closing waits for jobs that are kept, too.
+    let job_queue = JobQueue::default();
+    let builder = Server::<Tcp, JobQueue>::builder().dispatch(job_queue.clone());
+    // With `block_on_close`, closing would wait for the stored jobs.
     let builder = builder.block_on_close(false);
     let server = builder.bind_fn(ANY, |request| Ok(request.wfile.write_all(b"hello")?))?;
     let server = server.serve_in_background()?;
     let client = connect(server.server_address());
-    eventually("it is kept", || keeper.len() == 1);
+    eventually("a job is stored", || job_queue.len() == 1);
     server.stop()?;
-    keeper.take().run();
+    job_queue.take().run();
     assert_eq!(read_all(client), "hello");
     Ok(())
 }
 
 #[test]
-fn a_job_that_is_dropped_closes_its_connection() -> io::Result<()> {
-    let keeper = Keeper::default();
-    let server = keeper_server(&keeper)?.serve_in_background()?;
+fn a_dropped_job_closes_its_connection() -> io::Result<()> {
+    let job_queue = JobQueue::default();
+    let server = job_queue_server(&job_queue)?.serve_in_background()?;
     let client = connect(server.server_address());
-    drop(keeper.take());
+    drop(job_queue.take());
     assert_eq!(read_all(client), "");
     server.stop()
 }
 
-/// Writes the error to the client, and reports it to the test.
+/// Hooks that write the error to the client, and report it to the test.
 struct AnswerErrors(Sender<(Stage, io::ErrorKind)>);
 
 impl Hooks for AnswerErrors {
@@ -188,26 +188,29 @@ impl Hooks for AnswerErrors {
     }
 }
 
-/// Serves no client.
-struct Closed;
+/// A dispatcher that refuses all jobs.
+struct RefuseJobs;
 
-impl Dispatch for Closed {
+impl Dispatch for RefuseJobs {
     fn dispatch(&self, job: Job) {
-        job.refuse(io::Error::new(io::ErrorKind::QuotaExceeded, "we are full"));
+        job.refuse(io::Error::new(
+            io::ErrorKind::QuotaExceeded,
+            "quota exceeded",
+        ));
     }
 }
 
 #[test]
-fn a_job_that_is_refused_goes_to_handle_error_and_its_connection_is_closed() -> io::Result<()> {
+fn a_refused_job_calls_handle_error_and_closes_the_connection() -> io::Result<()> {
     let (report, reports) = unbounded();
     let server = TcpServer::builder()
-        .dispatch(Closed)
+        .dispatch(RefuseJobs)
         .hooks(AnswerErrors(report))
-        .bind_fn(ANY, |_| panic!("it is not to run"))?;
+        .bind_fn(ANY, |_| panic!("the handler does not run"))?;
     let server = server.serve_in_background()?;
     for _ in 0..3 {
         let client = connect(server.server_address());
-        assert_eq!(read_all(client), "error:  dispatch failed: we are full");
+        assert_eq!(read_all(client), "error:  dispatch failed: quota exceeded");
         let report = reports.recv_timeout(LONG);
         assert_eq!(report, Ok((Stage::Dispatch, io::ErrorKind::QuotaExceeded)));
     }
@@ -216,32 +219,34 @@ fn a_job_that_is_refused_goes_to_handle_error_and_its_connection_is_closed() -> 
 
 #[test]
 fn no_client_is_accepted_while_the_dispatcher_has_no_capacity() -> io::Result<()> {
-    let keeper = Keeper::limited(2);
-    let server = keeper_server(&keeper)?.serve_in_background()?;
+    let job_queue = JobQueue::limited(2);
+    let server = job_queue_server(&job_queue)?.serve_in_background()?;
     let clients: Vec<_> = (0..6).map(|_| connect(server.server_address())).collect();
     for client in clients {
-        // Asked again and again, it would be more than two sooner or later.
-        eventually("it is kept", || keeper.len() > 0);
-        assert!(keeper.len() <= 2);
-        keeper.take().run();
+        // Wait for a job each time, so that an excess job would be noticed.
+        eventually("a job is stored", || job_queue.len() > 0);
+        assert!(job_queue.len() <= 2);
+        job_queue.take().run();
         assert_eq!(read_all(client), "hello");
     }
     server.stop()
 }
 
 #[test]
-fn a_server_that_waits_for_capacity_can_be_shut_down() -> io::Result<()> {
-    let keeper = Keeper::limited(0);
-    let server = keeper_server(&keeper)?.serve_in_background()?;
+fn shutdown_while_waiting_for_capacity() -> io::Result<()> {
+    let job_queue = JobQueue::limited(0);
+    let server = job_queue_server(&job_queue)?.serve_in_background()?;
     let _client = connect(server.server_address());
-    eventually("the server waits", || keeper.0.lock().asleep.is_some());
+    let state = &job_queue.0;
+    eventually("the server waits", || state.lock().asleep.is_some());
     server.stop()?;
-    // It does no harm to wake a server that is closed.
-    keeper.0.lock().asleep.take().expect("it is there").wake();
+    // A closed server ignores the waker.
+    let waker = state.lock().asleep.take();
+    waker.expect("a waker is registered").wake();
     Ok(())
 }
 
-/// One pool for several servers.
+/// A dispatcher that several servers share.
 #[derive(Clone)]
 struct Shared {
     pool: Arc<ThreadPool>,
@@ -263,8 +268,8 @@ impl Dispatch for Shared {
 }
 
 #[test]
-fn servers_that_share_a_pool_are_all_woken_when_it_has_capacity() -> io::Result<()> {
-    let (asleep, sleeper) = unbounded();
+fn all_servers_of_a_shared_pool_are_woken_when_it_has_capacity() -> io::Result<()> {
+    let (asleep, waits) = unbounded();
     let pool = Arc::new(ThreadPool::new().max_threads(1));
     let shared = Shared { pool, asleep };
     let bind = || {
@@ -277,9 +282,9 @@ fn servers_that_share_a_pool_are_all_woken_when_it_has_capacity() -> io::Result<
     };
     let (first, second) = (bind()?, bind()?);
     let mut busy = connect(first.server_address());
-    sleeper.recv_timeout(LONG).expect("the first is full");
+    waits.recv_timeout(LONG).expect("the first waits");
     let mut clients = [first.server_address(), second.server_address()].map(connect);
-    sleeper.recv_timeout(LONG).expect("the second is full");
+    waits.recv_timeout(LONG).expect("the second waits");
     busy.write_all(b"done\n")?;
     assert_eq!(read_all(busy), "done\n");
     for client in &mut clients {

@@ -1,4 +1,5 @@
-//! The example `chat_server`: who receives what, a hundred at once, and those who stop reading.
+//! The example `chat_server`: the lines that each client receives, a hundred clients at once, and a
+//! client that stops reading.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -16,49 +17,49 @@ fn start() -> Example {
     Example::start("chat_server", &["127.0.0.1:0"])
 }
 
-struct Person {
+struct ChatClient {
     stream: BufReader<TcpStream>,
 }
 
-impl Person {
-    /// Connects, and receives the welcome: from then on it receives all.
-    fn enter(server: &Example) -> Self {
-        let stream = TcpStream::connect(&server.address).expect("it accepts");
-        stream.set_read_timeout(Some(LONG)).expect("it can be set");
-        stream.set_write_timeout(Some(LONG)).expect("it can be set");
-        let mut person = Person {
-            stream: BufReader::new(stream),
+impl ChatClient {
+    /// Connects and receives the welcome line. After it, the client receives all lines of the
+    /// others.
+    fn connect(server: &Example) -> Self {
+        let mut client = ChatClient {
+            stream: BufReader::new(support::connect_to(&server.address)),
         };
-        let welcome = person.receive();
+        let welcome = client.receive();
         assert!(welcome.starts_with("* welcome, guest"), "{welcome}");
-        person
+        client
     }
 
     fn named(server: &Example, name: &str) -> Self {
-        let mut person = Person::enter(server);
-        person.send(&format!("/nick {name}"));
-        person.hear_until(&format!("* you are now {name}"));
-        person
+        let mut client = ChatClient::connect(server);
+        client.send(&format!("/nick {name}"));
+        client.receive_until(&format!("* you are now {name}"));
+        client
     }
 
     fn send(&mut self, line: &str) {
         let stream = self.stream.get_mut();
         stream
             .write_all(format!("{line}\n").as_bytes())
-            .expect("it reads");
+            .expect("the server reads");
     }
 
     /// One line; empty at the end.
     fn receive(&mut self) -> String {
         let mut line = String::new();
-        self.stream.read_line(&mut line).expect("it sends text");
+        self.stream
+            .read_line(&mut line)
+            .expect("the server sends text");
         line.trim_end_matches('\n').to_owned()
     }
 
-    fn hear_until(&mut self, wanted: &str) {
+    fn receive_until(&mut self, wanted: &str) {
         loop {
             let line = self.receive();
-            assert!(!line.is_empty(), "the end before {wanted:?}");
+            assert!(!line.is_empty(), "the stream ended before {wanted:?}");
             if line == wanted {
                 return;
             }
@@ -67,14 +68,14 @@ impl Person {
 }
 
 #[test]
-fn two_people_in_python_talk() {
+fn two_python_clients_chat() {
     let server = start();
     let (host, port) = server.address.split_once(':').expect("HOST:PORT");
     let mut script = python::script("chat.py");
     let script = script.args([host, port]).env("PYTHONIOENCODING", "utf-8");
-    let output = script.output().expect("python3 is there");
+    let output = script.output().expect("python3 is installed");
     assert!(output.status.success(), "{output:?}");
-    let received = String::from_utf8(output.stdout).expect("it prints text");
+    let received = String::from_utf8(output.stdout).expect("the output is text");
     let expected = "\
         * welcome, guest1; there are /nick NAME, /who and /quit\n\
         * you are now ada\n\
@@ -93,24 +94,24 @@ fn two_people_in_python_talk() {
     assert_eq!(received, expected);
 }
 
-/// Each receives every line of every other, in order, and none of its own.
+/// Each client receives every line of every other client, in order, and none of its own.
 #[test]
-fn a_hundred_people_talk_at_once() {
-    const PEOPLE: usize = 100;
+fn a_hundred_clients_chat_at_once() {
+    const CLIENTS: usize = 100;
     const LINES: usize = 5;
     let server = start();
-    let all_in = Barrier::new(PEOPLE);
-    let all_heard = Barrier::new(PEOPLE);
-    let talk = |me: usize| {
-        let mut person = Person::named(&server, &format!("p{me}"));
-        all_in.wait();
+    let all_connected = Barrier::new(CLIENTS);
+    let all_received = Barrier::new(CLIENTS);
+    let chat = |me: usize| {
+        let mut client = ChatClient::named(&server, &format!("p{me}"));
+        all_connected.wait();
         for n in 0..LINES {
-            person.send(&format!("line {n}"));
+            client.send(&format!("line {n}"));
         }
         let mut received: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let mut lines = 0;
-        while lines < (PEOPLE - 1) * LINES {
-            let line = person.receive();
+        while lines < (CLIENTS - 1) * LINES {
+            let line = client.receive();
             assert!(!line.is_empty(), "p{me} was dropped");
             if let Some((name, text)) = line.split_once(": line ") {
                 received
@@ -127,55 +128,62 @@ fn a_hundred_people_talk_at_once() {
         for (name, texts) in received {
             assert_eq!(texts, ["0", "1", "2", "3", "4"], "p{me} received of {name}");
         }
-        all_heard.wait();
-        person.send("/quit");
-        while !person.receive().is_empty() {}
+        all_received.wait();
+        client.send("/quit");
+        while !client.receive().is_empty() {}
     };
     thread::scope(|scope| {
-        for me in 0..PEOPLE {
-            scope.spawn(move || talk(me));
+        for me in 0..CLIENTS {
+            scope.spawn(move || chat(me));
         }
     });
     server.signal(Signal::SIGTERM);
     assert!(server.finish().0.success());
 }
 
-/// Connects and reads no more. Its buffers are small, so that they are full soon.
-fn sleeper(server: &Example) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    socket.set_recv_buffer_size(4096).expect("it can be set");
-    let address: SocketAddr = server.address.parse().expect("an address");
-    socket.connect(&address.into()).expect("it accepts");
+/// A client that stops reading after it has connected. Its receive buffer is small, so that it is
+/// full soon.
+fn stalled(server: &Example) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket can be created");
+    socket
+        .set_recv_buffer_size(4096)
+        .expect("the option is set");
+    let address: SocketAddr = server.address.parse().expect("the text is an address");
+    socket.connect(&address.into()).expect("the server accepts");
     let mut stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(LONG)).expect("it can be set");
-    stream.write_all(b"/nick sleeper\n").expect("it reads");
+    stream
+        .set_read_timeout(Some(LONG))
+        .expect("the option is set");
+    stream
+        .write_all(b"/nick stalled\n")
+        .expect("the server reads");
     stream
 }
 
-/// Each batch is received by the others before the next: they neither wait for the sleeper nor lose a
-/// line, from before it is dropped until after.
+/// The other clients receive each batch before the next is sent. So they neither wait for the
+/// stalled client nor lose a line, before and after the server drops it.
 #[test]
-fn a_client_that_stops_reading_is_dropped_and_the_others_go_on() {
+fn a_client_that_stops_reading_is_dropped_and_the_others_continue() {
     let server = start();
-    let mut talker = Person::named(&server, "talker");
-    let mut listener = Person::named(&server, "listener");
-    let mut sleeper = sleeper(&server);
-    listener.hear_until("* guest3 is now sleeper");
+    let mut sender = ChatClient::named(&server, "sender");
+    let mut receiver = ChatClient::named(&server, "receiver");
+    let mut stalled = stalled(&server);
+    receiver.receive_until("* guest3 is now stalled");
     let text = "x".repeat(4000);
     let mut dropped_after = None;
     for batch in 0..2000 {
         let lines: Vec<_> = (0..20).map(|n| format!("{batch}.{n} {text}")).collect();
-        talker.send(&lines.join("\n"));
+        sender.send(&lines.join("\n"));
         for line in lines {
-            let expected = format!("talker: {line}");
-            let mut received = listener.receive();
-            if received == "* sleeper has left" {
+            let expected = format!("sender: {line}");
+            let mut received = receiver.receive();
+            if received == "* stalled has left" {
                 dropped_after = Some(batch);
-                received = listener.receive();
+                received = receiver.receive();
             }
             assert!(
                 received == expected,
-                "heard {:.40} instead of {expected:.40}",
+                "received {:.40} instead of {expected:.40}",
                 received
             );
         }
@@ -183,11 +191,14 @@ fn a_client_that_stops_reading_is_dropped_and_the_others_go_on() {
             break;
         }
     }
-    assert!(dropped_after.is_some(), "160 MB wait for the sleeper");
-    // Now it reads to the end, or to a reset.
-    let _ = std::io::copy(&mut sleeper, &mut std::io::sink());
-    talker.send("/who");
-    talker.hear_until("* here: talker, listener");
+    assert!(
+        dropped_after.is_some(),
+        "160 MB are buffered for the stalled client"
+    );
+    // Now the client reads to the end of the stream, or to a reset.
+    let _ = std::io::copy(&mut stalled, &mut std::io::sink());
+    sender.send("/who");
+    sender.receive_until("* here: sender, receiver");
     server.signal(Signal::SIGTERM);
     let (status, _, log) = server.finish();
     assert!(status.success());
@@ -195,29 +206,29 @@ fn a_client_that_stops_reading_is_dropped_and_the_others_go_on() {
 }
 
 #[test]
-fn a_line_without_end_ends_its_own_connection_only() {
+fn a_line_that_is_too_long_closes_its_own_connection_only() {
     let server = start();
-    let mut other = Person::named(&server, "other");
-    let mut person = Person::enter(&server);
-    person.send(&"x".repeat(5000));
-    let stderr = person.receive();
+    let mut other = ChatClient::named(&server, "other");
+    let mut client = ChatClient::connect(&server);
+    client.send(&"x".repeat(5000));
+    let stderr = client.receive();
     assert!(
         stderr.contains("does not end within 4096 bytes"),
         "{stderr}"
     );
     let mut rest = Vec::new();
-    // The end or a reset: it had sent more than was read.
-    let _ = person.stream.read_to_end(&mut rest);
-    other.hear_until("* guest2 has left");
+    // The end of the stream, or a reset because the server had not read everything.
+    let _ = client.stream.read_to_end(&mut rest);
+    other.receive_until("* guest2 has left");
 }
 
 #[test]
-fn ctrl_c_ends_the_chat_at_once() {
+fn ctrl_c_ends_the_server_at_once() {
     let server = start();
-    let mut people = ["a", "b", "c"].map(|name| Person::named(&server, name));
+    let mut clients = ["a", "b", "c"].map(|name| ChatClient::named(&server, name));
     server.signal(Signal::SIGINT);
-    for person in &mut people {
-        while !person.receive().is_empty() {}
+    for client in &mut clients {
+        while !client.receive().is_empty() {}
     }
     assert!(server.finish().0.success());
 }

@@ -1,4 +1,5 @@
-//! The classroom's pairs, each half against its Python counterpart: same bytes in both directions.
+//! The small client and server examples, each with a Python counterpart: the bytes are the same in
+//! both directions.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -23,10 +24,10 @@ impl PythonServer {
             .arg(role)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
-        let mut child = script.spawn().expect("python3 is there");
-        let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut child = script.spawn().expect("python3 is installed");
+        let mut stdout = BufReader::new(child.stdout.take().expect("the stream is piped"));
         let mut port = String::new();
-        stdout.read_line(&mut port).expect("it prints its port");
+        stdout.read_line(&mut port).expect("a port is printed");
         PythonServer {
             child,
             address: format!("127.0.0.1:{}", port.trim()),
@@ -34,26 +35,26 @@ impl PythonServer {
         }
     }
 
-    /// What it was sent, call by call.
+    /// The text of each receive call.
     fn received(mut self) -> Vec<String> {
         drop(self.child.stdin.take());
         let mut text = String::new();
         self.stdout
             .read_to_string(&mut text)
-            .expect("it prints text");
-        assert!(self.child.wait().expect("it is our child").success());
+            .expect("the output is text");
+        assert!(self.child.wait().expect("a child process").success());
         text.lines().map(from_hex).collect()
     }
 }
 
-/// A Python client's replies, call by call.
+/// Runs a Python client, and returns the text of each receive call.
 fn python_client(role: &str, address: &str, words: &[&str]) -> Vec<String> {
     let (host, port) = address.rsplit_once(':').expect("HOST:PORT");
     let mut script = python::script("classroom.py");
     let output = script.args([role, host, port]).args(words).output();
-    let output = output.expect("python3 is there");
+    let output = output.expect("python3 is installed");
     assert!(output.status.success(), "{output:?}");
-    let text = String::from_utf8(output.stdout).expect("it prints text");
+    let text = String::from_utf8(output.stdout).expect("the output is text");
     text.lines().map(from_hex).collect()
 }
 
@@ -61,36 +62,40 @@ fn from_hex(line: &str) -> String {
     let digits: Vec<char> = line.chars().collect();
     let byte = |pair: &[char]| u8::from_str_radix(&pair.iter().collect::<String>(), 16);
     let bytes: Result<_, _> = digits.chunks(2).map(byte).collect();
-    String::from_utf8(bytes.expect("it prints hex")).expect("it was sent text")
+    String::from_utf8(bytes.expect("the output is hexadecimal"))
+        .expect("the received bytes are UTF-8")
 }
 
-/// Types `input` into `echo_client`.
+/// Runs `echo_client` with `input` as its standard input.
 fn echo_client(arguments: &[&str], input: &[u8]) -> Output {
     let mut client = command("echo_client", arguments);
     let client = client.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut client = client.stderr(Stdio::piped()).spawn().expect("it is built");
-    let mut stdin = client.stdin.take().expect("it is piped");
-    // A client that ended early does not read; its output has the reason.
+    let mut client = client
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the example is built");
+    let mut stdin = client.stdin.take().expect("the stream is piped");
+    // The write fails if the client ended early. Its output has the reason.
     let _ = stdin.write_all(input);
     drop(stdin);
-    client.wait_with_output().expect("it ends")
+    client.wait_with_output().expect("the client ends")
 }
 
 fn stdout(output: &Output) -> String {
     assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout.clone()).expect("it prints text")
+    String::from_utf8(output.stdout.clone()).expect("the output is text")
 }
 
-/// The one line that a failed client prints.
-fn complaint(output: &Output) -> String {
+/// The error line of a client that failed.
+fn error_line(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let text = String::from_utf8(output.stderr.clone()).expect("it prints text");
+    let text = String::from_utf8(output.stderr.clone()).expect("the output is text");
     assert_eq!(text.lines().count(), 1, "{text}");
     text
 }
 
 #[test]
-fn echo_client_sends_lines_without_their_ends_to_python() {
+fn echo_client_with_a_python_server() {
     let server = PythonServer::start("echo_server");
     let output = echo_client(
         &[&server.address],
@@ -105,7 +110,7 @@ fn echo_client_sends_lines_without_their_ends_to_python() {
 }
 
 #[test]
-fn python_talks_to_echo_server() {
+fn echo_server_with_a_python_client() {
     let server = Example::start("echo_server", &["127.0.0.1:0"]);
     let words = ["hello", "Grüße"];
     let replies = python_client("echo_client", &server.address, &words);
@@ -113,7 +118,7 @@ fn python_talks_to_echo_server() {
 }
 
 #[test]
-fn echo_client_and_echo_server_pass_lines_of_any_length() {
+fn echo_client_and_echo_server_with_lines_of_any_length() {
     let server = Example::start("echo_server", &["127.0.0.1:0"]);
     let long = "x".repeat(3_000_000);
     let output = echo_client(
@@ -138,12 +143,12 @@ fn echo_client_reports_that_the_server_has_closed() {
     let server = PythonServer::start("mute_server");
     let output = echo_client(&[&server.address], b"hello\n");
     let expected = format!("echo_client: lost {}: ", server.address);
-    assert!(complaint(&output).starts_with(&expected), "{output:?}");
+    assert!(error_line(&output).starts_with(&expected), "{output:?}");
     assert_eq!(server.received(), ["hello"]);
 }
 
 #[test]
-fn echo_client_names_what_it_cannot_reach() {
+fn echo_client_names_an_unreachable_address() {
     for (address, code) in [
         ("localhost:no-such-service", 1),
         ("no-such-host.invalid:80", 1),
@@ -159,19 +164,20 @@ fn echo_client_names_what_it_cannot_reach() {
     }
 }
 
-/// Port 1 is free on every machine, and its service has a name: both are refused alike.
+/// Nothing listens on port 1, whose service is `tcpmux`. The number and the name give the same
+/// error.
 #[test]
-fn echo_client_knows_services_by_name() {
+fn echo_client_accepts_service_names() {
     if !Path::new("/etc/services").exists() {
         missing("/etc/services", "apt-get install netbase");
     }
-    let by_number = complaint(&echo_client(&["127.0.0.1:1"], b""));
-    let by_name = complaint(&echo_client(&["127.0.0.1:tcpmux"], b""));
+    let by_number = error_line(&echo_client(&["127.0.0.1:1"], b""));
+    let by_name = error_line(&echo_client(&["127.0.0.1:tcpmux"], b""));
     assert_eq!(by_name, by_number.replace(":1:", ":tcpmux:"));
 }
 
 #[test]
-fn hello_client_greets_a_python_server() {
+fn hello_client_with_a_python_server() {
     let server = PythonServer::start("hello_server");
     let output = run(
         "hello_client",
@@ -185,7 +191,7 @@ fn hello_client_greets_a_python_server() {
 }
 
 #[test]
-fn python_greets_hello_server() {
+fn hello_server_with_a_python_client() {
     let server = Example::start("hello_server", &["127.0.0.1:0"]);
     let words = ["Ada", "Grace Hopper", "Zoë", " Bob \r\n"];
     let replies = python_client("hello_client", &server.address, &words);
@@ -201,7 +207,7 @@ fn python_greets_hello_server() {
 }
 
 #[test]
-fn hello_client_takes_no_name_that_the_server_would_not_answer() {
+fn hello_client_refuses_names_that_the_server_would_not_answer() {
     for words in [
         &["127.0.0.1:1"][..],
         &[],
@@ -213,13 +219,13 @@ fn hello_client_takes_no_name_that_the_server_would_not_answer() {
         let output = run("hello_client", words);
         assert_eq!(output.status.code(), Some(2), "{output:?}");
     }
-    assert!(complaint(&run("hello_client", &["127.0.0.1:1", "Ada"])).contains("127.0.0.1:1"));
+    assert!(error_line(&run("hello_client", &["127.0.0.1:1", "Ada"])).contains("127.0.0.1:1"));
 }
 
 #[test]
 fn hello_client_reports_that_the_server_has_closed() {
     let server = PythonServer::start("closing_server");
-    let answer = complaint(&run("hello_client", &[&server.address, "Ada"]));
+    let answer = error_line(&run("hello_client", &[&server.address, "Ada"]));
     let expected = format!(
         "hello_client: {}: it has ended the conversation\n",
         server.address
@@ -229,7 +235,7 @@ fn hello_client_reports_that_the_server_has_closed() {
 }
 
 #[test]
-fn udp_client_sends_one_datagram_to_python() {
+fn udp_client_with_a_python_server() {
     for text in ["hello", "", "Grüße"] {
         let server = PythonServer::start("udp_server");
         let output = run("udp_client", &[&server.address, text]);
@@ -239,52 +245,52 @@ fn udp_client_sends_one_datagram_to_python() {
 }
 
 #[test]
-fn python_sends_datagrams_to_udp_server() {
+fn udp_server_with_a_python_client() {
     let mut server = Example::start("udp_server", &["127.0.0.1:0"]);
     let words = ["hello", "", "\x1b[1mit's Zoë"];
     let replies = python_client("udp_client", &server.address, &words);
     assert_eq!(replies, ["received"; 3]);
     for text in ["\"hello\"", "\"\"", "\"\\u{1b}[1mit's Zoë\""] {
         let mut line = String::new();
-        server.stdout.read_line(&mut line).expect("it prints text");
+        server.stdout.read_line(&mut line).expect("a text line");
         assert!(line.starts_with("127.0.0.1:"), "{line}");
         assert!(line.ends_with(&format!(": {text}\n")), "{line}");
     }
 }
 
 #[test]
-fn the_largest_datagram_goes_through_and_a_larger_one_is_refused() {
+fn the_largest_datagram_is_sent_and_a_larger_one_is_refused() {
     let mut server = Example::start("udp_server", &["127.0.0.1:0"]);
     let most = "x".repeat(65_507);
     let arguments = [&*server.address.clone(), &*most];
     let mut printed = String::new();
     thread::scope(|scope| {
-        // What it prints is more than the pipe between us holds.
+        // The output is larger than the buffer of the pipe.
         scope.spawn(|| server.stdout.read_line(&mut printed));
         assert_eq!(stdout(&run("udp_client", &arguments)), "received\n");
     });
     assert!(
         printed.ends_with(&format!("\"{most}\"\n")),
-        "it was truncated"
+        "the datagram was truncated"
     );
-    let refused = complaint(&run("udp_client", &[&server.address, &format!("{most}x")]));
+    let refused = error_line(&run("udp_client", &[&server.address, &format!("{most}x")]));
     assert!(
         refused.contains(&server.address) && refused.contains("65507"),
         "{refused}"
     );
-    assert!(refused.len() < 200, "it repeats the text");
+    assert!(refused.len() < 200, "the error repeats the text");
 }
 
 #[test]
-fn udp_client_reports_that_there_is_no_reply() {
+fn udp_client_reports_a_missing_reply() {
     let server = PythonServer::start("silent_udp_server");
-    let silent = complaint(&run("udp_client", &[&server.address, "hello"]));
+    let silent = error_line(&run("udp_client", &[&server.address, "hello"]));
     assert_eq!(
         silent,
         format!("udp_client: {}: no reply within 2s\n", server.address)
     );
     assert_eq!(server.received(), ["hello"]);
-    let no_server = complaint(&run("udp_client", &["127.0.0.1:1", "hello"]));
+    let no_server = error_line(&run("udp_client", &["127.0.0.1:1", "hello"]));
     assert!(
         no_server.starts_with("udp_client: 127.0.0.1:1: "),
         "{no_server}"

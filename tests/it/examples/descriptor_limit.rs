@@ -1,4 +1,5 @@
-//! A server at its descriptor limit backs off, logs that now and then, and serves all clients in the end.
+//! A server at its descriptor limit backs off, logs at a limited rate, and serves all clients in
+//! the end.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -27,7 +28,7 @@ fn limited_echo_server() -> Example {
     Example::launch(shell)
 }
 
-/// A client that has sent its name, and waits for its turn.
+/// A client that has sent its name, and waits until it is served.
 struct Client {
     stream: TcpStream,
     name: String,
@@ -35,12 +36,15 @@ struct Client {
 
 impl Client {
     fn connect_next(server: &Example, number: usize) -> Self {
-        let address: SocketAddr = server.address.parse().expect("an IP address");
+        let address: SocketAddr = server
+            .address
+            .parse()
+            .expect("the address is an IP address");
         let mut stream = connect(&address.into());
         let name = format!("client {number:04}");
         stream
             .write_all(name.as_bytes())
-            .expect("the kernel keeps it");
+            .expect("the kernel buffers it");
         Client { stream, name }
     }
 
@@ -52,7 +56,8 @@ impl Client {
     }
 }
 
-/// More clients than the server has descriptors; the first are served.
+/// Connects more clients than the server has descriptors, and waits until the server is at its
+/// limit.
 fn many(server: &Example) -> VecDeque<Client> {
     let clients = (0..LIMIT + 36).map(|number| Client::connect_next(server, number));
     let clients = clients.collect();
@@ -67,7 +72,7 @@ fn is_open(server: &Example, descriptor: usize) -> bool {
     fs::symlink_metadata(link).is_ok()
 }
 
-/// How many lines of the log are about the limit.
+/// The number of log lines about the limit.
 fn lines_about_accepting(server: Example) -> usize {
     server.signal(Signal::SIGTERM);
     let (status, _, log) = server.finish();
@@ -77,7 +82,7 @@ fn lines_about_accepting(server: Example) -> usize {
 }
 
 #[test]
-fn a_server_at_its_limit_uses_no_processor_time() {
+fn a_server_at_its_descriptor_limit_uses_no_processor_time() {
     let server = limited_echo_server();
     let _clients = many(&server);
     let before = cpu_ticks(server.pid());
@@ -87,10 +92,10 @@ fn a_server_at_its_limit_uses_no_processor_time() {
 }
 
 #[test]
-fn all_are_served_once_others_close() {
+fn waiting_clients_are_served_when_others_close() {
     let server = limited_echo_server();
     let mut clients = many(&server);
-    // The server itself needs some descriptors; later clients wait.
+    // The server itself needs some descriptors. Later clients wait.
     let mut first: Vec<_> = clients.drain(..LIMIT / 2).collect();
     first.iter_mut().for_each(Client::expect_answer);
     drop(first);
@@ -100,7 +105,7 @@ fn all_are_served_once_others_close() {
 }
 
 #[test]
-fn the_log_of_a_server_that_stays_at_its_limit_grows_by_a_line_a_second() {
+fn the_log_grows_by_one_line_a_second_at_the_limit() {
     let server = limited_echo_server();
     let since = Instant::now();
     let clients = many(&server);
@@ -108,20 +113,24 @@ fn the_log_of_a_server_that_stays_at_its_limit_grows_by_a_line_a_second() {
     drop(clients);
     let seconds = since.elapsed().as_secs() as usize;
     let lines = lines_about_accepting(server);
-    // One more at the beginning, and two at the end, when clients are accepted again.
+    // One more line at the beginning, and two at the end, when clients are accepted again.
     assert!(lines <= seconds + 4, "{lines} lines in {seconds} s");
 }
 
 #[test]
 
-fn the_log_grows_no_faster_while_clients_connect_again_and_again_at_the_limit() {
+fn the_log_grows_no_faster_while_clients_close_and_connect_at_the_limit() {
     let server = limited_echo_server();
     let since = Instant::now();
     let mut clients = many(&server);
-    // One closes and one connects, again and again: the server accepts and backs off each time.
+    // In each round one client closes and another connects, so the server accepts and backs off
+    // again.
     for number in 1000.. {
         clients.push_back(Client::connect_next(&server, number));
-        clients.pop_front().expect("many wait").expect_answer();
+        clients
+            .pop_front()
+            .expect("clients are waiting")
+            .expect_answer();
         thread::sleep(Duration::from_millis(10));
         if since.elapsed() > Duration::from_secs(2) {
             break;

@@ -1,4 +1,4 @@
-//! The examples as programs: what they print, and how they answer their clients.
+//! The echo and upper-case examples: their output, and their answers to clients.
 
 use std::io::{BufRead, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -21,21 +21,21 @@ fn ip(example: &Example) -> Address {
 }
 
 #[test]
-fn each_example_prints_one_line_with_the_port_it_got() {
+fn each_server_prints_one_line_with_its_port() {
     for name in ["echo_server", "upper_server", "udp_echo_server"] {
         let example = Example::start(name, &[ANY]);
         assert_ne!(ip(&example).port(), Some(0), "{name}");
         example.signal(Signal::SIGTERM);
         let (_, rest, _) = example.finish();
-        assert_eq!(rest, "", "{name} prints nothing but that line");
+        assert_eq!(rest, "", "{name} prints one line");
     }
 }
 
 #[test]
-fn over_a_unix_socket_the_line_has_the_path() {
+fn a_unix_server_prints_its_path() {
     for kind in UNIX_KINDS {
         let (_folder, path) = socket_path();
-        let path = path.to_str().expect("the path is text");
+        let path = path.to_str().expect("the path is UTF-8");
         let example = Example::start("echo_server", &[path, "--server", kind]);
         assert_eq!(example.address, path, "{kind}");
     }
@@ -56,7 +56,7 @@ fn help_names_the_default_address() {
 }
 
 #[test]
-fn echo_over_tcp_sends_everything_back_and_ends_with_the_client() {
+fn tcp_echo_sends_everything_back_and_closes_with_the_client() {
     for kind in TCP_KINDS {
         let example = Example::start("echo_server", &[ANY, "--server", kind]);
         let client = connect(&ip(&example));
@@ -66,10 +66,10 @@ fn echo_over_tcp_sends_everything_back_and_ends_with_the_client() {
 }
 
 #[test]
-fn echo_over_a_unix_socket_sends_everything_back_and_ends_with_the_client() {
+fn unix_echo_sends_everything_back_and_closes_with_the_client() {
     for kind in UNIX_KINDS {
         let (_folder, path) = socket_path();
-        let text = path.to_str().expect("the path is text");
+        let text = path.to_str().expect("the path is UTF-8");
         let example = Example::start("echo_server", &[text, "--server", kind]);
         let client = connect_unix(&Address::Path(example.address.clone().into()));
         let end_sending = |client: &UnixStream| client.shutdown(Shutdown::Write);
@@ -95,14 +95,14 @@ fn expect_echoes<S: Read + Write>(
 }
 
 #[test]
-fn the_threading_kinds_echo_to_a_second_client_while_the_first_is_connected() {
+fn threading_servers_serve_a_second_client_while_the_first_is_connected() {
     let example = Example::start("echo_server", &[ANY]);
-    let _first = talking_client(&example);
-    let _second = talking_client(&example);
+    let _first = served_client(&example);
+    let _second = served_client(&example);
 }
 
-/// One that has been answered, so it is certain that the server has it.
-fn talking_client(example: &Example) -> TcpStream {
+/// A client that has received an answer, so that the server has accepted it.
+fn served_client(example: &Example) -> TcpStream {
     let client = connect(&ip(example));
     expect_echo(&client, "hello");
     client
@@ -116,30 +116,36 @@ fn expect_echo(mut client: &TcpStream, text: &str) {
 }
 
 #[test]
-fn one_client_at_a_time_is_served_by_tcp_and_by_max_threads_1() {
+fn tcp_and_max_threads_1_serve_one_client_at_a_time() {
     for arguments in [["--server", "tcp"], ["--max-threads", "1"]] {
         let example = Example::start("echo_server", &[ANY, arguments[0], arguments[1]]);
-        let first = talking_client(&example);
+        let first = served_client(&example);
         let mut second = connect(&ip(&example));
-        second.write_all(b"and me").expect("the kernel holds it");
+        second.write_all(b"and me").expect("the kernel buffers it");
         let a_while = Some(Duration::from_millis(100));
-        second.set_read_timeout(a_while).expect("it is not zero");
+        second
+            .set_read_timeout(a_while)
+            .expect("the timeout is not zero");
         let mut answer = [0; 6];
-        let early = second.read(&mut answer).expect_err("the first is served");
+        let early = second
+            .read(&mut answer)
+            .expect_err("the first client is served");
         assert_eq!(early.kind(), ErrorKind::WouldBlock, "{arguments:?}");
 
         expect_echo(&first, "still here");
         drop(first);
         second
             .set_read_timeout(Some(support::LONG))
-            .expect("it is not zero");
-        second.read_exact(&mut answer).expect("now it has its turn");
+            .expect("the timeout is not zero");
+        second
+            .read_exact(&mut answer)
+            .expect("the second client is served");
         assert_eq!(&answer, b"and me", "{arguments:?}");
     }
 }
 
 #[test]
-fn upper_answers_in_upper_case_closes_and_prints_address_and_text() {
+fn upper_server_answers_closes_and_prints_address_and_text() {
     let mut example = Example::start("upper_server", &[ANY]);
     for (message, answer, printed) in [
         ("hello", "HELLO", "hello"),
@@ -151,27 +157,34 @@ fn upper_answers_in_upper_case_closes_and_prints_address_and_text() {
         (" \n", "", ""),
     ] {
         let mut client = connect(&ip(&example));
-        let port = client.local_addr().expect("it is connected").port();
-        client.write_all(message.as_bytes()).expect("it is read");
+        let port = client.local_addr().expect("the socket is connected").port();
+        client
+            .write_all(message.as_bytes())
+            .expect("the data is read");
         assert_eq!(read_all(client), answer, "to {message:?}");
 
         let mut line = String::new();
-        example.stdout.read_line(&mut line).expect("it is text");
+        example
+            .stdout
+            .read_line(&mut line)
+            .expect("the text is UTF-8");
         assert_eq!(line, format!("127.0.0.1:{port} wrote: {printed}\n"));
     }
 }
 
 #[test]
-fn upper_serves_many_clients_side_by_side() {
+fn upper_server_serves_clients_concurrently() {
     let example = Example::start("upper_server", &[ANY]);
-    // Connected first: a server of one at a time would wait for it.
+    // This client connects first and sends nothing. A server without threads would wait for it.
     let silent = connect(&ip(&example));
     let clients: Vec<_> = (0..8)
         .map(|number| {
             let mut client = connect(&ip(&example));
             thread::spawn(move || {
                 let message = format!("client {number}");
-                client.write_all(message.as_bytes()).expect("it is read");
+                client
+                    .write_all(message.as_bytes())
+                    .expect("the data is read");
                 assert_eq!(read_all(client), format!("CLIENT {number}"));
             })
         })
@@ -183,14 +196,14 @@ fn upper_serves_many_clients_side_by_side() {
 }
 
 #[test]
-fn udp_echo_sends_back_datagrams_of_every_length() {
+fn udp_echo_server_sends_back_datagrams_of_every_length() {
     for arguments in [&[ANY][..], &[ANY, "--threading"]] {
         let example = Example::start("udp_echo_server", arguments);
         let client = connect_udp(&ip(&example));
         let mut answer = vec![0; 65_536];
         for length in [5, 0, 1, 8193, 65_507, 0] {
             let sent: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
-            client.send(&sent).expect("loopback takes it");
+            client.send(&sent).expect("the datagram is sent");
             let received = client.recv(&mut answer).expect("the server answers");
             assert_eq!(received, length, "{arguments:?}");
             assert!(

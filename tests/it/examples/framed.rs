@@ -1,5 +1,5 @@
-//! framed_server and framed_client, each with the other and with Python's struct, over bytes that
-//! arrive in bursts and in crumbs.
+//! `framed_server` and `framed_client` with each other and with Python's `struct`. Bytes arrive in
+//! bursts and one by one.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -9,12 +9,12 @@ use std::thread;
 use nix::sys::signal::Signal;
 
 use support::example::{self, Example};
-use support::{ANY, LONG, python, read_all};
+use support::{ANY, python, read_all};
 
 const TEXTS: [&str; 4] = ["hello", "", "straße, naïve", "two words"];
 const UPPER: &str = "HELLO\n\nSTRASSE, NAÏVE\nTWO WORDS\n";
 
-/// A format, and what it makes of the length 5.
+/// Formats, and the bytes of the length 5 in each of them.
 const FORMATS: [(&str, &[u8]); 5] = [
     ("!I", b"\0\0\0\x05"),
     ("!H", b"\0\x05"),
@@ -23,31 +23,31 @@ const FORMATS: [(&str, &[u8]); 5] = [
     ("<q", b"\x05\0\0\0\0\0\0\0"),
 ];
 
-/// The output of a program that ends well.
+/// The output of a program that ends with status 0.
 fn stdout(output: Output) -> String {
     assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).expect("it prints text")
+    String::from_utf8(output.stdout).expect("the output is text")
 }
 
-/// One line on stderr, and status 1.
-fn complaint(output: Output) -> String {
+/// The error line of a program that ends with status 1.
+fn error_line(output: Output) -> String {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(output.stdout.is_empty(), "{output:?}");
-    let text = String::from_utf8(output.stderr).expect("it prints text");
+    let text = String::from_utf8(output.stderr).expect("the output is text");
     assert_eq!(text.lines().count(), 1, "{text}");
     text
 }
 
-/// A server in Python, as `Example` holds one in Rust.
+/// Starts a Python server.
 fn start_python(mut command: Command) -> Example {
     let mut child: Child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("python3 starts");
-    let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+        .expect("python3 is installed");
+    let mut stdout = BufReader::new(child.stdout.take().expect("the stream is piped"));
     let mut line = String::new();
-    stdout.read_line(&mut line).expect("it prints text");
+    stdout.read_line(&mut line).expect("the output is text");
     let address = line.trim_end().strip_prefix("listening on ");
     Example {
         address: address.expect(&line).to_owned(),
@@ -57,27 +57,28 @@ fn start_python(mut command: Command) -> Example {
 }
 
 fn connect(server: &Example) -> TcpStream {
-    let stream = TcpStream::connect(&server.address).expect("the server accepts");
-    stream.set_read_timeout(Some(LONG)).expect("it can be set");
-    stream.set_nodelay(true).expect("it can be set");
+    let stream = support::connect_to(&server.address);
+    stream.set_nodelay(true).expect("the option is set");
     stream
 }
 
-/// `!I` by hand.
+/// A message with the prefix `!I`, built without the library.
 fn frame(message: &str) -> Vec<u8> {
-    let length = u32::try_from(message.len()).expect("it is short");
+    let length = u32::try_from(message.len()).expect("the length fits");
     [&length.to_be_bytes(), message.as_bytes()].concat()
 }
 
 fn read_frame(mut stream: &TcpStream) -> String {
     let mut length = [0; 4];
-    stream.read_exact(&mut length).expect("a reply comes");
+    stream.read_exact(&mut length).expect("a reply arrives");
     let mut message = vec![0; u32::from_be_bytes(length) as usize];
-    stream.read_exact(&mut message).expect("it comes whole");
-    String::from_utf8(message).expect("it is text")
+    stream
+        .read_exact(&mut message)
+        .expect("the reply is complete");
+    String::from_utf8(message).expect("the text is UTF-8")
 }
 
-/// Ends the server, and returns its log.
+/// Stops the server, and returns its log.
 fn end(server: Example) -> String {
     server.signal(Signal::SIGTERM);
     let (status, _, log) = server.finish();
@@ -86,32 +87,32 @@ fn end(server: Example) -> String {
 }
 
 #[test]
-fn a_python_client_is_answered_however_its_bytes_arrive() {
+fn a_python_client_is_answered_with_any_fragmentation() {
     for (format, _) in FORMATS {
         let server = Example::start("framed_server", &[ANY, "--prefix", format]);
-        for cut in ["0", "1", "7"] {
-            let mut client = python::script("framed_talk.py");
-            client.args([&server.address, format, cut]).args(TEXTS);
-            let output = client.output().expect("python3 runs");
-            assert_eq!(stdout(output), UPPER, "{format}, {cut} bytes at a time");
+        for piece in ["0", "1", "7"] {
+            let mut client = python::script("framed_client.py");
+            client.args([&server.address, format, piece]).args(TEXTS);
+            let output = client.output().expect("python3 is installed");
+            assert_eq!(stdout(output), UPPER, "{format}, {piece} bytes at a time");
         }
         assert!(!end(server).contains("ERROR"));
     }
 }
 
 #[test]
-fn a_python_server_gets_the_bytes_that_struct_packs() {
+fn a_python_server_receives_the_bytes_of_struct_pack() {
     for (format, five) in FORMATS {
-        for cut in ["0", "1"] {
-            let mut command = python::script("framed_answer.py");
-            command.args([format, cut]);
+        for piece in ["0", "1"] {
+            let mut command = python::script("framed_server.py");
+            command.args([format, piece]);
             let server = start_python(command);
             let arguments = [&server.address, "--prefix", format, "hello", "WORLD"];
             let output = example::run("framed_client", &arguments);
             assert_eq!(
                 stdout(output),
                 "HELLO\nWORLD\n",
-                "{format}, {cut} bytes at a time"
+                "{format}, {piece} bytes at a time"
             );
 
             let (status, received, log) = server.finish();
@@ -124,7 +125,7 @@ fn a_python_server_gets_the_bytes_that_struct_packs() {
 }
 
 #[test]
-fn client_and_server_understand_each_other() {
+fn client_and_server_exchange_messages() {
     for (format, _) in FORMATS {
         let server = Example::start("framed_server", &[ANY, "--prefix", format]);
         let arguments = [&[&*server.address, "--prefix", format], &TEXTS[..]].concat();
@@ -133,7 +134,7 @@ fn client_and_server_understand_each_other() {
 }
 
 #[test]
-fn more_than_all_buffers_hold_gets_through() {
+fn messages_larger_than_all_buffers() {
     let server = Example::start("framed_server", &[ANY]);
     let text = "x".repeat(100_000);
     let mut arguments = vec![&*server.address];
@@ -143,23 +144,25 @@ fn more_than_all_buffers_hold_gets_through() {
 }
 
 #[test]
-fn a_hundred_clients_converse_at_once() {
+fn a_hundred_clients_at_once() {
     let server = Example::start("framed_server", &[ANY]);
     let clients: Vec<_> = (0..100).map(|_| connect(&server)).collect();
     thread::scope(|scope| {
         for (number, stream) in clients.iter().enumerate() {
-            scope.spawn(move || converse(stream, number));
+            scope.spawn(move || exchange_many(stream, number));
         }
     });
     for stream in &clients {
-        stream.shutdown(Shutdown::Write).expect("it is connected");
-        assert_eq!(read_all(stream), "", "nothing comes unasked");
+        stream
+            .shutdown(Shutdown::Write)
+            .expect("the socket is connected");
+        assert_eq!(read_all(stream), "", "nothing else is received");
     }
     assert!(!end(server).contains("ERROR"));
 }
 
-/// Twenty turns: bursts of messages at once, and then messages in pieces.
-fn converse(mut stream: &TcpStream, client: usize) {
+/// Twenty rounds, with bursts of messages and with fragmented messages.
+fn exchange_many(mut stream: &TcpStream, client: usize) {
     for turn in 0..20 {
         let words: Vec<_> = (0..5)
             .map(|n| format!("client {client} {}", "ab".repeat(turn * n * client)))
@@ -176,7 +179,7 @@ fn converse(mut stream: &TcpStream, client: usize) {
 }
 
 #[test]
-fn an_invalid_message_ends_its_own_connection_only() {
+fn an_invalid_message_closes_its_own_connection_only() {
     let server = Example::start("framed_server", &[ANY]);
     let good = connect(&server);
     let wrong = [
@@ -195,11 +198,15 @@ fn an_invalid_message_ends_its_own_connection_only() {
         ),
     ];
     let mut logged = Vec::new();
-    for (bytes, complaint) in wrong {
+    for (bytes, error_line) in wrong {
         let mut bad = connect(&server);
         bad.write_all(bytes).expect("the server reads");
-        bad.shutdown(Shutdown::Write).expect("it is connected");
-        logged.push((bad.local_addr().expect("it has one"), complaint));
+        bad.shutdown(Shutdown::Write)
+            .expect("the socket is connected");
+        logged.push((
+            bad.local_addr().expect("the client has an address"),
+            error_line,
+        ));
         assert_eq!(read_all(bad), "");
     }
     (&good)
@@ -209,15 +216,15 @@ fn an_invalid_message_ends_its_own_connection_only() {
     drop(good);
 
     let log = end(server);
-    for (address, complaint) in logged {
+    for (address, error_line) in logged {
         let address = format!("from {address}:");
         let line = log.lines().find(|line| line.contains(&address));
-        assert!(line.expect(&log).contains(complaint), "{log}");
+        assert!(line.expect(&log).contains(error_line), "{log}");
     }
 }
 
 #[test]
-fn sigterm_ends_a_server_whose_client_is_idle() {
+fn sigterm_ends_a_server_with_an_idle_client() {
     let server = Example::start("framed_server", &[ANY]);
     let mut client = connect(&server);
     client.write_all(&frame("hello")).expect("the server reads");
@@ -230,8 +237,8 @@ fn sigterm_ends_a_server_whose_client_is_idle() {
 #[test]
 fn the_server_reports_why_it_cannot_start() {
     let taken = TcpListener::bind(ANY).expect("a port is free");
-    let address = taken.local_addr().expect("it is bound").to_string();
-    let line = complaint(example::run("framed_server", &[&address]));
+    let address = taken.local_addr().expect("the socket is bound").to_string();
+    let line = error_line(example::run("framed_server", &[&address]));
     assert!(
         line.starts_with("framed_server: ") && line.contains(&address),
         "{line}"
@@ -239,20 +246,23 @@ fn the_server_reports_why_it_cannot_start() {
 
     let output = example::run("framed_server", &[ANY, "--prefix", "!f"]);
     assert_eq!(output.status.code(), Some(2));
-    let text = String::from_utf8(output.stderr).expect("it prints text");
+    let text = String::from_utf8(output.stderr).expect("the output is text");
     assert!(text.contains(r#""!f" is not a length format"#), "{text}");
 }
 
 #[test]
-fn the_client_reports_what_went_wrong() {
-    // Bound and not listening: no other program can take the port meanwhile.
+fn the_client_reports_errors() {
+    // The socket is bound and does not listen, so no other program can use the port.
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
-    let socket = socket.expect("a socket can be opened");
-    let any: std::net::SocketAddr = ANY.parse().expect("it is one");
+    let socket = socket.expect("a socket can be created");
+    let any: std::net::SocketAddr = ANY.parse().expect("the text is an address");
     socket.bind(&any.into()).expect("a port is free");
-    let address = socket.local_addr().expect("it is bound").as_socket();
-    let address = address.expect("it is TCP").to_string();
-    let line = complaint(example::run("framed_client", &[&address, "hello"]));
+    let address = socket
+        .local_addr()
+        .expect("the socket is bound")
+        .as_socket();
+    let address = address.expect("the server has a TCP address").to_string();
+    let line = error_line(example::run("framed_client", &[&address, "hello"]));
     assert!(
         line.starts_with(&format!("framed_client: {address}: ")),
         "{line}"
@@ -260,7 +270,7 @@ fn the_client_reports_what_went_wrong() {
 
     let server = Example::start("framed_server", &[ANY, "--prefix", "!B"]);
     let long = "x".repeat(256);
-    let line = complaint(example::run(
+    let line = error_line(example::run(
         "framed_client",
         &[&server.address, "--prefix", "!B", &long],
     ));
@@ -269,16 +279,20 @@ fn the_client_reports_what_went_wrong() {
         "{line}"
     );
 
-    // Each reply is longer than its message, and the last too long for the server to send.
+    // Each reply is longer than its message. The last reply is too long for the prefix.
     let arguments = [&server.address, "--prefix", "!B", "ŉ", &"ŉ".repeat(127)];
     let output = example::run("framed_client", &arguments);
     assert_eq!(output.status.code(), Some(1));
-    let text = String::from_utf8(output.stderr).expect("it prints text");
+    let text = String::from_utf8(output.stderr).expect("the output is text");
     assert!(
         text.contains("the server closed the connection after 1 of 2 replies"),
         "{text}"
     );
 
     let output = example::run("framed_client", &[&server.address]);
-    assert_eq!(output.status.code(), Some(2), "no text is wrong usage");
+    assert_eq!(
+        output.status.code(),
+        Some(2),
+        "a missing text is a usage error"
+    );
 }

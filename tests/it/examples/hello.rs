@@ -1,4 +1,4 @@
-//! The example `hello_server`: what is a message, how it ends, and a hundred clients at once.
+//! The example `hello_server`: the ends of its messages, and a hundred clients at once.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -8,33 +8,31 @@ use std::thread;
 use nix::sys::signal::Signal;
 
 use support::example::Example;
-use support::{LONG, read_all};
+use support::read_all;
 
 fn start() -> Example {
     Example::start("hello_server", &["127.0.0.1:0"])
 }
 
-/// A client that has been welcomed.
+/// A client that has received the welcome message.
 fn connect(server: &Example) -> TcpStream {
-    let mut stream = TcpStream::connect(&server.address).expect("it accepts");
-    stream.set_read_timeout(Some(LONG)).expect("it can be set");
-    stream.set_write_timeout(Some(LONG)).expect("it can be set");
+    let mut stream = support::connect_to(&server.address);
     assert_eq!(read(&mut stream, 8), "Welcome!");
     stream
 }
 
 fn read(stream: &mut TcpStream, length: usize) -> String {
     let mut text = vec![0; length];
-    stream.read_exact(&mut text).expect("it answers");
-    String::from_utf8(text).expect("it answers text")
+    stream.read_exact(&mut text).expect("the server answers");
+    String::from_utf8(text).expect("the answer is text")
 }
 
 fn send(stream: &mut TcpStream, text: &str) {
-    stream.write_all(text.as_bytes()).expect("it reads");
+    stream.write_all(text.as_bytes()).expect("the server reads");
 }
 
 #[test]
-fn a_hundred_clients_are_greeted_at_once() {
+fn a_hundred_clients_at_once() {
     const CLIENTS: usize = 100;
     let server = start();
     let all_in = Barrier::new(CLIENTS);
@@ -60,9 +58,9 @@ fn a_hundred_clients_are_greeted_at_once() {
     assert!(server.finish().0.success());
 }
 
-/// As from `nc`, which may send all of a file at once.
+/// `nc` may send several lines at once.
 #[test]
-fn lines_are_messages_of_their_own() {
+fn each_line_is_a_message() {
     let server = start();
     let mut stream = connect(&server);
     send(&mut stream, "Ada\r\n\n  Grace \nexit\nBob\n");
@@ -70,26 +68,28 @@ fn lines_are_messages_of_their_own() {
 }
 
 #[test]
-fn the_end_of_the_stream_ends_the_conversation() {
+fn the_end_of_the_stream_ends_a_message() {
     let server = start();
     let mut stream = connect(&server);
     send(&mut stream, "Ada\nGrace");
-    stream.shutdown(Shutdown::Write).expect("it is open");
+    stream
+        .shutdown(Shutdown::Write)
+        .expect("the connection is open");
     assert_eq!(read_all(stream), "Hello, Ada!\nHello, Grace!");
 }
 
 #[test]
-fn names_in_any_encoding_come_back_as_they_were() {
+fn names_in_any_encoding_are_sent_back_unchanged() {
     let server = start();
     let mut stream = connect(&server);
-    stream.write_all(b"Ren\xe9").expect("it reads");
+    stream.write_all(b"Ren\xe9").expect("the server reads");
     let mut answer = [0; 12];
-    stream.read_exact(&mut answer).expect("it answers");
+    stream.read_exact(&mut answer).expect("the server answers");
     assert_eq!(&answer, b"Hello, Ren\xe9!");
 }
 
 #[test]
-fn ctrl_c_ends_clients_that_are_silent() {
+fn ctrl_c_closes_idle_connections() {
     let server = start();
     let mut answered = connect(&server);
     send(&mut answered, "Ada");

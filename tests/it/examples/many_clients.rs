@@ -1,17 +1,15 @@
-//! The echo server with many clients at once, and many one after the other.
+//! The echo server with many clients at once, and with many successive clients.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{RwLock, mpsc};
 use std::thread;
-use std::time::Duration;
 
-use socket2::SockRef;
 use socketserver::Address;
 
 use support::example::Example;
 use support::process::{descriptors, threads};
-use support::{ANY, LONG, connect, eventually, read_all};
+use support::{ANY, LONG, connect, eventually, read_all, reset};
 
 const CLIENTS: usize = 200;
 const REQUESTS: usize = 100;
@@ -21,14 +19,15 @@ fn ip(example: &Example) -> Address {
     address.into()
 }
 
-/// What client `client` sends in its request `number`: bytes and a length of its own.
+/// The message of client `client` in its request `number`. Each has different bytes and a different
+/// length.
 fn message(client: usize, number: usize) -> Vec<u8> {
     let length = 1 + (client * 37 + number * 101) % 3000;
     let byte = |at| ((client * 7 + number * 13 + at) % 256) as u8;
     (0..length).map(byte).collect()
 }
 
-fn ask(stream: &mut TcpStream, client: usize, number: usize) {
+fn expect_echo(stream: &mut TcpStream, client: usize, number: usize) {
     let message = message(client, number);
     stream.write_all(&message).expect("the server reads");
     let mut answer = vec![0; message.len()];
@@ -36,31 +35,39 @@ fn ask(stream: &mut TcpStream, client: usize, number: usize) {
     assert!(answer == message, "client {client}, request {number}");
 }
 
+/// Shuts down the writes, and checks that no excess bytes are received.
+fn end(stream: TcpStream, client: usize) {
+    let ended = stream.shutdown(Shutdown::Write);
+    ended.expect("the connection is open");
+    assert_eq!(read_all(stream), "", "excess bytes for client {client}");
+}
+
 #[test]
-fn two_hundred_clients_at_once_get_every_byte_back() {
+fn two_hundred_clients_at_once() {
     let example = Example::start("echo_server", &[ANY]);
     let (address, pid) = (ip(&example), example.pid());
     let (served, each_served) = mpsc::channel();
     let gate = RwLock::new(());
     thread::scope(|scope| {
-        // None goes on, nor closes, before all are connected.
-        let closed = gate.write().expect("there is one writer");
+        // No client continues or closes before all are connected.
+        let closed = gate.write().expect("the lock is not poisoned");
         for client in 0..CLIENTS {
             let (address, gate, served) = (&address, &gate, served.clone());
             scope.spawn(move || {
                 let mut stream = connect(address);
-                ask(&mut stream, client, 0);
+                expect_echo(&mut stream, client, 0);
                 served.send(()).expect("the test receives it");
                 drop(gate.read());
                 for number in 1..REQUESTS {
-                    ask(&mut stream, client, number);
+                    expect_echo(&mut stream, client, number);
                 }
-                stream.shutdown(Shutdown::Write).expect("it is open");
-                assert_eq!(read_all(stream), "", "client {client} got too much");
+                end(stream, client);
             });
         }
         for _ in 0..CLIENTS {
-            each_served.recv_timeout(LONG).expect("each is served");
+            each_served
+                .recv_timeout(LONG)
+                .expect("each client is served");
         }
         let busy = threads(pid);
         assert!(busy > CLIENTS, "{busy} threads for {CLIENTS} clients");
@@ -68,34 +75,30 @@ fn two_hundred_clients_at_once_get_every_byte_back() {
     });
 }
 
-/// One connection, which ends in one of the ways in which clients end theirs.
-fn connect_again_and_again(address: &Address, number: usize) {
+/// One connection, which the client ends in one of several ways.
+fn connect_and_end(address: &Address, number: usize) {
     let mut stream = connect(address);
     match number % 4 {
         // Sends nothing.
         0 => {}
         1 => {
-            ask(&mut stream, number, 0);
-            stream.shutdown(Shutdown::Write).expect("it is open");
-            assert_eq!(read_all(stream), "", "connection {number} got too much");
+            expect_echo(&mut stream, number, 0);
+            end(stream, number);
         }
-        // Closes over an answer it may not have read.
+        // Closes the connection, possibly before it has received the answer.
         2 => stream.write_all(b"never mind").expect("the server reads"),
         _ => {
-            ask(&mut stream, number, 0);
-            let reset = Some(Duration::ZERO);
-            SockRef::from(&stream)
-                .set_linger(reset)
-                .expect("TCP can linger");
+            expect_echo(&mut stream, number, 0);
+            reset(stream);
         }
     }
 }
 
 #[test]
-fn five_thousand_connections_leave_no_thread_and_no_descriptor() {
+fn five_thousand_connections_leak_no_thread_and_no_descriptor() {
     let example = Example::start("echo_server", &[ANY]);
     let (address, pid) = (ip(&example), example.pid());
-    // Until it sleeps it may have files open for a moment.
+    // The server may open files while it starts.
     eventually("the server sleeps", || example.is_asleep());
     let (threads_before, descriptors_before) = (threads(pid), descriptors(pid));
     thread::scope(|scope| {
@@ -103,7 +106,7 @@ fn five_thousand_connections_leave_no_thread_and_no_descriptor() {
             let address = &address;
             scope.spawn(move || {
                 for number in 0..500 {
-                    connect_again_and_again(address, client * 500 + number);
+                    connect_and_end(address, client * 500 + number);
                 }
             });
         }
@@ -112,8 +115,8 @@ fn five_thousand_connections_leave_no_thread_and_no_descriptor() {
         descriptors(pid) == descriptors_before
     });
     // Idle threads of the pool end after 10 s.
-    eventually("all handlers' threads have ended", || {
+    eventually("all handler threads have ended", || {
         threads(pid) == threads_before
     });
-    ask(&mut connect(&address), 0, 0);
+    expect_echo(&mut connect(&address), 0, 0);
 }

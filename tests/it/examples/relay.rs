@@ -1,19 +1,17 @@
-//! The example `relay`: what passes through it, and how the end of one side reaches the other.
+//! The example `relay`: it passes on all bytes, and the end of one side to the other side.
 
 use std::env;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use socket2::SockRef;
 
 use support::example::{self, Example};
 use support::pattern::Pattern;
-use support::{ANY, LONG, eventually, read_all};
+use support::{ANY, assert_reset, connect_to, eventually, read_all, reset, set_timeouts};
 
-/// A relay, and the target it passes on to.
+/// A relay and its target.
 struct Relay {
     example: Example,
     target: TcpListener,
@@ -22,7 +20,10 @@ struct Relay {
 impl Relay {
     fn start(options: &[&str]) -> Self {
         let target = TcpListener::bind(ANY).expect("a port is free");
-        let address = target.local_addr().expect("it is bound").to_string();
+        let address = target
+            .local_addr()
+            .expect("the socket is bound")
+            .to_string();
         let arguments = [&[ANY, &address], options].concat();
         Relay {
             example: Example::start("relay", &arguments),
@@ -30,55 +31,34 @@ impl Relay {
         }
     }
 
-    /// A connection through it: the client's end, and the target's.
+    /// A connection through the relay: the client's end, and the target's end.
     fn connect(&self) -> (TcpStream, TcpStream) {
-        let client = connect(&self.example.address);
+        let client = connect_to(&self.example.address);
         let (target, _) = self.target.accept().expect("the relay connects");
-        bounded(&target);
+        set_timeouts(&target);
         (client, target)
     }
 }
 
-fn connect(address: &str) -> TcpStream {
-    let stream = TcpStream::connect(address).expect("it accepts");
-    bounded(&stream);
-    stream
-}
-
-fn bounded(stream: &TcpStream) {
-    stream.set_read_timeout(Some(LONG)).expect("it can be set");
-    stream.set_write_timeout(Some(LONG)).expect("it can be set");
-}
-
 fn send_text(mut stream: &TcpStream, text: &str) {
-    stream.write_all(text.as_bytes()).expect("it is read");
+    stream.write_all(text.as_bytes()).expect("the data is read");
 }
 
 fn expect_text(mut stream: &TcpStream, text: &str) {
     let mut received = vec![0; text.len()];
-    stream.read_exact(&mut received).expect("it is sent");
+    stream.read_exact(&mut received).expect("the text arrives");
     assert_eq!(String::from_utf8_lossy(&received), text);
 }
 
 fn end(stream: &TcpStream) {
-    stream.shutdown(Shutdown::Write).expect("it is connected");
+    stream
+        .shutdown(Shutdown::Write)
+        .expect("the socket is connected");
 }
 
-/// Closes it with a reset.
-fn reset(stream: TcpStream) {
-    let linger = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
-    linger.expect("it can be set");
-}
-
-fn assert_reset(mut stream: &TcpStream) {
-    // `read` alone may be interrupted.
-    let read = stream.read_exact(&mut [0]).map_err(|e| e.kind());
-    assert_eq!(read, Err(ErrorKind::ConnectionReset));
-}
-
-/// `RELAY_MIB` megabytes in each direction, 64 unless it is set.
+/// `RELAY_MIB` mebibytes in each direction. The default is 64.
 #[test]
-fn every_byte_passes_in_both_directions_at_once() {
+fn all_bytes_are_relayed_in_both_directions() {
     let megabytes: usize = env::var("RELAY_MIB").map_or(64, |text| text.parse().expect("a number"));
     let blocks = megabytes * 16;
     let relay = Relay::start(&[]);
@@ -91,14 +71,14 @@ fn every_byte_passes_in_both_directions_at_once() {
             });
             scope.spawn(move || {
                 Pattern::new(seed).expect(to, blocks);
-                assert_eq!(read_all(to), "", "more than was sent");
+                assert_eq!(read_all(to), "", "no excess bytes are received");
             });
         }
     });
 }
 
 #[test]
-fn a_hundred_connections_do_not_mix() {
+fn a_hundred_connections_are_separate() {
     let relay = Relay::start(&[]);
     let pairs: Vec<_> = (1..=100).map(|n| (n, relay.connect())).collect();
     thread::scope(|scope| {
@@ -110,7 +90,7 @@ fn a_hundred_connections_do_not_mix() {
 }
 
 #[test]
-fn the_client_ends_its_side_and_still_reads_from_the_target() {
+fn half_close_by_the_client() {
     let relay = Relay::start(&[]);
     let (client, target) = relay.connect();
     send_text(&client, "question");
@@ -123,7 +103,7 @@ fn the_client_ends_its_side_and_still_reads_from_the_target() {
 }
 
 #[test]
-fn the_target_ends_its_side_and_still_reads_from_the_client() {
+fn half_close_by_the_target() {
     let relay = Relay::start(&[]);
     let (client, target) = relay.connect();
     send_text(&target, "greeting");
@@ -157,9 +137,9 @@ fn a_reset_of_the_client_resets_the_target() {
     still_relays(&relay);
 }
 
-/// The other direction has ended in order before.
+/// The other direction was shut down before the reset.
 #[test]
-fn a_reset_after_a_half_close_is_passed_on_too() {
+fn a_reset_after_a_half_close_resets_the_other_side() {
     let relay = Relay::start(&[]);
     let (client, target) = relay.connect();
     end(&client);
@@ -177,13 +157,13 @@ fn still_relays(relay: &Relay) {
 }
 
 #[test]
-fn a_target_that_cannot_be_reached_is_logged_and_the_client_closed() {
+fn an_unreachable_target_is_logged_and_the_client_is_closed() {
     let free = TcpListener::bind(ANY).expect("a port is free");
-    let target = free.local_addr().expect("it is bound").to_string();
+    let target = free.local_addr().expect("the socket is bound").to_string();
     drop(free);
     let relay = Example::start("relay", &[ANY, &target]);
     for _ in 0..2 {
-        assert_eq!(read_all(connect(&relay.address)), "");
+        assert_eq!(read_all(connect_to(&relay.address)), "");
     }
     relay.signal(Signal::SIGTERM);
     let (status, _, log) = relay.finish();
@@ -192,16 +172,16 @@ fn a_target_that_cannot_be_reached_is_logged_and_the_client_closed() {
     assert_eq!(log.matches(&wanted).count(), 2, "{log}");
 }
 
-/// What is not read is not collected: the sender blocks.
+/// The relay does not collect unread data, so the sender blocks.
 #[test]
 fn a_client_that_does_not_read_blocks_its_target_only() {
     let relay = Relay::start(&[]);
     let (client, target) = relay.connect();
-    target.set_nonblocking(true).expect("it can be set");
+    target.set_nonblocking(true).expect("the option is set");
     let block = vec![0; 1 << 20];
     let mut sent = 0;
     let mut full = 0;
-    eventually("the target is held up", || {
+    eventually("the target is blocked", || {
         match (&target).write(&block) {
             Ok(n) => (sent, full) = (sent + n, 0),
             Err(e) => {
@@ -209,7 +189,7 @@ fn a_client_that_does_not_read_blocks_its_target_only() {
                 full += 1;
             }
         }
-        assert!(sent < 64 << 20, "the relay collects what is not read");
+        assert!(sent < 64 << 20, "the relay collects unread data");
         full > 100
     });
     still_relays(&relay);
@@ -221,14 +201,14 @@ fn interrupt(relay: Relay) -> Example {
     let Relay { example, target } = relay;
     drop(target);
     example.signal(Signal::SIGINT);
-    eventually("it stops listening", || {
+    eventually("the relay stops listening", || {
         TcpStream::connect(&example.address).is_err()
     });
     example
 }
 
 #[test]
-fn ctrl_c_lets_connections_finish() {
+fn ctrl_c_waits_for_running_connections() {
     let relay = Relay::start(&["--drain", "60"]);
     let (client, target) = relay.connect();
     send_text(&client, "question");
@@ -242,20 +222,20 @@ fn ctrl_c_lets_connections_finish() {
 }
 
 #[test]
-fn ctrl_c_resets_what_does_not_finish() {
+fn ctrl_c_resets_connections_that_do_not_finish() {
     let relay = Relay::start(&["--drain", "1"]);
     let (client, target) = relay.connect();
     send_text(&client, "question");
     expect_text(&target, "question");
     relay.example.signal(Signal::SIGINT);
     assert_reset(&target);
-    // An orderly end or a reset: it was asked in the middle of nothing.
+    // The end of the stream, or a reset.
     let _ = (&client).read(&mut [0; 16]);
     assert!(relay.example.finish().0.success());
 }
 
 #[test]
-fn ctrl_c_lets_a_target_finish_whose_client_sends_nothing() {
+fn ctrl_c_waits_for_a_target_that_still_sends() {
     let relay = Relay::start(&["--drain", "60"]);
     let (client, target) = relay.connect();
     send_text(&target, "one, ");
@@ -263,8 +243,10 @@ fn ctrl_c_lets_a_target_finish_whose_client_sends_nothing() {
     let example = interrupt(relay);
     send_text(&target, "two");
     expect_text(&client, "two");
-    // The end of the client was not passed on.
-    target.set_nonblocking(true).expect("it is open");
+    // The relay has not passed on an end of the client's side.
+    target
+        .set_nonblocking(true)
+        .expect("the connection is open");
     let early = (&target).read(&mut [0; 1]);
     assert!(early.is_err_and(|e| e.kind() == ErrorKind::WouldBlock));
     end(&target);
@@ -273,7 +255,7 @@ fn ctrl_c_lets_a_target_finish_whose_client_sends_nothing() {
 }
 
 #[test]
-fn ctrl_c_ends_a_connection_that_has_sent_nothing() {
+fn ctrl_c_closes_a_connection_that_has_sent_nothing() {
     let relay = Relay::start(&["--drain", "60"]);
     let (client, target) = relay.connect();
     relay.example.signal(Signal::SIGINT);
@@ -284,9 +266,9 @@ fn ctrl_c_ends_a_connection_that_has_sent_nothing() {
 }
 
 #[test]
-fn a_target_that_is_no_address_is_an_error() {
+fn a_target_without_an_address_is_an_error() {
     for target in [
-        "nonsense",
+        "invalid",
         ":80",
         "localhost:",
         "localhost:http",

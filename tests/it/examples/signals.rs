@@ -1,4 +1,4 @@
-//! How the examples end: by SIGINT, SIGTERM or SIGHUP, in order, and at the second signal at once.
+//! SIGINT, SIGTERM and SIGHUP end the examples gracefully, and a second signal ends them at once.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -21,7 +21,7 @@ fn ip(example: &Example) -> Address {
     address.into()
 }
 
-/// Sends a message, and reads it back in whole.
+/// Sends a message, and checks that it is sent back.
 fn expect_echo(client: &mut (impl Read + Write), text: &str) {
     client.write_all(text.as_bytes()).expect("the server reads");
     let mut echoed = vec![0; text.len()];
@@ -29,9 +29,9 @@ fn expect_echo(client: &mut (impl Read + Write), text: &str) {
     assert_eq!(echoed, text.as_bytes());
 }
 
-/// A client that sends nothing and that the server has accepted.
+/// A client that sends nothing, and that the server has accepted.
 fn silent_client(example: &Example) -> TcpStream {
-    // Until it sleeps it may have files open for a moment.
+    // The server may open files while it starts.
     eventually("the server sleeps", || example.is_asleep());
     let before = descriptors(example.pid());
     let client = connect(&ip(example));
@@ -41,14 +41,14 @@ fn silent_client(example: &Example) -> TcpStream {
     client
 }
 
-fn expect_good_end(example: Example, what: &str) {
+fn expect_status_0(example: Example, what: &str) {
     let (status, output, log) = example.finish();
     assert_eq!(status.code(), Some(0), "{what}: {log}");
     assert_eq!(output, "", "{what}");
 }
 
 #[test]
-fn a_signal_ends_an_echo_server_while_a_client_is_idle() {
+fn a_signal_ends_an_echo_server_with_an_idle_client() {
     for kind in ["tcp", "threading-tcp"] {
         for signal in SIGNALS {
             let example = Example::start("echo_server", &[ANY, "--server", kind]);
@@ -56,7 +56,7 @@ fn a_signal_ends_an_echo_server_while_a_client_is_idle() {
             expect_echo(&mut client, "hello");
             example.signal(signal);
             assert_eq!(read_all(client), "", "{kind}, {signal}");
-            expect_good_end(example, kind);
+            expect_status_0(example, kind);
         }
     }
 }
@@ -66,20 +66,20 @@ fn a_signal_ends_a_unix_echo_server_and_removes_its_path() {
     for kind in ["unix-stream", "threading-unix-stream"] {
         for signal in SIGNALS {
             let (_folder, path) = socket_path();
-            let text = path.to_str().expect("the path is text");
+            let text = path.to_str().expect("the path is UTF-8");
             let example = Example::start("echo_server", &[text, "--server", kind]);
             let mut client = connect_unix(&Address::Path(path.clone()));
             expect_echo(&mut client, "hello");
             example.signal(signal);
             assert_eq!(read_all(client), "", "{kind}, {signal}");
-            expect_good_end(example, kind);
+            expect_status_0(example, kind);
             assert!(!path.exists(), "{kind}, {signal}");
         }
     }
 }
 
 #[test]
-fn a_signal_ends_a_server_whose_client_has_sent_nothing() {
+fn a_signal_ends_a_server_with_a_silent_client() {
     for name in ["upper_server", "echo_server"] {
         for signal in SIGNALS {
             let example = Example::start(name, &[ANY]);
@@ -98,7 +98,7 @@ fn a_signal_ends_the_udp_server() {
         for signal in SIGNALS {
             let example = Example::start("udp_echo_server", arguments);
             example.signal(signal);
-            expect_good_end(example, "udp_echo_server");
+            expect_status_0(example, "udp_echo_server");
         }
     }
 }
@@ -124,21 +124,23 @@ fn a_message_that_arrived_before_the_signal_is_answered() {
         for client in &mut clients {
             expect_echo(client, "hello");
         }
-        eventually("the handlers wait for more", || example.is_asleep());
+        eventually("the handlers wait for data", || example.is_asleep());
         for (number, client) in clients.iter_mut().enumerate() {
             let message = format!("message {number}");
-            client.write_all(message.as_bytes()).expect("it is sent");
+            client
+                .write_all(message.as_bytes())
+                .expect("the message is sent");
         }
         example.signal(signal);
         for (number, client) in clients.into_iter().enumerate() {
             assert_eq!(read_all(client), format!("message {number}"));
         }
-        expect_good_end(example, "echo_server");
+        expect_status_0(example, "echo_server");
     }
 }
 
 #[test]
-fn upper_answers_a_message_that_arrived_before_the_signal() {
+fn upper_server_answers_a_message_that_arrived_before_the_signal() {
     let example = Example::start("upper_server", &[ANY]);
     let mut clients: Vec<_> = (0..16).map(|_| silent_client(&example)).collect();
     for client in &mut clients {
@@ -153,11 +155,13 @@ fn upper_answers_a_message_that_arrived_before_the_signal() {
     assert_eq!(output.matches("hello").count(), 16);
 }
 
-/// A client that sends and never reads. Returns when the server is blocked in a write, and so
-/// inside a request; the thread ends when the connection does.
+/// A client that sends and never reads. Returns when the server is blocked in a write, so a request
+/// is running. The thread ends with the connection.
 fn flood(example: &Example) -> JoinHandle<()> {
     let mut client = connect(&ip(example));
-    client.set_write_timeout(None).expect("none can be set");
+    client
+        .set_write_timeout(None)
+        .expect("the timeout is removed");
     let sent = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&sent);
     let writer = thread::spawn(move || {
@@ -176,7 +180,7 @@ fn flood(example: &Example) -> JoinHandle<()> {
     writer
 }
 
-/// Reads its log up to a line with `text` in it.
+/// Reads the log up to a line that contains `text`.
 fn wait_for_log(log: &mut impl BufRead, text: &str) {
     let mut line = String::new();
     while !line.contains(text) {
@@ -187,55 +191,55 @@ fn wait_for_log(log: &mut impl BufRead, text: &str) {
 }
 
 #[test]
-fn a_second_signal_forces_a_connection_that_does_not_end() {
+fn a_second_signal_forces_running_connections_to_close() {
     for kind in ["tcp", "threading-tcp"] {
         let mut example = Example::start("echo_server", &[ANY, "--server", kind]);
-        let mut log = BufReader::new(example.child.stderr.take().expect("it is piped"));
+        let mut log = BufReader::new(example.child.stderr.take().expect("the stream is piped"));
         let writer = flood(&example);
         example.signal(Signal::SIGTERM);
         wait_for_log(&mut log, "shutting down");
-        // A server that closed the connection now would need a moment for it.
+        // Without this wait, a server that wrongly closes the connection could still be running.
         thread::sleep(Duration::from_millis(200));
-        assert!(example.is_running(), "{kind}: the request goes on");
+        assert!(example.is_running(), "{kind}: the request still runs");
 
         example.signal(Signal::SIGTERM);
         eventually("the server ends", || !example.is_running());
-        let status = example.child.wait().expect("it is our child");
+        let status = example.child.wait().expect("a child process");
         assert_eq!(status.code(), Some(0), "{kind}");
-        writer.join().expect("its write fails");
+        writer.join().expect("the write fails");
     }
 }
 
 #[test]
 fn two_signals_at_once_count_as_one() {
     let mut example = Example::start("echo_server", &[ANY]);
-    let mut log = BufReader::new(example.child.stderr.take().expect("it is piped"));
+    let mut log = BufReader::new(example.child.stderr.take().expect("the stream is piped"));
     let mut client = connect(&ip(&example));
     expect_echo(&mut client, "hello");
     let writer = flood(&example);
     example.signal(Signal::SIGINT);
     example.signal(Signal::SIGTERM);
-    // The end of the idle client shows that the first signal was handled.
+    // The end of the idle connection shows that the server has handled the first signal.
     assert_eq!(read_all(client), "");
     thread::sleep(Duration::from_millis(200));
-    assert!(example.is_running(), "the request goes on");
+    assert!(example.is_running(), "the request still runs");
     example.signal(Signal::SIGTERM);
     wait_for_log(&mut log, "closing all connections");
-    writer.join().expect("its write fails");
+    writer.join().expect("the write fails");
 }
 
 #[test]
-fn the_log_reports_that_a_second_signal_forced_connections() {
+fn the_log_reports_connections_forced_by_a_second_signal() {
     for _ in 0..5 {
         let mut example = Example::start("echo_server", &[ANY, "--server", "tcp"]);
-        let mut log = BufReader::new(example.child.stderr.take().expect("it is piped"));
+        let mut log = BufReader::new(example.child.stderr.take().expect("the stream is piped"));
         let writer = flood(&example);
         example.signal(Signal::SIGTERM);
         wait_for_log(&mut log, "shutting down");
-        // Sooner, it would count as the same.
+        // A signal that arrives sooner counts as the same signal.
         thread::sleep(Duration::from_millis(200));
         example.signal(Signal::SIGTERM);
         wait_for_log(&mut log, "closing all connections");
-        writer.join().expect("its write fails");
+        writer.join().expect("the write fails");
     }
 }

@@ -1,5 +1,5 @@
-//! Forking servers in a process that has threads. Each test has a process of its own, for a child
-//! holds the sockets of all tests.
+//! Forking servers in a process with threads. Each test runs in a separate process, because a
+//! forked child has copies of the sockets of all tests in its process.
 #![cfg(feature = "fork")]
 
 use std::io::{Read, Write};
@@ -16,7 +16,7 @@ use support::{
     in_background, read_all, socket_folder,
 };
 
-/// The harness has threads. What is forked here uses no lock but the allocator's.
+/// The test harness has threads. The forked children use no lock except the allocator's.
 #[allow(unsafe_code)]
 fn beside_threads() -> Fork {
     // SAFETY: the handlers below log nothing and share nothing with other threads.
@@ -34,9 +34,9 @@ fn a_process_with_threads_is_not_forked() {
     in_child(|| {
         use std::sync::mpsc;
 
-        struct Tell(mpsc::Sender<(Stage, String)>);
+        struct ReportErrors(mpsc::Sender<(Stage, String)>);
 
-        impl Hooks for Tell {
+        impl Hooks for ReportErrors {
             fn handle_error(&self, _: &mut StreamRequest, error: &RequestError) {
                 let reports = self.0.send((error.stage(), error.to_string()));
                 reports.expect("the test receives it");
@@ -45,14 +45,16 @@ fn a_process_with_threads_is_not_forked() {
 
         let (reporter, reports) = mpsc::channel();
         let server = ForkingTcpServer::builder()
-            .hooks(Tell(reporter))
+            .hooks(ReportErrors(reporter))
             .bind_fn(ANY, pid);
         let server = in_background(server);
         assert_eq!(read_all(connect(server.server_address())), "");
-        let (stage, text) = reports.recv_timeout(support::LONG).expect("it is reported");
+        let (stage, text) = reports
+            .recv_timeout(support::LONG)
+            .expect("the error is reported");
         assert_eq!(stage, Stage::Dispatch);
         assert!(text.contains("cannot fork: this process has"), "{text}");
-        eventually("it is counted", || {
+        eventually("the error is counted", || {
             server.handle().statistics().rejected.dispatch == 1
         });
         assert_eq!(server.handle().statistics().accepted, 1);
@@ -67,7 +69,7 @@ fn tcp() {
             .bind_fn(ANY, pid);
         let server = in_background(server);
         let mut client = connect(server.server_address());
-        client.write_all(b"hello\n").expect("it reads");
+        client.write_all(b"hello\n").expect("the server reads");
         let answer = read_all(client);
         let (hello, child) = answer.split_once('\n').expect("two lines");
         assert_eq!(hello, "hello");
@@ -108,11 +110,11 @@ fn udp() {
         let client = connect_udp(server.server_address());
         let mut answer = [0; 100];
         for text in ["hello", "again"] {
-            client.send(text.as_bytes()).expect("loopback takes it");
+            client.send(text.as_bytes()).expect("the datagram is sent");
             let length = client.recv(&mut answer).expect("the server answers");
             assert_eq!(answer[..length], *text.to_uppercase().as_bytes());
         }
-        eventually("both are counted", || {
+        eventually("both requests are counted", || {
             server.handle().statistics().finished == 2
         });
     })
@@ -126,7 +128,7 @@ fn unix_datagram() {
         let server = UnixDatagramServer::builder().dispatch(beside_threads());
         let server = in_background(server.bind_fn(&path, upper));
         let client = connect_unix_datagram(server.server_address(), folder.path(), "client");
-        client.send(b"hello").expect("the server is there");
+        client.send(b"hello").expect("the server is bound");
         let mut answer = [0; 100];
         let length = client.recv(&mut answer).expect("the server answers");
         assert_eq!(answer[..length], *b"HELLO");
@@ -134,22 +136,24 @@ fn unix_datagram() {
 }
 
 #[test]
-fn outcomes_are_counted_by_how_the_child_ends() {
+fn the_childs_exit_status_determines_the_counted_outcome() {
     in_child(|| {
         let server = TcpServer::builder()
             .dispatch(beside_threads())
             .bind_fn(ANY, |request| match &request.rfile.readline(100)?[..] {
-                b"fail\n" => Err("as asked".into()),
+                b"fail\n" => Err("requested by the test".into()),
                 b"abort\n" => std::process::abort(),
                 _ => Ok(()),
             });
         let server = in_background(server);
-        for order in ["finish\n", "fail\n", "abort\n"] {
+        for command in ["finish\n", "fail\n", "abort\n"] {
             let mut client = connect(server.server_address());
-            client.write_all(order.as_bytes()).expect("it reads");
+            client
+                .write_all(command.as_bytes())
+                .expect("the server reads");
             let _ = client.read_to_end(&mut Vec::new());
         }
-        eventually("all are counted", || {
+        eventually("all requests are counted", || {
             server.handle().statistics().active == 0
         });
         let statistics = server.handle().statistics();
@@ -159,9 +163,9 @@ fn outcomes_are_counted_by_how_the_child_ends() {
 }
 
 #[test]
-fn other_children_of_the_program_are_not_waited_for() {
+fn other_children_of_the_program_are_not_reaped() {
     in_child(|| {
-        let mut own = Command::new("true").spawn().expect("there is a `true`");
+        let mut own = Command::new("true").spawn().expect("`true` is installed");
         let server = TcpServer::builder()
             .dispatch(beside_threads())
             .bind_fn(ANY, pid);
@@ -170,14 +174,14 @@ fn other_children_of_the_program_are_not_waited_for() {
         eventually("the child is counted", || {
             server.handle().statistics().finished == 1
         });
-        server.stop().expect("it serves");
-        let status = own.wait().expect("it was not waited for elsewhere");
+        server.stop().expect("serving ends without an error");
+        let status = own.wait().expect("the child was not reaped by the server");
         assert!(status.success());
     })
 }
 
 #[test]
-fn what_a_handler_changes_ends_with_its_process() {
+fn changes_in_a_handler_are_limited_to_its_process() {
     in_child(|| {
         use std::sync::Arc;
         use std::sync::atomic::{AtomicU32, Ordering};
@@ -199,7 +203,7 @@ fn what_a_handler_changes_ends_with_its_process() {
 }
 
 #[test]
-fn max_children_of_one_serves_one_after_the_other() {
+fn max_children_of_one_serves_one_client_at_a_time() {
     in_child(|| {
         let fork = beside_threads().max_children(1);
         let server = in_background(TcpServer::builder().dispatch(fork).bind_fn(ANY, pid));
@@ -207,7 +211,7 @@ fn max_children_of_one_serves_one_after_the_other() {
         for client in clients {
             assert_eq!(exchange(client, "hello\n"), "hello\n");
         }
-        eventually("all are counted", || {
+        eventually("all requests are counted", || {
             server.handle().statistics().finished == 10
         });
         assert_eq!(server.handle().statistics().peak_active, 1);
@@ -222,9 +226,9 @@ fn max_children_can_be_changed() {
         let server = server
             .expect("a port is free")
             .serve_in_background()
-            .expect("a thread");
+            .expect("a thread can be started");
         let _first = connect(server.server_address());
-        eventually("the first is in", || {
+        eventually("the first client is served", || {
             server.handle().statistics().active == 1
         });
         let second = connect(server.server_address());
@@ -235,7 +239,7 @@ fn max_children_can_be_changed() {
 }
 
 #[test]
-fn shutdown_within_kills_children_that_are_left() {
+fn shutdown_within_kills_unfinished_children() {
     in_child(|| {
         let server = TcpServer::builder()
             .dispatch(beside_threads())

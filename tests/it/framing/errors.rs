@@ -1,4 +1,4 @@
-//! Errors in a stream of messages: each is named, and none costs memory.
+//! Errors in a stream of messages: each error is named, and none allocates memory.
 
 use std::error::Error;
 use std::io::{self, ErrorKind, Read};
@@ -27,26 +27,28 @@ fn a_negative_length_is_an_error() {
 }
 
 #[test]
-fn the_maximum_itself_is_taken_and_one_more_is_not() {
+fn a_message_of_the_maximum_length_is_read_and_a_longer_one_is_not() {
     let framing = Framing::new(Prefix::U16).max_len(300);
     let wider = Framing::new(Prefix::U16);
     let stream = encode(wider, &[vec![7; 300], vec![7; 301]]);
     let mut reader = &stream[..];
     assert_eq!(
-        framing.read(&mut reader).expect("it is short"),
+        framing.read(&mut reader).expect("the length fits"),
         Some(vec![7; 300])
     );
-    let error = framing.read(&mut reader).expect_err("it is long");
+    let error = framing
+        .read(&mut reader)
+        .expect_err("the message is too long");
     assert_eq!(
         error.to_string(),
         "the announced message is too long: 301 bytes, 300 at most"
     );
     assert_eq!(io::Error::from(error).kind(), ErrorKind::InvalidData);
-    assert_eq!(reader.len(), 301, "nothing of it was read");
+    assert_eq!(reader.len(), 301, "nothing of the message was read");
 }
 
 #[test]
-fn a_megabyte_is_the_most_by_default() {
+fn the_default_maximum_is_one_mebibyte() {
     let framing = Framing::new(Prefix::U64);
     assert!(framing.write(&mut io::sink(), &vec![0; 1 << 20]).is_ok());
     assert!(
@@ -68,15 +70,17 @@ fn a_megabyte_is_the_most_by_default() {
 }
 
 #[test]
-fn a_payload_too_long_is_refused_before_anything_is_written() {
+fn nothing_is_written_of_a_message_that_is_too_long() {
     let by_prefix = Framing::new(Prefix::I8);
     let by_max = Framing::new(Prefix::U32).max_len(127);
     for framing in [by_prefix, by_max] {
         let mut written = Vec::new();
-        framing.write(&mut written, &[0; 127]).expect("it fits");
+        framing
+            .write(&mut written, &[0; 127])
+            .expect("the message fits");
         let error = framing
             .write(&mut written, &[0; 128])
-            .expect_err("it does not");
+            .expect_err("the message is too long");
         assert_eq!(
             error.to_string(),
             "the message to send is too long: 128 bytes, 127 at most"
@@ -86,13 +90,13 @@ fn a_payload_too_long_is_refused_before_anything_is_written() {
     }
 }
 
-/// A stream that has no more than `data`, and remembers the longest buffer it was asked to fill.
-struct Scarce<'a> {
+/// A reader of `data` that records the longest buffer of a read.
+struct RecordBufferLength<'a> {
     data: &'a [u8],
     asked_for: usize,
 }
 
-impl Read for Scarce<'_> {
+impl Read for RecordBufferLength<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         self.asked_for = self.asked_for.max(out.len());
         self.data.read(out)
@@ -100,19 +104,19 @@ impl Read for Scarce<'_> {
 }
 
 #[test]
-fn a_length_alone_allocates_no_memory() {
+fn an_announced_length_allocates_no_memory() {
     let framing = Framing::new(Prefix::U32).max_len(usize::MAX);
     for sent in [0, 10, 100_000, 1_000_000] {
         let mut stream = (1_u32 << 30).to_be_bytes().to_vec();
         stream.resize(4 + sent, 0);
-        let mut reader = Scarce {
+        let mut reader = RecordBufferLength {
             data: &stream,
             asked_for: 0,
         };
         let mut message = Vec::new();
         let error = framing
             .read_into(&mut reader, &mut message)
-            .expect_err("it is cut");
+            .expect_err("the stream ends too early");
         let missing = (1 << 30) - sent;
         assert_eq!(
             error.to_string(),
@@ -134,19 +138,19 @@ fn a_full_writer_is_an_error() {
     let mut full: &mut [u8] = &mut [0; 6];
     let error = Framing::new(Prefix::U32)
         .write(&mut full, b"hello")
-        .expect_err("it is full");
+        .expect_err("the writer is full");
     assert_eq!(io::Error::from(error).kind(), ErrorKind::WriteZero);
     let mut full: &mut [u8] = &mut [0; 3];
     let error = Framing::new(Prefix::U32)
         .write(&mut full, b"hello")
-        .expect_err("it is full");
+        .expect_err("the writer is full");
     assert_eq!(io::Error::from(error).kind(), ErrorKind::WriteZero);
 }
 
-/// Fails once `data` is used up.
-struct Broken<'a>(&'a [u8]);
+/// A reader that fails after `data`.
+struct FailsAfter<'a>(&'a [u8]);
 
-impl Read for Broken<'_> {
+impl Read for FailsAfter<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         match self.0.read(out)? {
             0 => Err(io::Error::new(ErrorKind::ConnectionReset, "cut")),
@@ -156,13 +160,16 @@ impl Read for Broken<'_> {
 }
 
 #[test]
-fn what_the_reader_reports_is_the_source() {
+fn the_readers_error_is_the_source() {
     for start in [&b""[..], b"\x00\x00", b"\x00\x00\x00\x05he"] {
         let error = Framing::new(Prefix::U32)
-            .read(&mut Broken(start))
-            .expect_err("it is broken");
+            .read(&mut FailsAfter(start))
+            .expect_err("the reader fails");
         assert!(matches!(error, FramingError::Io(_)));
-        assert_eq!(error.source().expect("it has one").to_string(), "cut");
+        assert_eq!(
+            error.source().expect("the error has a source").to_string(),
+            "cut"
+        );
         let error = io::Error::from(error);
         assert_eq!(
             (error.kind(), error.to_string()),

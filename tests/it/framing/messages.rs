@@ -1,4 +1,4 @@
-//! Messages come out as they went in, however the stream is split.
+//! Messages are received as they were sent, with any fragmentation of the stream.
 
 use std::io::{self, IoSlice, Write};
 use std::net::{Shutdown, TcpStream};
@@ -11,19 +11,19 @@ use socketserver::prelude::*;
 
 use super::streams::{all_prefixes, decode, encode};
 
-use support::choppy::Choppy;
+use support::fragmented::Fragmented;
 use support::{ANY, connect, in_background};
 
 fn any_prefix() -> impl Strategy<Value = Prefix> {
     select(all_prefixes())
 }
 
-/// Messages that every prefix can express.
+/// Messages whose length fits into every prefix.
 fn any_messages() -> impl Strategy<Value = Vec<Vec<u8>>> {
     vec(vec(any::<u8>(), 0..=127), 0..12)
 }
 
-/// A wide prefix and messages that are too long to be joined to it.
+/// A wide prefix, and messages that are too long to be copied into one buffer with it.
 fn any_long_messages() -> impl Strategy<Value = (Prefix, Vec<Vec<u8>>)> {
     let wide = any_prefix().prop_filter("one byte is too short", |prefix| prefix.width() > 1);
     (wide, vec(vec(any::<u8>(), 480..1500), 1..5))
@@ -31,52 +31,52 @@ fn any_long_messages() -> impl Strategy<Value = (Prefix, Vec<Vec<u8>>)> {
 
 proptest! {
     #[test]
-    fn any_split_of_the_stream_gives_the_same_messages(
+    fn messages_are_the_same_with_any_fragmentation(
         prefix in any_prefix(),
         messages in any_messages(),
         cuts in vec(0..300_usize, 0..20),
     ) {
         let framing = Framing::new(prefix);
         let stream = encode(framing, &messages);
-        let mut reader = Choppy::new(&stream[..], cuts);
+        let mut reader = Fragmented::new(&stream[..], cuts);
         let (read, error) = decode(framing, &mut reader);
         prop_assert!(error.is_none());
         prop_assert_eq!(read, messages);
     }
 
     #[test]
-    fn short_writes_and_signals_lose_nothing(
+    fn short_and_interrupted_writes_lose_nothing(
         prefix in any_prefix(),
         messages in any_messages(),
         cuts in vec(0..300_usize, 0..20),
     ) {
         let framing = Framing::new(prefix);
-        let mut writer = Choppy::new(Vec::new(), cuts);
+        let mut writer = Fragmented::new(Vec::new(), cuts);
         for message in &messages {
-            framing.write(&mut writer, message).expect("it is short");
+            framing.write(&mut writer, message).expect("the length fits");
         }
         let expected = encode(framing, &messages);
         prop_assert_eq!(writer.inner, expected);
     }
 
     #[test]
-    fn long_messages_pass_through_short_writes_and_reads(
+    fn long_messages_with_short_writes_and_reads(
         (prefix, messages) in any_long_messages(),
         cuts in vec(0..600_usize, 0..20),
     ) {
         let framing = Framing::new(prefix);
-        let mut stream = Choppy::new(Vec::new(), cuts.clone());
+        let mut stream = Fragmented::new(Vec::new(), cuts.clone());
         for message in &messages {
-            framing.write(&mut stream, message).expect("it is short");
+            framing.write(&mut stream, message).expect("the length fits");
         }
-        let mut reader = Choppy::new(&stream.inner[..], cuts);
+        let mut reader = Fragmented::new(&stream.inner[..], cuts);
         let (read, error) = decode(framing, &mut reader);
         prop_assert!(error.is_none());
         prop_assert_eq!(read, messages);
     }
 
     #[test]
-    fn a_buffer_can_be_used_again(
+    fn read_into_reuses_a_buffer(
         prefix in any_prefix(),
         messages in any_messages(),
         mut buffer in vec(any::<u8>(), 0..300),
@@ -84,15 +84,15 @@ proptest! {
         let framing = Framing::new(prefix);
         let mut stream = &encode(framing, &messages)[..];
         for message in &messages {
-            prop_assert!(framing.read_into(&mut stream, &mut buffer).expect("it is whole"));
+            prop_assert!(framing.read_into(&mut stream, &mut buffer).expect("the message is complete"));
             prop_assert_eq!(&buffer, message);
         }
-        prop_assert!(!framing.read_into(&mut stream, &mut buffer).expect("it has ended"));
+        prop_assert!(!framing.read_into(&mut stream, &mut buffer).expect("the stream has ended"));
         prop_assert_eq!(buffer, Vec::<u8>::new());
     }
 
     #[test]
-    fn an_early_end_is_reported_with_how_much_is_missing(
+    fn an_early_end_reports_the_number_of_missing_bytes(
         prefix in any_prefix(),
         messages in any_messages(),
         at in any::<Index>(),
@@ -119,9 +119,10 @@ proptest! {
         }
     }
 
-    /// Lengths over the maximum included: whatever is read, written again, is what was there.
+    /// Messages that are read and written again give the same bytes. This includes lengths over the
+    /// maximum.
     #[test]
-    fn any_bytes_are_messages_and_then_an_end_or_an_error(
+    fn any_bytes_are_messages_up_to_an_end_or_an_error(
         prefix in any_prefix(),
         max in 0..200_usize,
         stream in vec(any::<u8>(), 0..600),
@@ -136,17 +137,17 @@ proptest! {
 }
 
 #[test]
-fn a_long_message_arrives_whole() {
+fn a_long_message_is_received_completely() {
     let message: Vec<u8> = (0..3_000_000_u32).map(|i| (i % 251) as u8).collect();
     let framing = Framing::new(Prefix::U32.little_endian()).max_len(4_000_000);
     let stream = encode(framing, &[message.clone(), b"next".to_vec()]);
-    let mut reader = Choppy::new(&stream[..], vec![1448, 0, 65_536, 3]);
+    let mut reader = Fragmented::new(&stream[..], vec![1448, 0, 65_536, 3]);
     let (messages, error) = decode(framing, &mut reader);
     assert!(error.is_none());
     assert!(messages == [message, b"next".to_vec()]);
 }
 
-/// Keeps the address of each slice it is given.
+/// A writer that records the address of each slice.
 #[derive(Default)]
 struct Addresses(Vec<*const u8>);
 
@@ -169,11 +170,11 @@ impl Write for Addresses {
 #[test]
 fn a_message_is_written_in_one_call_and_not_copied() {
     for len in [0, 5, 504, 505, 100_000] {
-        let mut writer = Choppy::new(io::sink(), vec![usize::MAX]);
+        let mut writer = Fragmented::new(io::sink(), vec![usize::MAX]);
         let framing = Framing::new(Prefix::U32);
         framing
             .write(&mut writer, &vec![0; len])
-            .expect("a sink takes all");
+            .expect("the writer accepts everything");
         assert_eq!(writer.calls, 1, "{len}");
     }
 
@@ -181,12 +182,12 @@ fn a_message_is_written_in_one_call_and_not_copied() {
     let mut writer = Addresses::default();
     Framing::new(Prefix::U32)
         .write(&mut writer, &payload)
-        .expect("it takes all");
+        .expect("the writer accepts everything");
     assert_eq!(writer.0[1], payload.as_ptr());
 }
 
 #[test]
-fn handlers_read_lines_and_then_messages_from_rfile() {
+fn a_handler_reads_lines_and_then_messages_from_rfile() {
     let server = ThreadingTcpServer::builder()
         .rbufsize(16)
         .bind_fn(ANY, |request| {
@@ -215,6 +216,8 @@ fn handlers_read_lines_and_then_messages_from_rfile() {
             Some(message)
         );
     }
-    client.shutdown(Shutdown::Write).expect("it is connected");
+    client
+        .shutdown(Shutdown::Write)
+        .expect("the socket is connected");
     assert_eq!(support::read_all(client), "end");
 }

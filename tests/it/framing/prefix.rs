@@ -1,4 +1,4 @@
-//! Lengths are what Python's struct makes of them, and so is their notation.
+//! Prefixes have the bytes and the notation of Python's `struct`.
 
 use std::ffi::c_long;
 use std::io::{self, ErrorKind};
@@ -11,25 +11,25 @@ use super::streams::{SIGNED, UNSIGNED, all_prefixes, encode};
 use support::python;
 
 #[test]
-fn a_prefix_is_what_struct_packs() {
+fn a_prefix_has_the_bytes_of_struct_pack() {
     let mut python = python::script("struct_lengths.py");
-    let output = python.output().expect("python3 runs");
+    let output = python.output().expect("python3 is installed");
     assert!(output.status.success(), "{output:?}");
-    let table = String::from_utf8(output.stdout).expect("it prints text");
+    let table = String::from_utf8(output.stdout).expect("the output is text");
     let mut seen = 0;
     for line in table.lines() {
         let [format, length, packed] = line.split(' ').collect::<Vec<_>>()[..] else {
             panic!("{line}");
         };
         let framing = Framing::new(format.parse().expect(format));
-        let message = vec![0; length.parse().expect("a length")];
+        let message = vec![0; length.parse().expect("the text is a length")];
         let bytes = encode(framing, &[message]);
         let width = packed.len() / 2;
         let prefix: String = bytes[..width].iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(prefix, packed, "{line}");
         assert_eq!(
             bytes.len(),
-            width + length.parse::<usize>().expect("a length")
+            width + length.parse::<usize>().expect("the text is a length")
         );
         seen += 1;
     }
@@ -37,7 +37,7 @@ fn a_prefix_is_what_struct_packs() {
 }
 
 #[test]
-fn native_sizes_are_the_c_compilers() {
+fn native_sizes_are_those_of_c() {
     let parse = |format: &str| format.parse::<Prefix>().expect(format);
     let long = size_of::<c_long>();
     assert_eq!(parse("l").width(), long);
@@ -50,7 +50,7 @@ fn native_sizes_are_the_c_compilers() {
 }
 
 #[test]
-fn what_is_no_prefix_is_named() {
+fn an_invalid_format_is_quoted_in_the_error() {
     for format in [
         "", "!", "I!", "!!I", "!n", "<N", "!x", "f", "2I", "II", " I", "!é",
     ] {
@@ -73,11 +73,11 @@ fn the_longest_message_of_each_prefix() {
 }
 
 #[test]
-fn a_prefix_parses_from_what_it_prints() {
+fn a_prefix_parses_from_its_display_text() {
     for prefix in all_prefixes() {
         let format = prefix.to_string();
         assert_eq!(
-            format.parse::<Prefix>().expect("it is one"),
+            format.parse::<Prefix>().expect("the text is a prefix"),
             prefix,
             "{format}"
         );

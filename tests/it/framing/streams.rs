@@ -1,4 +1,4 @@
-//! Streams of messages, for the tests of `framing`.
+//! Helpers for streams of messages.
 
 use std::io::Read;
 
@@ -17,12 +17,14 @@ pub fn all_prefixes() -> Vec<Prefix> {
 pub fn encode(framing: Framing, messages: &[Vec<u8>]) -> Vec<u8> {
     let mut stream = Vec::new();
     for message in messages {
-        framing.write(&mut stream, message).expect("it is short");
+        framing
+            .write(&mut stream, message)
+            .expect("the length fits");
     }
     stream
 }
 
-/// Reads to the end of the stream, and gives the error that came before it, if one did.
+/// Reads messages to the end of the stream or to an error.
 pub fn decode(framing: Framing, reader: &mut dyn Read) -> (Vec<Vec<u8>>, Option<FramingError>) {
     let mut messages = Vec::new();
     loop {
@@ -34,9 +36,9 @@ pub fn decode(framing: Framing, reader: &mut dyn Read) -> (Vec<Vec<u8>>, Option<
     }
 }
 
-/// The error that reading `stream` gives, where there is no message before it.
+/// The error of reading a stream without a complete message.
 pub fn failure(framing: Framing, mut stream: &[u8]) -> FramingError {
     let (messages, error) = decode(framing, &mut stream);
     assert_eq!(messages, Vec::<Vec<u8>>::new());
-    error.expect("the stream is not right")
+    error.expect("the stream is invalid")
 }

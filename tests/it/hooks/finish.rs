@@ -1,4 +1,5 @@
-//! A handler's life: which steps run after an error or a panic in another, and in which order.
+//! The steps of a handler: which of them run after an error or a panic in another step, and in
+//! which order.
 
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -7,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use socketserver::prelude::*;
 use socketserver::{RequestError, Stage};
 
-/// How a step of the life ends.
+/// How a step ends.
 #[derive(Clone, Copy, PartialEq)]
 enum End {
     Well,
@@ -17,18 +18,18 @@ enum End {
 
 use End::{Error, Panic, Well};
 
-use support::journal::Journal;
+use support::event_log::EventLog;
 use support::{ANY, connect, in_background, next, read_all};
 
-/// A handler that notes its steps, each with the end it is given.
-struct Life {
-    journal: Journal,
+/// A handler that records its steps. Each step ends in the given way.
+struct RecordSteps {
+    event_log: EventLog,
     ends: [End; 3],
 }
 
-impl Life {
+impl RecordSteps {
     fn step(&self, name: &str, end: End) -> HandlerResult {
-        self.journal.note(name);
+        self.event_log.record(name);
         match end {
             Well => Ok(()),
             Error => Err(name.into()),
@@ -37,7 +38,7 @@ impl Life {
     }
 }
 
-impl RequestHandler for Life {
+impl RequestHandler for RecordSteps {
     fn setup(&mut self, _: &mut StreamRequest) -> HandlerResult {
         self.step("setup", self.ends[0])
     }
@@ -52,83 +53,83 @@ impl RequestHandler for Life {
     }
 }
 
-impl Drop for Life {
+impl Drop for RecordSteps {
     fn drop(&mut self) {
-        self.journal.note("drop");
+        self.event_log.record("drop");
     }
 }
 
-struct NoteErrors(Journal);
+struct RecordErrors(EventLog);
 
-impl Hooks for NoteErrors {
+impl Hooks for RecordErrors {
     fn handle_error(&self, _: &mut StreamRequest, error: &RequestError) {
         let what = if error.is_panic() { "panic" } else { "error" };
-        self.0.note(format!("{what} in {}", error.stage()));
+        self.0.record(format!("{what} in {}", error.stage()));
     }
 }
 
-/// Serves one client, with writes buffered so that it shows whether they are sent at the end.
-/// What was noted, and what the client received.
-fn live(ends: [End; 3]) -> (Vec<String>, String) {
-    let journal = Journal::default();
-    let for_handlers = journal.clone();
+/// Serves one client, with a write buffer so that the test can check that it is flushed at the end.
+/// Returns the recorded events and the received text.
+fn run_steps(ends: [End; 3]) -> (Vec<String>, String) {
+    let event_log = EventLog::default();
+    let for_handlers = event_log.clone();
     let builder = TcpServer::builder()
         .wbufsize(1024)
-        .hooks(NoteErrors(journal.clone()));
-    let server = builder.bind(ANY, move || Life {
-        journal: for_handlers.clone(),
+        .hooks(RecordErrors(event_log.clone()));
+    let server = builder.bind(ANY, move || RecordSteps {
+        event_log: for_handlers.clone(),
         ends,
     });
     let server = server.expect("a port is free");
     let client = connect(server.server_address());
-    server.handle_request().expect("there is one");
-    (journal.entries(), read_all(client))
+    server.handle_request().expect("one request is served");
+    (event_log.entries(), read_all(client))
 }
 
 #[test]
-fn a_request_is_set_up_handled_and_finished() {
-    let (noted, received) = live([Well, Well, Well]);
-    assert_eq!(noted, ["setup", "handle", "finish", "drop"]);
+fn all_steps_run_in_order() {
+    let (events, received) = run_steps([Well, Well, Well]);
+    assert_eq!(events, ["setup", "handle", "finish", "drop"]);
     assert_eq!(received, "from handle");
 }
 
 #[test]
-fn finish_runs_after_an_error_in_handle_and_what_was_written_is_sent() {
-    let (noted, received) = live([Well, Error, Well]);
+fn finish_and_flush_run_after_an_error_in_handle() {
+    let (events, received) = run_steps([Well, Error, Well]);
     assert_eq!(
-        noted,
+        events,
         ["setup", "handle", "error in handle", "finish", "drop"]
     );
     assert_eq!(received, "from handle");
 }
 
 #[test]
-fn finish_runs_after_a_panic_in_handle_and_what_was_written_is_sent() {
-    let (noted, received) = live([Well, Panic, Well]);
+fn finish_and_flush_run_after_a_panic_in_handle() {
+    let (events, received) = run_steps([Well, Panic, Well]);
     assert_eq!(
-        noted,
+        events,
         ["setup", "handle", "panic in handle", "finish", "drop"]
     );
     assert_eq!(received, "from handle");
 }
 
 #[test]
-fn neither_handle_nor_finish_runs_after_an_error_in_setup() {
-    let (noted, received) = live([Error, Well, Well]);
-    assert_eq!(noted, ["setup", "drop", "error in setup"]);
+fn handle_and_finish_do_not_run_after_an_error_in_setup() {
+    let (events, received) = run_steps([Error, Well, Well]);
+    assert_eq!(events, ["setup", "drop", "error in setup"]);
     assert_eq!(received, "");
 }
 
 #[test]
-fn neither_handle_nor_finish_runs_after_a_panic_in_setup() {
-    let (noted, received) = live([Panic, Well, Well]);
-    assert_eq!(noted, ["setup", "drop", "panic in setup"]);
+fn handle_and_finish_do_not_run_after_a_panic_in_setup() {
+    let (events, received) = run_steps([Panic, Well, Well]);
+    assert_eq!(events, ["setup", "drop", "panic in setup"]);
     assert_eq!(received, "");
 }
 
 #[test]
 fn errors_in_handle_and_in_finish_are_both_reported() {
-    let (noted, received) = live([Well, Error, Panic]);
+    let (events, received) = run_steps([Well, Error, Panic]);
     let expected = [
         "setup",
         "handle",
@@ -137,24 +138,24 @@ fn errors_in_handle_and_in_finish_are_both_reported() {
         "panic in finish",
         "drop",
     ];
-    assert_eq!(noted, expected);
+    assert_eq!(events, expected);
     assert_eq!(received, "from handle");
 }
 
-/// Waits in `finish` and when it is dropped, until the test releases it.
-struct Stops {
+/// A handler that waits in `finish` and in its drop until the test releases it.
+struct WaitsInSteps {
     reached: Sender<&'static str>,
-    go_on: Arc<Mutex<Receiver<()>>>,
+    resume: Arc<Mutex<Receiver<()>>>,
 }
 
-impl Stops {
+impl WaitsInSteps {
     fn stop(&self, place: &'static str) {
         self.reached.send(place).expect("the test receives it");
-        next(&self.go_on.lock().expect("one handler at a time"));
+        next(&self.resume.lock().expect("one handler at a time"));
     }
 }
 
-impl RequestHandler for Stops {
+impl RequestHandler for WaitsInSteps {
     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
         Ok(request.wfile.write_all(b"reply")?)
     }
@@ -165,7 +166,7 @@ impl RequestHandler for Stops {
     }
 }
 
-impl Drop for Stops {
+impl Drop for WaitsInSteps {
     fn drop(&mut self) {
         self.stop("drop");
     }
@@ -174,19 +175,21 @@ impl Drop for Stops {
 #[test]
 fn the_connection_is_shut_down_after_finish_and_after_the_handler_is_dropped() {
     let (reached, stops) = channel();
-    let (release, go_on) = channel();
-    let go_on = Arc::new(Mutex::new(go_on));
-    let make = move || Stops {
+    let (release, resume) = channel();
+    let resume = Arc::new(Mutex::new(resume));
+    let make = move || WaitsInSteps {
         reached: reached.clone(),
-        go_on: Arc::clone(&go_on),
+        resume: Arc::clone(&resume),
     };
     let server = in_background(TcpServer::bind(ANY, make));
     let mut client = connect(server.server_address());
     let mut reply = [0; 5];
-    client.read_exact(&mut reply).expect("it is sent at once");
+    client
+        .read_exact(&mut reply)
+        .expect("the reply is sent at once");
     for place in ["finish", "drop"] {
         assert_eq!(next(&stops), place);
-        client.set_nonblocking(true).expect("it can be set");
+        client.set_nonblocking(true).expect("the option is set");
         let read = client.read(&mut [0]).map_err(|e| e.kind());
         assert_eq!(
             read,
@@ -195,50 +198,52 @@ fn the_connection_is_shut_down_after_finish_and_after_the_handler_is_dropped() {
         );
         release.send(()).expect("the handler waits");
     }
-    client.set_nonblocking(false).expect("it can be set");
+    client.set_nonblocking(false).expect("the option is set");
     assert_eq!(read_all(client), "");
 }
 
 #[test]
-fn each_request_has_a_handler_of_its_own() {
-    let journal = Journal::default();
-    let for_handlers = journal.clone();
+fn each_request_has_its_own_handler() {
+    let event_log = EventLog::default();
+    let for_handlers = event_log.clone();
     let make = move || {
-        for_handlers.note("made");
-        Life {
-            journal: for_handlers.clone(),
+        for_handlers.record("made");
+        RecordSteps {
+            event_log: for_handlers.clone(),
             ends: [Well; 3],
         }
     };
     let server = TcpServer::bind(ANY, make).expect("a port is free");
     for _ in 0..2 {
         let _client = connect(server.server_address());
-        server.handle_request().expect("there is one");
+        server.handle_request().expect("one request is served");
     }
     let life = ["made", "setup", "handle", "finish", "drop"];
-    assert_eq!(journal.entries(), [life, life].concat());
+    assert_eq!(event_log.entries(), [life, life].concat());
 }
 
 #[test]
-fn a_reply_that_cannot_be_sent_after_finish_is_reported_as_an_error_of_finish() {
+fn a_failed_flush_is_reported_as_an_error_of_finish() {
     let (reporter, reports) = channel();
-    struct Tell(Sender<(Stage, bool)>);
-    impl Hooks for Tell {
+    struct ReportErrors(Sender<(Stage, bool)>);
+    impl Hooks for ReportErrors {
         fn handle_error(&self, _: &mut StreamRequest, error: &RequestError) {
             let report = (error.stage(), error.io_kind().is_some());
             self.0.send(report).expect("the test receives it");
         }
     }
-    let builder = TcpServer::builder().wbufsize(1024).hooks(Tell(reporter));
+    let builder = TcpServer::builder()
+        .wbufsize(1024)
+        .hooks(ReportErrors(reporter));
     let server = builder.bind_fn(ANY, |request| {
         request.wfile.write_all(b"buffered")?;
-        // Writing is over: what is in the buffer can no longer be sent.
+        // The write buffer can no longer be sent.
         socket2::SockRef::from(&*request).shutdown(std::net::Shutdown::Write)?;
         Ok(())
     });
     let server = server.expect("a port is free");
     let client = connect(server.server_address());
-    server.handle_request().expect("there is one");
+    server.handle_request().expect("one request is served");
     assert_eq!(next(&reports), (Stage::Finish, true));
     assert_eq!(read_all(client), "");
 }

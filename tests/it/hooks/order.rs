@@ -1,103 +1,95 @@
-//! The hooks: when each runs, on which thread, and what its errors lead to.
+//! The hooks: when each of them runs, on which thread, and the consequences of its errors.
 
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, ThreadId};
-use std::time::Duration;
 
 use socketserver::prelude::*;
 use socketserver::{Address, HandlerError, RequestError, ServerHandle, Stage};
 
-use support::journal::Journal;
-use support::{ANY, connect, exchange, in_background, next, read_all};
+use support::event_log::EventLog;
+use support::handlers::echo_line;
+use support::{ANY, HOUR, connect, exchange, in_background, next, read_all};
 
-/// Longer than any test.
-const HOUR: Duration = Duration::from_secs(3600);
+/// Hooks that record all calls.
+struct RecordAll(EventLog);
 
-fn echo(request: &mut StreamRequest) -> HandlerResult {
-    let line = request.rfile.readline(1024)?;
-    Ok(request.wfile.write_all(&line)?)
-}
-
-/// Notes everything.
-struct NoteAll(Journal);
-
-impl Hooks for NoteAll {
+impl Hooks for RecordAll {
     fn server_bind(&self, _: BorrowedFd<'_>) -> io::Result<()> {
-        self.0.note("server_bind");
+        self.0.record("server_bind");
         Ok(())
     }
 
     fn server_activate(&self, _: BorrowedFd<'_>, address: &Address) -> io::Result<()> {
         assert_ne!(address.port(), Some(0));
-        self.0.note("server_activate");
+        self.0.record("server_activate");
         Ok(())
     }
 
     fn verify_request(&self, _: &mut StreamRequest) -> Result<bool, HandlerError> {
-        self.0.note("verify_request");
+        self.0.record("verify_request");
         Ok(true)
     }
 
     fn handle_error(&self, _: &mut StreamRequest, _: &RequestError) {
-        self.0.note("handle_error");
+        self.0.record("handle_error");
     }
 
     fn service_actions(&self, server: &ServerHandle) -> io::Result<()> {
-        self.0.note("service_actions");
+        self.0.record("service_actions");
         server.shutdown();
         Ok(())
     }
 
     fn server_close(&self, _: &ServerHandle) {
-        self.0.note("server_close");
+        self.0.record("server_close");
     }
 }
 
-/// Notes its steps and fails in `handle`.
-struct Fails(Journal);
+/// A handler that records its steps and fails in `handle`.
+struct RecordAndFail(EventLog);
 
-impl RequestHandler for Fails {
+impl RequestHandler for RecordAndFail {
     fn setup(&mut self, _: &mut StreamRequest) -> HandlerResult {
-        self.0.note("setup");
+        self.0.record("setup");
         Ok(())
     }
 
     fn handle(&mut self, _: &mut StreamRequest) -> HandlerResult {
-        self.0.note("handle");
+        self.0.record("handle");
         Err("as always".into())
     }
 
     fn finish(&mut self, _: &mut StreamRequest) -> HandlerResult {
-        self.0.note("finish");
+        self.0.record("finish");
         Ok(())
     }
 }
 
 #[test]
 fn hooks_and_handler_run_in_their_order() {
-    let journal = Journal::default();
+    let event_log = EventLog::default();
     let builder = TcpServer::builder()
-        .hooks(NoteAll(journal.clone()))
+        .hooks(RecordAll(event_log.clone()))
         .poll_interval(HOUR);
-    let for_handlers = journal.clone();
+    let for_handlers = event_log.clone();
     let server = builder
-        .bind(ANY, move || Fails(for_handlers.clone()))
+        .bind(ANY, move || RecordAndFail(for_handlers.clone()))
         .expect("a port is free");
     let client = connect(server.server_address());
-    // The first turn's `service_actions` ends it.
-    server.serve_forever().expect("a shutdown is no error");
+    // `service_actions` of the first loop iteration shuts the server down.
+    server.serve_forever().expect("a shutdown is not an error");
     assert_eq!(read_all(client), "");
     server.server_close();
     let expected = "server_bind server_activate verify_request setup handle handle_error finish service_actions server_close";
-    assert_eq!(journal.entries().join(" "), expected);
+    assert_eq!(event_log.entries().join(" "), expected);
 }
 
-/// Reports the threads in which requests are verified and errors handled.
-struct TellThreads(Sender<(&'static str, ThreadId)>);
+/// Hooks that report the threads of `verify_request` and `handle_error`.
+struct ReportThreads(Sender<(&'static str, ThreadId)>);
 
-impl Hooks for TellThreads {
+impl Hooks for ReportThreads {
     fn verify_request(&self, _: &mut StreamRequest) -> Result<bool, HandlerError> {
         self.0.send(("verify", thread::current().id()))?;
         Ok(true)
@@ -114,14 +106,14 @@ fn handle_error_runs_on_the_thread_that_ran_the_handler() {
     let (reporter, reports) = channel();
     let handlers = reporter.clone();
     let server = ThreadingTcpServer::builder()
-        .hooks(TellThreads(reporter))
+        .hooks(ReportThreads(reporter))
         .bind_fn(ANY, move |_| {
             handlers.send(("handle", thread::current().id()))?;
             Err("as always".into())
         });
     let server = server.expect("a port is free");
     let _client = connect(server.server_address());
-    server.handle_request().expect("there is one");
+    server.handle_request().expect("one request is served");
     assert_eq!(next(&reports), ("verify", thread::current().id()));
     let (handle, worker) = next(&reports);
     assert_eq!(handle, "handle");
@@ -129,16 +121,16 @@ fn handle_error_runs_on_the_thread_that_ran_the_handler() {
     assert_eq!(next(&reports), ("error", worker));
 }
 
-/// Fails to verify the first request.
+/// RecordAndFail to verify the first request.
 struct FailsToVerify {
-    journal: Journal,
+    event_log: EventLog,
     errors: Sender<(Stage, String)>,
 }
 
 impl Hooks for FailsToVerify {
     fn verify_request(&self, request: &mut StreamRequest) -> Result<bool, HandlerError> {
-        self.journal.note("verify");
-        if self.journal.count("verify") > 1 {
+        self.event_log.record("verify");
+        if self.event_log.count("verify") > 1 {
             return Ok(true);
         }
         request.wfile.write_all(b"sorry")?;
@@ -152,13 +144,13 @@ impl Hooks for FailsToVerify {
 }
 
 #[test]
-fn an_error_in_verify_request_refuses_the_request_and_serving_goes_on() {
+fn an_error_in_verify_request_refuses_only_that_request() {
     let (errors, reports) = channel();
     let hooks = FailsToVerify {
-        journal: Journal::default(),
+        event_log: EventLog::default(),
         errors,
     };
-    let server = in_background(TcpServer::builder().hooks(hooks).bind_fn(ANY, echo));
+    let server = in_background(TcpServer::builder().hooks(hooks).bind_fn(ANY, echo_line));
     assert_eq!(read_all(connect(server.server_address())), "sorry");
     let report = (Stage::Verify, "the list cannot be read".to_owned());
     assert_eq!(next(&reports), report);
@@ -168,10 +160,10 @@ fn an_error_in_verify_request_refuses_the_request_and_serving_goes_on() {
     );
     server
         .stop()
-        .expect("a request's error is not the server's");
+        .expect("the error of a request does not end serving");
 }
 
-/// Writes something to each client and refuses it.
+/// Hooks that write to each client and refuse it.
 struct Refuse;
 
 impl Hooks for Refuse {
@@ -189,24 +181,24 @@ impl Hooks<DatagramRequest> for Refuse {
 }
 
 #[test]
-fn what_verify_request_writes_is_sent_to_a_refused_client() {
+fn bytes_written_by_verify_request_are_sent_to_a_refused_client() {
     let builder = TcpServer::builder().wbufsize(1024).hooks(Refuse);
-    let server = builder.bind_fn(ANY, echo).expect("a port is free");
+    let server = builder.bind_fn(ANY, echo_line).expect("a port is free");
     let client = connect(server.server_address());
-    server.handle_request().expect("there is one");
+    server.handle_request().expect("one request is served");
     assert_eq!(read_all(client), "not you");
 
     let server = UdpServer::builder().hooks(Refuse).bind_fn(ANY, |_| Ok(()));
     let server = server.expect("a port is free");
     let client = support::connect_udp(server.server_address());
     client.send(b"me").expect("the server is bound");
-    server.handle_request().expect("there is one");
+    server.handle_request().expect("one request is served");
     let mut packet = [0; 100];
     let length = client.recv(&mut packet).expect("the server answers");
     assert_eq!(&packet[..length], b"not you");
 }
 
-/// Fails before or after the socket is bound.
+/// RecordAndFail before or after the socket is bound.
 struct FailsToStart {
     before: bool,
 }
@@ -226,12 +218,14 @@ impl Hooks for FailsToStart {
 }
 
 #[test]
-fn an_error_of_server_bind_or_server_activate_ends_the_construction() {
+fn an_error_of_server_bind_or_server_activate_is_returned() {
     for before in [true, false] {
         let (_folder, path) = support::socket_path();
         let builder = UnixStreamServer::builder().hooks(FailsToStart { before });
-        let error = builder.bind_fn(&path, echo).expect_err("the hook failed");
+        let error = builder
+            .bind_fn(&path, echo_line)
+            .expect_err("the hook failed");
         assert_eq!(error.to_string(), "not today");
-        assert!(!path.exists(), "nothing is left");
+        assert!(!path.exists(), "the path is removed");
     }
 }

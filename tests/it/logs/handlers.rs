@@ -1,28 +1,26 @@
-//! How errors in handlers are logged: at debug level if the client has closed, else at error level.
+//! Log levels of errors in handlers: debug if the client has disconnected, otherwise error.
 
 use std::io;
 use std::net::TcpStream;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::Duration;
 
 use log::Level;
-use socket2::SockRef;
 use socketserver::prelude::*;
 use socketserver::{HandlerError, RequestError};
 
 use support::logs::Logs;
-use support::{ANY, connect, join_soon, next};
+use support::{ANY, connect, join_soon, next, reset};
 
-/// What is logged of the request from this client's address.
+/// The log lines about the request from this client's address.
 fn logged_of(logs: &Logs, client: &str) -> Vec<(Level, String)> {
     let mut lines = logs.with(client);
     lines.retain(|(_, line)| line.starts_with("socketserver::handler: "));
     lines
 }
 
-/// Serves one client of the handler, which `leave` closes in some way, and returns what is logged.
+/// Serves one client, which `leave` closes, and returns the log lines about it.
 fn logged(
     handle: impl Fn(&mut StreamRequest) -> HandlerResult + Send + Sync + 'static,
     leave: impl FnOnce(TcpStream),
@@ -30,18 +28,21 @@ fn logged(
     let logs = Logs::from_here();
     let server = TcpServer::bind_fn(ANY, handle).expect("a port is free");
     let client = connect(server.server_address());
-    let address = client.local_addr().expect("it is connected").to_string();
+    let address = client
+        .local_addr()
+        .expect("the socket is connected")
+        .to_string();
     let serving = thread::spawn(move || server.handle_request());
     leave(client);
     join_soon(serving).expect("a disconnect does not end the server");
     logged_of(&logs, &format!("from {address}: "))
 }
 
-/// Closing sends a reset.
-fn reset(client: TcpStream) {
-    SockRef::from(&client)
-        .set_linger(Some(Duration::ZERO))
-        .expect("it can be set");
+/// Checks that only one line with this level was logged, and returns it.
+fn single_line(logged: &[(Level, String)], level: Level) -> &str {
+    assert_eq!(logged.len(), 1, "{logged:?}");
+    assert_eq!(logged[0].0, level);
+    &logged[0].1
 }
 
 #[test]
@@ -62,12 +63,12 @@ fn a_reset_while_reading_is_logged_at_debug_level() {
     assert!(logged[0].1.contains("handle failed"), "{logged:?}");
 }
 
-/// Writes until it fails.
-fn write_on(request: &mut StreamRequest, left: &Mutex<Receiver<()>>) -> io::Result<()> {
+/// A handler that writes until a write fails.
+fn write_until_error(request: &mut StreamRequest, left: &Mutex<Receiver<()>>) -> io::Result<()> {
     request.rfile.readline(100)?;
     next(&left.lock().expect("one handler at a time"));
     loop {
-        request.wfile.write_all(b"on and on\n")?;
+        request.wfile.write_all(b"more data\n")?;
     }
 }
 
@@ -76,7 +77,7 @@ fn a_broken_pipe_is_logged_at_debug_level() {
     let (reporter, left) = channel();
     let left = Mutex::new(left);
     let logged = logged(
-        move |request| Ok(write_on(request, &left)?),
+        move |request| Ok(write_until_error(request, &left)?),
         |mut client| {
             client.write_all(b"begun\n").expect("the server reads");
             drop(client);
@@ -103,52 +104,40 @@ impl std::error::Error for Wrapped {
 }
 
 #[test]
-fn a_disconnect_inside_another_error_is_one_too() {
+fn a_wrapped_disconnect_error_is_logged_at_debug_level() {
     let (reporter, left) = channel();
     let left = Mutex::new(left);
     let logged = logged(
-        move |request| Ok(write_on(request, &left).map_err(Wrapped)?),
+        move |request| Ok(write_until_error(request, &left).map_err(Wrapped)?),
         |mut client| {
             client.write_all(b"begun\n").expect("the server reads");
             drop(client);
             reporter.send(()).expect("the handler waits");
         },
     );
-    assert_eq!(logged.len(), 1, "{logged:?}");
-    assert_eq!(logged[0].0, Level::Debug);
-    assert!(
-        logged[0].1.contains("handle failed: could not write: "),
-        "{logged:?}"
-    );
+    let line = single_line(&logged, Level::Debug);
+    let text = "handle failed: could not write: ";
+    assert!(line.contains(text), "{line}");
 }
 
 #[test]
 fn other_errors_are_logged_at_error_level() {
     let fail = |_: &mut StreamRequest| Err(HandlerError::from("out of paper"));
     let logged = logged(fail, drop);
-    assert_eq!(logged.len(), 1, "{logged:?}");
-    assert_eq!(logged[0].0, Level::Error);
-    assert!(
-        logged[0].1.ends_with(": handle failed: out of paper"),
-        "{logged:?}"
-    );
+    let line = single_line(&logged, Level::Error);
+    assert!(line.ends_with(": handle failed: out of paper"), "{line}");
 }
 
 #[test]
 fn a_panic_is_logged_at_error_level_with_its_message() {
     let logged = logged(|_| panic!("out of {}", "ink"), drop);
-    assert_eq!(logged.len(), 1, "{logged:?}");
-    assert_eq!(logged[0].0, Level::Error);
-    assert!(
-        logged[0]
-            .1
-            .ends_with(": handle failed: panicked: out of ink"),
-        "{logged:?}"
-    );
+    let line = single_line(&logged, Level::Error);
+    let end = ": handle failed: panicked: out of ink";
+    assert!(line.ends_with(end), "{line}");
 }
 
 #[test]
-fn a_request_that_finishes_is_not_logged_by_its_handler() {
+fn a_finished_request_logs_no_error() {
     let logged = logged(
         |request| Ok(request.wfile.write_all(b"hi")?),
         |client| {
@@ -158,7 +147,7 @@ fn a_request_that_finishes_is_not_logged_by_its_handler() {
     assert_eq!(logged, []);
 }
 
-/// Ignores one kind of error, and leaves the others to the default.
+/// Hooks that ignore one kind of error, and log the others as the default does.
 struct Filter;
 
 impl Hooks for Filter {
@@ -170,7 +159,7 @@ impl Hooks for Filter {
 }
 
 #[test]
-fn handle_error_can_filter_by_kind_and_leave_the_rest_to_the_default() {
+fn handle_error_can_filter_errors_by_kind() {
     let logs = Logs::from_here();
     let server = TcpServer::builder().hooks(Filter).bind_fn(ANY, |request| {
         let kind = match request.rfile.readline(100)?.as_slice() {
@@ -185,9 +174,9 @@ fn handle_error_can_filter_by_kind_and_leave_the_rest_to_the_default() {
         let mut client = connect(server.server_address());
         client
             .write_all(question.as_bytes())
-            .expect("the connection is queued");
-        server.handle_request().expect("there is one");
-        let address = client.local_addr().expect("it is connected");
+            .expect("the kernel buffers it");
+        server.handle_request().expect("one request is served");
+        let address = client.local_addr().expect("the socket is connected");
         lines.push(logged_of(&logs, &format!("from {address}: ")).len());
     }
     assert_eq!(lines, [0, 1]);

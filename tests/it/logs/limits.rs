@@ -1,5 +1,4 @@
-//! What is logged about limits and attacks: enough to act on, and never so much that it fills the
-//! disk.
+//! Log lines about limits and attacks: they name the limit, and their rate is limited.
 
 use std::net::Ipv4Addr;
 use std::thread;
@@ -17,22 +16,22 @@ use support::{ANY, LONG, connect, connect_from, connect_udp, eventually, in_back
 
 const SOON: Duration = Duration::from_millis(50);
 
-/// What is logged about a server that is at its limit again and again.
+/// The warning of a server that reaches its limit several times.
 fn logged_at_the_limit(builder: Builder<Tcp, ThreadPool>) -> String {
     let logs = Logs::from_here();
     let gate = Gate::default();
     let server = in_background(builder.bind_fn(ANY, gate.handler()));
     for _ in 0..10 {
         let mut client = connect(server.server_address());
-        client.write_all(b"hello\n").expect("the kernel takes it");
+        client.write_all(b"hello\n").expect("the kernel buffers it");
         assert_eq!(gate.next(), "hello");
-        // These wait, are queued or rejected, and close.
+        // These clients wait, are queued or are rejected, and close.
         for _ in 0..3 {
             drop(connect(server.server_address()));
         }
         gate.release(1);
         assert_eq!(read_all(client), "hello\n");
-        eventually("all have ended", || {
+        eventually("all requests have ended", || {
             server.handle().statistics().active == 0
         });
     }
@@ -75,7 +74,7 @@ fn the_limit_of_threads_is_logged_once() {
 }
 
 #[test]
-fn that_clients_are_queued_is_logged_once() {
+fn queued_clients_are_logged_once() {
     let policy = OverloadPolicy::Queue {
         length: 2,
         timeout: LONG,
@@ -93,14 +92,14 @@ fn that_clients_are_queued_is_logged_once() {
 }
 
 #[test]
-fn that_clients_are_rejected_is_logged_once() {
+fn rejected_clients_are_logged_once() {
     let builder = ThreadingTcpServer::builder().max_connections(1);
     let gate = Gate::default();
     let logs = Logs::from_here();
     let builder = builder.overload(OverloadPolicy::Reject);
     let server = in_background(builder.bind_fn(ANY, gate.handler()));
     let mut client = connect(server.server_address());
-    client.write_all(b"hello\n").expect("the kernel takes it");
+    client.write_all(b"hello\n").expect("the kernel buffers it");
     assert_eq!(gate.next(), "hello");
     for _ in 0..20 {
         assert_eq!(read_all(connect(server.server_address())), "");
@@ -119,7 +118,7 @@ fn that_clients_are_rejected_is_logged_once() {
 }
 
 #[test]
-fn handle_request_logs_it_once_too() {
+fn handle_request_logs_the_limit_once() {
     let logs = Logs::from_here();
     let gate = Gate::default();
     let builder = ThreadingTcpServer::builder()
@@ -129,21 +128,21 @@ fn handle_request_logs_it_once_too() {
         .bind_fn(ANY, gate.handler())
         .expect("a port is free");
     let mut client = connect(server.server_address());
-    client.write_all(b"hello\n").expect("the kernel takes it");
+    client.write_all(b"hello\n").expect("the kernel buffers it");
     for _ in 0..4 {
-        server.handle_request().expect("a timeout is no error");
+        server.handle_request().expect("a timeout is not an error");
     }
     let lines = logs.with(&format!("{}: ", server.server_address()));
     assert_eq!(lines.len(), 1, "{lines:?}");
     gate.release(1);
 }
 
-/// How many lines a second are let through, and how many in a row before that.
+/// The maximum number of lines since this time: the burst, and the lines of each second.
 fn most_lines(since: Instant) -> usize {
     100 + 10 * (since.elapsed().as_secs() as usize + 1)
 }
 
-/// How many lines were suppressed, by the lines themselves.
+/// The number of suppressed lines, as the log lines report it.
 fn suppressed(lines: &[(Level, String)]) -> usize {
     let text = lines.iter().filter_map(|(_, line)| {
         let (_, rest) = line.split_once(" (")?;
@@ -155,7 +154,7 @@ fn suppressed(lines: &[(Level, String)]) -> usize {
 }
 
 #[test]
-fn a_thousand_failures_are_about_a_hundred_lines() {
+fn a_thousand_failures_log_about_a_hundred_lines() {
     let logs = Logs::from_here();
     let server = in_background(ThreadingTcpServer::bind_fn(ANY, |_| {
         Err("failure of this test".into())
@@ -163,12 +162,12 @@ fn a_thousand_failures_are_about_a_hundred_lines() {
     let fail = || read_all(connect(server.server_address()));
     let since = Instant::now();
     (0..1000).for_each(|_| drop(fail()));
-    eventually("all have failed", || {
+    eventually("all requests have failed", || {
         server.handle().statistics().failed == 1000
     });
     let lines = logs.with("failure of this test").len();
     assert!((100..=most_lines(since)).contains(&lines), "{lines} lines");
-    // Long enough for another line.
+    // The rate limit allows another line after this time.
     thread::sleep(4 * SOON);
     fail();
     let lines = logs.with("failure of this test");
@@ -177,17 +176,20 @@ fn a_thousand_failures_are_about_a_hundred_lines() {
 }
 
 #[test]
-fn a_thousand_rejected_of_one_ip_are_about_a_hundred_lines() {
+fn a_thousand_rejections_of_one_ip_log_about_a_hundred_lines() {
     let logs = Logs::from_here();
     let gate = Gate::default();
     let builder = ThreadingTcpServer::builder().max_per_ip(1);
     let server = in_background(builder.bind_fn(ANY, gate.handler()));
-    // An address that no other test has, so that its lines are known.
+    // No other test uses this address, so all lines about it are from this test.
     let host = Ipv4Addr::new(127, 4, 0, 1).into();
-    let address = server.server_address().socket_addr().expect("it is IP");
-    let connect = || connect_from(host, address).expect("it accepts");
+    let address = server
+        .server_address()
+        .socket_addr()
+        .expect("the server has an IP address");
+    let connect = || connect_from(host, address).expect("the server accepts");
     let mut client = connect();
-    client.write_all(b"hello\n").expect("the kernel takes it");
+    client.write_all(b"hello\n").expect("the kernel buffers it");
     assert_eq!(gate.next(), "hello");
     let since = Instant::now();
     (0..1000).for_each(|_| drop(read_all(connect())));
@@ -200,7 +202,7 @@ fn a_thousand_rejected_of_one_ip_are_about_a_hundred_lines() {
 }
 
 #[test]
-fn a_thousand_cut_datagrams_are_about_a_hundred_lines() {
+fn a_thousand_truncated_datagrams_log_about_a_hundred_lines() {
     let logs = Logs::from_here();
     let builder = UdpServer::builder().max_packet_size(3);
     let server = builder.bind_fn(ANY, |request| {

@@ -1,54 +1,51 @@
-//! How each request ends is counted once, and logged: each line of the log about a request begins with
-//! the request's number.
+//! The end of each request is counted once and logged. Each log line about a request begins with
+//! the number of the request.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Duration;
 
-use socket2::SockRef;
-use socketserver::dispatch::{Inline, Job, ThreadPool};
+use socketserver::dispatch::Job;
 use socketserver::listener::Tcp;
 use socketserver::prelude::*;
-use socketserver::{
-    BackgroundServer, Builder, Dispatch, OverloadPolicy, RejectReason, Server, Statistics,
-};
+use socketserver::{BackgroundServer, Builder, Dispatch, Statistics};
 
 use support::counts::settled;
 use support::handlers::echo_or_fail;
-use support::kind::{Client, Kind, Talk};
 use support::logs::Logs;
-use support::{
-    ANY, LONG, connect_from, connect_udp, eventually, exchange, for_all_kinds, socket_folder,
-};
+use support::{ANY, connect_from, connect_udp, eventually, exchange, reset};
 
-/// Loopback addresses that no other test's clients have: ports alone are used again.
-fn new_host() -> IpAddr {
+/// A loopback address that the clients of other tests do not use. A port alone is not unique,
+/// because the system uses ports again.
+pub fn new_host() -> IpAddr {
     static HOSTS: AtomicU8 = AtomicU8::new(1);
     Ipv4Addr::new(127, 1, 0, HOSTS.fetch_add(1, Ordering::Relaxed)).into()
 }
 
-fn ip(server: &BackgroundServer) -> SocketAddr {
+pub fn ip(server: &BackgroundServer) -> SocketAddr {
     let address = server.server_address().socket_addr();
-    address.expect("a TCP server has an IP address")
+    address.expect("the server has an IP address")
 }
 
-/// What is logged of the request from this address, without its number and address.
-fn lines(logs: &Logs, request: u64, client: &str) -> Vec<String> {
+/// The log lines about the request from this address, without its number and address.
+pub fn lines(logs: &Logs, request: u64, client: &str) -> Vec<String> {
     let name = format!("request {request} from {client}: ");
     let named = logs.with(&name);
     assert_eq!(logs.with(&format!("from {client}")).len(), named.len());
     named
         .into_iter()
-        .map(|(level, line)| format!("{level} {}", line.split(&name).last().expect("its end")))
+        .map(|(level, line)| {
+            format!(
+                "{level} {}",
+                line.split(&name).last().expect("the line has a text")
+            )
+        })
         .collect()
 }
 
 /// Splits `DEBUG finished after 1.234ms, 6 bytes in, 0 bytes out` around the duration.
-fn without_duration(line: &str) -> String {
+pub fn without_duration(line: &str) -> String {
     let (end, rest) = line.split_once(" after ").expect(line);
     let (duration, bytes) = rest.split_once(", ").expect(line);
     assert!(duration.ends_with('s'), "{line}");
@@ -56,36 +53,36 @@ fn without_duration(line: &str) -> String {
     format!("{end}; {bytes}")
 }
 
-/// What is logged and counted of one request.
-struct Ended {
-    lines: Vec<String>,
-    statistics: Statistics,
+/// The log lines and the statistics of one request.
+pub struct Ended {
+    pub lines: Vec<String>,
+    pub statistics: Statistics,
 }
 
 impl Ended {
-    /// Logged are `accepted`, the lines between, and the end.
-    fn expect_lines(&self, between: &[&str], end: &str) {
-        let (last, first) = self.lines.split_last().expect("it is in the log");
+    /// Checks that the log lines are `accepted`, the lines in `between`, and the line `end`.
+    pub fn expect_lines(&self, between: &[&str], end: &str) {
+        let (last, first) = self.lines.split_last().expect("the request is logged");
         assert_eq!(first[0], "DEBUG accepted");
         assert_eq!(&first[1..], between);
         assert_eq!(without_duration(last), format!("DEBUG {end}"));
     }
 }
 
-/// Sends a line first.
-fn greet_and_echo(request: &mut StreamRequest) -> HandlerResult {
+/// A handler that sends a line, and then sends lines back.
+pub fn greet_and_echo(request: &mut StreamRequest) -> HandlerResult {
     request.wfile.write_all(b"hello\n")?;
     echo_or_fail(request)
 }
 
-/// Serves one client, which sends this and no more.
+/// Serves one client, which sends this text and nothing else.
 fn one<D: Dispatch>(builder: Builder<Tcp, D>, text: &str) -> io::Result<Ended> {
     let logs = Logs::from_here();
     let server = builder
         .bind_fn(ANY, greet_and_echo)?
         .serve_in_background()?;
     let client = connect_from(new_host(), ip(&server))?;
-    // It may be rejected meanwhile.
+    // The server may reject the client before this write.
     let _ = (&client).write_all(text.as_bytes());
     if text.ends_with('\n') || text.is_empty() {
         let _ = client.shutdown(Shutdown::Write);
@@ -104,18 +101,14 @@ macro_rules! ends {
         fn $name() -> io::Result<()> {
             let ended = one($builder, $text)?;
             ended.expect_lines(&$between, $end);
-            // All counts together are 1.
+            // The sum of all counts is 1.
             assert_eq!(ended.statistics.$($count).+, 1);
             Ok(())
         })*
     };
 }
 
-const SHORT: Duration = Duration::from_millis(20);
-
-fn rejected(why: RejectReason) -> String {
-    format!("rejected ({why}); 0 bytes in, 0 bytes out")
-}
+pub const SHORT: Duration = Duration::from_millis(20);
 
 const NOT_DISPATCHED: &str = "rejected (not dispatched); 0 bytes in, 0 bytes out";
 
@@ -125,9 +118,9 @@ ends! {
     finished_inline: TcpServer::builder(), "hi\n",
         [], "finished; 3 bytes in, 9 bytes out", finished;
     failed: ThreadingTcpServer::builder(), "fail\n",
-        ["ERROR handle failed: as asked"], "failed; 5 bytes in, 6 bytes out", failed;
+        ["ERROR handle failed: requested by the test"], "failed; 5 bytes in, 6 bytes out", failed;
     panicked: ThreadingTcpServer::builder(), "panic\n",
-        ["ERROR handle failed: panicked: as asked"], "panicked; 6 bytes in, 6 bytes out", panicked;
+        ["ERROR handle failed: panicked: requested by the test"], "panicked; 6 bytes in, 6 bytes out", panicked;
     refused: TcpServer::builder().hooks(Refuse), "",
         [], "refused; 0 bytes in, 0 bytes out", rejected.refused;
     refused_with_a_panic: TcpServer::builder().hooks(Panics("verify_request")), "",
@@ -151,7 +144,7 @@ impl Hooks for Refuse {
     }
 }
 
-/// Panics in one place.
+/// Hooks that panic in one place.
 struct Panics(&'static str);
 
 impl Panics {
@@ -172,7 +165,7 @@ impl Hooks for Panics {
     }
 }
 
-/// Runs no job.
+/// A dispatcher that runs no job.
 enum Idle {
     Drops,
     Refuses,
@@ -190,7 +183,7 @@ impl Dispatch for Idle {
 #[test]
 fn timed_out() -> io::Result<()> {
     let builder = ThreadingTcpServer::builder().read_timeout(SHORT);
-    let ended = one(builder, "half a li")?;
+    let ended = one(builder, "half line")?;
     let end = "timed out; 9 bytes in, 6 bytes out";
     assert_eq!(without_duration(&ended.lines[2]), format!("DEBUG {end}"));
     assert!(ended.lines[1].starts_with("ERROR handle failed: nothing received from 127.1.0."));
@@ -205,10 +198,11 @@ fn disconnected() -> io::Result<()> {
     let server = ThreadingTcpServer::bind_fn(ANY, greet_and_echo)?.serve_in_background()?;
     let client = connect_from(new_host(), ip(&server))?;
     let address = client.local_addr()?.to_string();
-    assert_eq!(exchange(&client, "half a li"), "hello\n");
-    eventually("it is read", || server.handle().statistics().bytes_in == 9);
-    SockRef::from(&client).set_linger(Some(Duration::ZERO))?;
-    drop(client);
+    assert_eq!(exchange(&client, "half line"), "hello\n");
+    eventually("the data is read", || {
+        server.handle().statistics().bytes_in == 9
+    });
+    reset(client);
     let statistics = settled(&server.handle(), 1);
     let lines = lines(&logs, 1, &address);
     let ended = Ended { lines, statistics };
@@ -218,84 +212,13 @@ fn disconnected() -> io::Result<()> {
     Ok(())
 }
 
-/// The second client of a server that serves one. Both have the same IP address.
-fn second(
-    builder: Builder<Tcp, ThreadPool>,
-    meanwhile: impl FnOnce(&ServerHandle),
-) -> io::Result<Ended> {
-    let logs = Logs::from_here();
-    let server = builder
-        .bind_fn(ANY, greet_and_echo)?
-        .serve_in_background()?;
-    let host = new_host();
-    let first = connect_from(host, ip(&server))?;
-    assert_eq!(exchange(&first, ""), "hello\n");
-    let client = connect_from(host, ip(&server))?;
-    meanwhile(&server.handle());
-    assert_eq!((&client).read_to_end(&mut Vec::new())?, 0);
-    drop(first);
-    let statistics = settled(&server.handle(), 2);
-    assert_eq!(statistics.finished, 1);
-    Ok(Ended {
-        lines: lines(&logs, 2, &client.local_addr()?.to_string()),
-        statistics,
-    })
-}
-
-fn one_connection() -> Builder<Tcp, ThreadPool> {
-    ThreadingTcpServer::builder().max_connections(1)
-}
-
-fn queue(timeout: Duration) -> OverloadPolicy {
-    OverloadPolicy::Queue { length: 1, timeout }
-}
-
 #[test]
-fn rejected_at_the_limit() -> io::Result<()> {
-    let ended = second(one_connection().overload(OverloadPolicy::Reject), |_| {})?;
-    ended.expect_lines(&[], &rejected(RejectReason::Overload));
-    assert_eq!(ended.statistics.rejected.overload, 1);
-    Ok(())
-}
-
-#[test]
-fn rejected_after_waiting() -> io::Result<()> {
-    let ended = second(one_connection().overload(queue(SHORT)), |_| {})?;
-    ended.expect_lines(&[], &rejected(RejectReason::QueueTimeout));
-    assert_eq!(ended.statistics.rejected.queue_timeout, 1);
-    Ok(())
-}
-
-#[test]
-fn rejected_by_a_shutdown() -> io::Result<()> {
-    let ended = second(one_connection().overload(queue(LONG)), |server| {
-        eventually("it is queued", || server.statistics().queued == 1);
-        server.shutdown();
-    })?;
-    ended.expect_lines(&[], &rejected(RejectReason::Shutdown));
-    assert_eq!(ended.statistics.rejected.shutdown, 1);
-    Ok(())
-}
-
-#[test]
-fn rejected_at_the_limit_of_its_ip() -> io::Result<()> {
-    let ended = second(ThreadingTcpServer::builder().max_per_ip(1), |_| {})?;
-    let lines = &ended.lines;
-    assert_eq!(lines[0], "DEBUG accepted");
-    assert!(lines[1].starts_with("WARN rejected") && lines[1].contains("max_per_ip"));
-    let end = format!("DEBUG {}", rejected(RejectReason::PerIp));
-    assert_eq!((lines.len(), without_duration(&lines[2])), (3, end));
-    assert_eq!(ended.statistics.rejected.per_ip, 1);
-    Ok(())
-}
-
-#[test]
-fn a_datagram_has_its_number_too() -> io::Result<()> {
+fn log_lines_about_a_datagram_have_its_number() -> io::Result<()> {
     let logs = Logs::from_here();
     let builder = ThreadingUdpServer::builder().max_packet_size(5);
     let server = builder.bind_fn(ANY, |request| {
         request.wfile.write_all(b"well, hello")?;
-        Err("as asked".into())
+        Err("requested by the test".into())
     })?;
     let server = server.serve_in_background()?;
     let client = connect_udp(server.server_address());
@@ -305,54 +228,14 @@ fn a_datagram_has_its_number_too() -> io::Result<()> {
     let lines = lines(&logs, 1, &client.local_addr()?.to_string());
     assert!(lines[0].starts_with("WARN a datagram longer than 5 bytes was truncated"));
     assert_eq!(lines[1], "DEBUG accepted");
-    assert_eq!(lines[2], "ERROR handle failed: as asked");
+    assert_eq!(lines[2], "ERROR handle failed: requested by the test");
     let end = "DEBUG failed; 5 bytes in, 11 bytes out";
     assert_eq!(without_duration(&lines[3]), end);
     Ok(())
 }
 
-/// The numbers that handlers saw.
-fn numbers<L: Kind, D: Dispatch + Default>() -> io::Result<Vec<u64>> {
-    let folder = socket_folder();
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let see = Arc::clone(&seen);
-    let place = L::address(folder.path());
-    let server = Server::<L, D>::bind_fn(place, move |request: &mut L::Request| {
-        see.lock()
-            .expect("nothing panics in here")
-            .push(request.id());
-        Ok(request.answer("seen")?)
-    })?;
-    let server = server.serve_in_background()?;
-    thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                for _ in 0..25 {
-                    let mut client = L::connect(server.server_address());
-                    client.begin();
-                    assert_eq!(client.receive_line(), "seen");
-                }
-            });
-        }
-    });
-    settled(&server.handle(), 100);
-    let numbers = seen.lock().expect("nothing panics in here");
-    Ok(numbers.clone())
-}
-
-fn numbers_are_unique_and_count_from_one<L: Kind>() {
-    let inline = numbers::<L, Inline>().expect("it serves");
-    assert_eq!(inline, (1..=100).collect::<Vec<_>>());
-    let threading = numbers::<L, ThreadPool>().expect("it serves");
-    assert_eq!(threading.len(), 100);
-    let threading: BTreeSet<_> = threading.into_iter().collect();
-    assert_eq!(threading, (1..=100).collect());
-}
-
-for_all_kinds! { numbers_are_unique_and_count_from_one }
-
 #[test]
-fn without_an_error_nothing_is_logged_above_debug_level() -> io::Result<()> {
+fn requests_without_errors_are_logged_at_debug_level() -> io::Result<()> {
     let lines = one(ThreadingTcpServer::builder(), "hi\n")?.lines;
     assert!(lines.iter().all(|line| line.starts_with("DEBUG ")));
     Ok(())

@@ -1,4 +1,4 @@
-//! The thread pool: how it grows, where it stops, which threads it reuses and which end.
+//! The thread pool: its growth, the reuse of threads, and the end of idle threads.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -16,8 +16,8 @@ use socketserver::{RequestError, Stage};
 use support::gate::Gate;
 use support::{ANY, LONG, connect, eventually, read_all};
 
-/// A handler that is held, with the name of its thread, and answers then.
-fn held(gate: &Gate) -> impl Fn(&mut StreamRequest) -> HandlerResult + Send + Sync + 'static {
+/// A handler that reports the name of its thread to the gate, waits, and then answers.
+fn gated(gate: &Gate) -> impl Fn(&mut StreamRequest) -> HandlerResult + Send + Sync + 'static {
     let gate = gate.clone();
     move |request| {
         gate.hold(thread::current().name().unwrap_or_default())?;
@@ -29,10 +29,14 @@ fn held(gate: &Gate) -> impl Fn(&mut StreamRequest) -> HandlerResult + Send + Sy
 fn the_pool_grows_with_the_clients_and_names_its_threads() -> io::Result<()> {
     let gate = Gate::default();
     let builder = ThreadingTcpServer::builder().thread_name("worker");
-    let server = builder.bind_fn(ANY, held(&gate))?.serve_in_background()?;
+    let server = builder.bind_fn(ANY, gated(&gate))?.serve_in_background()?;
     let clients: Vec<_> = (0..20).map(|_| connect(server.server_address())).collect();
     let names: HashSet<_> = clients.iter().map(|_| gate.next()).collect();
-    assert_eq!(names.len(), 20, "each has a thread of its own: {names:?}");
+    assert_eq!(
+        names.len(),
+        20,
+        "each client has a separate thread: {names:?}"
+    );
     assert!(
         names.iter().all(|name| name.starts_with("worker-")),
         "{names:?}"
@@ -45,7 +49,7 @@ fn the_pool_grows_with_the_clients_and_names_its_threads() -> io::Result<()> {
 }
 
 #[test]
-fn one_client_after_the_other_is_served_by_the_same_few_threads() -> io::Result<()> {
+fn successive_clients_reuse_threads() -> io::Result<()> {
     let server = ThreadingTcpServer::bind_fn(ANY, |request| {
         write!(request.wfile, "{:?}", thread::current().id())?;
         Ok(())
@@ -54,19 +58,19 @@ fn one_client_after_the_other_is_served_by_the_same_few_threads() -> io::Result<
     let threads: HashSet<_> = (0..200)
         .map(|_| read_all(connect(server.server_address())))
         .collect();
-    // A client may come back before the thread that served it has become idle, so it can be two,
-    // or on a busy machine a few more; without any reuse it would be 200.
+    // A client may connect before the last thread has become idle, so there can be two threads, or
+    // a few more on a busy machine. Without any reuse there would be 200.
     assert!(threads.len() < 100, "{} threads", threads.len());
     Ok(())
 }
 
 thread_local! {
-    /// Dropped when its thread ends.
+    /// The value is dropped when its thread ends.
     static ALIVE: RefCell<Option<Arc<()>>> = const { RefCell::new(None) };
 }
 
 #[test]
-fn idle_threads_end_and_new_ones_take_their_place() -> io::Result<()> {
+fn idle_threads_end_and_new_threads_are_started() -> io::Result<()> {
     let token = Arc::new(());
     let kept = token.clone();
     let builder = ThreadingTcpServer::builder().thread_keep_alive(Duration::from_millis(10));
@@ -77,7 +81,7 @@ fn idle_threads_end_and_new_ones_take_their_place() -> io::Result<()> {
     })?;
     let server = server.serve_in_background()?;
     let first = read_all(connect(server.server_address()));
-    // One is ours, one the handler's.
+    // One reference is the test's, and one the handler's.
     eventually("the idle thread ends", || Arc::strong_count(&token) == 2);
     let second = read_all(connect(server.server_address()));
     assert_ne!(first, second);
@@ -85,7 +89,7 @@ fn idle_threads_end_and_new_ones_take_their_place() -> io::Result<()> {
 }
 
 #[test]
-fn no_client_is_lost_to_a_thread_that_is_about_to_end() -> io::Result<()> {
+fn a_thread_at_the_end_of_its_keep_alive_loses_no_client() -> io::Result<()> {
     let builder = ThreadingTcpServer::builder().thread_keep_alive(Duration::from_micros(50));
     let server = builder.bind_fn(ANY, |request| Ok(request.wfile.write_all(b"hello")?))?;
     let server = server.serve_in_background()?;
@@ -95,7 +99,7 @@ fn no_client_is_lost_to_a_thread_that_is_about_to_end() -> io::Result<()> {
     Ok(())
 }
 
-/// Calls itself until this much of the stack, in bytes, is in use.
+/// Calls itself until `depth` bytes of the stack are in use.
 fn recurse(start: usize, depth: usize) -> usize {
     let frame = black_box([0_u8; 1024]);
     let here = black_box(&frame).as_ptr() as usize;
@@ -106,7 +110,7 @@ fn recurse(start: usize, depth: usize) -> usize {
 }
 
 #[test]
-fn handlers_have_the_stack_size_that_was_set() -> io::Result<()> {
+fn stack_size_applies_to_handler_threads() -> io::Result<()> {
     let builder = ThreadingTcpServer::builder().stack_size(16 << 20);
     let server = builder.bind_fn(ANY, |request| {
         let here = 0_u8;
@@ -129,14 +133,14 @@ impl Hooks for Report {
 }
 
 #[test]
-fn a_thread_that_cannot_be_started_costs_one_client_only() -> io::Result<()> {
+fn a_failed_thread_start_affects_one_client_only() -> io::Result<()> {
     let (report, reports) = unbounded();
     let builder = ThreadingTcpServer::builder().stack_size(1 << 60);
     let builder = builder.hooks(Report(report));
     let server = builder.bind_fn(ANY, |_| Ok(()))?.serve_in_background()?;
     for _ in 0..3 {
         let client: TcpStream = connect(server.server_address());
-        let (stage, message) = reports.recv_timeout(LONG).expect("it is reported");
+        let (stage, message) = reports.recv_timeout(LONG).expect("the error is reported");
         assert_eq!(stage, Stage::Dispatch);
         assert!(message.contains("cannot start a thread"), "{message}");
         assert_eq!(read_all(client), "");

@@ -1,4 +1,4 @@
-//! The program on the first pages: it does what the one in Python beside it does, and is the same on
+//! The program on the first pages: it behaves like the Python program beside it, and is the same on
 //! every page.
 
 use std::io;
@@ -28,11 +28,13 @@ impl RequestHandler for Upper {
     }
 }
 
-/// From the handler's name to the end of its code.
+/// The text from the handler's name to the end of its code.
 fn handler(page: &str) -> &str {
-    let begin = page.find("struct Upper;").expect("the program is there");
+    let begin = page
+        .find("struct Upper;")
+        .expect("the page contains the program");
     let page = &page[begin..];
-    let end = page.find("\n}\n").expect("it ends");
+    let end = page.find("\n}\n").expect("the program has an end");
     &page[..end]
 }
 
@@ -45,11 +47,13 @@ fn the_first_program_is_the_same_on_every_page() {
     }
 }
 
-/// The README's program in Python, on a free port.
-fn in_python() -> Example {
-    let (_, program) = README.split_once("```python\n").expect("it is there");
+/// Runs the Python program of the README on a free port.
+fn start_python_program() -> Example {
+    let (_, program) = README
+        .split_once("```python\n")
+        .expect("the README contains a Python program");
     let end = "    server.serve_forever()\n```";
-    let (program, _) = program.split_once(end).expect("it ends");
+    let (program, _) = program.split_once(end).expect("the program has an end");
     let print = "    print('listening on %s:%d' % server.server_address, flush=True)\n";
     let program = program.replace("9999", "0") + print + "    server.serve_forever()\n";
     let mut python = program::installed("python3", "--version");
@@ -66,11 +70,14 @@ fn answer(mut client: TcpStream, sent: &[u8]) -> io::Result<String> {
 }
 
 #[test]
-fn the_first_program_does_what_the_one_in_python_does() -> io::Result<()> {
-    let theirs = in_python();
-    let theirs: SocketAddr = theirs.address.parse().expect("an IP address");
+fn the_first_program_behaves_like_the_python_program() -> io::Result<()> {
+    let theirs = start_python_program();
+    let theirs: SocketAddr = theirs
+        .address
+        .parse()
+        .expect("the address is an IP address");
     let ours = ThreadingTcpServer::bind(ANY, || Upper)?.serve_in_background()?;
-    // Python has no limit; here a line has at most `max_line` bytes.
+    // Python has no limit. In Rust a line has at most `max_line` bytes.
     let long = b"long ".repeat(13_000);
     for sent in [
         &b"hello\nworld\n"[..],

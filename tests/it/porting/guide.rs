@@ -1,5 +1,5 @@
-//! The porting guide: its table beside the installed Python, its idioms, its snippets in Python. Those
-//! in Rust are documentation tests.
+//! The porting guide: its table of names, its idioms, and its Python snippets. The Rust snippets
+//! are documentation tests.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -18,21 +18,21 @@ const IDIOMS: [&str; 6] = [
     include_str!("../../../src/porting/idioms/connections.md"),
 ];
 
-/// What not every Python since 3.11 has: it must be in the table, whatever Python is installed.
+/// Names that not every Python since 3.11 has. They must be in the table with any installed Python.
 const NOT_IN_ALL: [(&str, &str); 6] = [
     ("The module", "ForkingUnixStreamServer"),
     ("The module", "ForkingUnixDatagramServer"),
     ("TCPServer", "request_queue_size = 5"),
     ("TCPServer", "request_queue_size = 4096"),
-    // The test's listing has no such names.
+    // The script does not list such names.
     ("The module", "__all__"),
     ("The module", "__version__ = '0.4'"),
 ];
 
-/// A class, or "The module", and a name of its own.
+/// A class, or "The module", and one of its names.
 type Name = (String, String);
 
-/// A line of the tables that name what Python has.
+/// A line of the tables of Python names.
 struct Row {
     names: Vec<Name>,
     here: String,
@@ -73,19 +73,21 @@ fn not_in_all() -> BTreeSet<Name> {
     NOT_IN_ALL.into_iter().map(own).collect()
 }
 
-/// What the script prints.
+/// Runs the script, and returns its output.
 fn run(mut script: Command) -> String {
-    let output = script.output().expect("python3 is there");
+    let output = script.output().expect("python3 is installed");
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{complaint}");
-    String::from_utf8(output.stdout).expect("it prints text")
+    String::from_utf8(output.stdout).expect("the output is text")
 }
 
-/// What the installed Python's module consists of.
+/// The names in the module of the installed Python.
 fn python_names() -> BTreeSet<Name> {
     let printed = run(python::script("names.py"));
     let name = |line: &str| {
-        let (class, name) = line.split_once('\t').expect("a class and a name");
+        let (class, name) = line
+            .split_once('\t')
+            .expect("the line has a class and a name");
         (class.to_owned(), name.to_owned())
     };
     printed.lines().map(name).collect()
@@ -110,7 +112,7 @@ fn every_name_in_the_table_is_in_python() {
 }
 
 #[test]
-fn names_that_only_some_pythons_have_are_in_the_table() {
+fn names_of_some_python_versions_are_in_the_table() {
     let (wanted, names) = (not_in_all(), names());
     let missing: Vec<_> = wanted.difference(&names).collect();
     assert!(missing.is_empty(), "not in names.md: {missing:?}");
@@ -130,18 +132,23 @@ fn each_of_the_twenty_idioms_is_shown_in_python_and_in_rust() {
     for idiom in IDIOMS.iter().flat_map(|file| file.split("\n## ").skip(1)) {
         number += 1;
         assert!(idiom.starts_with(&format!("{number}. ")), "{idiom}");
-        let python = idiom.find("\n```python\n").expect("Python's is there");
+        let python = idiom
+            .find("\n```python\n")
+            .expect("the idiom has a Python snippet");
         let rust = idiom.find("\n```\nuse ");
         let rust = rust.or_else(|| idiom.find("\n```no_run\nuse "));
-        assert!(rust.expect("ours is there") > python, "idiom {number}");
+        assert!(
+            rust.expect("the idiom has a Rust snippet") > python,
+            "idiom {number}"
+        );
     }
     assert_eq!(number, 20);
 }
 
 /// All files of the guide.
 fn pages(folder: &Path) -> Vec<PathBuf> {
-    let entries = folder.read_dir().expect("the guide is there");
-    let paths = entries.map(|entry| entry.expect("it can be listed").path());
+    let entries = folder.read_dir().expect("the folder can be read");
+    let paths = entries.map(|entry| entry.expect("the entry can be read").path());
     paths
         .flat_map(|path| match path.is_dir() {
             true => pages(&path),
@@ -151,10 +158,10 @@ fn pages(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn snippets_in_python_compile() {
+fn python_snippets_compile() {
     let mut compile = python::script("compile.py");
     let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../src/porting");
     compile.args(pages(&guide));
-    let count: usize = run(compile).trim().parse().expect("a number");
+    let count: usize = run(compile).trim().parse().expect("the output is a number");
     assert!(count >= 24, "only {count} snippets");
 }

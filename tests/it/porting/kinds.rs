@@ -1,5 +1,4 @@
-//! What Python programs do with datagrams, with several kinds of socket, and with context, ported:
-//! idioms 6, 19 and 20.
+//! Idioms 6, 19 and 20 of the porting guide: datagrams, several kinds of socket, and extensions.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -17,12 +16,12 @@ use support::{
     socket_folder,
 };
 
-/// The client to send to later, and the socket for that.
+/// The address of a client, and the socket to send to it later.
 type Subscribers = Arc<Mutex<Vec<(DatagramSocket, Address)>>>;
 
 // 6. `data, socket = self.request`; `socket.sendto(..., self.client_address)`, now and later.
 #[test]
-fn a_packet_is_answered_and_the_socket_kept_to_send_later() -> io::Result<()> {
+fn a_datagram_is_answered_and_the_socket_is_used_later() -> io::Result<()> {
     let subscribers = Subscribers::default();
     let list = subscribers.clone();
     let server = UdpServer::bind_fn(ANY, move |request| {
@@ -52,16 +51,16 @@ fn a_packet_is_answered_and_the_socket_kept_to_send_later() -> io::Result<()> {
 
 // 19. One handler for every kind of server.
 #[derive(Clone)]
-struct Who(Sender<Address>);
+struct ReportAddress(Sender<Address>);
 
-impl Who {
+impl ReportAddress {
     fn answer(&self, line: &[u8], client: &Address) -> Result<Vec<u8>, HandlerError> {
         self.0.send(client.clone())?;
         Ok(line.to_ascii_uppercase())
     }
 }
 
-impl RequestHandler for Who {
+impl RequestHandler for ReportAddress {
     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
         let line = request.rfile.readline(512)?;
         let answer = self.answer(&line, &request.client_address)?;
@@ -69,7 +68,7 @@ impl RequestHandler for Who {
     }
 }
 
-impl RequestHandler<DatagramRequest> for Who {
+impl RequestHandler<DatagramRequest> for ReportAddress {
     fn handle(&mut self, request: &mut DatagramRequest) -> HandlerResult {
         request.wfile = self.answer(&request.packet, &request.client_address)?;
         Ok(())
@@ -82,7 +81,7 @@ fn one_handler_serves_tcp_unix_and_udp() -> io::Result<()> {
     let next = || addresses.recv_timeout(LONG).expect("the handler ran");
     let make = || {
         let seen = seen.clone();
-        move || Who(seen.clone())
+        move || ReportAddress(seen.clone())
     };
     let folder = socket_folder();
 
@@ -118,11 +117,11 @@ fn one_handler_serves_tcp_unix_and_udp() -> io::Result<()> {
 }
 
 #[test]
-fn one_handler_serves_both_families_of_ip() -> io::Result<()> {
+fn one_handler_serves_ipv4_and_ipv6() -> io::Result<()> {
     let (seen, addresses) = unbounded();
     for address in ["127.0.0.1:0", "[::1]:0"] {
         let seen = seen.clone();
-        let server = ThreadingTcpServer::bind(address, move || Who(seen.clone()));
+        let server = ThreadingTcpServer::bind(address, move || ReportAddress(seen.clone()));
         let server = server?.serve_in_background()?;
         let client = connect(server.server_address());
         assert_eq!(exchange(&client, "ip\n"), "IP\n");
@@ -133,16 +132,16 @@ fn one_handler_serves_both_families_of_ip() -> io::Result<()> {
     Ok(())
 }
 
-// 20. What the listener knows of a connection, and `verify_request` adds to it, reaches `finish`.
-struct Ticketed(Tcp);
+// 20. Values that the listener and `verify_request` add to the extensions are available in `finish`.
+struct NumberConnections(Tcp);
 
 #[derive(Debug, PartialEq)]
-struct Ticket(u64);
+struct Number(u64);
 
 #[derive(Debug, PartialEq)]
 struct Trace(Vec<&'static str>);
 
-impl Listener for Ticketed {
+impl Listener for NumberConnections {
     type Request = StreamRequest;
 
     fn server_activate(&mut self) -> io::Result<()> {
@@ -151,7 +150,7 @@ impl Listener for Ticketed {
 
     fn accept(&self, server: &ServerHandle) -> io::Result<StreamRequest> {
         let mut request = self.0.accept(server)?;
-        let ticket = Ticket(request.id() * 100);
+        let ticket = Number(request.id() * 100);
         request.extensions.insert(ticket);
         request.extensions.insert(Trace(vec!["accept"]));
         Ok(request)
@@ -162,7 +161,7 @@ impl Listener for Ticketed {
     }
 }
 
-impl AsFd for Ticketed {
+impl AsFd for NumberConnections {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
@@ -194,20 +193,20 @@ impl RequestHandler for Tracing {
 
     fn finish(&mut self, request: &mut StreamRequest) -> HandlerResult {
         let trace = request.extensions.remove::<Trace>().ok_or("no trace")?;
-        let ticket = request.extensions.get::<Ticket>().ok_or("no ticket")?;
+        let ticket = request.extensions.get::<Number>().ok_or("no ticket")?;
         Ok(write!(request.wfile, "{ticket:?} {}", trace.0.join(" "))?)
     }
 }
 
 #[test]
-fn typed_context_travels_from_accept_to_finish() -> io::Result<()> {
+fn extensions_are_kept_from_accept_to_finish() -> io::Result<()> {
     let socket = std::net::TcpListener::bind(ANY)?;
-    let server = Server::<Ticketed, ThreadPool>::builder()
+    let server = Server::<NumberConnections, ThreadPool>::builder()
         .hooks(Tracing)
-        .adopt(Ticketed(socket.into()), || Tracing)?;
+        .adopt(NumberConnections(socket.into()), || Tracing)?;
     let server = server.serve_in_background()?;
     for number in 1..=3 {
-        let expected = format!("Ticket({number}00) accept verify_request setup handle");
+        let expected = format!("Number({number}00) accept verify_request setup handle");
         assert_eq!(read_all(connect(server.server_address())), expected);
     }
     Ok(())

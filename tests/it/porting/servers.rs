@@ -1,4 +1,4 @@
-//! What Python programs do with their servers, ported: idioms 1 to 3, 8, 9 and 11.
+//! Idioms 1 to 3, 8, 9 and 11 of the porting guide: servers.
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
@@ -71,11 +71,11 @@ fn server_options_are_declared_in_one_place() -> io::Result<()> {
     let same_port = server.server_address();
     let other = builder().bind_fn(same_port.clone(), upper)?;
     assert_eq!(other.server_address(), same_port);
-    // The timeout.
+    // The read timeout ends the connection.
     other.handle_request()
 }
 
-/// Whether it was set when the socket was bound: to listen sets it in any case.
+/// Whether the option was set before the socket was bound.
 struct ReuseAddress(Arc<OnceLock<bool>>);
 
 impl Hooks for ReuseAddress {
@@ -96,9 +96,9 @@ fn server_option_allow_reuse_address_is_set_before_bind() -> io::Result<()> {
     Ok(())
 }
 
-// 3. `serve_forever` in a thread; `shutdown`, `server_close`, `join`; and all of it as a guard.
+// 3. `serve_forever` in a thread; `shutdown`, `server_close`, `join`; and a guard that does all of it.
 #[test]
-fn serving_in_the_background_on_a_free_port() -> io::Result<()> {
+fn serve_in_background_on_a_free_port() -> io::Result<()> {
     let server = ThreadingTcpServer::bind_fn(ANY, upper)?;
     thread::scope(|scope| {
         let thread = scope.spawn(|| server.serve_forever());
@@ -120,7 +120,7 @@ fn serving_in_the_background_on_a_free_port() -> io::Result<()> {
     Ok(())
 }
 
-// 8. `handle_error` that knows which errors do not matter, and else `super().handle_error(...)`.
+// 8. `handle_error` that ignores some errors, and calls `super().handle_error(...)` for the others.
 struct NoTimeouts(Arc<AtomicUsize>);
 
 impl Hooks for NoTimeouts {
@@ -143,7 +143,7 @@ fn handle_error_filters_some_errors_and_logs_the_others() -> io::Result<()> {
                 request.set_timeout(Some(Duration::from_millis(10)))?;
             }
             request.rfile.readline(100)?;
-            Err("lines are not welcome at the teapot".into())
+            Err("an error that is logged".into())
         })?;
     let server = server.serve_in_background()?;
     let silent = connect(server.server_address());
@@ -152,7 +152,7 @@ fn handle_error_filters_some_errors_and_logs_the_others() -> io::Result<()> {
     let client = connect(server.server_address());
     (&client).write_all(b"line\n")?;
     assert_eq!(read_all(&client), "");
-    let logged = logs.with("not welcome at the teapot");
+    let logged = logs.with("an error that is logged");
     assert_eq!(logged.len(), 1, "{logged:?}");
     assert_eq!(logged[0].0, log::Level::Error);
     let address = silent.local_addr()?;
@@ -160,16 +160,16 @@ fn handle_error_filters_some_errors_and_logs_the_others() -> io::Result<()> {
     Ok(())
 }
 
-// 9. A limit of clients, with an answer for those beyond it.
+// 9. A limit of clients, with an answer for rejected clients.
 struct Cap {
     inside: Arc<AtomicUsize>,
     most: usize,
 }
 
-/// Travels with a request, and counts it off at its end, whatever that is.
-struct Seat(Arc<AtomicUsize>);
+/// A guard in the request's extensions. It decrements the count when the request ends.
+struct CountGuard(Arc<AtomicUsize>);
 
-impl Drop for Seat {
+impl Drop for CountGuard {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
@@ -177,9 +177,9 @@ impl Drop for Seat {
 
 impl Hooks for Cap {
     fn verify_request(&self, request: &mut StreamRequest) -> Result<bool, HandlerError> {
-        let seat = Seat(self.inside.clone());
+        let seat = CountGuard(self.inside.clone());
         if self.inside.fetch_add(1, Ordering::SeqCst) >= self.most {
-            request.wfile.write_all(b"sorry, we are full\n")?;
+            request.wfile.write_all(b"server busy\n")?;
             return Ok(false);
         }
         request.extensions.insert(seat);
@@ -188,7 +188,7 @@ impl Hooks for Cap {
 }
 
 #[test]
-fn clients_beyond_a_limit_are_rejected_with_an_answer() -> io::Result<()> {
+fn clients_beyond_a_limit_get_an_answer_and_are_rejected() -> io::Result<()> {
     let inside = Arc::new(AtomicUsize::new(0));
     let cap = Cap {
         inside: inside.clone(),
@@ -200,9 +200,11 @@ fn clients_beyond_a_limit_are_rejected_with_an_answer() -> io::Result<()> {
     assert_eq!(exchange(&first, "in\n"), "IN\n");
     assert_eq!(exchange(&second, "in\n"), "IN\n");
     let third = connect(server.server_address());
-    assert_eq!(read_all(third), "sorry, we are full\n");
+    assert_eq!(read_all(third), "server busy\n");
     drop(second);
-    eventually("a seat is free", || inside.load(Ordering::SeqCst) == 1);
+    eventually("one client has ended", || {
+        inside.load(Ordering::SeqCst) == 1
+    });
     let fourth = connect(server.server_address());
     assert_eq!(exchange(fourth, "in\n"), "IN\n");
     Ok(())
@@ -210,7 +212,7 @@ fn clients_beyond_a_limit_are_rejected_with_an_answer() -> io::Result<()> {
 
 // 11. Shutdown from a handler, on a signal, after a time.
 #[test]
-fn shutdown_by_a_handlers_command() -> io::Result<()> {
+fn shutdown_by_a_handler() -> io::Result<()> {
     let server = ThreadingTcpServer::bind_fn(ANY, |request| {
         if request.rfile.readline(100)? == b"shutdown\n" {
             request.server.shutdown();

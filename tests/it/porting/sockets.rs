@@ -1,4 +1,4 @@
-//! What Python programs do with a server's socket and its loop, ported: idioms 12 to 15.
+//! Idioms 12 to 15 of the porting guide: the server's socket and its loop.
 
 use std::collections::HashMap;
 use std::fs::{self, Permissions};
@@ -31,20 +31,20 @@ fn echo(request: &mut DatagramRequest) -> HandlerResult {
 }
 
 // 12. `while not self.stop: server.handle_request()`.
-struct StopAfterSilence(Arc<AtomicBool>);
+struct StopAtTimeout(Arc<AtomicBool>);
 
-impl Hooks for StopAfterSilence {
+impl Hooks for StopAtTimeout {
     fn handle_timeout(&self, _: &ServerHandle) {
         self.0.store(true, Ordering::SeqCst);
     }
 }
 
 #[test]
-fn a_loop_of_handle_request_until_no_client_comes() -> io::Result<()> {
+fn handle_request_in_a_loop_until_the_timeout() -> io::Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
     let server = TcpServer::builder()
         .timeout(Duration::from_millis(10))
-        .hooks(StopAfterSilence(stop.clone()))
+        .hooks(StopAtTimeout(stop.clone()))
         .bind_fn(ANY, hello)?;
     let clients = [(); 3].map(|()| connect(server.server_address()));
     while !stop.load(Ordering::SeqCst) {
@@ -56,7 +56,7 @@ fn a_loop_of_handle_request_until_no_client_comes() -> io::Result<()> {
     Ok(())
 }
 
-// 12 too: `select.select([server], ...)` in another loop.
+// 12, second part: `select.select([server], ...)` in another loop.
 #[test]
 fn the_listening_socket_in_another_poll_loop() -> io::Result<()> {
     let servers = ["one", "two"].map(|name| {
@@ -65,7 +65,7 @@ fn the_listening_socket_in_another_poll_loop() -> io::Result<()> {
     });
     let mut sockets = servers.each_ref().map(|s| PollFd::new(s, PollFlags::IN));
     let two = connect(servers[1].server_address());
-    let long = LONG.try_into().expect("it is not that long");
+    let long = LONG.try_into().expect("the duration fits");
     assert_eq!(poll(&mut sockets, Some(&long))?, 1);
     let ready = sockets.map(|socket| socket.revents());
     assert_eq!(ready, [PollFlags::empty(), PollFlags::IN]);
@@ -99,7 +99,7 @@ struct RateLimit(Mutex<HashMap<IpAddr, (Instant, u32)>>);
 
 impl Hooks<DatagramRequest> for RateLimit {
     fn verify_request(&self, request: &mut DatagramRequest) -> Result<bool, HandlerError> {
-        // A look at the datagram first.
+        // The hook reads the datagram.
         if !request.packet.starts_with(b"?") {
             return Ok(false);
         }
@@ -115,7 +115,7 @@ impl Hooks<DatagramRequest> for RateLimit {
 }
 
 #[test]
-fn verify_request_as_a_rate_limiter_that_looks_at_the_datagram() -> io::Result<()> {
+fn verify_request_as_a_rate_limiter_that_reads_the_datagram() -> io::Result<()> {
     let (served, packets) = crossbeam_channel::unbounded();
     let server = UdpServer::builder()
         .hooks(RateLimit(Mutex::default()))
@@ -139,7 +139,7 @@ impl Hooks for Private {
     }
 
     fn server_activate(&self, _: BorrowedFd<'_>, address: &Address) -> io::Result<()> {
-        let path = address.path().expect("it is a Unix server");
+        let path = address.path().expect("a Unix server has a path");
         fs::set_permissions(path, Permissions::from_mode(0o600))
     }
 }
@@ -149,7 +149,7 @@ fn options_set_before_bind_and_a_chmod_after_it() -> io::Result<()> {
     let (_folder, path) = socket_path();
     let builder = ThreadingUnixStreamServer::builder().hooks(Private);
     let server = builder.bind_fn(&path, hello)?;
-    // Linux doubles it for its own needs.
+    // Linux doubles the value for its own overhead.
     let size = SockRef::from(&server).recv_buffer_size()?;
     assert!([65_536, 2 * 65_536].contains(&size), "{size}");
     assert_eq!(fs::metadata(&path)?.permissions().mode() & 0o777, 0o600);
@@ -171,7 +171,7 @@ impl Hooks<DatagramRequest> for InGroup {
 fn a_multicast_group_joined_after_bind() -> io::Result<()> {
     let builder = UdpServer::builder().hooks(InGroup);
     let server = builder.bind_fn(ANY, echo)?;
-    // To leave it a second time is an error, so it was joined.
+    // Leaving the group succeeds once, so the socket had joined it.
     let socket = SockRef::from(&server);
     let (group, loopback) = ([239, 255, 43, 21].into(), [127, 0, 0, 1].into());
     socket.leave_multicast_v4(&group, &loopback)?;
@@ -179,9 +179,9 @@ fn a_multicast_group_joined_after_bind() -> io::Result<()> {
     Ok(())
 }
 
-// 14 too: `server.socket = socket.fromfd(...)`.
+// 14, second part: `server.socket = socket.fromfd(...)`.
 #[test]
-fn sockets_that_were_bound_elsewhere_are_adopted() -> io::Result<()> {
+fn adopting_sockets_that_were_bound_elsewhere() -> io::Result<()> {
     let inherited = TcpListener::bind(ANY)?;
     let address = inherited.local_addr()?;
     let server = ThreadingTcpServer::builder().adopt(inherited, || hello)?;
@@ -201,7 +201,10 @@ fn sockets_that_were_bound_elsewhere_are_adopted() -> io::Result<()> {
     let unix = unix.serve_in_background()?;
     assert_eq!(read_all(connect_unix(unix.server_address())), "hello");
     unix.stop()?;
-    assert!(path.exists(), "the path is not ours");
+    assert!(
+        path.exists(),
+        "the path of an adopted socket is not removed"
+    );
 
     let socket = UnixDatagram::bind(folder.path().join("datagram"))?;
     let datagram = UnixDatagramServer::builder().adopt(socket, || echo)?;
@@ -212,7 +215,7 @@ fn sockets_that_were_bound_elsewhere_are_adopted() -> io::Result<()> {
     Ok(())
 }
 
-// 15. `service_actions` that looks after sessions while requests are served.
+// 15. `service_actions` that removes idle sessions while requests are served.
 #[derive(Clone, Default)]
 struct Sessions(Arc<Mutex<HashMap<Vec<u8>, Instant>>>);
 
@@ -229,7 +232,7 @@ impl Hooks<DatagramRequest> for Sessions {
 }
 
 #[test]
-fn service_actions_reaps_sessions() -> io::Result<()> {
+fn service_actions_removes_idle_sessions() -> io::Result<()> {
     let sessions = Sessions::default();
     let started = sessions.clone();
     let server = UdpServer::builder()
@@ -248,28 +251,28 @@ fn service_actions_reaps_sessions() -> io::Result<()> {
     Ok(())
 }
 
-/// A watched child process would be the real thing.
-struct ChildHasDied;
+/// Hooks that stand for code that watches a child process.
+struct ChildHasExited;
 
-impl Hooks for ChildHasDied {
+impl Hooks for ChildHasExited {
     fn service_actions(&self, _: &ServerHandle) -> io::Result<()> {
-        Err(io::Error::other("the child has died"))
+        Err(io::Error::other("the child has exited"))
     }
 }
 
 #[test]
 fn service_actions_ends_serving_with_an_error() -> io::Result<()> {
-    let builder = TcpServer::builder().hooks(ChildHasDied);
+    let builder = TcpServer::builder().hooks(ChildHasExited);
     let server = builder.poll_interval(Duration::from_millis(1));
     let server = server.bind_fn(ANY, hello)?;
     let error = server.serve_forever().unwrap_err();
-    assert_eq!(error.to_string(), "the child has died");
+    assert_eq!(error.to_string(), "the child has exited");
     Ok(())
 }
 
 #[test]
-fn service_actions_runs_after_each_request_too() -> io::Result<()> {
-    let builder = TcpServer::builder().hooks(ChildHasDied);
+fn service_actions_runs_after_each_request() -> io::Result<()> {
+    let builder = TcpServer::builder().hooks(ChildHasExited);
     let server = builder.poll_interval(LONG * 10);
     let server = server.bind_fn(ANY, |request| {
         request.rfile.readline(100)?;

@@ -1,5 +1,4 @@
-//! What Python programs do in handlers of connections, ported; the numbers are those of the list of
-//! idioms.
+//! Idioms 4, 5, 7 and 16 to 18 of the porting guide: handlers of connections.
 
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -44,14 +43,14 @@ fn recv_sendall_and_settimeout_mix_with_readline_and_wfile() -> io::Result<()> {
     Ok(())
 }
 
-// 5. `setup`, `handle`, `finish`, and what of it runs when something goes wrong.
+// 5. `setup`, `handle`, `finish`, and the steps that run after an error.
 struct Steps(Arc<Mutex<Vec<&'static str>>>);
 
 impl RequestHandler for Steps {
     fn setup(&mut self, request: &mut StreamRequest) -> HandlerResult {
         self.0.lock().unwrap().push("setup");
         match request.rfile.fill_buf()? {
-            b"fail in setup\n" => Err("as asked".into()),
+            b"fail in setup\n" => Err("requested by the test".into()),
             _ => Ok(()),
         }
     }
@@ -59,15 +58,15 @@ impl RequestHandler for Steps {
     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
         self.0.lock().unwrap().push("handle");
         match &*request.rfile.readline(100)? {
-            b"fail\n" => Err("as asked".into()),
-            b"panic\n" => panic!("as asked"),
+            b"fail\n" => Err("requested by the test".into()),
+            b"panic\n" => panic!("requested by the test"),
             line => Ok(request.wfile.write_all(line)?),
         }
     }
 
     fn finish(&mut self, request: &mut StreamRequest) -> HandlerResult {
         self.0.lock().unwrap().push("finish");
-        Ok(request.wfile.write_all(b"goodbye")?)
+        Ok(request.wfile.write_all(b"finished")?)
     }
 }
 
@@ -80,8 +79,8 @@ fn finish_runs_whenever_setup_succeeded() -> io::Result<()> {
     let all = ["setup", "handle", "finish"];
     for (line, answer, expected) in [
         ("good\n", "good\ngoodbye", &all[..]),
-        ("fail\n", "goodbye", &all),
-        ("panic\n", "goodbye", &all),
+        ("fail\n", "finished", &all),
+        ("panic\n", "finished", &all),
         ("fail in setup\n", "", &all[..1]),
     ] {
         let mut client = connect(server.server_address());
@@ -182,31 +181,33 @@ fn a_registry_of_connections_for_broadcast_and_kick() -> io::Result<()> {
         client
     };
     let (ada, bob) = (join("ada"), join("bob"));
-    eventually("both are in", || chat.members() == 2);
+    eventually("both clients are registered", || chat.members() == 2);
     assert_eq!(exchange(&ada, "hello\n"), "ada speaks\n");
     assert_eq!(exchange(&bob, ""), "ada speaks\n");
     (&ada).write_all(b"/kick bob\n")?;
     assert_eq!(read_all(bob), "");
-    eventually("one is left", || chat.members() == 1);
+    eventually("one client is registered", || chat.members() == 1);
     assert_eq!(exchange(&ada, "alone?\n"), "ada speaks\n");
     Ok(())
 }
 
-// 17. Overridden `shutdown_request`: the connection is given to another thread.
+// 17. Overridden `shutdown_request`: the connection is moved to another thread.
 #[test]
-fn a_handler_gives_its_connection_away() -> io::Result<()> {
+fn a_handler_moves_its_connection_to_another_thread() -> io::Result<()> {
     let (give, taken) = unbounded();
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
         let first = request.rfile.readline(100)?;
         request.wfile.write_all(&first)?;
         give.send(request.detach())
-            .map_err(|_| "no thread takes it")?;
+            .map_err(|_| "the worker thread has ended")?;
         Ok(())
     })?;
     let server = server.serve_in_background()?;
     let mut client = connect(server.server_address());
     client.write_all(b"for the handler\nfor the worker\n")?;
-    let mut request = taken.recv_timeout(LONG).expect("it is given");
+    let mut request = taken
+        .recv_timeout(LONG)
+        .expect("the request is sent to the worker");
     server.stop()?;
     let second = request.rfile.readline(100)?;
     request.wfile.write_all(&second)?;
@@ -235,9 +236,9 @@ fn relay(request: &mut StreamRequest, target: TcpStream) -> HandlerResult {
 }
 
 #[test]
-fn a_relay_splits_its_connection_for_two_threads() -> io::Result<()> {
+fn a_relay_with_a_thread_for_each_direction() -> io::Result<()> {
     let upper = ThreadingTcpServer::bind_fn(ANY, |request| {
-        // Answers nothing before the client has ended its side.
+        // The target answers after the client has shut down its writes.
         let mut all = String::new();
         request.rfile.read_to_string(&mut all)?;
         Ok(request.wfile.write_all(all.to_uppercase().as_bytes())?)
@@ -260,7 +261,7 @@ fn reset(socket: TcpStream) -> io::Result<()> {
 }
 
 #[test]
-fn a_reset_of_either_end_of_a_relay_ends_the_other() -> io::Result<()> {
+fn a_reset_of_one_side_of_a_relay_ends_the_other_side() -> io::Result<()> {
     let target = TcpListener::bind(ANY)?;
     let address = target.local_addr()?;
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {

@@ -1,4 +1,4 @@
-//! What Python programs do with `ssl`, ported: idiom 10.
+//! Idiom 10 of the porting guide: `ssl`.
 
 use std::io;
 use std::net::TcpStream;
@@ -47,7 +47,7 @@ fn starttls(request: &mut StreamRequest, config: &Arc<ServerConfig>) -> HandlerR
         return Ok(());
     }
     if !request.rfile.buffer().is_empty() {
-        return Err("something was sent in clear text to be read as encrypted".into());
+        return Err("plain text was received after STARTTLS".into());
     }
     request.wfile.write_all(b"go ahead\r\n")?;
     encrypted(request, config)
@@ -69,7 +69,7 @@ fn configs() -> Result<Configs, HandlerError> {
     Ok((Arc::new(server), Arc::new(client)))
 }
 
-/// Sends a line over TLS, and expects it back and an orderly end.
+/// Sends a line over TLS, and expects the same line and a close_notify.
 fn hello(mut socket: TcpStream, config: Arc<ClientConfig>) -> HandlerResult {
     let mut connection = ClientConnection::new(config, ServerName::try_from("localhost")?)?;
     let mut stream = rustls::Stream::new(&mut connection, &mut socket);
@@ -87,14 +87,14 @@ fn tls_from_the_start() -> HandlerResult {
 }
 
 #[test]
-fn tls_in_the_middle() -> HandlerResult {
+fn starttls_in_the_middle_of_a_connection() -> HandlerResult {
     let (server, client) = configs()?;
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| starttls(request, &server))?;
     let server = server.serve_in_background()?;
     let socket = connect(server.server_address());
     assert_eq!(exchange(&socket, "STARTTLS\r\n"), "go ahead\r\n");
     hello(socket, client)?;
-    // Nothing that came before the handshake is taken for a part of it.
+    // Bytes that were received before the handshake are not a part of it.
     let socket = connect(server.server_address());
     (&socket).write_all(b"STARTTLS\r\nhello")?;
     assert_eq!(read_all(socket), "");

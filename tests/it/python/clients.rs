@@ -1,4 +1,5 @@
-//! Python's clients against our servers, and Python's servers beside ours in the same conversation.
+//! Python clients with the example servers, and the same exchanges with Python servers and Rust
+//! servers.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -9,11 +10,11 @@ use socketserver::{Address, BackgroundServer, DatagramRequest, StreamRequest};
 use support::example::Example;
 use support::{ANY, connect, connect_udp, in_background, python, socket_path};
 
-/// Runs twenty clients of that kind at once against the example.
+/// Runs twenty Python clients of that kind at once, with the example as their server.
 fn expect_served(kind: &str, example: &Example) {
     let mut clients = python::script("many_clients.py");
     clients.arg(kind).arg(&example.address);
-    let output = clients.output().expect("python3 is there");
+    let output = clients.output().expect("python3 is installed");
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{kind}: {complaint}");
     assert_eq!(output.stdout, b"20 clients served\n", "{kind}");
@@ -31,7 +32,7 @@ fn twenty_python_clients_at_once_are_served_over_tcp() {
 fn twenty_python_clients_at_once_are_served_over_a_unix_socket() {
     for kind in ["unix-stream", "threading-unix-stream"] {
         let (_folder, path) = socket_path();
-        let text = path.to_str().expect("the path is text");
+        let text = path.to_str().expect("the path is UTF-8");
         let example = Example::start("echo_server", &[text, "--server", kind]);
         expect_served("echo", &example);
     }
@@ -50,7 +51,7 @@ fn twenty_python_clients_at_once_are_served_over_udp() {
     }
 }
 
-/// What the script of that name does, in Rust.
+/// The Rust counterpart of the script's server with this name.
 fn lines(request: &mut StreamRequest) -> HandlerResult {
     let (mut line, mut count) = (Vec::new(), 0);
     while request.rfile.read_until(b'\n', &mut line)? > 0 {
@@ -75,7 +76,7 @@ fn sendto(request: &mut DatagramRequest) -> HandlerResult {
     Ok(())
 }
 
-/// Has the same conversation with both servers, and compares the answers.
+/// Runs the same exchange with both servers, and compares the answers.
 fn expect_equal_answers(
     kind: &str,
     ours: BackgroundServer,
@@ -84,7 +85,10 @@ fn expect_equal_answers(
     let mut original = python::script("original_server.py");
     original.arg(kind);
     let original = Example::launch(original);
-    let address: SocketAddr = original.address.parse().expect("an IP address");
+    let address: SocketAddr = original
+        .address
+        .parse()
+        .expect("the address is an IP address");
     let wanted = converse(&address.into());
     let got = converse(ours.server_address());
     for (step, (wanted, got)) in wanted.iter().zip(&got).enumerate() {
@@ -94,19 +98,23 @@ fn expect_equal_answers(
     assert_eq!(got.len(), wanted.len(), "{kind}");
 }
 
-/// Sends the pieces one by one, each with the answer to be waited for, then ends its side; the
-/// answers, and what came after the end.
-fn talk(address: &Address, pieces: &[(&[u8], usize)]) -> Vec<Vec<u8>> {
+/// Sends the pieces one by one, waits for the answer to each, and then shuts down the writes.
+/// Returns the answers, and the bytes after the shutdown.
+fn exchange_pieces(address: &Address, pieces: &[(&[u8], usize)]) -> Vec<Vec<u8>> {
     let mut stream = connect(address);
-    stream.set_nodelay(true).expect("TCP has that option");
+    stream.set_nodelay(true).expect("the option is set");
     let mut answers = Vec::new();
     for (piece, length) in pieces {
         stream.write_all(piece).expect("the server reads");
         answers.push(receive(&mut stream, *length));
     }
-    stream.shutdown(Shutdown::Write).expect("it is open");
+    stream
+        .shutdown(Shutdown::Write)
+        .expect("the connection is open");
     let mut rest = Vec::new();
-    stream.read_to_end(&mut rest).expect("the server ends it");
+    stream
+        .read_to_end(&mut rest)
+        .expect("the server closes the connection");
     answers.push(rest);
     answers
 }
@@ -118,41 +126,42 @@ fn receive(stream: &mut TcpStream, length: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_conversation_over_tcp_goes_as_with_the_original() {
+fn tcp_answers_are_those_of_the_python_server() {
     let server = in_background(ThreadingTcpServer::bind_fn(ANY, lines));
     let long = [&[b'x'; 60_000][..], b"\n"].concat();
     expect_equal_answers("lines", server, |address| {
         let conversations: [&[(&[u8], usize)]; 7] = [
-            // Nothing at all, then the end.
+            // No bytes, and the end of the stream.
             &[],
             &[(b"hello\n", 6)],
-            // Several lines in one segment, and one in several.
+            // Several lines in one segment, and one line in several segments.
             &[(b"one\ntwo\nthree\n", 14), (b"in pie", 0), (b"ces\n", 10)],
             // Empty lines, and both line ends.
             &[(b"\n\n\r\n", 4), (b"dos\r\n", 5)],
-            // No newline before the end.
+            // No newline at the end of the stream.
             &[(b"first\nlast without", 6)],
             // Not UTF-8, and a zero byte.
             &[(b"\xff\xe9t\xe9\x00!\n", 7)],
             &[(&long, long.len())],
         ];
         let each = conversations.iter();
-        each.flat_map(|pieces| talk(address, pieces)).collect()
+        each.flat_map(|pieces| exchange_pieces(address, pieces))
+            .collect()
     });
 }
 
-/// Sends datagrams one by one; the answers.
+/// Sends datagrams one by one, and returns the answers.
 fn send_each(address: &Address) -> Vec<Vec<u8>> {
     let client = connect_udp(address);
     let mut buffer = vec![0; 65_536];
     let mut ask = |packet: &[u8]| {
-        client.send(packet).expect("loopback takes it");
+        client.send(packet).expect("the datagram is sent");
         let length = client.recv(&mut buffer).expect("the server answers");
         buffer[..length].to_vec()
     };
     let text = b"hello";
     let long: Vec<u8> = (0..65_507_usize).map(|at| b'a' + (at % 26) as u8).collect();
-    // Both receive 8,192 bytes, and lose what is longer.
+    // Both servers receive 8,192 bytes, and lose the rest.
     let lengths = [8191, 8192, 8193, 9000, 65_507];
     let mut answers = vec![ask(text), ask(b""), ask(b"\xff\x00"), ask(b"")];
     answers.extend(lengths.iter().map(|length| ask(&long[..*length])));
@@ -161,13 +170,13 @@ fn send_each(address: &Address) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn datagrams_answered_through_wfile_go_as_with_the_original() {
+fn wfile_answers_to_datagrams_are_those_of_the_python_server() {
     let server = in_background(ThreadingUdpServer::bind_fn(ANY, wfile));
     expect_equal_answers("wfile", server, send_each);
 }
 
 #[test]
-fn datagrams_answered_through_the_socket_go_as_with_the_original() {
+fn socket_answers_to_datagrams_are_those_of_the_python_server() {
     let server = in_background(UdpServer::bind_fn(ANY, sendto));
     expect_equal_answers("sendto", server, send_each);
 }

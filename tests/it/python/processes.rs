@@ -1,4 +1,4 @@
-//! Counterparts, name by name, of those of Python's tests that need a process of their own.
+//! Counterparts of Python's tests that need a separate process, with the same names.
 
 use std::io;
 use std::net::TcpListener;
@@ -16,12 +16,13 @@ use support::{ANY, connect};
 fn test_tcpserver_bind_leak() {
     in_child(|| {
         let holder = TcpListener::bind(ANY).expect("a port is free");
-        let taken = holder.local_addr().expect("it is bound");
+        let taken = holder.local_addr().expect("the socket is bound");
         let before = descriptors(process::id());
         for _ in 0..1024 {
             let error = TcpServer::bind_fn(taken, |_| Ok(())).expect_err("the port is taken");
             assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
-            let error = TcpServer::bind_fn("127.0.0.1:-1", |_| Ok(())).expect_err("it is no port");
+            let error =
+                TcpServer::bind_fn("127.0.0.1:-1", |_| Ok(())).expect_err("-1 is not a port");
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
         }
         assert_eq!(descriptors(process::id()), before);
@@ -42,7 +43,7 @@ fn test_threading_not_handled() {
     }));
 }
 
-/// The status that the handler ends the process with.
+/// The exit status of the process, which the handler sets.
 const STATUS: i32 = 72;
 
 struct Reporter;
@@ -53,7 +54,7 @@ impl Hooks for Reporter {
     }
 }
 
-/// What Python's `SystemExit` is to a handler, `std::process::exit` is here.
+/// The counterpart of Python's `SystemExit` in a handler is `std::process::exit`.
 fn exit_in_a_handler<D: Dispatch>(builder: socketserver::Builder<Tcp, D>) -> ! {
     let server: Server<Tcp, D> = builder
         .hooks(Reporter)
@@ -63,7 +64,7 @@ fn exit_in_a_handler<D: Dispatch>(builder: socketserver::Builder<Tcp, D>) -> ! {
         })
         .expect("a port is free");
     drop(connect(server.server_address()));
-    server.handle_request().expect("there is one");
+    server.handle_request().expect("one request is served");
     server.server_close();
     unreachable!("closing the server waits for the handler, which ends the process");
 }

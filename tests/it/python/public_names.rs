@@ -1,11 +1,11 @@
-//! Python's `test_all`: every public name can be reached where it is said to be. This file is
-//! compiled or it is not.
+//! The counterpart of Python's `test_all`: this file only compiles if every public name exists at
+//! its documented path.
 
 use std::any::TypeId;
 
 use socketserver::prelude;
 
-/// What Python calls it, and what it is called here. The root and the module have one and the same.
+/// Python's names and the names in this crate. The root and the module must export the same type.
 #[allow(unused_imports)]
 mod names {
     pub use socketserver::dispatch::{Inline, Job, ThreadPool, Waker};
@@ -21,7 +21,7 @@ mod names {
     };
 }
 
-/// The traits, which have no identity to compare.
+/// The traits. Traits cannot be compared with `TypeId`.
 #[allow(unused_imports)]
 mod traits {
     pub use socketserver::dispatch::Dispatch as _;

@@ -1,5 +1,5 @@
-//! Counterparts, name by name, of the tests that Python's `socketserver` is tested with; those about
-//! forking are in `tests/fork_alone`.
+//! Counterparts of the tests of Python's `socketserver`, with the same names. The tests of forking
+//! servers are in `tests/fork_alone`.
 #![allow(non_snake_case)]
 
 use std::io;
@@ -16,10 +16,10 @@ use socketserver::prelude::*;
 use socketserver::request::Request;
 use socketserver::{Address, Dispatch, HandlerError, RequestError, Server};
 
-use support::kind::{Client, Kind, Talk};
+use support::kind::{Client, Kind, LineRequest};
 use support::{ANY, connect, eventually, join_soon, read_all, socket_folder};
 
-/// Reports every error to the test, and refuses all requests if `refuse` is set.
+/// Hooks that report every error to the test, and refuse all requests if `refuse` is set.
 struct Reporter {
     errors: Sender<String>,
     refuse: bool,
@@ -50,23 +50,25 @@ fn reporter() -> (Reporter, Receiver<String>) {
 
 struct Handler;
 
-impl<R: Talk> RequestHandler<R> for Handler {
+impl<R: LineRequest> RequestHandler<R> for Handler {
     fn handle(&mut self, request: &mut R) -> HandlerResult {
-        let line = request.question()?;
-        Ok(request.answer(&line)?)
+        let line = request.read_message()?;
+        Ok(request.write_message(&line)?)
     }
 }
 
 fn run_server<L: Kind, D: Dispatch + Default>() {
     let (folder, (reporter, errors)) = (socket_folder(), reporter());
-    // Its port could not be taken again at once otherwise: what the server closes lingers on.
+    // Without it, the port cannot be bound again for a while: closed connections are in TIME_WAIT.
     let builder = Server::<L, D>::builder().allow_reuse_address(true);
     let builder = builder.hooks(reporter);
     let server = builder
         .bind(L::address(folder.path()), || Handler)
         .expect("the address is free");
     let address = server.server_address().clone();
-    let local = SockRef::from(&server).local_addr().expect("it is bound");
+    let local = SockRef::from(&server)
+        .local_addr()
+        .expect("the socket is bound");
     assert_eq!(address, Address::from(local));
     let handle = server.handle();
     let thread = thread::spawn(move || {
@@ -74,17 +76,17 @@ fn run_server<L: Kind, D: Dispatch + Default>() {
         (server, served)
     });
     for _ in 0..3 {
-        assert_eq!(L::connect(&address).ask("hello world"), "hello world");
+        assert_eq!(L::connect(&address).exchange("hello world"), "hello world");
     }
     handle.shutdown();
     let (server, served) = join_soon(thread);
-    served.expect("a shutdown is no error");
+    served.expect("a shutdown is not an error");
     server.server_close();
     eventually("the address is free", || L::is_free(&address));
     assert_eq!(errors.iter().next(), None);
 }
 
-/// So that the names of the servers themselves are used.
+/// Uses the names of the server types.
 macro_rules! run_servers {
     ($($test:ident: $server:ident;)*) => {
         $(#[test]
@@ -125,7 +127,7 @@ fn test_shutdown() {
         })
         .collect();
     for thread in started {
-        join_soon(thread).expect("a shutdown is no error");
+        join_soon(thread).expect("a shutdown is not an error");
     }
 }
 
@@ -170,7 +172,8 @@ fn errors_of_a_bad_handler<S: ServeOne>() -> Vec<String> {
     S::serve_one(|| Err("Test error".into()))
 }
 
-/// Serves one request with this handler and closes; returns what `handle_error` was asked.
+/// Serves one request with this handler and closes the server. Returns the errors that
+/// `handle_error` received.
 trait ServeOne {
     fn serve_one(handle: fn() -> HandlerResult) -> Vec<String>;
 }
@@ -183,7 +186,7 @@ impl<D: Dispatch + Default> ServeOne for Server<socketserver::listener::Tcp, D> 
             .bind_fn(ANY, move |_| handle())
             .expect("a port is free");
         drop(connect(server.server_address()));
-        server.handle_request().expect("there is one");
+        server.handle_request().expect("one request is served");
         server.server_close();
         errors.iter().collect()
     }
@@ -200,8 +203,8 @@ fn test_basics() {
     });
     let server = server.expect("a port is free");
     drop(connect(server.server_address()));
-    server.handle_request().expect("there is one");
-    let (writer, request) = reports.try_recv().expect("the handler has run");
+    server.handle_request().expect("one request is served");
+    let (writer, request) = reports.try_recv().expect("the handler ran");
     assert_eq!(writer, request);
 }
 
@@ -212,17 +215,17 @@ fn test_shutdown_request_called_if_verify_request_false() {
     let server = TcpServer::builder().hooks(reporter).bind(ANY, || Handler);
     let server = server.expect("a port is free");
     let client = connect(server.server_address());
-    server.handle_request().expect("there is one");
-    // The server lives, and so it is the request that was shut down.
+    server.handle_request().expect("one request is served");
+    // The server still exists, so the request was shut down and not the server.
     assert_eq!(read_all(client), "");
     server.server_close();
     assert_eq!(errors.iter().next(), None);
 }
 
-/// A pool that the test can look into.
-struct Watched(Arc<ThreadPool>);
+/// A pool that the test keeps a reference to.
+struct SharedPool(Arc<ThreadPool>);
 
-impl Dispatch for Watched {
+impl Dispatch for SharedPool {
     fn dispatch(&self, job: Job) {
         self.0.dispatch(job);
     }
@@ -239,14 +242,14 @@ impl Dispatch for Watched {
 #[test]
 fn test_threads_reaped() {
     let pool = Arc::new(ThreadPool::new().thread_keep_alive(Duration::from_millis(1)));
-    let builder = ThreadingTcpServer::builder().dispatch(Watched(Arc::clone(&pool)));
+    let builder = ThreadingTcpServer::builder().dispatch(SharedPool(Arc::clone(&pool)));
     let (sender, served) = channel();
     let server = builder
         .bind_fn(ANY, move |_| Ok(sender.send(())?))
         .expect("a port is free");
     for _ in 0..10 {
         let _client = connect(server.server_address());
-        server.handle_request().expect("there is one");
+        server.handle_request().expect("one request is served");
     }
     eventually("every thread has ended", || pool.threads() == 0);
     assert_eq!(served.try_iter().count(), 10);

@@ -1,5 +1,5 @@
-//! Python's `test_write`: a write is sent at once, and one that a signal interrupts is not cut
-//! short.
+//! The counterpart of Python's `test_write`: a write is sent at once, and completely even if a
+//! signal interrupts it.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +20,8 @@ extern "C" fn count(_: i32) {
     CAUGHT.fetch_add(1, Ordering::SeqCst);
 }
 
-/// Counts the signal from here on. Without `SA_RESTART`, so that it interrupts system calls.
+/// Installs a handler that counts the signal. It has no `SA_RESTART`, so the signal interrupts
+/// system calls.
 #[allow(unsafe_code)]
 fn catch(signal: Signal) {
     let action = SigAction::new(
@@ -28,21 +29,21 @@ fn catch(signal: Signal) {
         SaFlags::empty(),
         SigSet::empty(),
     );
-    // SAFETY: the handler does nothing but add to an atomic.
-    unsafe { sigaction(signal, &action) }.expect("the signal may be caught");
+    // SAFETY: the handler only increments an atomic.
+    unsafe { sigaction(signal, &action) }.expect("the signal can be caught");
 }
 
-/// How many have been caught.
+/// The number of caught signals.
 fn caught() -> usize {
     CAUGHT.load(Ordering::SeqCst)
 }
 
-/// More than any socket buffer takes.
+/// A size that is larger than any socket buffer.
 const BIG: usize = 16 * 1024 * 1024;
 
 fn interrupt(thread: Pthread) {
     let before = caught();
-    pthread_kill(thread, Signal::SIGUSR1).expect("the thread lives");
+    pthread_kill(thread, Signal::SIGUSR1).expect("the thread runs");
     eventually("the signal arrives", || caught() > before);
 }
 
@@ -64,7 +65,7 @@ fn test_write() {
         let server = TcpServer::bind_fn(ANY, move |request| {
             request.wfile.write_all(b"write data\n")?;
             assert_eq!(request.rfile.readline(100)?, b"client response\n");
-            // Shows that the signals do interrupt: one write alone comes back short.
+            // A single write returns early, which shows that the signals interrupt system calls.
             reporter.send(request.wfile.write(&vec![b'1'; BIG])?)?;
             request.wfile.write_all(&vec![b'2'; BIG])?;
             Ok(reporter.send(BIG)?)
@@ -84,24 +85,25 @@ fn test_write() {
         let mut line = String::new();
         client
             .read_line(&mut line)
-            .expect("it is sent without a flush");
+            .expect("the data is sent without a flush");
         assert_eq!(line, "write data\n");
         client
             .get_mut()
             .write_all(b"client response\n")
             .expect("the server reads");
 
-        // Something has arrived, so the server is in its write, and stays there while the client does not read.
+        // Some bytes have arrived, so the server is in its write, and stays there until the client
+        // reads.
         client.fill_buf().expect("the server writes");
         let short = interrupt_until_short(serving_thread, &written);
         assert!(0 < short && short < BIG, "{short} bytes were written");
         let mut first = vec![0; short];
         client
             .read_exact(&mut first)
-            .expect("what was written arrives");
+            .expect("the written bytes arrive");
         assert!(first.iter().all(|byte| *byte == b'1'));
 
-        client.fill_buf().expect("the server writes on");
+        client.fill_buf().expect("the server continues to write");
         for _ in 0..20 {
             interrupt(serving_thread);
         }

@@ -1,4 +1,4 @@
-//! Requests that arrive while the server shuts down: one that has begun is finished, none is forgotten.
+//! Requests that arrive during a shutdown: every request that has begun is finished.
 
 use std::fs;
 use std::path::Path;
@@ -7,27 +7,18 @@ use std::sync::mpsc::{Sender, channel};
 use socketserver::HandlerError;
 use socketserver::prelude::*;
 
-use support::handlers::counts;
+use support::handlers::{counts, upper_lines};
 use support::{
     ANY, LONG, connect, connect_unix, eventually, exchange, in_background, read_all, socket_path,
 };
 
-/// Upper case for each line, idle in between.
-fn upper(request: &mut StreamRequest) -> HandlerResult {
-    while request.wait_for_data()? {
-        let line = request.rfile.readline(100)?;
-        request.wfile.write_all(&line.to_ascii_uppercase())?;
-    }
-    Ok(())
-}
-
 #[test]
-fn half_a_line_makes_a_request_that_is_finished() {
+fn a_request_is_finished_after_its_first_bytes() {
     let (begun, begins) = channel();
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
-        assert!(request.wait_for_data()?, "a request comes");
+        assert!(request.wait_for_data()?, "a request arrives");
         begun.send(()).expect("the test receives it");
-        upper(request)
+        upper_lines(request)
     });
     let server = in_background(server);
     let mut client = connect(server.server_address());
@@ -36,7 +27,7 @@ fn half_a_line_makes_a_request_that_is_finished() {
     server.handle().shutdown();
     assert_eq!(exchange(&client, "bye\n"), "GOODBYE\n");
     assert_eq!(read_all(client), "");
-    server.stop().expect("it was asked to");
+    server.stop().expect("serving ends without an error");
 }
 
 #[test]
@@ -46,46 +37,50 @@ fn a_request_that_arrives_just_before_the_shutdown_is_answered() {
         let (tasks, task) = channel();
         let server = ThreadingUnixStreamServer::bind_fn(&path, move |request| {
             tasks.send(fs::read_link("/proc/thread-self")?)?;
-            upper(request)
+            upper_lines(request)
         });
         let server = in_background(server);
         let mut client = connect_unix(server.server_address());
         assert_eq!(exchange(&client, "hello\n"), "HELLO\n");
         let task = task.recv_timeout(LONG).expect("the handler runs");
-        eventually("it waits for a request", || {
+        eventually("the handler waits for a request", || {
             let stat = fs::read_to_string(Path::new("/proc").join(&task).join("stat"));
-            stat.expect("it lives").contains(") S ")
+            stat.expect("the thread runs").contains(") S ")
         });
-        // What is sent over a Unix socket has arrived. The handler wakes up, and is anywhere between
-        // its wait and having read it when the server shuts down.
+        // Bytes that are sent over a Unix socket arrive at once. The shutdown may happen before or
+        // after the handler wakes up and reads them.
         client.write_all(b"good").expect("the server reads");
         server.handle().shutdown();
         assert_eq!(exchange(&client, "bye\n"), "GOODBYE\n");
-        server.stop().expect("it was asked to");
+        server.stop().expect("serving ends without an error");
     }
 }
 
-/// Takes its time to verify: until the server shuts down.
-struct Slow(Sender<()>);
+/// Hooks whose `verify_request` waits until the server shuts down.
+struct VerifyUntilShutdown(Sender<()>);
 
-impl Hooks for Slow {
+impl Hooks for VerifyUntilShutdown {
     fn verify_request(&self, request: &mut StreamRequest) -> Result<bool, HandlerError> {
         self.0.send(())?;
-        eventually("it shuts down", || request.server.is_shutting_down());
+        eventually("the server shuts down", || {
+            request.server.is_shutting_down()
+        });
         Ok(true)
     }
 }
 
 #[test]
-fn a_request_on_its_way_to_its_handler_is_waited_for() {
+fn shutdown_waits_for_a_request_in_verify_request() {
     let (verifying, verifies) = channel();
     let server = in_background(
         ThreadingTcpServer::builder()
-            .hooks(Slow(verifying))
-            .bind_fn(ANY, upper),
+            .hooks(VerifyUntilShutdown(verifying))
+            .bind_fn(ANY, upper_lines),
     );
     let mut client = connect(server.server_address());
-    client.write_all(b"hello\n").expect("it is accepted");
-    verifies.recv_timeout(LONG).expect("it is accepted");
+    client
+        .write_all(b"hello\n")
+        .expect("the client is accepted");
+    verifies.recv_timeout(LONG).expect("the client is accepted");
     assert_eq!(counts(server.handle().shutdown_within(LONG)), (1, 0, 0));
 }

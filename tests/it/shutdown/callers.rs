@@ -1,55 +1,47 @@
-//! `shutdown`, from wherever and whenever it is called, wakes a sleeping server and ends serving.
+//! `shutdown` wakes the acceptor and ends serving, from any thread and in any state.
 
 use std::io::{self, Read};
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::Duration;
 
 use socketserver::prelude::*;
 
-use support::journal::Journal;
-use support::{ANY, connect, exchange, join_soon, next, read_all};
+use support::event_log::EventLog;
+use support::handlers::echo_line;
+use support::{ANY, HOUR, connect, exchange, join_soon, next, read_all};
 
-/// Longer than any test.
-const HOUR: Duration = Duration::from_secs(3600);
+struct RecordIterations(EventLog);
 
-fn echo(request: &mut StreamRequest) -> HandlerResult {
-    let line = request.rfile.readline(1024)?;
-    Ok(request.wfile.write_all(&line)?)
-}
-
-struct NoteTurns(Journal);
-
-impl Hooks for NoteTurns {
+impl Hooks for RecordIterations {
     fn service_actions(&self, _: &ServerHandle) -> io::Result<()> {
-        self.0.note("turn");
+        self.0.record("iteration");
         Ok(())
     }
 }
 
 #[test]
 fn shutdown_wakes_a_server_whose_poll_interval_is_an_hour() {
-    let journal = Journal::default();
+    let event_log = EventLog::default();
     let builder = TcpServer::builder()
-        .hooks(NoteTurns(journal.clone()))
+        .hooks(RecordIterations(event_log.clone()))
         .poll_interval(HOUR);
-    let server = builder.bind_fn(ANY, echo).expect("a port is free");
+    let server = builder.bind_fn(ANY, echo_line).expect("a port is free");
     let handle = server.handle();
     let serving = thread::spawn(move || server.serve_forever());
-    // The turn is over: the server is asleep, or about to be.
+    // The loop iteration has ended, so the acceptor sleeps or will sleep soon.
     assert_eq!(exchange(connect(handle.server_address()), "hi\n"), "hi\n");
-    journal.wait_for("turn");
+    event_log.wait_for("iteration");
     handle.shutdown();
-    join_soon(serving).expect("a shutdown is no error");
+    join_soon(serving).expect("a shutdown is not an error");
 }
 
 #[test]
 fn shutdown_wakes_a_handle_request_without_a_timeout() {
-    let server = TcpServer::bind_fn(ANY, echo).expect("a port is free");
+    let server = TcpServer::bind_fn(ANY, echo_line).expect("a port is free");
     let handle = server.handle();
     let serving = thread::spawn(move || server.handle_request());
     handle.shutdown();
-    join_soon(serving).expect("a shutdown is no error");
+    join_soon(serving).expect("a shutdown is not an error");
 }
 
 #[test]
@@ -70,12 +62,12 @@ fn shutdown_ends_serving_while_all_threads_are_busy() {
     next(&inside);
     handle.shutdown();
     let (served, server) = join_soon(serving);
-    served.expect("a shutdown is no error");
+    served.expect("a shutdown is not an error");
     drop(busy);
     server.server_close();
 }
 
-/// Shuts the server down in the hook of this name.
+/// Hooks that shut the server down in the hook with this name.
 struct ShutsDown(&'static str);
 
 impl ShutsDown {
@@ -106,11 +98,11 @@ fn ends_from(hook: &'static str) {
     let builder = TcpServer::builder()
         .hooks(ShutsDown(hook))
         .poll_interval(HOUR);
-    let server = builder.bind_fn(ANY, |_| Err("so that there is an error to handle".into()));
+    let server = builder.bind_fn(ANY, |_| Err("an error for handle_error".into()));
     let server = server.expect("a port is free");
     let client = connect(server.server_address());
     let serving = thread::spawn(move || server.serve_forever());
-    join_soon(serving).expect("a shutdown is no error");
+    join_soon(serving).expect("a shutdown is not an error");
     assert_eq!(read_all(client), "");
 }
 
@@ -137,15 +129,15 @@ fn after_a_shutdown_no_client_is_served() -> io::Result<()> {
     server.serve_forever()?;
     server.handle_request()?;
     server.server_close();
-    // Closed by the kernel, for the server has never accepted it.
+    // The kernel closes the connection, because the server has not accepted it.
     let error = (&client).read(&mut [0; 1]).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     Ok(())
 }
 
 #[test]
-fn a_second_shutdown_changes_nothing() -> io::Result<()> {
-    let server = ThreadingTcpServer::bind_fn(ANY, echo)?.serve_in_background()?;
+fn a_second_shutdown_has_no_effect() -> io::Result<()> {
+    let server = ThreadingTcpServer::bind_fn(ANY, echo_line)?.serve_in_background()?;
     let handle = server.handle();
     assert!(!handle.is_shutting_down());
     thread::scope(|scope| {
@@ -181,7 +173,7 @@ fn one_of_several_servers_can_be_shut_down() -> io::Result<()> {
         assert_eq!(exchange(client, "before\n"), "BEFORE\n");
     }
     let mut servers = servers.into_iter();
-    servers.next().expect("there are three").stop()?;
+    servers.next().expect("there are three servers").stop()?;
     assert_eq!(read_all(&clients[0]), "");
     for client in &clients[1..] {
         assert_eq!(exchange(client, "after\n"), "AFTER\n");
@@ -191,7 +183,7 @@ fn one_of_several_servers_can_be_shut_down() -> io::Result<()> {
 
 #[test]
 fn a_handle_outlives_its_server() -> io::Result<()> {
-    let server = ThreadingTcpServer::bind_fn(ANY, echo)?;
+    let server = ThreadingTcpServer::bind_fn(ANY, echo_line)?;
     let (handle, address) = (server.handle(), server.server_address().clone());
     drop(server);
     assert!(handle.is_shutting_down());

@@ -1,4 +1,4 @@
-//! Closing a server whose threads are busy: which handlers it waits for.
+//! Closing a server with busy threads: the handlers that it waits for.
 
 use std::io;
 use std::net::TcpStream;
@@ -11,32 +11,30 @@ use socketserver::listener::Tcp;
 use socketserver::prelude::*;
 use socketserver::{Builder, ServerHandle};
 
+use support::event_log::EventLog;
 use support::{ANY, LONG, connect, eventually, read_all};
 
-/// More than fits into the sockets' buffers.
+/// A size that is larger than the buffers of both sockets.
 const REPLY: usize = 5_000_000;
 
-/// What happened, in order.
-type Diary = Arc<Mutex<Vec<&'static str>>>;
-
-/// One handler that is busy until the test releases it.
+/// A server with one handler that is busy until the test releases it.
 struct Busy {
     server: BackgroundServer,
     client: TcpStream,
     release: Sender<()>,
-    diary: Diary,
+    events: EventLog,
 }
 
 fn busy(builder: Builder<Tcp, ThreadPool>) -> io::Result<Busy> {
-    let diary = Diary::default();
+    let events = EventLog::default();
     let (started, has_started) = bounded(1);
     let (release, released): (_, Receiver<()>) = bounded(1);
-    let notes = diary.clone();
+    let in_handler = events.clone();
     let server = builder.bind_fn(ANY, move |request| {
         started.send(())?;
         released.recv_timeout(LONG)?;
         request.wfile.write_all(&vec![b'x'; REPLY])?;
-        notes.lock().unwrap().push("the handler ended");
+        in_handler.record("the handler ended");
         Ok(())
     })?;
     let server = server.serve_in_background()?;
@@ -46,7 +44,7 @@ fn busy(builder: Builder<Tcp, ThreadPool>) -> io::Result<Busy> {
         server,
         client,
         release,
-        diary,
+        events,
     })
 }
 
@@ -56,42 +54,42 @@ fn closing_waits_for_handlers() -> io::Result<()> {
         server,
         client,
         release,
-        diary,
+        events,
     } = busy(ThreadingTcpServer::builder())?;
-    let (address, notes) = (server.server_address().clone(), diary.clone());
-    // From here on no client is accepted, so the attempts to connect below are no clients.
+    let (address, in_thread) = (server.server_address().clone(), events.clone());
+    // After this no connection is accepted, so the connections below are not served.
     server.handle().shutdown();
     server.handle().wait();
     let closing = thread::spawn(move || {
         let stopped = server.stop();
-        notes.lock().unwrap().push("the server closed");
+        in_thread.record("the server closed");
         stopped
     });
     eventually("the port is closed", || {
         TcpStream::connect(&address).is_err()
     });
-    assert_eq!(*diary.lock().unwrap(), [""; 0]);
+    assert_eq!(events.entries(), [""; 0]);
     release.send(()).expect("the handler waits");
     assert_eq!(read_all(client).len(), REPLY);
     closing.join().expect("no panic")?;
     let expected = ["the handler ended", "the server closed"];
-    assert_eq!(*diary.lock().unwrap(), expected);
+    assert_eq!(events.entries(), expected);
     Ok(())
 }
 
-/// Closes the server over a busy handler, which nevertheless goes on to its end.
+/// Closes the server while a handler is busy, and checks that the handler still runs to its end.
 fn closing_does_not_wait(builder: Builder<Tcp, ThreadPool>) -> io::Result<()> {
     let Busy {
         server,
         client,
         release,
-        diary,
+        events,
     } = busy(builder)?;
     server.stop()?;
-    assert_eq!(*diary.lock().unwrap(), [""; 0]);
+    assert_eq!(events.entries(), [""; 0]);
     release.send(()).expect("the handler waits");
     assert_eq!(read_all(client).len(), REPLY);
-    eventually("the handler ends", || diary.lock().unwrap().len() == 1);
+    events.wait_for("the handler ended");
     Ok(())
 }
 
@@ -112,13 +110,13 @@ fn closing_does_not_wait_for_thread_keep_alive() -> io::Result<()> {
     assert_eq!(read_all(connect(server.server_address())), "");
     let (closed, is_closed) = bounded(1);
     thread::spawn(move || closed.send(server.stop()));
-    is_closed.recv_timeout(LONG).expect("it closes")
+    is_closed.recv_timeout(LONG).expect("the server is closed")
 }
 
 #[test]
 fn a_handler_may_drop_its_own_server() -> io::Result<()> {
-    let place = Arc::new(Mutex::new(None::<ThreadingTcpServer>));
-    let (here, (closed, is_closed)) = (place.clone(), unbounded());
+    let slot = Arc::new(Mutex::new(None::<ThreadingTcpServer>));
+    let (here, (closed, is_closed)) = (slot.clone(), unbounded());
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
         let server = here.lock().unwrap().take();
         drop(server);
@@ -127,8 +125,8 @@ fn a_handler_may_drop_its_own_server() -> io::Result<()> {
         Ok(())
     })?;
     let client = connect(server.server_address());
-    let mut held = place.lock().unwrap();
-    // The handler waits for the lock until serving is over.
+    let mut held = slot.lock().unwrap();
+    // The handler waits for the lock until `handle_request` returns.
     held.insert(server).handle_request()?;
     drop(held);
     let handle: ServerHandle = is_closed.recv_timeout(LONG).expect("no deadlock");
@@ -140,20 +138,20 @@ fn a_handler_may_drop_its_own_server() -> io::Result<()> {
     Ok(())
 }
 
-/// Dropping the guard stops the server, and waits for all handlers but this one.
+/// Dropping the guard stops the server, and waits for all other handlers.
 fn a_handler_may_drop_the_guard<D: socketserver::Dispatch + Default>() -> io::Result<()> {
-    let place = Arc::new(Mutex::new(None::<BackgroundServer>));
-    let here = place.clone();
+    let slot = Arc::new(Mutex::new(None::<BackgroundServer>));
+    let here = slot.clone();
     let server = socketserver::Server::<Tcp, D>::bind_fn(ANY, move |request| {
         request.rfile.readline(10)?;
         let guard = here.lock().unwrap().take();
-        drop(guard.expect("it is there"));
+        drop(guard.expect("the slot has the guard"));
         Ok(request.wfile.write_all(b"dropped")?)
     })?;
     let server = server.serve_in_background()?;
     let handle = server.handle();
     let mut client = connect(server.server_address());
-    *place.lock().unwrap() = Some(server);
+    *slot.lock().unwrap() = Some(server);
     client.write_all(b"\n")?;
     assert_eq!(read_all(client), "dropped");
     handle.wait();

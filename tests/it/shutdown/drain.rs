@@ -1,4 +1,5 @@
-//! A shutdown lets running requests finish, ends idle connections, and forces what is late.
+//! A graceful shutdown: running requests finish, idle connections are closed, and unfinished
+//! requests are forced to close at the limit.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -13,33 +14,24 @@ use socketserver::{BackgroundServer, Builder, Dispatch, Stage, listener};
 use nix::sys::signal::Signal;
 
 use support::example::{self, Example};
-use support::handlers::{Watch, begin, block, counts};
+use support::handlers::{ReportErrors, begin, block, counts, upper_lines};
 use support::{
     ANY, LONG, connect, connect_udp, connect_unix, eventually, exchange, in_background, read_all,
     socket_path,
 };
 
-/// Short, for what is going to be forced.
+/// A short limit, for requests that are forced to close.
 const SHORT: Duration = Duration::from_millis(200);
-/// What a forced shutdown may take beyond its limit: half a second for handlers that do not end, and
-/// more on a busy machine.
+/// The time that a forced shutdown may take beyond its limit: half a second for handlers that do
+/// not end, and more on a busy machine.
 const BEYOND: Duration = Duration::from_secs(5);
 
 fn serve<D: Dispatch>(builder: Builder<listener::Tcp, D>) -> BackgroundServer {
     in_background(builder.bind_fn(ANY, block))
 }
 
-/// Upper case for each line, idle in between.
-fn upper(request: &mut StreamRequest) -> HandlerResult {
-    while request.wait_for_data()? {
-        let line = request.rfile.readline(100)?;
-        request.wfile.write_all(&line.to_ascii_uppercase())?;
-    }
-    Ok(())
-}
-
 #[test]
-fn running_requests_finish_and_are_counted_as_drained() {
+fn running_requests_finish_and_count_as_drained() {
     const CLIENTS: usize = 3;
     let go = Arc::new(Barrier::new(CLIENTS + 1));
     let gate = Arc::clone(&go);
@@ -58,7 +50,7 @@ fn running_requests_finish_and_are_counted_as_drained() {
         eventually("the shutdown begins", || server.handle().is_shutting_down());
         assert!(!report.is_finished());
         go.wait();
-        report.join().expect("it returns")
+        report.join().expect("the call returns")
     });
     assert_eq!(counts(report), (CLIENTS, 0, 0));
     assert!(
@@ -69,8 +61,8 @@ fn running_requests_finish_and_are_counted_as_drained() {
 }
 
 #[test]
-fn connections_that_wait_for_a_request_end_at_once() {
-    let server = in_background(ThreadingTcpServer::bind_fn(ANY, upper));
+fn idle_connections_are_closed_at_once() {
+    let server = in_background(ThreadingTcpServer::bind_fn(ANY, upper_lines));
     let between = connect(server.server_address());
     assert_eq!(exchange(&between, "hello\n"), "HELLO\n");
     let started = Instant::now();
@@ -80,12 +72,13 @@ fn connections_that_wait_for_a_request_end_at_once() {
 }
 
 #[test]
-fn connections_that_have_sent_nothing_end_at_once() {
+fn connections_without_any_data_are_closed_at_once() {
     let (_folder, path) = socket_path();
     let (begun, begins) = channel();
     let server = ThreadingUnixStreamServer::bind_fn(&path, move |request| {
         begun.send(()).expect("the test receives it");
-        // No `wait_for_data`: nothing has been received, which is enough.
+        // The handler does not call `wait_for_data`. The connection is idle because nothing was
+        // received.
         let line = request.rfile.readline(100)?;
         Ok(request.wfile.write_all(&line)?)
     });
@@ -99,7 +92,7 @@ fn connections_that_have_sent_nothing_end_at_once() {
 }
 
 #[test]
-fn blocked_handlers_are_forced_or_unfinished_and_counted() {
+fn blocked_handlers_count_as_forced_or_unfinished() {
     let server = serve(ThreadingTcpServer::builder());
     let address = server.server_address();
     let _blocked =
@@ -108,12 +101,12 @@ fn blocked_handlers_are_forced_or_unfinished_and_counted() {
     assert_eq!(counts(server.handle().shutdown_within(SHORT)), (0, 5, 1));
     let took = started.elapsed();
     assert!(SHORT <= took && took < SHORT + BEYOND, "{took:?}");
-    server.stop().expect("closing does not wait now");
+    server.stop().expect("closing does not wait");
     assert!(started.elapsed() < SHORT + 2 * BEYOND);
 }
 
 #[test]
-fn a_report_counts_each_kind_of_end() {
+fn a_report_counts_each_outcome() {
     let server = serve(ThreadingTcpServer::builder());
     let address = server.server_address();
     let finishing = begin(address, "read");
@@ -122,18 +115,18 @@ fn a_report_counts_each_kind_of_end() {
         let report = scope.spawn(|| server.handle().shutdown_within(5 * SHORT));
         eventually("the shutdown begins", || server.handle().is_shutting_down());
         drop(finishing);
-        report.join().expect("it returns")
+        report.join().expect("the call returns")
     });
     assert_eq!(counts(report), (1, 1, 1));
 }
 
 #[test]
-fn an_inline_server_is_forced_too() {
+fn an_inline_request_is_forced_to_close() {
     for (how, expected) in [("read", (0, 1, 0)), ("write", (0, 1, 0))] {
         let server = serve(TcpServer::builder());
         let _blocked = begin(server.server_address(), how);
         assert_eq!(counts(server.handle().shutdown_within(SHORT)), expected);
-        server.stop().expect("nothing runs any more");
+        server.stop().expect("no request runs");
     }
 }
 
@@ -143,7 +136,7 @@ fn stopping_an_inline_server_does_not_wait_for_a_handler_that_loops() {
     let _blocked = begin(server.server_address(), "loop");
     let started = Instant::now();
     assert_eq!(counts(server.handle().shutdown_within(SHORT)), (0, 0, 1));
-    let error = server.stop().expect_err("the serving thread is lost");
+    let error = server.stop().expect_err("the serving thread does not end");
     assert_eq!(error.kind(), ErrorKind::TimedOut);
     assert!(started.elapsed() < SHORT + 2 * BEYOND);
 }
@@ -151,11 +144,11 @@ fn stopping_an_inline_server_does_not_wait_for_a_handler_that_loops() {
 #[test]
 fn a_forced_request_sees_an_aborted_connection() {
     let (errors, seen) = channel();
-    let server = serve(ThreadingTcpServer::builder().hooks(Watch(errors)));
+    let server = serve(ThreadingTcpServer::builder().hooks(ReportErrors(errors)));
     let _blocked = ["read", "write"].map(|how| begin(server.server_address(), how));
     server.handle().shutdown_within(SHORT);
     for _ in 0..2 {
-        let seen = seen.recv_timeout(LONG).expect("an error");
+        let seen = seen.recv_timeout(LONG).expect("the error is reported");
         assert_eq!(seen.stage, Stage::Handle);
         assert_eq!(seen.kind, Some(ErrorKind::ConnectionAborted));
         assert!(seen.is_disconnect);
@@ -164,7 +157,7 @@ fn a_forced_request_sees_an_aborted_connection() {
 }
 
 #[test]
-fn shutdown_timeout_holds_for_a_plain_shutdown() {
+fn shutdown_timeout_applies_to_shutdown() {
     for how in ["read", "write", "loop"] {
         let server = serve(ThreadingTcpServer::builder().shutdown_timeout(SHORT));
         let _blocked = begin(server.server_address(), how);
@@ -177,19 +170,19 @@ fn shutdown_timeout_holds_for_a_plain_shutdown() {
 }
 
 #[test]
-fn without_shutdown_timeout_a_shutdown_waits() {
+fn without_shutdown_timeout_shutdown_has_no_limit() {
     let server = serve(ThreadingTcpServer::builder().shutdown_timeout(None));
     let reading = begin(server.server_address(), "read");
     let stopping = thread::spawn(|| server.stop());
     thread::sleep(2 * SHORT);
     assert!(!stopping.is_finished());
     drop(reading);
-    let stopped = stopping.join().expect("it returns");
-    stopped.expect("it was asked to");
+    let stopped = stopping.join().expect("the call returns");
+    stopped.expect("serving ends without an error");
 }
 
 #[test]
-fn a_datagram_whose_handler_loops_is_unfinished() {
+fn a_datagram_handler_that_loops_counts_as_unfinished() {
     let (begun, begins) = channel();
     let server = ThreadingUdpServer::bind_fn(ANY, move |_| {
         begun.send(()).expect("the test receives it");
@@ -204,18 +197,20 @@ fn a_datagram_whose_handler_loops_is_unfinished() {
     assert_eq!(counts(server.handle().shutdown_within(SHORT)), (0, 0, 1));
 }
 
-/// A client that sends until its writes block, and never reads: the echo server blocks in a
+/// A client that sends until its writes block, and never reads. The echo server then blocks in a
 /// write.
 fn block_the_server(server: &Example) -> TcpStream {
-    let mut client = TcpStream::connect(&server.address).expect("it listens");
+    let mut client = TcpStream::connect(&server.address).expect("the server listens");
     let pause = Some(Duration::from_millis(500));
-    client.set_write_timeout(pause).expect("not zero");
+    client
+        .set_write_timeout(pause)
+        .expect("the timeout is not zero");
     while client.write(&[b'.'; 65_536]).is_ok() {}
     client
 }
 
 #[test]
-fn sigterm_ends_a_server_with_a_blocked_client_after_the_drain_time() {
+fn sigterm_ends_a_server_with_a_blocked_client_at_the_limit() {
     for kind in ["tcp", "threading-tcp"] {
         let server = Example::start("echo_server", &[ANY, "--drain", "0.5", "--server", kind]);
         let _blocked = block_the_server(&server);
@@ -230,15 +225,15 @@ fn sigterm_ends_a_server_with_a_blocked_client_after_the_drain_time() {
 }
 
 #[test]
-fn a_second_ctrl_c_forces() {
+fn a_second_ctrl_c_forces_connections_to_close() {
     let server = Example::start("echo_server", &[ANY, "--drain", "1000"]);
     let _blocked = block_the_server(&server);
-    let mut idle = TcpStream::connect(&server.address).expect("it listens");
+    let mut idle = TcpStream::connect(&server.address).expect("the server listens");
     assert_eq!(exchange(&idle, "hello\n"), "hello\n");
     server.signal(Signal::SIGINT);
-    // Its end shows that the first signal was handled.
-    assert_eq!(idle.read(&mut [0]).expect("the end"), 0);
-    // Sooner, it would count as the same.
+    // The end of the idle connection shows that the server has handled the first signal.
+    assert_eq!(idle.read(&mut [0]).expect("the stream ends"), 0);
+    // A signal that arrives sooner counts as the same signal.
     thread::sleep(Duration::from_millis(200));
     server.signal(Signal::SIGINT);
     let (status, _, log) = server.finish();

@@ -1,4 +1,4 @@
-//! What a shutdown does to connections that are open: idle ones end, the others go on.
+//! A shutdown closes idle connections, and the other connections continue.
 
 use std::io;
 use std::net::TcpStream;
@@ -16,7 +16,7 @@ use support::{
     ANY, LONG, connect, exchange, for_stream_kinds, in_background, read_all, socket_folder,
 };
 
-/// Many requests per connection: each is announced when it begins.
+/// A handler of many requests per connection. It reports the begin of each.
 fn upper(begun: Sender<()>) -> impl Fn(&mut StreamRequest) -> HandlerResult + Send + Sync {
     move |request| {
         while request.wait_for_data()? {
@@ -34,7 +34,7 @@ fn upper_server() -> io::Result<(BackgroundServer, Receiver<()>)> {
     Ok((server.serve_in_background()?, has_begun))
 }
 
-fn connections_between_two_requests_end<L: Kind<Request = StreamRequest>>() {
+fn connections_between_two_requests_are_closed<L: Kind<Request = StreamRequest>>() {
     let (folder, (begun, _has_begun)) = (socket_folder(), unbounded());
     let server = Server::<L, ThreadPool>::bind_fn(L::address(folder.path()), upper(begun));
     let server = in_background(server);
@@ -42,17 +42,17 @@ fn connections_between_two_requests_end<L: Kind<Request = StreamRequest>>() {
         .map(|_| L::connect(server.server_address()))
         .collect();
     for client in &mut clients {
-        assert_eq!(client.ask("one"), "ONE");
-        assert_eq!(client.ask("two"), "TWO");
+        assert_eq!(client.exchange("one"), "ONE");
+        assert_eq!(client.exchange("two"), "TWO");
     }
-    // Waits for the handlers.
-    server.stop().expect("a shutdown is no error");
+    // `stop` waits for the handlers.
+    server.stop().expect("a shutdown is not an error");
     for client in &mut clients {
         assert_eq!(client.receive_line(), "");
     }
 }
 
-for_stream_kinds! { connections_between_two_requests_end }
+for_stream_kinds! { connections_between_two_requests_are_closed }
 
 #[test]
 fn a_connection_in_the_middle_of_a_request_is_not_closed() -> io::Result<()> {
@@ -70,7 +70,7 @@ fn a_connection_in_the_middle_of_a_request_is_not_closed() -> io::Result<()> {
 }
 
 #[test]
-fn requests_that_were_received_together_are_all_answered() -> io::Result<()> {
+fn pipelined_requests_are_all_answered() -> io::Result<()> {
     let (server, begun) = upper_server()?;
     let mut client = connect(server.server_address());
     client.write_all(b"one\ntwo\nthree\n")?;
@@ -81,8 +81,8 @@ fn requests_that_were_received_together_are_all_answered() -> io::Result<()> {
 }
 
 #[test]
-fn a_connection_on_which_nothing_was_received_ends() -> io::Result<()> {
-    // No `wait_for_data` here: the server knows that nothing was received.
+fn a_connection_without_any_data_is_closed() -> io::Result<()> {
+    // The handler does not call `wait_for_data`. The server knows that nothing was received.
     let (started, has_started) = bounded(1);
     let (ended, has_ended) = bounded(1);
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
@@ -99,7 +99,7 @@ fn a_connection_on_which_nothing_was_received_ends() -> io::Result<()> {
 }
 
 #[test]
-fn without_wait_for_data_a_connection_is_not_idle_after_its_first_bytes() -> io::Result<()> {
+fn without_wait_for_data_a_connection_with_data_is_not_idle() -> io::Result<()> {
     let (begun, has_begun) = bounded(1);
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
         let first = request.rfile.readline(100)?;
@@ -119,23 +119,23 @@ fn without_wait_for_data_a_connection_is_not_idle_after_its_first_bytes() -> io:
     stopping.join().expect("no panic")
 }
 
-/// A handler that writes, and then waits for an answer.
-fn asking() -> io::Result<(BackgroundServer, Receiver<()>)> {
-    let (asked, has_asked) = bounded(1);
+/// A handler that writes, and then waits for an answer of the client.
+fn prompting() -> io::Result<(BackgroundServer, Receiver<()>)> {
+    let (prompted, has_prompted) = bounded(1);
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
         request.wfile.write_all(b"who?\n")?;
-        asked.send(())?;
+        prompted.send(())?;
         let name = request.rfile.readline(100)?;
         Ok(request.wfile.write_all(&name)?)
     })?;
-    Ok((server.serve_in_background()?, has_asked))
+    Ok((server.serve_in_background()?, has_prompted))
 }
 
 #[test]
-fn a_handler_that_has_written_gets_its_answer() -> io::Result<()> {
-    let (server, has_asked) = asking()?;
+fn a_handler_that_waits_for_an_answer_is_not_idle() -> io::Result<()> {
+    let (server, has_prompted) = prompting()?;
     let mut client = connect(server.server_address());
-    has_asked.recv_timeout(LONG).expect("the handler asks");
+    has_prompted.recv_timeout(LONG).expect("the handler writes");
     server.handle().shutdown();
     client.write_all(b"ada\n")?;
     assert_eq!(read_all(client), "who?\nada\n");
@@ -143,7 +143,7 @@ fn a_handler_that_has_written_gets_its_answer() -> io::Result<()> {
 }
 
 #[test]
-fn what_others_send_to_a_connection_does_not_keep_it_open() -> io::Result<()> {
+fn writes_through_a_handle_do_not_keep_a_connection_open() -> io::Result<()> {
     let (given, connections) = bounded(1);
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
         given.send(request.connection()?)?;
@@ -151,7 +151,7 @@ fn what_others_send_to_a_connection_does_not_keep_it_open() -> io::Result<()> {
     })?;
     let server = server.serve_in_background()?;
     let client = connect(server.server_address());
-    let connection = connections.recv_timeout(LONG).expect("it is handled");
+    let connection = connections.recv_timeout(LONG).expect("the handler runs");
     connection.send_all(b"news\n")?;
     server.handle().shutdown();
     assert_eq!(read_all(client), "news\n");
@@ -159,9 +159,9 @@ fn what_others_send_to_a_connection_does_not_keep_it_open() -> io::Result<()> {
 }
 
 #[test]
-fn after_a_shutdown_wait_for_data_returns_false() -> io::Result<()> {
+fn wait_for_data_returns_false_after_a_shutdown() -> io::Result<()> {
     let (begun, has_begun) = bounded(1);
-    let (go_on, may_go_on) = bounded::<()>(1);
+    let (resume, may_go_on) = bounded::<()>(1);
     let (reports, answer) = bounded(1);
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
         request.rfile.readline(100)?;
@@ -175,14 +175,14 @@ fn after_a_shutdown_wait_for_data_returns_false() -> io::Result<()> {
     client.write_all(b"one\n")?;
     has_begun.recv_timeout(LONG).expect("the handler reads");
     server.handle().shutdown();
-    go_on.send(()).expect("the handler waits");
+    resume.send(()).expect("the handler waits");
     assert_eq!(answer.recv_timeout(LONG), Ok(false));
     assert_eq!(read_all(client), "");
     server.stop()
 }
 
-/// The first bytes of a request arrive while the server shuts down. A handler that was
-/// given a request must get the whole of it.
+/// The first bytes of a request arrive during the shutdown. If the handler gets them, it must get
+/// the complete request.
 fn send_while_shutting_down() -> io::Result<()> {
     let reports = Arc::new(Mutex::new(Vec::new()));
     let (begun, has_begun) = unbounded();
@@ -199,12 +199,14 @@ fn send_while_shutting_down() -> io::Result<()> {
     let mut client: TcpStream = connect(server.server_address());
     client.set_nodelay(true)?;
     assert_eq!(exchange(&client, "one\n"), "ok\n");
-    has_begun.recv_timeout(LONG).expect("the first begins");
+    has_begun
+        .recv_timeout(LONG)
+        .expect("the first request begins");
     let handle = server.handle();
     let shutting_down = thread::spawn(move || handle.shutdown());
     client.write_all(b"ha")?;
     shutting_down.join().expect("no panic");
-    // Either the handler has ended, or it waits for the rest.
+    // Either the handler has ended, or it waits for the rest of the request.
     let _ = client.write_all(b"lf\n");
     server.stop()?;
     for request in reports.lock().iter() {
@@ -215,6 +217,7 @@ fn send_while_shutting_down() -> io::Result<()> {
 }
 
 #[test]
-fn a_request_that_begins_during_the_shutdown_is_served_whole_or_not_at_all() -> io::Result<()> {
+fn a_request_that_begins_during_the_shutdown_is_served_completely_or_not_at_all() -> io::Result<()>
+{
     (0..500).try_for_each(|_| send_while_shutting_down())
 }

@@ -1,5 +1,5 @@
-//! A client that is accepted while the server shuts down: it is idle like all that have sent nothing,
-//! and does not keep the server from ending.
+//! A client that is accepted during a shutdown has sent nothing, so its connection is idle and does
+//! not delay the shutdown.
 
 use std::net::TcpStream;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use socketserver::{Dispatch, Listener, Server};
 use support::listener::FakeListener;
 use support::{LONG, connect, in_background, read_all};
 
-/// Reads, without `wait_for_data`.
+/// A handler that reads without `wait_for_data`.
 fn read(request: &mut StreamRequest) -> HandlerResult {
     assert_eq!(request.rfile.readline(100)?, b"", "nothing was sent");
     Ok(())
@@ -20,15 +20,21 @@ fn read(request: &mut StreamRequest) -> HandlerResult {
 
 fn the_server_ends<D: Dispatch + Default>(listener: FakeListener) {
     let server = Server::<FakeListener, D>::builder().adopt(listener, || read);
-    let client = connect(server.as_ref().expect("it is bound").server_address());
+    let client = connect(
+        server
+            .as_ref()
+            .expect("the socket is bound")
+            .server_address(),
+    );
     let started = Instant::now();
     let server = in_background(server);
     assert_eq!(read_all(&client), "");
-    server.stop().expect("a shutdown is no error");
+    server.stop().expect("a shutdown is not an error");
     assert!(started.elapsed() < LONG, "the default limit is 30 s");
 }
 
-/// The server has looked whether it shuts down, and accepts then.
+/// A listener that shuts the server down before it accepts. The server has already checked for a
+/// shutdown.
 fn shut_down_before_accept() -> FakeListener {
     FakeListener::new(|tcp, server| {
         server.shutdown();
@@ -36,7 +42,7 @@ fn shut_down_before_accept() -> FakeListener {
     })
 }
 
-/// The connection is there, and the server does not know it yet.
+/// A listener that shuts the server down after it has accepted a connection, before it returns it.
 fn shut_down_after_accept() -> FakeListener {
     FakeListener::new(|tcp, server| {
         let (socket, client) = SockRef::from(tcp).accept()?;
@@ -50,13 +56,13 @@ fn shut_down_after_accept() -> FakeListener {
 }
 
 #[test]
-fn a_shutdown_just_before_the_accept() {
+fn shutdown_just_before_accept() {
     the_server_ends::<Inline>(shut_down_before_accept());
     the_server_ends::<ThreadPool>(shut_down_before_accept());
 }
 
 #[test]
-fn a_shutdown_just_after_the_accept() {
+fn shutdown_just_after_accept() {
     the_server_ends::<Inline>(shut_down_after_accept());
     the_server_ends::<ThreadPool>(shut_down_after_accept());
 }

@@ -1,4 +1,4 @@
-//! A connection that the server closes by force does not look complete: its client sees a reset.
+//! A forced close resets the connection, so that a client does not take truncated data as complete.
 
 use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
@@ -18,10 +18,10 @@ fn assert_reset(mut client: TcpStream) {
 }
 
 #[test]
-fn at_the_end_of_max_lifetime() {
+fn connections_are_reset_at_max_lifetime() {
     let builder = ThreadingTcpServer::builder().max_lifetime(SHORT);
     let server = in_background(builder.bind_fn(ANY, block));
-    // One that is blocked in reading, one in writing, and one that does neither and does not end.
+    // One handler is blocked in a read, one in a write, and one loops without end.
     for order in ["read", "write", "loop"] {
         assert_reset(begin(server.server_address(), order));
     }
@@ -30,7 +30,7 @@ fn at_the_end_of_max_lifetime() {
 }
 
 #[test]
-fn by_a_forced_shutdown() {
+fn connections_are_reset_by_a_forced_shutdown() {
     let server = in_background(ThreadingTcpServer::bind_fn(ANY, block));
     let orders = ["read", "write", "loop"];
     let clients = orders.map(|order| begin(server.server_address(), order));
@@ -39,7 +39,7 @@ fn by_a_forced_shutdown() {
 }
 
 #[test]
-fn but_not_if_it_ends_in_time() {
+fn a_connection_that_ends_in_time_is_not_reset() {
     let builder = ThreadingTcpServer::builder().max_lifetime(Duration::from_secs(60));
     let server = in_background(builder.bind_fn(ANY, block));
     let mut client = begin(server.server_address(), "nothing");

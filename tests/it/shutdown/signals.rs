@@ -1,5 +1,5 @@
-//! Signals, with a logger that panics or takes long. Each test has a process of its own, for it sets the
-//! logger and receives signals.
+//! Signals, with a logger that panics or is slow. Each test runs in a separate process, because it
+//! sets the logger and receives signals.
 
 use std::thread;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use socketserver::prelude::*;
 use support::child::in_child;
 use support::{ANY, connect, exchange};
 
-/// Runs a function for each line about a signal.
+/// A logger that runs a function for each line about a signal.
 struct OnSignal(fn());
 
 impl Log for OnSignal {
@@ -29,27 +29,27 @@ impl Log for OnSignal {
 }
 
 fn set_logger(logger: &'static OnSignal) {
-    log::set_logger(logger).expect("there is no other");
+    log::set_logger(logger).expect("no other logger is installed");
     log::set_max_level(LevelFilter::Info);
 }
 
 #[test]
-fn a_logger_that_panics_does_not_keep_a_server_from_ending() {
+fn a_signal_ends_the_server_if_the_logger_panics() {
     in_child(|| {
-        set_logger(&OnSignal(|| panic!("no log")));
+        set_logger(&OnSignal(|| panic!("the logger panics")));
         for _ in 0..2 {
             let server = TcpServer::bind_fn(ANY, |_| Ok(())).expect("a port is free");
             server
                 .shutdown_on_ctrlc()
-                .expect("there is no other handler");
-            raise(Signal::SIGTERM).expect("it is a signal");
-            server.serve_forever().expect("a shutdown is no error");
+                .expect("no other signal handler is installed");
+            raise(Signal::SIGTERM).expect("the signal is sent");
+            server.serve_forever().expect("a shutdown is not an error");
         }
     });
 }
 
 #[test]
-fn two_signals_at_once_count_as_one_however_long_the_logger_takes() {
+fn two_signals_at_once_count_as_one_with_a_slow_logger() {
     in_child(|| {
         set_logger(&OnSignal(|| thread::sleep(Duration::from_millis(300))));
         let server = ThreadingTcpServer::bind_fn(ANY, |request| {
@@ -57,19 +57,21 @@ fn two_signals_at_once_count_as_one_however_long_the_logger_takes() {
             while !request.server.is_shutting_down() {
                 thread::sleep(Duration::from_millis(1));
             }
-            // Until the second signal has been seen.
+            // Wait until the second signal is handled.
             thread::sleep(Duration::from_millis(700));
             Ok(writeln!(request.wfile, "done")?)
         });
         let server = server.expect("a port is free");
         server
             .shutdown_on_ctrlc()
-            .expect("there is no other handler");
-        let server = server.serve_in_background().expect("a thread starts");
+            .expect("no other signal handler is installed");
+        let server = server
+            .serve_in_background()
+            .expect("a thread can be started");
         let mut client = connect(server.server_address());
         assert_eq!(exchange(&client, ""), "begun\n");
-        raise(Signal::SIGINT).expect("it is a signal");
-        raise(Signal::SIGTERM).expect("it is a signal");
+        raise(Signal::SIGINT).expect("the signal is sent");
+        raise(Signal::SIGTERM).expect("the signal is sent");
         let mut rest = String::new();
         client
             .read_to_string(&mut rest)

@@ -1,5 +1,5 @@
-//! `wait` returns when serving has ended, and at once on the thread that serves; serving needs a server
-//! that is bound, active and not being served.
+//! `wait` returns when serving has ended, and at once on the serving thread. A server can only be
+//! served if it is bound, active and not already being served.
 
 use std::io;
 use std::sync::Arc;
@@ -12,14 +12,10 @@ use socketserver::ServerHandle;
 use socketserver::prelude::*;
 
 use support::gate::Gate;
+use support::handlers::echo_line;
 use support::{ANY, LONG, connect, exchange, in_background, join_soon, next, read_all};
 
-fn echo(request: &mut StreamRequest) -> HandlerResult {
-    let line = request.rfile.readline(1024)?;
-    Ok(request.wfile.write_all(&line)?)
-}
-
-/// Long enough to see a `wait` that does not wait.
+/// A time in which a `wait` that does not block would return.
 const A_MOMENT: Duration = Duration::from_millis(50);
 
 #[test]
@@ -52,13 +48,13 @@ fn wait_returns_when_serving_has_ended() {
         Err(RecvTimeoutError::Timeout)
     );
     client.write_all(b"ended\n").expect("the server reads");
-    assert!(next(&waited), "the serving thread was in a handler still");
+    assert!(next(&waited), "the serving thread was still in a handler");
     join_soon(waiting);
 }
 
 #[test]
 fn wait_without_a_shutdown_does_not_return() {
-    let server = in_background(TcpServer::bind_fn(ANY, echo));
+    let server = in_background(TcpServer::bind_fn(ANY, echo_line));
     let (handle, (reporter, waited)) = (server.handle(), channel());
     let waiting = thread::spawn(move || {
         handle.wait();
@@ -82,7 +78,7 @@ fn wait_does_not_wait_for_requests_on_other_threads() {
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
         request.rfile.readline(10)?;
         reporter.send(())?;
-        echo(request)
+        echo_line(request)
     });
     let server = in_background(server);
     let mut client = connect(server.server_address());
@@ -96,22 +92,22 @@ fn wait_does_not_wait_for_requests_on_other_threads() {
 
 #[test]
 fn wait_returns_at_once_after_a_shutdown_before_serving() {
-    let server = TcpServer::bind_fn(ANY, echo).expect("a port is free");
+    let server = TcpServer::bind_fn(ANY, echo_line).expect("a port is free");
     server.shutdown();
     let handle = server.handle();
     join_soon(thread::spawn(move || handle.wait()));
 }
 
 #[test]
-fn wait_returns_when_a_server_is_closed_that_never_served() {
-    let server = TcpServer::bind_fn(ANY, echo).expect("a port is free");
+fn wait_returns_when_an_unserved_server_is_closed() {
+    let server = TcpServer::bind_fn(ANY, echo_line).expect("a port is free");
     let handle = server.handle();
     let waiting = thread::spawn(move || handle.wait());
     server.server_close();
     join_soon(waiting);
 }
 
-/// Waits for its own server in the hook.
+/// Hooks that wait for their own server.
 struct WaitInHook;
 
 impl Hooks for WaitInHook {
@@ -134,11 +130,11 @@ fn wait_on_the_serving_thread_returns_at_once() {
     let client = connect(server.server_address());
     let serving = thread::spawn(move || server.serve_forever());
     assert_eq!(read_all(client), "waited");
-    join_soon(serving).expect("a shutdown is no error");
+    join_soon(serving).expect("a shutdown is not an error");
 }
 
 #[test]
-fn wait_on_a_thread_of_the_pool_returns_when_serving_has_ended() -> io::Result<()> {
+fn wait_on_a_pool_thread_returns_when_serving_has_ended() -> io::Result<()> {
     let server = ThreadingTcpServer::bind_fn(ANY, |request| {
         request.server.shutdown();
         request.server.wait();
@@ -151,7 +147,7 @@ fn wait_on_a_thread_of_the_pool_returns_when_serving_has_ended() -> io::Result<(
 }
 
 #[test]
-fn wait_in_a_handler_that_handle_request_runs_returns_at_once() {
+fn wait_in_a_handler_of_handle_request_returns_at_once() {
     let (reporter, waited) = channel();
     let server = TcpServer::bind_fn(ANY, move |request| {
         request.server.wait();
@@ -162,16 +158,16 @@ fn wait_in_a_handler_that_handle_request_runs_returns_at_once() {
     let _client = connect(handle.server_address());
     let serving = thread::spawn(move || server.handle_request());
     let in_time = waited.recv_timeout(LONG);
-    // Frees the handler if it waits for itself.
+    // Ends serving if the handler waits for itself.
     handle.shutdown();
     join_soon(serving).expect("one request was served");
     assert_eq!(in_time, Ok(()));
 }
 
-/// Holds the second call of the hook.
-struct HoldSecond(Gate, AtomicUsize);
+/// Hooks that block the second call of `handle_timeout`.
+struct BlockSecond(Gate, AtomicUsize);
 
-impl Hooks for HoldSecond {
+impl Hooks for BlockSecond {
     fn handle_timeout(&self, _: &ServerHandle) {
         if self.1.fetch_add(1, Ordering::SeqCst) == 1 {
             self.0.hold("second").expect("the test releases it");
@@ -180,12 +176,12 @@ impl Hooks for HoldSecond {
 }
 
 #[test]
-fn wait_waits_for_a_thread_that_began_to_serve_when_another_stopped() {
+fn wait_waits_for_a_thread_that_begins_to_serve_while_another_stops() {
     for _ in 0..200 {
         let gate = Gate::default();
-        let hooks = HoldSecond(gate.clone(), AtomicUsize::new(0));
+        let hooks = BlockSecond(gate.clone(), AtomicUsize::new(0));
         let builder = TcpServer::builder().timeout(Duration::ZERO).hooks(hooks);
-        let server = Arc::new(builder.bind_fn(ANY, echo).expect("a port is free"));
+        let server = Arc::new(builder.bind_fn(ANY, echo_line).expect("a port is free"));
         let serve_once = |server: Arc<TcpServer>| {
             let is_busy = |e: io::Error| e.kind() == io::ErrorKind::ResourceBusy;
             move || while server.handle_request().is_err_and(is_busy) {}
@@ -207,8 +203,8 @@ fn wait_waits_for_a_thread_that_began_to_serve_when_another_stopped() {
 }
 
 #[test]
-fn a_server_that_is_being_served_cannot_be_served_once_more() {
-    let server = Arc::new(TcpServer::bind_fn(ANY, echo).expect("a port is free"));
+fn a_server_cannot_be_served_twice_at_once() {
+    let server = Arc::new(TcpServer::bind_fn(ANY, echo_line).expect("a port is free"));
     let first = Arc::clone(&server);
     let serving = thread::spawn(move || first.serve_forever());
     assert_eq!(exchange(connect(server.server_address()), "hi\n"), "hi\n");
@@ -227,14 +223,14 @@ fn a_server_that_is_being_served_cannot_be_served_once_more() {
         "unharmed\n"
     );
     server.shutdown();
-    join_soon(serving).expect("a shutdown is no error");
+    join_soon(serving).expect("a shutdown is not an error");
 }
 
 #[test]
-fn a_server_is_served_only_when_it_is_bound_and_active() {
+fn a_server_must_be_bound_and_active_to_be_served() {
     let mut server = TcpServer::builder()
-        .unbound(ANY, || echo)
-        .expect("it is an address");
+        .unbound(ANY, || echo_line)
+        .expect("the text is an address");
     assert_eq!(server.server_address().port(), Some(0));
     let not_yet = |server: &TcpServer| {
         let errors = [server.serve_forever(), server.handle_request()];
@@ -246,7 +242,7 @@ fn a_server_is_served_only_when_it_is_bound_and_active() {
     server.server_bind().expect("a port is free");
     assert_ne!(server.server_address().port(), Some(0));
     assert!(not_yet(&server));
-    server.server_activate().expect("it is bound");
+    server.server_activate().expect("the socket is bound");
     let server = server
         .serve_in_background()
         .expect("a thread can be started");

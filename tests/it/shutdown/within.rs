@@ -1,4 +1,5 @@
-//! `shutdown_within` called from handlers, hooks and several threads, before serving and after closing.
+//! `shutdown_within` called from handlers, hooks and several threads, before serving and after
+//! closing.
 
 use std::io::Write;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -14,11 +15,11 @@ use support::handlers::{begin, block, counts};
 use support::{ANY, LONG, connect, eventually, exchange, in_background, read_all};
 
 const SHORT: Duration = Duration::from_millis(200);
-/// What a forced shutdown may take beyond its limit: half a second for handlers that do not end, and
-/// more on a busy machine.
+/// The time that a forced shutdown may take beyond its limit: half a second for handlers that do
+/// not end, and more on a busy machine.
 const BEYOND: Duration = Duration::from_secs(5);
 
-/// As `block`, but `stop` shuts the server down and answers with the report.
+/// Like `block`, but the line `stop` shuts the server down and answers with the report.
 fn block_or_stop(request: &mut StreamRequest) -> HandlerResult {
     request.wait_for_data()?;
     if request.rfile.buffer() != b"stop\n" {
@@ -33,7 +34,7 @@ fn serve() -> BackgroundServer {
 }
 
 #[test]
-fn a_handler_is_not_waited_for_by_itself() {
+fn a_handler_does_not_wait_for_itself() {
     let server = serve();
     let running = begin(server.server_address(), "read");
     let mut stopper = connect(server.server_address());
@@ -41,11 +42,11 @@ fn a_handler_is_not_waited_for_by_itself() {
     eventually("the shutdown begins", || server.handle().is_shutting_down());
     drop(running);
     assert_eq!(read_all(stopper), "(1, 0, 0)\n");
-    server.stop().expect("it was asked to");
+    server.stop().expect("serving ends without an error");
 }
 
 #[test]
-fn a_handler_does_not_count_itself_among_the_forced() {
+fn a_handler_does_not_count_itself_as_forced() {
     let (reports, reported) = channel();
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
         request.wait_for_data()?;
@@ -59,19 +60,19 @@ fn a_handler_does_not_count_itself_among_the_forced() {
     let _blocked = ["read", "loop"].map(|how| begin(server.server_address(), how));
     let mut stopper = connect(server.server_address());
     stopper.write_all(b"stop\n").expect("the server reads");
-    let report = reported.recv_timeout(LONG).expect("it returns");
+    let report = reported.recv_timeout(LONG).expect("the call returns");
     assert_eq!(counts(report), (0, 1, 1));
 }
 
 #[test]
-fn a_handler_of_an_inline_server_does_not_wait() {
+fn an_inline_handler_does_not_wait() {
     let server = in_background(TcpServer::bind_fn(ANY, block_or_stop));
     let stopper = connect(server.server_address());
     assert_eq!(exchange(&stopper, "stop\n"), "(0, 0, 0)\n");
-    server.join().expect("a shutdown is no error");
+    server.join().expect("a shutdown is not an error");
 }
 
-/// Shuts the server down from the serving thread, once it gets the message.
+/// Hooks that shut the server down from the serving thread when they receive a message.
 struct StopFromHook {
     when: Mutex<Receiver<()>>,
     reports: Sender<DrainReport>,
@@ -89,7 +90,7 @@ impl Hooks for StopFromHook {
 }
 
 #[test]
-fn a_hook_on_the_serving_thread_waits_for_requests_only() {
+fn a_hook_on_the_serving_thread_waits_for_requests() {
     let (stop, when) = channel();
     let (reports, reported) = channel();
     let hooks = StopFromHook {
@@ -104,12 +105,12 @@ fn a_hook_on_the_serving_thread_waits_for_requests_only() {
     );
     let _blocked = begin(server.server_address(), "read");
     stop.send(()).expect("the hook waits for it");
-    let report = reported.recv_timeout(LONG).expect("it returns");
+    let report = reported.recv_timeout(LONG).expect("the call returns");
     assert_eq!(counts(report), (0, 1, 0));
-    server.join().expect("a shutdown is no error");
+    server.join().expect("a shutdown is not an error");
 }
 
-/// Shuts the server down because of an error.
+/// Hooks that shut the server down because of an error.
 struct StopOnError(Sender<DrainReport>);
 
 impl Hooks for StopOnError {
@@ -128,12 +129,12 @@ fn handle_error_does_not_wait_for_its_own_request() {
             .bind_fn(ANY, |_| Err("on purpose".into())),
     );
     let _client = connect(server.server_address());
-    let report = reported.recv_timeout(LONG / 2).expect("it returns");
+    let report = reported.recv_timeout(LONG / 2).expect("the call returns");
     assert_eq!(counts(report), (0, 0, 0));
 }
 
 #[test]
-fn a_second_call_reports_what_is_unfinished_still() {
+fn a_second_call_reports_requests_that_are_still_unfinished() {
     let server = serve();
     let _blocked = ["read", "loop"].map(|how| begin(server.server_address(), how));
     assert_eq!(counts(server.handle().shutdown_within(SHORT)), (0, 1, 1));
@@ -143,8 +144,9 @@ fn a_second_call_reports_what_is_unfinished_still() {
 }
 
 #[test]
-fn of_two_limits_at_once_the_shorter_holds() {
-    // Several times, for they race: neither may replace the other's limit.
+fn the_shorter_of_two_concurrent_limits_applies() {
+    // Several rounds, because the calls race. Neither may replace the other's limit with a longer
+    // one.
     for _ in 0..5 {
         let server = serve();
         let _blocked = ["read", "loop"].map(|how| begin(server.server_address(), how));
@@ -154,7 +156,7 @@ fn of_two_limits_at_once_the_shorter_holds() {
             let hasty = scope.spawn(|| server.handle().shutdown_within(SHORT));
             scope.spawn(|| server.handle().shutdown());
             for caller in [patient, hasty] {
-                let report = caller.join().expect("it returns");
+                let report = caller.join().expect("the call returns");
                 assert_eq!(counts(report), (0, 1, 1));
             }
         });
@@ -164,7 +166,7 @@ fn of_two_limits_at_once_the_shorter_holds() {
 }
 
 #[test]
-fn a_shorter_limit_may_follow_a_plain_shutdown() {
+fn shutdown_within_can_shorten_the_limit_of_shutdown() {
     let server = serve();
     let _blocked = begin(server.server_address(), "read");
     server.handle().shutdown();
@@ -174,34 +176,36 @@ fn a_shorter_limit_may_follow_a_plain_shutdown() {
 }
 
 #[test]
-fn before_serving_it_returns_at_once_and_nothing_is_served() {
-    let server = ThreadingTcpServer::bind_fn(ANY, block).expect("loopback");
+fn before_serving_it_returns_at_once_and_no_client_is_served() {
+    let server = ThreadingTcpServer::bind_fn(ANY, block).expect("a port is free");
     let report = server.handle().shutdown_within(LONG);
     assert_eq!(counts(report), (0, 0, 0));
-    server.serve_forever().expect("a shutdown is no error");
+    server.serve_forever().expect("a shutdown is not an error");
 }
 
 #[test]
 fn after_closing_it_returns_at_once() {
-    let handle = TcpServer::bind_fn(ANY, block).expect("loopback").handle();
+    let handle = TcpServer::bind_fn(ANY, block)
+        .expect("a port is free")
+        .handle();
     assert_eq!(counts(handle.shutdown_within(LONG)), (0, 0, 0));
 }
 
 #[test]
-fn an_endless_limit_waits_for_the_requests() {
+fn the_maximum_duration_waits_for_all_requests() {
     let server = serve();
     let reading = begin(server.server_address(), "read");
     let report = thread::scope(|scope| {
         let report = scope.spawn(|| server.handle().shutdown_within(Duration::MAX));
         eventually("the shutdown begins", || server.handle().is_shutting_down());
         drop(reading);
-        report.join().expect("it returns")
+        report.join().expect("the call returns")
     });
     assert_eq!(counts(report), (1, 0, 0));
 }
 
 #[test]
-fn a_limit_of_zero_forces_at_once() {
+fn a_limit_of_zero_forces_connections_to_close_at_once() {
     let server = serve();
     let mut blocked = begin(server.server_address(), "read");
     let started = Instant::now();
@@ -215,7 +219,7 @@ fn a_limit_of_zero_forces_at_once() {
     });
 }
 
-/// Shuts the server down when it is dropped.
+/// Hooks that shut the server down when they are dropped.
 struct StopOnDrop {
     server: Arc<OnceLock<ServerHandle>>,
     reports: Sender<DrainReport>,
@@ -231,7 +235,7 @@ impl Drop for StopOnDrop {
 }
 
 #[test]
-fn hooks_dropped_with_the_last_request_have_nothing_to_wait_for() {
+fn hooks_dropped_with_the_last_request_do_not_wait() {
     let (reports, reported) = channel();
     let (gate, handle) = (Gate::default(), Arc::default());
     let server = Arc::clone(&handle);
@@ -240,10 +244,10 @@ fn hooks_dropped_with_the_last_request_have_nothing_to_wait_for() {
     let builder = builder.block_on_close(false);
     let server = builder.bind_fn(ANY, gate.handler());
     let server = server.expect("a port is free");
-    handle.set(server.handle()).expect("it is set once");
+    handle.set(server.handle()).expect("the handle is set once");
     let mut client = connect(server.server_address());
     client.write_all(b"hold\n").expect("the server reads");
-    server.handle_request().expect("there is a client");
+    server.handle_request().expect("one request is served");
     gate.next();
     drop(server);
     gate.release(1);

@@ -1,4 +1,4 @@
-//! The bytes a server counts, whichever way they go in and out.
+//! The byte counters of a server, for every way of reading and writing.
 
 use std::io::{self, IoSlice};
 use std::sync::mpsc::channel;
@@ -15,7 +15,7 @@ use support::{
     ANY, connect, eventually, exchange, for_datagram_kinds, next, read_all, socket_folder,
 };
 
-/// Bytes in and out of one connection that sends `text`, and reads what the handler makes of it.
+/// The byte counts of one connection. The client sends `text` and reads the handler's answer.
 fn bytes(
     wbufsize: usize,
     text: &str,
@@ -32,7 +32,7 @@ fn bytes(
 }
 
 #[test]
-fn lines() -> io::Result<()> {
+fn lines_are_counted() -> io::Result<()> {
     let counted = bytes(0, "some\nlines\n", |request| {
         while let Some(line) = request.next_line()? {
             writeln!(request.wfile, "<{line}>")?;
@@ -44,7 +44,7 @@ fn lines() -> io::Result<()> {
 }
 
 #[test]
-fn what_wfile_holds_counts_once_it_is_sent() -> io::Result<()> {
+fn buffered_bytes_count_when_they_are_sent() -> io::Result<()> {
     let counted = bytes(65_536, "", |request| {
         request.wfile.write_all(&[b'.'; 1000])?;
         assert_eq!(request.server.statistics().bytes_out, 0);
@@ -58,12 +58,12 @@ fn what_wfile_holds_counts_once_it_is_sent() -> io::Result<()> {
 }
 
 #[test]
-fn what_is_read_ahead_counts_too() -> io::Result<()> {
+fn bytes_that_are_read_ahead_count() -> io::Result<()> {
     let counted = bytes(0, "one\ntwo\n", |request| {
         request.rfile.readline(100)?;
         let ahead = request.rfile.buffer().len() as u64;
         assert_eq!(request.server.statistics().bytes_in, 4 + ahead);
-        // So that all of it is there.
+        // Wait until all bytes have arrived.
         request.rfile.read_to_end(&mut Vec::new())?;
         Ok(())
     })?;
@@ -72,13 +72,13 @@ fn what_is_read_ahead_counts_too() -> io::Result<()> {
 }
 
 #[test]
-fn vectored_writes_through_a_connection_and_big_ones() -> io::Result<()> {
+fn vectored_and_large_writes_through_a_handle() -> io::Result<()> {
     const BIG: usize = 4 << 20;
     let counted = bytes(0, "", |request| {
         let parts = [IoSlice::new(b"12345"), IoSlice::new(b"67")];
         assert_eq!(request.wfile.write_vectored(&parts)?, 7);
         request.connection()?.send_all(&[b'.'; 100])?;
-        // More than a socket takes in one go.
+        // More bytes than a socket accepts in one write.
         request.wfile.write_all(&vec![b'.'; BIG])?;
         Ok(())
     })?;
@@ -88,10 +88,12 @@ fn vectored_writes_through_a_connection_and_big_ones() -> io::Result<()> {
 }
 
 #[test]
-fn messages_count_with_their_lengths() -> io::Result<()> {
-    let framing = || Framing::new("!I".parse::<Prefix>().expect("a length"));
+fn messages_count_with_their_prefixes() -> io::Result<()> {
+    let framing = || Framing::new("!I".parse::<Prefix>().expect("the text is a prefix"));
     let counted = bytes(0, "\0\0\0\x05hello", move |request| {
-        let message = framing().read(&mut request.rfile)?.expect("there is one");
+        let message = framing()
+            .read(&mut request.rfile)?
+            .expect("a message arrives");
         framing().write(&mut request.wfile, &message)?;
         Ok(framing().write(&mut request.wfile, &[b'.'; 100])?)
     })?;
@@ -100,7 +102,7 @@ fn messages_count_with_their_lengths() -> io::Result<()> {
 }
 
 #[test]
-fn what_is_sent_through_a_handle_counts() -> io::Result<()> {
+fn bytes_sent_through_a_handle_count() -> io::Result<()> {
     let (reporter, reports) = channel::<Connection>();
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
         reporter.send(request.connection()?)?;
@@ -119,13 +121,13 @@ fn what_is_sent_through_a_handle_counts() -> io::Result<()> {
 }
 
 #[test]
-fn a_detached_connection_counts_up_to_then() -> io::Result<()> {
+fn a_detached_connection_counts_until_it_is_detached() -> io::Result<()> {
     let (reporter, reports) = channel();
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
         request.wfile.write_all(b"before")?;
         let mut taken = request.detach();
         taken.wfile.write_all(b"behind")?;
-        Ok(reporter.send(taken).map_err(|_| "the test is over")?)
+        Ok(reporter.send(taken).map_err(|_| "the test has ended")?)
     })?
     .serve_in_background()?;
     let mut client = connect(server.server_address());
@@ -142,22 +144,22 @@ fn a_detached_connection_counts_up_to_then() -> io::Result<()> {
 }
 
 #[test]
-fn what_refused_clients_get() -> io::Result<()> {
-    struct Talkative;
-    impl Hooks for Talkative {
+fn bytes_sent_to_refused_clients_count() -> io::Result<()> {
+    struct AnswerAndRefuse;
+    impl Hooks for AnswerAndRefuse {
         fn verify_request(&self, request: &mut StreamRequest) -> Result<bool, HandlerError> {
             request.wfile.write_all(b"no")?;
             Ok(false)
         }
     }
-    let builder = TcpServer::builder().wbufsize(100).hooks(Talkative);
+    let builder = TcpServer::builder().wbufsize(100).hooks(AnswerAndRefuse);
     let server = builder.bind_fn(ANY, |_| Ok(()))?.serve_in_background()?;
     assert_eq!(exchange(connect(server.server_address()), ""), "no");
     assert_eq!(settled(&server.handle(), 1).bytes_out, 2);
     Ok(())
 }
 
-/// A datagram of 6 bytes is answered in three ways.
+/// A server answers a datagram of 6 bytes in three ways.
 fn answer<L: Kind<Request = DatagramRequest>, D: Dispatch + Default>() -> io::Result<Statistics> {
     let folder = socket_folder();
     let (reporter, reports) = channel::<(DatagramSocket, Address)>();
@@ -169,15 +171,15 @@ fn answer<L: Kind<Request = DatagramRequest>, D: Dispatch + Default>() -> io::Re
     })?;
     let server = server.serve_in_background()?;
     let mut client = L::connect(server.server_address());
-    assert_eq!(client.ask("hello"), "at once");
+    assert_eq!(client.exchange("hello"), "at once");
     assert_eq!(client.receive_line(), "after finish");
     settled(&server.handle(), 1);
     let (socket, address) = next(&reports);
     socket.send_to(b"much later", &address)?;
     assert_eq!(client.receive_line(), "much later");
-    // Of a datagram that is too long, what is taken counts.
+    // The received bytes of a truncated datagram count.
     client.send_line("much too long");
-    eventually("it is accepted", || {
+    eventually("the datagram is accepted", || {
         server.handle().statistics().accepted == 2
     });
     Ok(settled(&server.handle(), 2))
@@ -187,7 +189,7 @@ fn datagrams_and_their_answers<L: Kind<Request = DatagramRequest>>() {
     let answers = "at once".len() + "after finish".len();
     let out = (2 * answers + "much later".len()) as u64;
     for statistics in [answer::<L, Inline>(), answer::<L, ThreadPool>()] {
-        let statistics = statistics.expect("it serves");
+        let statistics = statistics.expect("the server serves");
         assert_eq!((statistics.bytes_in, statistics.bytes_out), (12, out));
     }
 }
@@ -195,7 +197,7 @@ fn datagrams_and_their_answers<L: Kind<Request = DatagramRequest>>() {
 for_datagram_kinds! { datagrams_and_their_answers }
 
 #[test]
-fn what_could_not_be_sent_does_not_count() -> io::Result<()> {
+fn bytes_that_could_not_be_sent_do_not_count() -> io::Result<()> {
     let server = UdpServer::bind_fn(ANY, |request| {
         assert!(request.reply(&[0; 70_000]).is_err());
         Ok(())

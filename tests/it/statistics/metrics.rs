@@ -1,4 +1,4 @@
-//! The statistics as metrics, read back through a recorder.
+//! The statistics as metrics, read through a recorder.
 #![cfg(feature = "metrics")]
 
 use std::io::{self, ErrorKind};
@@ -14,10 +14,10 @@ use support::{ANY, LONG, connect, eventually, exchange, read_all};
 
 const OFTEN: Duration = Duration::from_millis(5);
 
-/// Refuses the fourth.
-struct Picky;
+/// Hooks that refuse the fourth request.
+struct RefuseFourth;
 
-impl Hooks for Picky {
+impl Hooks for RefuseFourth {
     fn verify_request(&self, request: &mut StreamRequest) -> Result<bool, HandlerError> {
         Ok(request.id() != 4)
     }
@@ -25,17 +25,17 @@ impl Hooks for Picky {
     fn handle_error(&self, _: &mut StreamRequest, _: &RequestError) {}
 }
 
-/// Sends a line, and ends as its client says.
+/// A handler that sends a line, and ends in the way that its client names.
 fn respond(request: &mut StreamRequest) -> HandlerResult {
     request.wfile.write_all(b"hello\n")?;
     match request.next_line()?.as_deref() {
-        Some("fail") => Err("as asked".into()),
-        Some("panic") => panic!("as asked"),
+        Some("fail") => Err("requested by the test".into()),
+        Some("panic") => panic!("requested by the test"),
         _ => Ok(()),
     }
 }
 
-/// A metric of this server, by its name and its labels but `server`.
+/// The value of a metric of this server. `labels` does not include the label `server`.
 fn metric(server: &ServerHandle, name: &str, labels: &str) -> Option<f64> {
     let separator = if labels.is_empty() { "" } else { "," };
     let address = server.server_address();
@@ -49,9 +49,9 @@ fn wait_for(server: &ServerHandle, name: &str, labels: &str, value: f64) {
 }
 
 #[test]
-fn all_there_is_is_published() -> io::Result<()> {
+fn all_metrics_are_published() -> io::Result<()> {
     recorder::install();
-    let builder = ThreadingTcpServer::builder().hooks(Picky);
+    let builder = ThreadingTcpServer::builder().hooks(RefuseFourth);
     let server = builder.bind_fn(ANY, respond)?.serve_in_background()?;
     let publisher = server.handle().publish_metrics(LONG)?;
     for (number, line) in (1..).zip(["\n", "fail\n", "panic\n", ""]) {
@@ -60,7 +60,7 @@ fn all_there_is_is_published() -> io::Result<()> {
         let _ = client.read_to_end(&mut Vec::new());
         settled(&server.handle(), number);
     }
-    // Once more at the end, whatever the interval is.
+    // The metrics are published once more at the end, whatever the interval is.
     drop(publisher);
     let expected = [
         ("accepted_total", "", 4.0),
@@ -91,7 +91,7 @@ fn all_there_is_is_published() -> io::Result<()> {
             "{name} {labels}"
         );
     }
-    // Nothing else, and each name is described.
+    // No other metric is published, and each name has a description.
     let address = server.server_address().to_string();
     let published = recorder::names_with(&address);
     assert_eq!(published.len(), expected.len());
@@ -100,7 +100,7 @@ fn all_there_is_is_published() -> io::Result<()> {
 }
 
 #[test]
-fn it_is_published_again_and_again() -> io::Result<()> {
+fn metrics_are_published_in_each_interval() -> io::Result<()> {
     recorder::install();
     let server = ThreadingTcpServer::bind_fn(ANY, respond)?.serve_in_background()?;
     let publisher = server.handle().publish_metrics(OFTEN)?;
@@ -117,7 +117,7 @@ fn it_is_published_again_and_again() -> io::Result<()> {
 }
 
 #[test]
-fn the_last_values_are_those_after_the_end() -> io::Result<()> {
+fn the_final_values_are_published_at_the_end() -> io::Result<()> {
     recorder::install();
     let server = ThreadingTcpServer::bind_fn(ANY, respond)?.serve_in_background()?;
     let handle = server.handle();
@@ -129,17 +129,17 @@ fn the_last_values_are_those_after_the_end() -> io::Result<()> {
     server.stop()?;
     wait_for(&handle, "threads", "", 0.0);
     wait_for(&handle, "active", "", 0.0);
-    // The server is closed, and the thread has ended: there is nothing to wait for.
+    // The server is closed and the thread has ended, so no wait is needed.
     drop(publisher);
     assert_eq!(metric(&handle, "accepted_total", ""), Some(1.0));
     Ok(())
 }
 
 #[test]
-fn an_interval_of_zero_is_no_interval() -> io::Result<()> {
+fn an_interval_of_zero_is_refused() -> io::Result<()> {
     let server = TcpServer::bind_fn(ANY, respond)?;
     let refused = server.handle().publish_metrics(Duration::ZERO);
-    let error = refused.expect_err("it would spin");
+    let error = refused.expect_err("an interval of zero is refused");
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A recorder of metrics, for the whole test binary.
+//! A metrics recorder that keeps all values in memory, for the whole test binary.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, Share
 struct Recorded {
     described: BTreeSet<String>,
     counters: BTreeMap<String, Arc<AtomicU64>>,
-    /// The bits of their values.
+    /// The bits of the values.
     gauges: BTreeMap<String, Arc<AtomicU64>>,
 }
 
@@ -19,15 +19,17 @@ static RECORDED: Mutex<Recorded> = Mutex::new(Recorded {
     gauges: BTreeMap::new(),
 });
 
-struct Memory;
+struct MemoryRecorder;
 
-/// Starts recording. Call it first.
+/// Installs the recorder. Call it first in a test.
 pub fn install() {
     static ONCE: Once = Once::new();
-    ONCE.call_once(|| metrics::set_global_recorder(Memory).expect("the tests install no other"));
+    ONCE.call_once(|| {
+        metrics::set_global_recorder(MemoryRecorder).expect("the tests install no other")
+    });
 }
 
-/// A value by `name{label=value,…}`; `None` if it was never published.
+/// The value of `name{label=value,…}`, or `None` if it was never published.
 pub fn value(name: &str) -> Option<f64> {
     let recorded = recorded();
     let counter = recorded.counters.get(name);
@@ -36,7 +38,7 @@ pub fn value(name: &str) -> Option<f64> {
     counter.or_else(|| gauge().map(|bits| f64::from_bits(bits.load(Ordering::SeqCst))))
 }
 
-/// All names, with their labels, that have this text in them.
+/// All names with labels that contain this text.
 pub fn names_with(text: &str) -> Vec<String> {
     let recorded = recorded();
     let names = recorded.counters.keys().chain(recorded.gauges.keys());
@@ -44,12 +46,17 @@ pub fn names_with(text: &str) -> Vec<String> {
 }
 
 pub fn is_described(name: &str) -> bool {
-    let name = name.split('{').next().expect("there is a first part");
+    let name = name
+        .split('{')
+        .next()
+        .expect("split returns at least one part");
     recorded().described.contains(name)
 }
 
 fn recorded() -> MutexGuard<'static, Recorded> {
-    RECORDED.lock().expect("nothing panics in here")
+    RECORDED
+        .lock()
+        .expect("no thread panics while it holds the lock")
 }
 
 fn full_name(key: &Key) -> String {
@@ -65,7 +72,7 @@ fn describe(key: &KeyName, description: &SharedString) {
     recorded().described.insert(key.as_str().to_owned());
 }
 
-impl Recorder for Memory {
+impl Recorder for MemoryRecorder {
     fn describe_counter(&self, key: KeyName, _: Option<Unit>, description: SharedString) {
         describe(&key, &description);
     }

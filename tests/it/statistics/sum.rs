@@ -1,31 +1,30 @@
-//! The statistics add up in every snapshot, whatever the clients do meanwhile.
+//! In every snapshot of the statistics, `accepted` is the sum of the other counts.
 
 use std::io;
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use socket2::SockRef;
 use socketserver::prelude::*;
 use socketserver::{Address, OverloadPolicy, Statistics};
 
 use support::counts::{settled, sum};
 use support::handlers::echo_or_fail;
-use support::{ANY, connect};
+use support::{ANY, connect, reset};
 
 const CLIENTS: usize = 20;
-const VISITS: usize = 60;
+const CONNECTIONS_PER_CLIENT: usize = 60;
 const CONNECTIONS: usize = 4;
 const QUEUE: usize = 4;
-/// All clients have one IP address: one less than all places, so that this limit is reached too.
+/// All clients have the same IP address. The limit per IP is lower than the sum of the other
+/// limits, so that it is reached.
 const PER_IP: usize = CONNECTIONS + QUEUE - 1;
 
-/// Refuses every seventh.
-struct Picky;
+/// Hooks that refuse every seventh request.
+struct RefuseEverySeventh;
 
-impl Hooks for Picky {
+impl Hooks for RefuseEverySeventh {
     fn verify_request(&self, request: &mut StreamRequest) -> Result<bool, HandlerError> {
         Ok(!request.id().is_multiple_of(7))
     }
@@ -33,35 +32,29 @@ impl Hooks for Picky {
     fn handle_error(&self, _: &mut StreamRequest, _: &RequestError) {}
 }
 
-/// What one client does; it depends on the number.
+/// One connection. Its number selects what the client does.
 fn connect_once(address: &Address, number: usize) {
     let mut client = connect(address);
-    // It may be rejected or refused in the middle of it.
+    // The server may reject or refuse the client at any time.
     let _ = match number % 5 {
         0 => client.write_all(b"hello\n"),
         1 => client.write_all(b"fail\n"),
         2 => client.write_all(b"panic\n"),
         3 => Ok(()),
-        _ => client.write_all(b"half a li"),
+        _ => client.write_all(b"half line"),
     };
     if number.is_multiple_of(3) {
-        reset(&client);
+        reset(client);
     } else {
         let _ = client.shutdown(std::net::Shutdown::Write);
         let _ = client.read_to_end(&mut Vec::new());
     }
 }
 
-fn reset(client: &TcpStream) {
-    SockRef::from(client)
-        .set_linger(Some(Duration::ZERO))
-        .expect("a reset can be asked for");
-}
-
-/// Checks snapshots until `over` is set. Returns how many.
-fn watch(server: &ServerHandle, over: &AtomicBool) -> usize {
-    let (mut looks, mut before) = (0, Statistics::default());
-    while !over.load(Ordering::Relaxed) {
+/// Checks snapshots until `done` is set. Returns the number of snapshots.
+fn check_snapshots(server: &ServerHandle, done: &AtomicBool) -> usize {
+    let (mut snapshots, mut before) = (0, Statistics::default());
+    while !done.load(Ordering::Relaxed) {
         let now = server.statistics();
         assert_eq!(sum(&now), now.accepted, "{now:?}");
         assert!(now.active <= CONNECTIONS && now.queued <= QUEUE, "{now:?}");
@@ -72,13 +65,13 @@ fn watch(server: &ServerHandle, over: &AtomicBool) -> usize {
             now.bytes_out >= before.bytes_out,
             "{now:?} after {before:?}"
         );
-        (looks, before) = (looks + 1, now);
+        (snapshots, before) = (snapshots + 1, now);
     }
-    looks
+    snapshots
 }
 
-/// Changes the policy all the time.
-fn change(server: &ServerHandle, over: &AtomicBool) {
+/// Changes the overload policy until `done` is set.
+fn change(server: &ServerHandle, done: &AtomicBool) {
     let timeout = Duration::from_millis(1);
     let queue = OverloadPolicy::Queue {
         length: QUEUE,
@@ -87,8 +80,8 @@ fn change(server: &ServerHandle, over: &AtomicBool) {
     let mut policies = [OverloadPolicy::Wait, queue, OverloadPolicy::Reject]
         .into_iter()
         .cycle();
-    while !over.load(Ordering::Relaxed) {
-        server.set_overload(policies.next().expect("they go round"));
+    while !done.load(Ordering::Relaxed) {
+        server.set_overload(policies.next().expect("the iterator is endless"));
         thread::sleep(Duration::from_millis(2));
     }
 }
@@ -96,41 +89,43 @@ fn change(server: &ServerHandle, over: &AtomicBool) {
 #[test]
 fn every_snapshot_adds_up() -> io::Result<()> {
     let server = ThreadingTcpServer::builder()
-        .hooks(Picky)
+        .hooks(RefuseEverySeventh)
         .max_connections(CONNECTIONS)
         .max_per_ip(PER_IP)
         .bind_fn(ANY, echo_or_fail)?
         .serve_in_background()?;
     let handle = server.handle();
-    let over = Arc::new(AtomicBool::new(false));
-    let watchers = [watching(&handle, &over), watching(&handle, &over)];
+    let done = Arc::new(AtomicBool::new(false));
+    let checkers = [spawn_checker(&handle, &done), spawn_checker(&handle, &done)];
     let changer = {
-        let (handle, over) = (handle.clone(), Arc::clone(&over));
-        thread::spawn(move || change(&handle, &over))
+        let (handle, done) = (handle.clone(), Arc::clone(&done));
+        thread::spawn(move || change(&handle, &done))
     };
     thread::scope(|scope| {
         for client in 0..CLIENTS {
             let address = handle.server_address();
-            scope.spawn(move || (0..VISITS).for_each(|n| connect_once(address, client + n)));
+            scope.spawn(move || {
+                (0..CONNECTIONS_PER_CLIENT).for_each(|n| connect_once(address, client + n))
+            });
         }
     });
-    over.store(true, Ordering::Relaxed);
-    for watcher in watchers {
-        assert!(watcher.join().expect("all adds up") > 100);
+    done.store(true, Ordering::Relaxed);
+    for checker in checkers {
+        assert!(checker.join().expect("the counts add up") > 100);
     }
-    changer.join().expect("it does not panic");
-    every_count_is_above_zero(&settled(&handle, (CLIENTS * VISITS) as u64));
+    changer.join().expect("the thread does not panic");
+    every_count_is_above_zero(&settled(&handle, (CLIENTS * CONNECTIONS_PER_CLIENT) as u64));
     server.stop()?;
     assert_eq!(handle.statistics().threads, 0);
     Ok(())
 }
 
-fn watching(server: &ServerHandle, over: &Arc<AtomicBool>) -> thread::JoinHandle<usize> {
-    let (server, over) = (server.clone(), Arc::clone(over));
-    thread::spawn(move || watch(&server, &over))
+fn spawn_checker(server: &ServerHandle, done: &Arc<AtomicBool>) -> thread::JoinHandle<usize> {
+    let (server, done) = (server.clone(), Arc::clone(done));
+    thread::spawn(move || check_snapshots(&server, &done))
 }
 
-/// So the test has seen all kinds of end.
+/// Checks that the test has covered every outcome.
 fn every_count_is_above_zero(s: &Statistics) {
     let rejected = s.rejected;
     for count in [

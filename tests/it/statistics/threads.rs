@@ -1,4 +1,4 @@
-//! The threads a server counts, and their highest mark.
+//! The thread counts of a server, and their peak.
 
 use std::io;
 use std::net::TcpStream;
@@ -14,7 +14,7 @@ use socketserver::{BackgroundServer, Builder, Dispatch};
 use support::counts::settled;
 use support::{ANY, LONG, connect, eventually, exchange, read_all};
 
-/// Sends a line, and waits until the client closes.
+/// A handler that sends a line, and waits until the client closes.
 fn stay(request: &mut StreamRequest) -> HandlerResult {
     request.wfile.write_all(b"hello\n")?;
     request.rfile.read_to_end(&mut Vec::new())?;
@@ -46,12 +46,12 @@ fn idle_threads_count_until_they_end() -> io::Result<()> {
     assert_eq!(threads(&server.handle()), (3, 3));
     drop(clients);
     assert_eq!(settled(&server.handle(), 3).peak_active, 3);
-    eventually("they end", || threads(&server.handle()) == (0, 3));
+    eventually("the threads end", || threads(&server.handle()) == (0, 3));
     Ok(())
 }
 
 #[test]
-fn fewer_threads_are_allowed_while_more_are_busy() -> io::Result<()> {
+fn max_threads_can_be_lowered_while_threads_are_busy() -> io::Result<()> {
     let server = start(
         ThreadingTcpServer::builder()
             .max_threads(4)
@@ -61,8 +61,10 @@ fn fewer_threads_are_allowed_while_more_are_busy() -> io::Result<()> {
     server.handle().set_max_threads(2);
     assert_eq!(threads(&server.handle()), (4, 4));
     clients.truncate(2);
-    eventually("two have ended", || threads(&server.handle()) == (2, 4));
-    // There is no thread for a third, so it waits.
+    eventually("two threads have ended", || {
+        threads(&server.handle()) == (2, 4)
+    });
+    // No thread may serve a third client, so it waits.
     let waiting = connect(server.server_address());
     clients.pop();
     assert_eq!(exchange(&waiting, ""), "hello\n");
@@ -84,9 +86,9 @@ fn unfinished_threads_still_count() -> io::Result<()> {
     let server = start(ThreadingTcpServer::builder().daemon_threads(true))?;
     let handle = server.handle();
     let mut client = served(&handle);
-    // In a request, so that it is not idle.
-    client.write_all(b"half a li")?;
-    eventually("it is read", || handle.statistics().bytes_in == 9);
+    // The client is in a request, so the connection is not idle.
+    client.write_all(b"half line")?;
+    eventually("the bytes are read", || handle.statistics().bytes_in == 9);
     server.stop()?;
     let statistics = handle.statistics();
     assert_eq!((statistics.active, statistics.threads), (1, 1));
@@ -96,7 +98,7 @@ fn unfinished_threads_still_count() -> io::Result<()> {
     Ok(())
 }
 
-/// One pool for several servers.
+/// A dispatcher that several servers share.
 #[derive(Clone)]
 struct Shared(Arc<ThreadPool>);
 
@@ -119,7 +121,7 @@ impl Dispatch for Shared {
 }
 
 #[test]
-fn servers_that_share_a_pool_each_see_its_threads() -> io::Result<()> {
+fn each_server_of_a_shared_pool_counts_its_threads() -> io::Result<()> {
     let pool = Shared(Arc::new(ThreadPool::new()));
     let bind = || start(ThreadingTcpServer::builder().dispatch(pool.clone()));
     let (first, second) = (bind()?, bind()?);
@@ -141,13 +143,13 @@ fn servers_that_share_a_pool_each_see_its_threads() -> io::Result<()> {
 }
 
 #[test]
-fn a_shared_pool_outlives_the_first_of_its_servers() -> io::Result<()> {
+fn a_shared_pool_outlives_its_first_server() -> io::Result<()> {
     let pool = Shared(Arc::new(ThreadPool::new().max_threads(2)));
     let bind = || start(ThreadingTcpServer::builder().dispatch(pool.clone()));
     let (first, second) = (bind()?, bind()?);
     drop(served(&first.handle()));
     first.stop()?;
-    // More than the pool has threads, one after the other.
+    // More successive clients than the pool has threads.
     for _ in 0..5 {
         let mut client = served(&second.handle());
         client.shutdown(std::net::Shutdown::Write)?;
@@ -160,7 +162,7 @@ fn a_shared_pool_outlives_the_first_of_its_servers() -> io::Result<()> {
     Ok(())
 }
 
-/// A thread for each request, with a gauge.
+/// A dispatcher with a thread for each request, and a gauge.
 struct ThreadEach(ThreadGauge);
 
 impl Dispatch for ThreadEach {
@@ -169,7 +171,7 @@ impl Dispatch for ThreadEach {
         gauge.set_threads(gauge.threads() + 1);
         thread::spawn(move || {
             job.run();
-            // One client only.
+            // The test has one client only.
             gauge.set_threads(0);
         });
     }
@@ -180,7 +182,7 @@ impl Dispatch for ThreadEach {
 }
 
 #[test]
-fn a_custom_dispatcher_shows_its_threads() -> io::Result<()> {
+fn a_custom_dispatcher_reports_its_threads() -> io::Result<()> {
     let gauge = ThreadGauge::new(7);
     let server = start(TcpServer::builder().dispatch(ThreadEach(gauge.clone())))?;
     let client = served(&server.handle());
@@ -189,14 +191,14 @@ fn a_custom_dispatcher_shows_its_threads() -> io::Result<()> {
     assert_eq!(gauge.limit(), 5);
     drop(client);
     settled(&server.handle(), 1);
-    eventually("its thread has ended", || {
+    eventually("the thread has ended", || {
         threads(&server.handle()) == (0, 1)
     });
     Ok(())
 }
 
 #[test]
-fn without_threads_none_are_counted() -> io::Result<()> {
+fn an_inline_server_counts_no_threads() -> io::Result<()> {
     let server = start(TcpServer::builder())?;
     server.handle().set_max_threads(5);
     let client = served(&server.handle());

@@ -1,7 +1,6 @@
-//! `abort`: what the client sees, and what the handler can still do.
+//! `abort`: the client sees a reset, and reads and writes of the handler fail.
 
 use std::io::{self, ErrorKind};
-use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
@@ -10,15 +9,12 @@ use socketserver::prelude::*;
 
 use super::report::reporting;
 
-use support::handlers::watched;
-use support::{ANY, LONG, connect, connect_unix, exchange, in_background, read_all, socket_path};
+use support::handlers::with_error_reports;
+use support::{
+    ANY, LONG, assert_reset, connect, connect_unix, exchange, in_background, read_all, socket_path,
+};
 
-fn assert_reset(mut client: TcpStream) {
-    let read = client.read(&mut [0; 16]).map_err(|e| e.kind());
-    assert_eq!(read, Err(ErrorKind::ConnectionReset));
-}
-
-/// Answers a line, and aborts in the middle of more.
+/// A handler that answers a line, and aborts in the middle of another answer.
 fn abort(request: &mut StreamRequest) -> HandlerResult {
     request.rfile.readline(100)?;
     request.wfile.write_all(b"the beginning\n")?;
@@ -29,18 +25,18 @@ fn abort(request: &mut StreamRequest) -> HandlerResult {
 }
 
 #[test]
-fn the_client_sees_a_reset_and_no_end() {
+fn abort_resets_the_connection() {
     let builder = ThreadingTcpServer::builder().wbufsize(100);
-    let (server, seen) = watched(builder, ANY, abort);
+    let (server, seen) = with_error_reports(builder, ANY, abort);
     let client = connect(server.server_address());
     assert_eq!(exchange(&client, "go on\n"), "the beginning\n");
     assert_reset(client);
-    server.stop().expect("it was asked to");
+    server.stop().expect("serving ends without an error");
     assert_eq!(seen.try_recv().ok(), None);
 }
 
 #[test]
-fn a_unix_socket_is_closed_without_what_was_buffered() {
+fn abort_closes_a_unix_socket_without_flushing() {
     let (_folder, path) = socket_path();
     let builder = ThreadingUnixStreamServer::builder().wbufsize(100);
     let server = in_background(builder.bind_fn(path, abort));
@@ -50,7 +46,7 @@ fn a_unix_socket_is_closed_without_what_was_buffered() {
 }
 
 #[test]
-fn reads_and_writes_fail_after_it() -> io::Result<()> {
+fn reads_and_writes_fail_after_abort() -> io::Result<()> {
     for wbufsize in [0, 100] {
         let builder = ThreadingTcpServer::builder().wbufsize(wbufsize);
         let (server, reports) = reporting(builder, |request| {
@@ -94,14 +90,16 @@ fn a_detached_request_can_be_aborted_too() -> io::Result<()> {
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
         detached
             .send(request.detach())
-            .map_err(|_| "the test is over")?;
-        // The request that is left has no connection to abort.
+            .map_err(|_| "the test has ended")?;
+        // The request that remains after `detach` has no connection to abort.
         request.abort();
         Ok(())
     })?;
     let server = server.serve_in_background()?;
     let client = connect(server.server_address());
-    let mut request = requests.recv_timeout(LONG).expect("it is detached");
+    let mut request = requests
+        .recv_timeout(LONG)
+        .expect("the request is detached");
     server.stop()?;
     request.wfile.write_all(b"still here\n")?;
     assert_eq!(exchange(&client, ""), "still here\n");
@@ -110,16 +108,16 @@ fn a_detached_request_can_be_aborted_too() -> io::Result<()> {
     Ok(())
 }
 
-/// It would keep the connection open for as long as the client does not read.
+/// Without the abort, the connection would stay open until the client reads.
 #[test]
 fn an_abort_ends_a_blocked_send() -> io::Result<()> {
     let (sender, sending) = bounded(1);
-    let (go_on, may_go_on) = bounded::<()>(1);
+    let (resume, may_go_on) = bounded::<()>(1);
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
         sender.send(request.connection()?)?;
         may_go_on.recv_timeout(LONG)?;
         request.abort();
-        // As one that waits for its own threads does.
+        // Like a handler that waits for its own threads.
         Ok(may_go_on.recv_timeout(LONG)?)
     })?;
     let server = server.serve_in_background()?;
@@ -128,10 +126,10 @@ fn an_abort_ends_a_blocked_send() -> io::Result<()> {
     let (report, reports) = bounded(1);
     thread::spawn(move || report.send(connection.send_all(&vec![b'x'; 50_000_000])));
     client.read_exact(&mut [0])?;
-    go_on.send(()).expect("the handler waits");
-    let sent = reports.recv_timeout(LONG).expect("it does not block");
+    resume.send(()).expect("the handler waits");
+    let sent = reports.recv_timeout(LONG).expect("the call does not block");
     assert_eq!(sent.unwrap_err().kind(), ErrorKind::ConnectionAborted);
-    go_on.send(()).expect("the handler waits");
+    resume.send(()).expect("the handler waits");
     server.stop()?;
     let end = io::copy(&mut client, &mut io::sink()).map_err(|e| e.kind());
     assert_eq!(end, Err(ErrorKind::ConnectionReset));
@@ -139,9 +137,9 @@ fn an_abort_ends_a_blocked_send() -> io::Result<()> {
 }
 
 #[test]
-fn an_aborted_connection_is_reset_during_a_shutdown_too() -> io::Result<()> {
+fn an_aborted_connection_is_reset_during_a_shutdown() -> io::Result<()> {
     let (aborted, is_aborted) = bounded(1);
-    let (go_on, may_go_on) = bounded::<()>(1);
+    let (resume, may_go_on) = bounded::<()>(1);
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
         request.abort();
         aborted.send(())?;
@@ -151,9 +149,9 @@ fn an_aborted_connection_is_reset_during_a_shutdown_too() -> io::Result<()> {
     let server = server.serve_in_background()?;
     let client = connect(server.server_address());
     is_aborted.recv_timeout(LONG).expect("the handler runs");
-    // Has asked every connection to end, by force too.
+    // The shutdown has closed all connections, also by force.
     server.handle().shutdown_within(Duration::ZERO);
-    go_on.send(()).expect("the handler waits");
+    resume.send(()).expect("the handler waits");
     assert_reset(client);
     server.stop()
 }

@@ -1,5 +1,4 @@
-//! A buffered `wfile` and `rfile`: what is written is sent before a read waits for the client, and
-//! when not.
+//! Auto-flush: a buffered `wfile` is sent before `rfile` waits for the client, with exceptions.
 
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, TcpStream};
@@ -37,7 +36,7 @@ const READS: [(&str, ReadSome); 8] = [
     }),
 ];
 
-fn ask(request: &mut StreamRequest, read: ReadSome) -> HandlerResult {
+fn prompt(request: &mut StreamRequest, read: ReadSome) -> HandlerResult {
     request.wfile.write_all(b"password?\n")?;
     if read(request)? > 0 {
         request.wfile.write_all(b"thanks\n")?;
@@ -45,40 +44,40 @@ fn ask(request: &mut StreamRequest, read: ReadSome) -> HandlerResult {
     Ok(())
 }
 
-fn expect_question(mut client: impl Read + Write, way: &str) {
+fn expect_prompt(mut client: impl Read + Write, way: &str) {
     assert_eq!(exchange(&mut client, ""), "password?\n", "{way}");
     assert_eq!(exchange(&mut client, "mole\n"), "thanks\n", "{way}");
 }
 
-/// Nothing has been received yet when it asks.
+/// The handler prompts before it has received any data.
 #[test]
-fn what_is_buffered_is_sent_before_a_read_waits() -> io::Result<()> {
+fn buffered_writes_are_sent_before_a_read_waits() -> io::Result<()> {
     for (way, read) in READS {
         for bytes in [0, 1, 100] {
             let builder = ThreadingTcpServer::builder().wbufsize(100).rbufsize(bytes);
-            let server = builder.bind_fn(ANY, move |request| ask(request, read))?;
+            let server = builder.bind_fn(ANY, move |request| prompt(request, read))?;
             let server = server.serve_in_background()?;
-            expect_question(connect(server.server_address()), way);
+            expect_prompt(connect(server.server_address()), way);
         }
     }
     Ok(())
 }
 
 #[test]
-fn over_unix_sockets_too() -> io::Result<()> {
+fn buffered_writes_are_sent_over_unix_sockets() -> io::Result<()> {
     for (way, read) in READS {
         let (_folder, path) = socket_path();
         let builder = ThreadingUnixStreamServer::builder().wbufsize(100);
-        let server = builder.bind_fn(path, move |request| ask(request, read))?;
+        let server = builder.bind_fn(path, move |request| prompt(request, read))?;
         let server = server.serve_in_background()?;
-        expect_question(connect_unix(server.server_address()), way);
+        expect_prompt(connect_unix(server.server_address()), way);
     }
     Ok(())
 }
 
-/// A handler that does not call `wait_for_data`, and asks again.
+/// A handler that prompts twice, and does not call `wait_for_data`.
 #[test]
-fn each_question_is_sent() -> io::Result<()> {
+fn each_prompt_is_sent() -> io::Result<()> {
     let (_folder, path) = socket_path();
     let builder = ThreadingUnixStreamServer::builder().wbufsize(100);
     let server = builder.bind_fn(path, |request| {
@@ -97,7 +96,7 @@ fn each_question_is_sent() -> io::Result<()> {
 }
 
 #[test]
-fn answers_to_what_came_together_are_sent_together() -> io::Result<()> {
+fn answers_to_pipelined_requests_are_sent_together() -> io::Result<()> {
     let builder = ThreadingTcpServer::builder().wbufsize(100);
     let (server, reports) = reporting(builder, |request| {
         let connection = request.connection()?;
@@ -105,7 +104,7 @@ fn answers_to_what_came_together_are_sent_together() -> io::Result<()> {
             assert!(request.wait_for_data()?);
             request.rfile.readline(100)?;
             request.wfile.write_all(answer)?;
-            // Goes past the buffer, and so arrives first.
+            // `send_all` bypasses the buffer, so these bytes arrive first.
             connection.send_all(b"at once, ")?;
         }
         assert!(!request.wait_for_data()?);
@@ -136,10 +135,10 @@ fn the_reading_half_does_not_flush_the_writing_half() -> io::Result<()> {
     reports.next()
 }
 
-/// A client that sends all before it reads anything: the half that reads is not held up by what the
-/// other cannot send.
+/// The client sends everything before it reads. The reading half must not wait for the writing
+/// half, which is blocked.
 #[test]
-fn the_reading_half_goes_on_while_the_client_does_not_read() -> io::Result<()> {
+fn the_reading_half_continues_while_the_client_does_not_read() -> io::Result<()> {
     const MUCH: usize = 50_000_000;
     let builder = ThreadingTcpServer::builder().wbufsize(10_000);
     let (server, reports) = reporting(builder, |request| {
@@ -160,23 +159,25 @@ fn the_reading_half_goes_on_while_the_client_does_not_read() -> io::Result<()> {
 }
 
 #[test]
-fn what_a_detached_request_has_buffered_is_sent_before_its_read_only() -> io::Result<()> {
+fn a_detached_request_flushes_before_its_own_read_only() -> io::Result<()> {
     let (detached, requests) = bounded(1);
     let builder = ThreadingTcpServer::builder().wbufsize(100);
     let server = builder.bind_fn(ANY, move |request| {
         request.wfile.write_all(b"password?\n")?;
         let taken = request.detach();
-        // What is left behind has nothing to send.
+        // The request that remains after `detach` has nothing to send.
         assert!(!request.wait_for_data()?);
         assert_eq!(request.rfile.readline(9)?, b"");
         request.wfile.flush()?;
         taken.connection()?.send_all(b"first, your ")?;
-        detached.send(taken).map_err(|_| "the test is over")?;
+        detached.send(taken).map_err(|_| "the test has ended")?;
         Ok(())
     })?;
     let server = server.serve_in_background()?;
     let mut client = connect(server.server_address());
-    let mut request = requests.recv_timeout(LONG).expect("it is detached");
+    let mut request = requests
+        .recv_timeout(LONG)
+        .expect("the request is detached");
     server.stop()?;
     let reading = thread::spawn(move || request.rfile.readline(9));
     assert_eq!(exchange(&client, ""), "first, your password?\n");
@@ -185,11 +186,11 @@ fn what_a_detached_request_has_buffered_is_sent_before_its_read_only() -> io::Re
     Ok(())
 }
 
-/// More than both sockets hold.
+/// A size that is larger than the buffers of both sockets.
 const MUCH: usize = 20_000_000;
 
-/// A handler that answers the first line at length, and each other with itself.
-fn at_length(request: &mut StreamRequest) -> HandlerResult {
+/// A handler that sends a long answer to the first line, and sends the other lines back.
+fn long_answer(request: &mut StreamRequest) -> HandlerResult {
     request.rfile.readline(100)?;
     request.wfile.write_all(&vec![b'x'; MUCH])?;
     while let Some(line) = request.next_line()? {
@@ -198,23 +199,25 @@ fn at_length(request: &mut StreamRequest) -> HandlerResult {
     Ok(())
 }
 
-fn much_buffered() -> Builder<Tcp, ThreadPool> {
+fn large_buffer() -> Builder<Tcp, ThreadPool> {
     ThreadingTcpServer::builder().wbufsize(2 * MUCH)
 }
 
-fn read_much(client: &TcpStream) {
+fn read_long_answer(client: &TcpStream) {
     let mut much = vec![0; MUCH];
-    (&*client).read_exact(&mut much).expect("it is sent");
+    (&*client)
+        .read_exact(&mut much)
+        .expect("the answer is sent");
 }
 
 #[test]
-fn a_read_reports_that_nothing_could_be_sent() -> io::Result<()> {
+fn a_read_reports_a_failed_flush() -> io::Result<()> {
     let timeout = Duration::from_millis(50);
-    let builder = much_buffered().write_timeout(timeout);
+    let builder = large_buffer().write_timeout(timeout);
     let (server, reports) = reporting(builder, |request| {
         request.wfile.write_all(&vec![b'x'; MUCH])?;
         let error = request.rfile.readline(100).unwrap_err();
-        // Nothing of what has come is lost, and what could not be sent is given up.
+        // The received data is not lost, and the unsent data is discarded.
         Ok((error, request.rfile.readline(100)?))
     })?;
     let mut client = connect(server.server_address());
@@ -227,22 +230,22 @@ fn a_read_reports_that_nothing_could_be_sent() -> io::Result<()> {
 }
 
 #[test]
-fn a_client_that_reads_slowly_is_not_idle() -> io::Result<()> {
+fn a_slow_reader_is_not_idle() -> io::Result<()> {
     let idle = Duration::from_millis(400);
-    let builder = much_buffered().idle_timeout(idle);
-    let server = builder.bind_fn(ANY, at_length)?.serve_in_background()?;
+    let builder = large_buffer().idle_timeout(idle);
+    let server = builder.bind_fn(ANY, long_answer)?.serve_in_background()?;
     let mut client = connect(server.server_address());
     client.write_all(b"hello\n")?;
     thread::sleep(3 * idle);
-    read_much(&client);
+    read_long_answer(&client);
     assert_eq!(exchange(&client, "still there?\n"), "still there?\n");
     Ok(())
 }
 
 #[test]
-fn a_shutdown_waits_for_what_is_being_sent() -> io::Result<()> {
-    let builder = much_buffered();
-    let server = builder.bind_fn(ANY, at_length)?.serve_in_background()?;
+fn shutdown_waits_for_a_flush() -> io::Result<()> {
+    let builder = large_buffer();
+    let server = builder.bind_fn(ANY, long_answer)?.serve_in_background()?;
     let mut client = connect(server.server_address());
     client.write_all(b"hello\n")?;
     client.read_exact(&mut [0])?;
@@ -254,8 +257,9 @@ fn a_shutdown_waits_for_what_is_being_sent() -> io::Result<()> {
 }
 
 #[test]
-fn a_deadline_ends_what_is_sent_before_a_read() -> io::Result<()> {
-    let builder = much_buffered().max_lifetime(Duration::from_millis(200));
+fn max_lifetime_interrupts_a_flush() -> io::Result<()> {
+    // Enough to fill the buffer on a busy machine.
+    let builder = large_buffer().max_lifetime(Duration::from_secs(1));
     let (server, reports) = reporting(builder, |request| {
         request.wfile.write_all(&vec![b'x'; MUCH])?;
         Ok(request.rfile.readline(100).unwrap_err())

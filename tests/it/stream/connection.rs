@@ -1,4 +1,4 @@
-//! Handles to live connections: sending to them, ending them, telling them apart.
+//! Handles to open connections: sending, closing, and comparing.
 
 use std::collections::HashSet;
 use std::io::{self, ErrorKind};
@@ -12,8 +12,8 @@ use socketserver::request::Connection;
 
 use support::{ANY, LONG, connect, eventually, read_all};
 
-/// A server that hands out a handle to each connection, and waits until the client or the test ends
-/// it.
+/// A server that sends a handle of each connection to the test. Its handlers wait until the client
+/// or the test closes the connection.
 fn registering() -> io::Result<(BackgroundServer, Receiver<Connection>)> {
     let (register, connections) = unbounded();
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
@@ -50,13 +50,13 @@ fn every_thread_can_send_through_a_handle() -> io::Result<()> {
 }
 
 #[test]
-fn a_shutdown_ends_the_handlers_read_and_its_writes() -> io::Result<()> {
+fn shutdown_ends_reads_and_writes_of_the_handler() -> io::Result<()> {
     let (register, connections) = unbounded();
     let (report, reports) = unbounded();
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
         register.send(request.connection()?)?;
         let line = request.rfile.readline(100)?;
-        let error = request.wfile.write_all(b"goodbye").unwrap_err();
+        let error = request.wfile.write_all(b"hello").unwrap_err();
         Ok(report.send((line, error.kind()))?)
     })?;
     let server = server.serve_in_background()?;
@@ -69,7 +69,7 @@ fn a_shutdown_ends_the_handlers_read_and_its_writes() -> io::Result<()> {
 }
 
 #[test]
-fn a_handle_to_a_closed_connection_gives_not_connected() -> io::Result<()> {
+fn a_handle_to_a_closed_connection_returns_not_connected() -> io::Result<()> {
     let (server, connections) = registering()?;
     let (client, connection) = client_of(&server, &connections);
     let address = client.local_addr()?;
@@ -79,19 +79,19 @@ fn a_handle_to_a_closed_connection_gives_not_connected() -> io::Result<()> {
             e.kind() == ErrorKind::NotConnected && e.to_string().contains(&address.to_string())
         })
     };
-    eventually("the server closes it", || {
+    eventually("the server closes the connection", || {
         not_connected(connection.send_all(b"x"))
     });
     assert!(not_connected(connection.shutdown()));
     assert!(not_connected(connection.set_write_timeout(Some(LONG))));
-    // Its address and number are still known.
+    // The address and the number of the connection are still known.
     assert_eq!(*connection.client_address(), address);
     assert_eq!(connection.id(), 1);
     server.stop()
 }
 
 #[test]
-fn handles_are_equal_when_they_stand_for_the_same_connection() -> io::Result<()> {
+fn handles_to_the_same_connection_are_equal() -> io::Result<()> {
     let (register, connections) = unbounded();
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
         register.send(request.connection()?)?;
@@ -124,12 +124,14 @@ fn a_handle_can_be_used_after_its_connection_is_detached() -> io::Result<()> {
         register.send(request.connection()?)?;
         detached
             .send(request.detach())
-            .map_err(|_| "the test is over")?;
+            .map_err(|_| "the test has ended")?;
         Ok(())
     })?;
     let server = server.serve_in_background()?;
     let (client, connection) = client_of(&server, &connections);
-    let request = requests.recv_timeout(LONG).expect("it is detached");
+    let request = requests
+        .recv_timeout(LONG)
+        .expect("the request is detached");
     server.stop()?;
     assert_eq!(request.connection()?, connection);
     connection.send_all(b"still here")?;
@@ -142,11 +144,11 @@ fn a_handle_can_be_used_after_its_connection_is_detached() -> io::Result<()> {
 #[test]
 fn a_broadcast_is_never_sent_in_the_middle_of_a_reply() -> io::Result<()> {
     const REPLY: usize = 1_000_000;
-    const NEWS: usize = 200;
+    const BROADCAST: usize = 200;
     let (register, connections) = unbounded();
     let (results, told_all) = bounded::<()>(1);
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
-        // Small buffers make the reply take many turns.
+        // With small buffers the reply needs many writes.
         SockRef::from(&*request).set_send_buffer_size(16_384)?;
         register.send(request.connection()?)?;
         request.wfile.write_all(&vec![b'.'; REPLY])?;
@@ -155,10 +157,10 @@ fn a_broadcast_is_never_sent_in_the_middle_of_a_reply() -> io::Result<()> {
     let server = server.serve_in_background()?;
     let (client, connection) = client_of(&server, &connections);
     SockRef::from(&client).set_recv_buffer_size(16_384)?;
-    // Its first byte is here, and its last cannot have been sent.
+    // The first byte has arrived, and the last byte cannot have been sent.
     client.peek(&mut [0; 1])?;
     let broadcast = thread::spawn(move || -> io::Result<()> {
-        for _ in 0..NEWS {
+        for _ in 0..BROADCAST {
             connection.send_all(b"news")?;
         }
         results.send(()).expect("the handler waits");
@@ -166,11 +168,11 @@ fn a_broadcast_is_never_sent_in_the_middle_of_a_reply() -> io::Result<()> {
     });
     let received = read_all(client);
     broadcast.join().expect("no panic")?;
-    assert_eq!(received.len(), REPLY + NEWS * 4);
+    assert_eq!(received.len(), REPLY + BROADCAST * 4);
     assert!(
         received.starts_with(&".".repeat(REPLY)),
-        "it is interrupted"
+        "another write interrupted the reply"
     );
-    assert_eq!(&received[REPLY..], "news".repeat(NEWS));
+    assert_eq!(&received[REPLY..], "news".repeat(BROADCAST));
     server.stop()
 }

@@ -1,4 +1,4 @@
-//! Connections that leave their handler: detached, or split for two threads.
+//! Connections that are detached from their handler, or split for two threads.
 
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, TcpStream};
@@ -9,7 +9,7 @@ use socketserver::prelude::*;
 
 use support::{ANY, LONG, connect, exchange, read_all};
 
-/// A server whose handler reads a line, writes something and hands its connection to the test.
+/// A server whose handler reads a line, writes an answer and sends its connection to the test.
 fn detaching(wbufsize: usize) -> io::Result<(BackgroundServer, Receiver<StreamRequest>)> {
     let (detached, requests) = unbounded();
     let builder = ThreadingTcpServer::builder().wbufsize(wbufsize);
@@ -19,20 +19,22 @@ fn detaching(wbufsize: usize) -> io::Result<(BackgroundServer, Receiver<StreamRe
         request.extensions.insert(String::from_utf8(line)?);
         detached
             .send(request.detach())
-            .map_err(|_| "the test is over")?;
+            .map_err(|_| "the test has ended")?;
         Ok(())
     })?;
     Ok((server.serve_in_background()?, requests))
 }
 
 #[test]
-fn a_detached_connection_takes_along_what_is_buffered() -> io::Result<()> {
+fn a_detached_connection_keeps_buffered_data() -> io::Result<()> {
     let (server, requests) = detaching(100)?;
     let mut client = connect(server.server_address());
     client.write_all(b"first\nsecond\nthird")?;
     client.shutdown(Shutdown::Write)?;
-    let mut request = requests.recv_timeout(LONG).expect("it is detached");
-    // The handler has ended, and what it wrote is still in the buffer.
+    let mut request = requests
+        .recv_timeout(LONG)
+        .expect("the request is detached");
+    // The handler has ended, and its answer is still in the buffer.
     server.stop()?;
     assert_eq!(request.rfile.readline(100)?, b"second\n");
     request.wfile.write_all(b"and more")?;
@@ -56,19 +58,24 @@ fn a_detached_connection_outlives_its_server() -> io::Result<()> {
     let (server, requests) = detaching(0)?;
     let client = connect(server.server_address());
     assert_eq!(exchange(&client, "hello\n"), "hello\n");
-    let request = requests.recv_timeout(LONG).expect("it is detached");
-    // It would end an idle connection that is the server's, and wait for it.
+    let request = requests
+        .recv_timeout(LONG)
+        .expect("the request is detached");
+    // Stopping the server would close an idle connection of the server, and wait for its handler.
     server.stop()?;
     let echo = thread::spawn(move || echo_once(request));
-    assert_eq!(exchange(&client, "are you there?\n"), "are you there?\n");
+    assert_eq!(
+        exchange(&client, "still connected?\n"),
+        "still connected?\n"
+    );
     echo.join().expect("no panic")?;
     assert_eq!(read_all(client), "", "dropping the request closes it");
     Ok(())
 }
 
 #[test]
-fn a_detached_connection_moves_whole_into_a_closure_that_names_its_fields() -> io::Result<()> {
-    let (go_on, may_go_on) = bounded::<()>(1);
+fn a_closure_that_uses_fields_captures_the_whole_request() -> io::Result<()> {
+    let (resume, may_go_on) = bounded::<()>(1);
     let (detached, is_detached) = bounded(1);
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
         let mut request = request.detach();
@@ -82,10 +89,10 @@ fn a_detached_connection_moves_whole_into_a_closure_that_names_its_fields() -> i
     })?;
     let server = server.serve_in_background()?;
     let client = connect(server.server_address());
-    // Served, or it would be closed with the socket.
+    // The client is served. Otherwise it would be closed with the listening socket.
     is_detached.recv_timeout(LONG).expect("the handler runs");
     server.stop()?;
-    go_on.send(()).expect("the thread waits");
+    resume.send(()).expect("the thread waits");
     assert_eq!(read_all(client), "from the thread");
     Ok(())
 }
@@ -95,23 +102,28 @@ fn a_detached_connection_waits_for_its_next_request_after_its_server_is_closed()
     let (server, requests) = detaching(0)?;
     let mut client = connect(server.server_address());
     assert_eq!(exchange(&client, "hello\n"), "hello\n");
-    let mut request = requests.recv_timeout(LONG).expect("it is detached");
+    let mut request = requests
+        .recv_timeout(LONG)
+        .expect("the request is detached");
     server.stop()?;
     client.write_all(b"next\n")?;
-    assert!(request.wait_for_data()?, "it is no longer the server's");
+    assert!(
+        request.wait_for_data()?,
+        "the connection no longer belongs to the server"
+    );
     assert_eq!(request.rfile.readline(100)?, b"next\n");
     Ok(())
 }
 
 #[test]
-fn the_request_that_is_left_after_detach_is_at_its_end() -> io::Result<()> {
+fn after_detach_the_handlers_request_is_at_its_end() -> io::Result<()> {
     let (report, reports) = unbounded();
     let (detached, requests) = unbounded();
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
         request.rfile.fill_buf()?;
         detached
             .send(request.detach())
-            .map_err(|_| "the test is over")?;
+            .map_err(|_| "the test has ended")?;
         let mut all = Vec::new();
         request.rfile.read_to_end(&mut all)?;
         let read = (all, request.rfile.readline(100)?, request.wait_for_data()?);
@@ -127,12 +139,14 @@ fn the_request_that_is_left_after_detach_is_at_its_end() -> io::Result<()> {
     let server = server.serve_in_background()?;
     let mut client = connect(server.server_address());
     client.write_all(b"a line\n")?;
-    let mut request = requests.recv_timeout(LONG).expect("it is detached");
+    let mut request = requests
+        .recv_timeout(LONG)
+        .expect("the request is detached");
     let (read, errors) = reports.recv_timeout(LONG).expect("the handler ends");
     assert_eq!(read, (vec![], vec![], false));
     assert_eq!(errors, [ErrorKind::NotConnected; 4]);
     server.stop()?;
-    // Neither the handler's end nor the server's has touched the connection.
+    // Neither the end of the handler nor the end of the server has changed the connection.
     assert_eq!(request.rfile.readline(100)?, b"a line\n");
     request.wfile.write_all(b"an answer")?;
     drop(request);
@@ -141,14 +155,14 @@ fn the_request_that_is_left_after_detach_is_at_its_end() -> io::Result<()> {
 }
 
 #[test]
-fn two_halves_serve_two_threads_at_once() -> io::Result<()> {
+fn two_threads_use_the_halves_at_once() -> io::Result<()> {
     const MUCH: u64 = 50_000_000;
     let (count, counted) = unbounded();
     let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
         let (mut rfile, wfile) = request.split();
         thread::scope(|scope| {
             let reading = scope.spawn(|| io::copy(&mut rfile, &mut io::sink()));
-            // Far more than the buffers of both sockets hold, in both directions: one thread could
+            // Far more than the buffers of both sockets hold, in both directions. One thread could
             // not do both.
             io::copy(&mut io::repeat(b'x').take(MUCH), wfile)?;
             wfile.shutdown()?;

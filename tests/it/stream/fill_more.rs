@@ -1,4 +1,4 @@
-//! `rfile.fill_more`: messages that are parsed as they arrive.
+//! `rfile.fill_more`: messages are parsed as they arrive.
 
 use std::io::{self, ErrorKind, Write};
 use std::net::Shutdown;
@@ -12,7 +12,7 @@ use super::report::reporting;
 
 use support::{ANY, LONG, connect, connect_unix, exchange, read_all, socket_path};
 
-/// What comes before the next `;`; `None` if the stream ends before.
+/// The text before the next `;`, or `None` if the stream ends before one.
 fn message(rfile: &mut Reader) -> io::Result<Option<String>> {
     loop {
         let received = String::from_utf8_lossy(rfile.buffer());
@@ -31,7 +31,7 @@ fn message(rfile: &mut Reader) -> io::Result<Option<String>> {
 }
 
 #[test]
-fn messages_are_the_same_whatever_pieces_they_are_received_in() -> io::Result<()> {
+fn messages_are_the_same_with_any_fragmentation() -> io::Result<()> {
     for bytes in [0, 1, 2, 3, 5, 8192] {
         let builder = ThreadingTcpServer::builder().rbufsize(bytes);
         let (server, reports) = reporting(builder, |request| {
@@ -39,7 +39,7 @@ fn messages_are_the_same_whatever_pieces_they_are_received_in() -> io::Result<()
             while let Some(message) = message(&mut request.rfile)? {
                 messages.push(message);
             }
-            // What is not whole is still there.
+            // The incomplete message is still in the buffer.
             let mut rest = String::new();
             request.rfile.read_to_string(&mut rest)?;
             Ok((messages, rest))
@@ -56,7 +56,7 @@ fn messages_are_the_same_whatever_pieces_they_are_received_in() -> io::Result<()
 }
 
 /// Each answer is read before the next piece is sent.
-fn talk_in_pieces(mut client: impl Read + Write) {
+fn send_in_pieces(mut client: impl Read + Write) {
     client.write_all(b"o").expect("the server reads");
     assert_eq!(exchange(&mut client, "ne;t"), "one\n");
     client.write_all(b"w").expect("the server reads");
@@ -74,20 +74,20 @@ fn answer(request: &mut StreamRequest) -> HandlerResult {
 }
 
 #[test]
-fn a_message_is_answered_while_the_next_has_begun() -> io::Result<()> {
-    // Buffered: what is to be sent is sent before more is received.
+fn a_message_is_answered_after_the_next_has_begun() -> io::Result<()> {
+    // `wfile` is buffered, and is flushed before more data is received.
     let builder = ThreadingTcpServer::builder().wbufsize(100);
     let server = builder.bind_fn(ANY, answer)?.serve_in_background()?;
-    talk_in_pieces(connect(server.server_address()));
+    send_in_pieces(connect(server.server_address()));
     let (_folder, path) = socket_path();
     let builder = ThreadingUnixStreamServer::builder().wbufsize(100);
     let server = builder.bind_fn(path, answer)?.serve_in_background()?;
-    talk_in_pieces(connect_unix(server.server_address()));
+    send_in_pieces(connect_unix(server.server_address()));
     Ok(())
 }
 
 #[test]
-fn a_message_without_an_end_is_an_error_and_costs_no_memory() -> io::Result<()> {
+fn a_message_without_an_end_is_an_error_and_uses_no_memory() -> io::Result<()> {
     const MOST: usize = 1000;
     const SENT: usize = 4_000_000;
     for bytes in [0, 64] {
@@ -109,14 +109,17 @@ fn a_message_without_an_end_is_an_error_and_costs_no_memory() -> io::Result<()> 
             assert!(error.to_string().contains("1000 bytes"), "{error}");
             assert!(error.to_string().contains(&address), "{error}");
         }
-        assert!((MOST..3 * MOST).contains(&held), "{held} bytes are held");
+        assert!(
+            (MOST..3 * MOST).contains(&held),
+            "{held} bytes are buffered"
+        );
         assert_eq!(all, SENT);
     }
     Ok(())
 }
 
 #[test]
-fn a_message_just_as_long_as_allowed_is_no_error() -> io::Result<()> {
+fn a_message_of_the_maximum_length_is_not_an_error() -> io::Result<()> {
     let builder = ThreadingTcpServer::builder().max_line(5).rbufsize(0);
     let (server, reports) = reporting(builder, |request| {
         let first = message(&mut request.rfile)?;
@@ -154,7 +157,7 @@ fn a_timeout_in_the_middle_of_a_message_loses_nothing() -> io::Result<()> {
 }
 
 #[test]
-fn the_request_that_is_left_after_detach_is_at_its_end() -> io::Result<()> {
+fn after_detach_the_handlers_request_is_at_its_end() -> io::Result<()> {
     let (server, reports) = reporting(ThreadingTcpServer::builder(), |request| {
         request.rfile.fill_more()?;
         let mut taken = request.detach();

@@ -1,4 +1,4 @@
-//! Lines that are too long, not text or too late; and what `rfile` reads ahead.
+//! Lines that are too long, not UTF-8 or late, and the read-ahead of `rfile`.
 
 use std::io::{self, ErrorKind};
 use std::net::TcpStream;
@@ -13,7 +13,7 @@ use super::report::reporting;
 use support::{LONG, connect};
 
 #[test]
-fn a_line_that_never_ends_is_an_error_and_costs_no_memory() -> io::Result<()> {
+fn a_line_without_an_end_is_an_error_and_uses_no_memory() -> io::Result<()> {
     const MOST: usize = 1000;
     const SENT: usize = 4_000_000;
     let builder = ThreadingTcpServer::builder().max_line(MOST).rbufsize(64);
@@ -30,7 +30,7 @@ fn a_line_that_never_ends_is_an_error_and_costs_no_memory() -> io::Result<()> {
             );
         }
         let held = request.rfile.buffer().len();
-        // Nothing is lost: as bytes it can all be read.
+        // No data is lost: all of it can be read as bytes.
         let mut all = Vec::new();
         request.rfile.read_to_end(&mut all)?;
         Ok((errors, line, held, all))
@@ -46,13 +46,13 @@ fn a_line_that_never_ends_is_an_error_and_costs_no_memory() -> io::Result<()> {
         assert!(error.to_string().contains(&address.to_string()), "{error}");
     }
     assert_eq!(line, "");
-    assert!(held < 3 * MOST, "{held} bytes are held");
+    assert!(held < 3 * MOST, "{held} bytes are buffered");
     assert_eq!(all.len(), SENT);
     Ok(())
 }
 
 #[test]
-fn a_line_just_as_long_as_allowed_is_no_error() -> io::Result<()> {
+fn a_line_of_the_maximum_length_is_not_an_error() -> io::Result<()> {
     let builder = ThreadingTcpServer::builder().max_line(5);
     let (server, reports) = reporting(builder, |request| {
         let mut line = String::new();
@@ -69,7 +69,7 @@ fn a_line_just_as_long_as_allowed_is_no_error() -> io::Result<()> {
 }
 
 #[test]
-fn a_line_that_is_not_text_is_an_error_and_can_be_read_as_bytes() -> io::Result<()> {
+fn a_line_that_is_not_utf_8_is_an_error_and_can_be_read_as_bytes() -> io::Result<()> {
     let (server, reports) = reporting(ThreadingTcpServer::builder(), |request| {
         let mut line = "before ".to_owned();
         let error = request.rfile.read_line(&mut line).unwrap_err();
@@ -94,7 +94,7 @@ fn a_timeout_in_the_middle_of_a_line_loses_nothing() -> io::Result<()> {
     let (server, reports) = reporting(builder, move |request| {
         let mut line = String::new();
         let error = request.rfile.read_line(&mut line).unwrap_err();
-        assert_eq!(line, "", "nothing is taken");
+        assert_eq!(line, "", "no bytes are consumed");
         late.send(()).map_err(io::Error::other)?;
         request.set_read_timeout(Some(LONG))?;
         request.rfile.read_line(&mut line)?;
@@ -112,7 +112,7 @@ fn a_timeout_in_the_middle_of_a_line_loses_nothing() -> io::Result<()> {
     Ok(())
 }
 
-/// The connection's socket, as a library that knows nothing of `rfile` would read from it.
+/// The socket of the connection, for reads that bypass `rfile`.
 fn raw(request: &StreamRequest) -> io::Result<TcpStream> {
     Ok(request.as_fd().try_clone_to_owned()?.into())
 }
@@ -134,10 +134,10 @@ fn without_a_buffer_nothing_is_read_ahead() -> io::Result<()> {
 }
 
 #[test]
-fn what_a_buffer_has_read_ahead_can_be_seen() -> io::Result<()> {
+fn the_read_ahead_is_visible() -> io::Result<()> {
     let builder = ThreadingTcpServer::builder().rbufsize(10);
     let (server, reports) = reporting(builder, |request| {
-        // All of it is there before the first read, so that a full buffer is received.
+        // All data has arrived before the first read, so that the buffer is filled.
         raw(request)?.peek(&mut [0; 1])?;
         let line = request.rfile.readline(100)?;
         let ahead = request.rfile.buffer().to_vec();
@@ -154,7 +154,7 @@ fn what_a_buffer_has_read_ahead_can_be_seen() -> io::Result<()> {
 }
 
 #[test]
-fn a_read_longer_than_the_buffer_goes_past_it() -> io::Result<()> {
+fn a_read_longer_than_the_buffer_bypasses_it() -> io::Result<()> {
     let builder = ThreadingTcpServer::builder().rbufsize(10);
     let (server, reports) = reporting(builder, |request| {
         raw(request)?.peek(&mut [0; 1])?;

@@ -1,5 +1,5 @@
-//! `for line in &mut request.rfile`: each line is a message, and between two lines the connection is
-//! idle.
+//! `for line in &mut request.rfile`: each line is a message, and the connection is idle between two
+//! lines.
 
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, TcpStream};
@@ -34,7 +34,7 @@ where
 
 /// Waits until the server has received this many bytes.
 fn received(server: &ServerHandle, bytes: u64) {
-    eventually("the server has received it", || {
+    eventually("the server has received the bytes", || {
         server.statistics().bytes_in == bytes
     });
 }
@@ -47,10 +47,10 @@ where
     let folder = socket_folder();
     let server = serve::<L, D>(folder.path());
     let mut client = L::connect(server.server_address());
-    assert_eq!(client.ask("one"), "ONE");
-    assert_eq!(client.ask("two"), "TWO");
+    assert_eq!(client.exchange("one"), "ONE");
+    assert_eq!(client.exchange("two"), "TWO");
     let handle = server.handle();
-    server.stop().expect("a shutdown is no error");
+    server.stop().expect("a shutdown is not an error");
     assert_eq!(client.receive_line(), "");
     assert_eq!(handle.statistics().finished, 1);
 }
@@ -88,7 +88,7 @@ fn a_shutdown_does_not_end_the_loop_inside_a_line() -> io::Result<()> {
 }
 
 #[test]
-fn lines_that_were_received_together_are_all_answered() -> io::Result<()> {
+fn pipelined_lines_are_all_answered() -> io::Result<()> {
     let server = in_background(ThreadingTcpServer::bind_fn(ANY, upper));
     let mut client = connect(server.server_address());
     client.write_all(b"one\ntwo\nthree")?;
@@ -157,7 +157,7 @@ fn a_shutdown_does_not_end_the_loop_over_a_half() -> io::Result<()> {
         }
         Ok(())
     }));
-    goes_on_after_a_shutdown(&server)?;
+    continues_after_a_shutdown(&server)?;
     server.stop()
 }
 
@@ -168,11 +168,11 @@ fn a_shutdown_does_not_end_the_loop_of_a_detached_request() -> io::Result<()> {
         thread::spawn(move || upper(&mut request).map_err(|e| e.to_string()));
         Ok(())
     }));
-    goes_on_after_a_shutdown(&server)?;
+    continues_after_a_shutdown(&server)?;
     server.stop()
 }
 
-fn goes_on_after_a_shutdown(server: &BackgroundServer) -> io::Result<()> {
+fn continues_after_a_shutdown(server: &BackgroundServer) -> io::Result<()> {
     let client: TcpStream = connect(server.server_address());
     assert_eq!(exchange(&client, "one\n"), "ONE\n");
     server.handle().shutdown();
@@ -183,7 +183,7 @@ fn goes_on_after_a_shutdown(server: &BackgroundServer) -> io::Result<()> {
     Ok(())
 }
 
-/// What is buffered is sent before the loop waits for the next line.
+/// Buffered answers are sent before the loop waits for the next line.
 #[test]
 fn the_loop_flushes_before_it_waits() -> io::Result<()> {
     let builder: Builder<Tcp, ThreadPool> = ThreadingTcpServer::builder().wbufsize(100);

@@ -1,9 +1,8 @@
-//! Reading lines from `rfile`: however the bytes arrive, whatever ends them, and when a client closes.
+//! Reading lines from `rfile`: any fragmentation, any line end, and clients that close.
 
 use std::io;
 use std::net::Shutdown;
 
-use socket2::SockRef;
 use socketserver::prelude::*;
 
 use super::report::reporting;
@@ -23,7 +22,7 @@ fn read_lines(request: &mut StreamRequest) -> io::Result<Vec<String>> {
     let mut lines = vec![String::new()];
     while request
         .rfile
-        .read_line(lines.last_mut().expect("there is one"))?
+        .read_line(lines.last_mut().expect("the list is not empty"))?
         > 0
     {
         lines.push(String::new());
@@ -33,8 +32,8 @@ fn read_lines(request: &mut StreamRequest) -> io::Result<Vec<String>> {
 }
 
 #[test]
-fn read_line_gives_the_same_lines_whatever_pieces_they_are_received_in() -> io::Result<()> {
-    // A small buffer makes each receive a small one, so every split is tried whatever the kernel does.
+fn read_line_returns_the_same_lines_with_any_fragmentation() -> io::Result<()> {
+    // With a small buffer each receive is small, so every split is tried.
     for bytes in 0..TEXT.len() + 2 {
         let builder = ThreadingTcpServer::builder().rbufsize(bytes);
         let (server, reports) = reporting(builder, read_lines)?;
@@ -47,7 +46,7 @@ fn read_line_gives_the_same_lines_whatever_pieces_they_are_received_in() -> io::
 }
 
 #[test]
-fn read_line_puts_together_what_is_sent_byte_by_byte() -> io::Result<()> {
+fn read_line_joins_lines_that_are_sent_byte_by_byte() -> io::Result<()> {
     let (server, reports) = reporting(ThreadingTcpServer::builder(), read_lines)?;
     let mut client = connect(server.server_address());
     client.set_nodelay(true)?;
@@ -60,7 +59,7 @@ fn read_line_puts_together_what_is_sent_byte_by_byte() -> io::Result<()> {
 }
 
 #[test]
-fn lines_come_without_their_ends() -> io::Result<()> {
+fn lines_returns_lines_without_their_ends() -> io::Result<()> {
     let (server, reports) = reporting(ThreadingTcpServer::builder(), |request| {
         request
             .rfile
@@ -111,7 +110,7 @@ fn read_until_ends_at_any_byte() -> io::Result<()> {
 }
 
 #[test]
-fn readline_gives_a_long_line_in_pieces() -> io::Result<()> {
+fn readline_returns_a_long_line_in_pieces() -> io::Result<()> {
     for bytes in [0, 1, 3, 4, 5, 8192] {
         let builder = ThreadingTcpServer::builder().rbufsize(bytes);
         let (server, reports) = reporting(builder, |request| {
@@ -133,7 +132,7 @@ fn readline_gives_a_long_line_in_pieces() -> io::Result<()> {
 }
 
 #[test]
-fn readline_has_a_limit_of_its_own() -> io::Result<()> {
+fn readline_ignores_max_line() -> io::Result<()> {
     let builder = ThreadingTcpServer::builder().max_line(4);
     let (server, reports) = reporting(builder, |request| request.rfile.readline(1_000_000))?;
     let line = [vec![b'x'; 300_000], vec![b'\n']].concat();
@@ -143,14 +142,14 @@ fn readline_has_a_limit_of_its_own() -> io::Result<()> {
 }
 
 #[test]
-fn read_and_read_line_mix_freely() -> io::Result<()> {
+fn read_and_read_line_can_be_mixed() -> io::Result<()> {
     for bytes in [0, 1, 5, 8192] {
         let builder = ThreadingTcpServer::builder().rbufsize(bytes);
         let (server, reports) = reporting(builder, |request| {
             let mut length = String::new();
             request.rfile.read_line(&mut length)?;
             let mut body = vec![0; length.trim_end().parse().map_err(io::Error::other)?];
-            // `recv`: as many bytes as there are.
+            // `recv` returns the bytes that are available.
             let received = request.rfile.read(&mut body)?;
             request.rfile.read_exact(&mut body[received..])?;
             let mut after = String::new();
@@ -171,7 +170,7 @@ fn read_and_read_line_mix_freely() -> io::Result<()> {
 }
 
 #[test]
-fn a_client_that_closes_in_the_middle_of_a_line_leaves_the_half() -> io::Result<()> {
+fn a_close_in_the_middle_of_a_line_returns_the_partial_line() -> io::Result<()> {
     let (server, reports) = reporting(ThreadingTcpServer::builder(), read_lines)?;
     connect(server.server_address()).write_all(b"whole\nhal")?;
     assert_eq!(reports.next()?, ["whole\n", "hal"]);
@@ -179,9 +178,8 @@ fn a_client_that_closes_in_the_middle_of_a_line_leaves_the_half() -> io::Result<
 }
 
 #[test]
-fn a_client_that_resets_in_the_middle_of_a_line_is_an_error_and_the_half_is_kept() -> io::Result<()>
-{
-    let (buffered, half_is_here) = crossbeam_channel::bounded(1);
+fn a_reset_in_the_middle_of_a_line_is_an_error_and_keeps_the_partial_line() -> io::Result<()> {
+    let (buffered, is_buffered) = crossbeam_channel::bounded(1);
     let (server, reports) = reporting(ThreadingTcpServer::builder(), move |request| {
         request.rfile.fill_buf()?;
         buffered.send(()).map_err(io::Error::other)?;
@@ -191,12 +189,10 @@ fn a_client_that_resets_in_the_middle_of_a_line_is_an_error_and_the_half_is_kept
     })?;
     let mut client = connect(server.server_address());
     client.write_all(b"hal")?;
-    half_is_here
+    is_buffered
         .recv_timeout(support::LONG)
         .expect("the handler reads");
-    // Closing without lingering sends a reset.
-    SockRef::from(&client).set_linger(Some(std::time::Duration::ZERO))?;
-    drop(client);
+    support::reset(client);
     let (kind, line, kept) = reports.next()?;
     assert_eq!(kind, io::ErrorKind::ConnectionReset);
     assert_eq!(line, "");

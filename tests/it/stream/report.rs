@@ -1,4 +1,4 @@
-//! Handlers that report to the test.
+//! Handlers that report their results to the test.
 
 use std::io;
 
@@ -9,10 +9,11 @@ use socketserver::{BackgroundServer, Builder, StreamRequest};
 
 use support::{ANY, LONG};
 
-/// What each handler returned, in the order in which they ended.
+/// The results of the handlers, in the order in which they ended.
 pub struct Reports<T>(Receiver<io::Result<T>>);
 
-/// Serves in the background; what `handle` returns is for the test, and no error for the server.
+/// Serves in the background. The result of `handle` is sent to the test, and is not an error for
+/// the server.
 pub fn reporting<T: Send + 'static>(
     builder: Builder<Tcp, ThreadPool>,
     handle: impl Fn(&mut StreamRequest) -> io::Result<T> + Send + Sync + 'static,
@@ -20,13 +21,13 @@ pub fn reporting<T: Send + 'static>(
     let (report, reports) = unbounded();
     let server = builder.bind_fn(ANY, move |request| {
         let result = handle(request);
-        Ok(report.send(result).map_err(|_| "the test is over")?)
+        Ok(report.send(result).map_err(|_| "the test has ended")?)
     })?;
     Ok((server.serve_in_background()?, Reports(reports)))
 }
 
 impl<T> Reports<T> {
-    /// Waits for the next report; fails after 20 s.
+    /// Waits for the next report. It fails after 20 s.
     pub fn next(&self) -> io::Result<T> {
         let report = self.0.recv_timeout(LONG);
         report.expect("the handler ends")

@@ -1,4 +1,5 @@
-//! The time limits of any number of connections need one thread, and are freed with their connections.
+//! The time limits of any number of connections use one thread, and are freed with their
+//! connections.
 
 use std::process;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use support::process::{resident, threads_named};
 use support::{ANY, connect, eventually, exchange, in_background};
 
 #[test]
-fn time_limits_need_one_thread_and_are_freed_with_their_connections() {
+fn time_limits_use_one_thread_and_are_freed_with_their_connections() {
     in_child(|| {
         let server = ThreadingTcpServer::builder()
             .max_lifetime(Duration::from_secs(3600))
@@ -33,10 +34,10 @@ fn time_limits_need_one_thread_and_are_freed_with_their_connections() {
         let before = resident(process::id());
         serve(10_000);
         assert_eq!(threads_named(process::id(), "timer"), 1);
-        // A timer entry and the connection that it holds are about half a KiB: 5 MiB in all.
+        // If timer entries kept their connections, at about half a KiB each, this would be 5 MiB.
         let grown = resident(process::id()).saturating_sub(before);
         assert!(grown < 1500, "{grown} KiB more");
-        server.stop().expect("it was asked to");
+        server.stop().expect("serving ends without an error");
         eventually("the pool's threads end", || {
             threads_named(process::id(), "handler-") == 0
         });

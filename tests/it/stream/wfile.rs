@@ -1,5 +1,5 @@
-//! Writing through `wfile`: at once or buffered, in pieces, against a client that does not read, and
-//! ending one direction only.
+//! Writing through `wfile`: unbuffered and buffered, in slices, to a client that does not read, and
+//! shutting down one direction.
 
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice};
@@ -14,28 +14,28 @@ use super::report::reporting;
 use support::{LONG, connect, read_all};
 
 #[test]
-fn what_is_written_unbuffered_is_sent_before_the_handler_goes_on() -> io::Result<()> {
+fn unbuffered_writes_are_sent_at_once() -> io::Result<()> {
     let (server, reports) = reporting(ThreadingTcpServer::builder(), |request| {
-        // Without a flush in sight.
+        // There is no flush.
         request.wfile.write_all(b"password? ")?;
         request.rfile.readline(100)
     })?;
     let mut client = connect(server.server_address());
-    let mut question = [0; 10];
-    client.read_exact(&mut question)?;
-    assert_eq!(&question, b"password? ");
+    let mut prompt = [0; 10];
+    client.read_exact(&mut prompt)?;
+    assert_eq!(&prompt, b"password? ");
     client.write_all(b"swordfish\n")?;
     assert_eq!(reports.next()?, b"swordfish\n");
     Ok(())
 }
 
 #[test]
-fn what_is_written_buffered_is_sent_after_finish() -> io::Result<()> {
+fn buffered_writes_are_sent_after_finish() -> io::Result<()> {
     let builder = ThreadingTcpServer::builder().wbufsize(100);
     let (server, reports) = reporting(builder, |request| {
         request.wfile.write_all(b"buf")?;
         request.wfile.write_all(b"fered")?;
-        // Goes past the buffer, and so arrives first if the rest is still in it.
+        // `send_all` bypasses the buffer, so these bytes arrive before the buffered ones.
         request.connection()?.send_all(b"at once, ")
     })?;
     let client = connect(server.server_address());
@@ -44,7 +44,7 @@ fn what_is_written_buffered_is_sent_after_finish() -> io::Result<()> {
 }
 
 #[test]
-fn flush_sends_what_is_buffered() -> io::Result<()> {
+fn flush_sends_the_buffer() -> io::Result<()> {
     let builder = ThreadingTcpServer::builder().wbufsize(100);
     let (server, reports) = reporting(builder, |request| {
         request.wfile.write_all(b"flushed, ")?;
@@ -85,7 +85,7 @@ fn writes_of_all_lengths_keep_their_order_in_a_buffer() -> io::Result<()> {
 }
 
 #[test]
-fn several_slices_go_out_in_one_write() -> io::Result<()> {
+fn several_slices_are_sent_in_one_write() -> io::Result<()> {
     let (server, reports) = reporting(ThreadingTcpServer::builder(), |request| {
         let slices = [b"head, ".as_slice(), b"", b"body"].map(IoSlice::new);
         request.wfile.write_vectored(&slices)
@@ -96,7 +96,7 @@ fn several_slices_go_out_in_one_write() -> io::Result<()> {
 }
 
 #[test]
-fn several_slices_go_through_a_buffer_in_order() -> io::Result<()> {
+fn several_slices_are_buffered_in_order() -> io::Result<()> {
     let builder = ThreadingTcpServer::builder().wbufsize(8);
     let (server, reports) = reporting(builder, |request| {
         let mut slices = [b"".as_slice(), b"head, ", b"", b"the body", b"."].map(IoSlice::new);
@@ -112,10 +112,10 @@ fn several_slices_go_through_a_buffer_in_order() -> io::Result<()> {
     reports.next()
 }
 
-/// Sends something itself while it is formatted.
-struct Intruder(Connection);
+/// A value that sends bytes itself while it is formatted.
+struct SendsWhileFormatted(Connection);
 
-impl fmt::Display for Intruder {
+impl fmt::Display for SendsWhileFormatted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.send_all(b"in between, ").map_err(|_| fmt::Error)?;
         f.write_str("one")
@@ -123,12 +123,12 @@ impl fmt::Display for Intruder {
 }
 
 #[test]
-fn what_is_formatted_is_one_message() -> io::Result<()> {
+fn formatted_text_is_sent_as_one_message() -> io::Result<()> {
     for bytes in [0, 100] {
         let builder = ThreadingTcpServer::builder().wbufsize(bytes);
         let (server, reports) = reporting(builder, |request| {
-            let intruder = Intruder(request.connection()?);
-            write!(request.wfile, "{intruder} message, ")?;
+            let value = SendsWhileFormatted(request.connection()?);
+            write!(request.wfile, "{value} message, ")?;
             request.wfile.flush()?;
             write!(request.wfile, "a literal, ")?;
             write!(request.wfile, "{:>3}.", 2)
@@ -140,9 +140,9 @@ fn what_is_formatted_is_one_message() -> io::Result<()> {
     Ok(())
 }
 
-struct Unspeakable;
+struct FailsToFormat;
 
-impl fmt::Display for Unspeakable {
+impl fmt::Display for FailsToFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the first half, ")?;
         Err(fmt::Error)
@@ -150,9 +150,9 @@ impl fmt::Display for Unspeakable {
 }
 
 #[test]
-fn of_what_cannot_be_formatted_nothing_is_sent() -> io::Result<()> {
+fn nothing_is_sent_if_formatting_fails() -> io::Result<()> {
     let (server, reports) = reporting(ThreadingTcpServer::builder(), |request| {
-        let error = write!(request.wfile, "{Unspeakable}").unwrap_err();
+        let error = write!(request.wfile, "{FailsToFormat}").unwrap_err();
         let next = "the next";
         write!(request.wfile, "{next}")?;
         Ok(error.kind())
@@ -163,7 +163,7 @@ fn of_what_cannot_be_formatted_nothing_is_sent() -> io::Result<()> {
 }
 
 #[test]
-fn a_long_message_is_formatted_too() -> io::Result<()> {
+fn a_long_formatted_text_is_sent_completely() -> io::Result<()> {
     let (server, reports) = reporting(ThreadingTcpServer::builder(), |request| {
         for length in [10, 1_000_000, 10] {
             write!(request.wfile, "{}", "x".repeat(length))?;
@@ -176,7 +176,7 @@ fn a_long_message_is_formatted_too() -> io::Result<()> {
 }
 
 #[test]
-fn a_client_that_does_not_read_runs_into_the_write_timeout() -> io::Result<()> {
+fn a_client_that_does_not_read_causes_the_write_timeout() -> io::Result<()> {
     let builder = ThreadingTcpServer::builder().write_timeout(Duration::from_millis(50));
     let (server, reports) = reporting(builder, |request| {
         SockRef::from(&*request).set_send_buffer_size(16_384)?;
@@ -193,17 +193,17 @@ fn a_client_that_does_not_read_runs_into_the_write_timeout() -> io::Result<()> {
     let (sent, error) = reports.next()?;
     assert_eq!(error.kind(), ErrorKind::TimedOut);
     assert!(error.to_string().contains(&address), "{error}");
-    // What was reported as written does arrive.
+    // The bytes that were reported as written arrive.
     assert_eq!(read_all(client).len(), sent);
     Ok(())
 }
 
 #[test]
-fn one_long_write_runs_into_the_write_timeout_too() -> io::Result<()> {
+fn a_single_long_write_has_the_write_timeout() -> io::Result<()> {
     let (server, reports) = reporting(ThreadingTcpServer::builder(), |request| {
         SockRef::from(&*request).set_send_buffer_size(16_384)?;
         request.set_write_timeout(Some(Duration::from_millis(50)))?;
-        // More than the client's receive buffer can ever grow to.
+        // A size that is larger than the maximum of the client's receive buffer.
         let error = request.wfile.write_all(&vec![b'x'; 100_000_000]);
         Ok(error.unwrap_err().kind())
     })?;
@@ -214,12 +214,12 @@ fn one_long_write_runs_into_the_write_timeout_too() -> io::Result<()> {
 }
 
 #[test]
-fn ending_the_writing_side_lets_the_client_go_on() -> io::Result<()> {
+fn after_shutdown_of_writes_the_client_can_still_send() -> io::Result<()> {
     let builder = ThreadingTcpServer::builder()
         .wbufsize(100)
         .read_timeout(LONG);
     let (server, reports) = reporting(builder, |request| {
-        request.wfile.write_all(b"no more from here")?;
+        request.wfile.write_all(b"the server has ended")?;
         request.wfile.shutdown()?;
         let mut answer = String::new();
         request.rfile.read_to_string(&mut answer)?;
@@ -227,13 +227,10 @@ fn ending_the_writing_side_lets_the_client_go_on() -> io::Result<()> {
         Ok((answer, error.kind()))
     })?;
     let mut client = connect(server.server_address());
-    assert_eq!(read_all(&client), "no more from here");
-    client.write_all(b"but there is more from here")?;
+    assert_eq!(read_all(&client), "the server has ended");
+    client.write_all(b"the client still sends")?;
     drop(client);
-    let expected = (
-        "but there is more from here".to_owned(),
-        ErrorKind::BrokenPipe,
-    );
+    let expected = ("the client still sends".to_owned(), ErrorKind::BrokenPipe);
     assert_eq!(reports.next()?, expected);
     Ok(())
 }

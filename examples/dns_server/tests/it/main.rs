@@ -1,4 +1,4 @@
-//! The program `dns_server` as its users meet it: started as a process of its own.
+//! Tests of the program `dns_server`, which runs as a child process.
 
 mod client;
 mod packets;

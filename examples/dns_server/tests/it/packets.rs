@@ -1,4 +1,5 @@
-//! The example `dns_server` and packets of all kinds: random ones, responses, many on a connection.
+//! The example `dns_server` and packets of all kinds: random packets, responses, and many queries
+//! on one connection.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream, UdpSocket};
@@ -16,28 +17,31 @@ const MESSAGES: Framing = Framing::new(Prefix::U16);
 
 fn udp(server: &Example) -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
-    socket.set_read_timeout(Some(LONG)).expect("it can be set");
-    socket.connect(&server.address).expect("it is an address");
+    socket
+        .set_read_timeout(Some(LONG))
+        .expect("the option is set");
+    socket
+        .connect(&server.address)
+        .expect("the address is valid");
     socket
 }
 
 fn tcp(server: &Example) -> TcpStream {
-    let stream = TcpStream::connect(&server.address).expect("it accepts");
-    stream.set_read_timeout(Some(LONG)).expect("it can be set");
-    stream.set_nodelay(true).expect("it can be set");
+    let stream = support::connect_to(&server.address);
+    stream.set_nodelay(true).expect("the option is set");
     stream
 }
 
-/// Sends a packet and then a query; returns what came before the answer to that.
+/// Sends a packet and then a query. Returns the replies before the answer to the query.
 fn replies(socket: &UdpSocket, packet: &[u8]) -> Vec<Vec<u8>> {
     const LAST: u16 = 0xabcd;
-    socket.send(packet).expect("it can be sent");
+    socket.send(packet).expect("the datagram is sent");
     let last = query(LAST, "ns1.example.com", A);
-    socket.send(&last).expect("it can be sent");
+    socket.send(&last).expect("the datagram is sent");
     let mut replies = Vec::new();
     loop {
         let mut reply = vec![0; 2048];
-        let length = socket.recv(&mut reply).expect("it answers");
+        let length = socket.recv(&mut reply).expect("the server answers");
         reply.truncate(length);
         if id(&reply) == LAST {
             return replies;
@@ -46,8 +50,8 @@ fn replies(socket: &UdpSocket, packet: &[u8]) -> Vec<Vec<u8>> {
     }
 }
 
-/// One in three is random all over, and the others are real queries with a few bytes changed, taken
-/// away or added.
+/// One packet in three is random. The others are valid queries with a few bytes changed, removed or
+/// added.
 fn hostile(rng: &mut TestRng, n: usize) -> Vec<u8> {
     let mut below = |limit: usize| rng.next_u32() as usize % limit;
     if n.is_multiple_of(3) {
@@ -79,9 +83,9 @@ fn hostile(rng: &mut TestRng, n: usize) -> Vec<u8> {
     packet
 }
 
-/// Each gets at most one reply, of the same id, and no response gets any.
+/// Each packet gets at most one reply with the same id. Responses get no reply.
 #[test]
-fn ten_thousand_random_packets_are_survived() {
+fn the_server_survives_ten_thousand_random_packets() {
     let server = start();
     let socket = udp(&server);
     let mut rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
@@ -101,32 +105,34 @@ fn ten_thousand_random_packets_are_survived() {
     let stream = tcp(&server);
     MESSAGES
         .write(&mut &stream, &query(7, "www.example.com", A))
-        .expect("it reads");
-    let reply = MESSAGES.read(&mut &stream).expect("it answers");
-    assert_eq!(answers(&reply.expect("it answers")), 2);
+        .expect("the server reads");
+    let reply = MESSAGES.read(&mut &stream).expect("the server answers");
+    assert_eq!(answers(&reply.expect("the server answers")), 2);
     server.signal(Signal::SIGTERM);
     let (status, _, log) = server.finish();
     assert!(status.success());
     assert!(!log.contains("panicked") && !log.contains("ERROR"), "{log}");
 }
 
-/// The same over TCP: a connection may be closed for one, but the next is served.
+/// The same over TCP: the server may close a connection, but the next connection is served.
 #[test]
-fn a_thousand_random_messages_over_tcp_are_survived() {
+fn the_server_survives_a_thousand_random_messages_over_tcp() {
     let server = start();
     let mut rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut stream = tcp(&server);
     for n in 0..1000 {
         let packet = hostile(&mut rng, n);
-        MESSAGES.write(&mut stream, &packet).expect("it reads");
+        MESSAGES
+            .write(&mut stream, &packet)
+            .expect("the server reads");
         if packet.len() < 12 || is_response(&packet) {
             let mut rest = Vec::new();
-            stream.read_to_end(&mut rest).expect("the end");
+            stream.read_to_end(&mut rest).expect("the stream ends");
             assert_eq!(rest, b"", "{packet:x?}");
             stream = tcp(&server);
         } else {
-            let reply = MESSAGES.read(&mut stream).expect("a message");
-            let reply = reply.expect("it answers");
+            let reply = MESSAGES.read(&mut stream).expect("a message arrives");
+            let reply = reply.expect("the server answers");
             assert_eq!(id(&reply), id(&packet), "{packet:x?}");
         }
     }
@@ -144,7 +150,7 @@ fn a_response_is_never_answered() {
 }
 
 #[test]
-fn many_questions_and_none_are_malformed() {
+fn queries_with_several_questions_or_none_are_malformed() {
     let server = start();
     let socket = udp(&server);
     for questions in [0, 2, 255] {
@@ -162,7 +168,7 @@ fn many_questions_and_none_are_malformed() {
 }
 
 #[test]
-fn the_clients_payload_size_is_honoured() {
+fn the_payload_size_of_edns_is_respected() {
     let server = crate::client::start_with(
         &("$ORIGIN a.example.\n$TTL 60\n@ SOA ns mail 1 2 3 4 5\n".to_owned()
             + &(0..60)
@@ -187,39 +193,47 @@ fn the_clients_payload_size_is_honoured() {
     }
 }
 
-/// They are answered in order, also when they are sent in one burst and byte by byte.
+/// The queries are answered in order, if they are sent in one burst and if they are sent byte by
+/// byte.
 #[test]
-fn a_connection_carries_many_queries() {
+fn a_connection_can_have_many_queries() {
     let server = start();
     let mut stream = tcp(&server);
     let mut burst = Vec::new();
     for n in 0..100 {
         MESSAGES
             .write(&mut burst, &query(n, "www.example.com", A))
-            .expect("it is memory");
+            .expect("writing to a Vec succeeds");
     }
-    stream.write_all(&burst).expect("it reads");
+    stream.write_all(&burst).expect("the server reads");
     for byte in &burst[..3 * burst.len() / 100] {
-        stream.write_all(&[*byte]).expect("it reads");
+        stream.write_all(&[*byte]).expect("the server reads");
     }
-    stream.shutdown(Shutdown::Write).expect("it is open");
+    stream
+        .shutdown(Shutdown::Write)
+        .expect("the connection is open");
     for n in (0..100).chain(0..3) {
-        let reply = MESSAGES.read(&mut stream).expect("a message");
-        let reply = reply.expect("it answers");
+        let reply = MESSAGES.read(&mut stream).expect("a message arrives");
+        let reply = reply.expect("the server answers");
         assert_eq!((id(&reply), answers(&reply)), (n, 2));
     }
-    assert_eq!(MESSAGES.read(&mut stream).expect("the end"), None);
+    assert_eq!(MESSAGES.read(&mut stream).expect("the stream ends"), None);
 }
 
 #[test]
-fn an_idle_connection_does_not_keep_it_from_ending() {
+fn an_idle_connection_does_not_delay_the_shutdown() {
     let server = start();
     let mut stream = tcp(&server);
     MESSAGES
         .write(&mut stream, &query(1, "example.com", A))
-        .expect("it reads");
-    assert!(MESSAGES.read(&mut stream).expect("a message").is_some());
+        .expect("the server reads");
+    assert!(
+        MESSAGES
+            .read(&mut stream)
+            .expect("a message arrives")
+            .is_some()
+    );
     server.signal(Signal::SIGTERM);
-    assert_eq!(MESSAGES.read(&mut stream).expect("the end"), None);
+    assert_eq!(MESSAGES.read(&mut stream).expect("the stream ends"), None);
     assert!(server.finish().0.success());
 }

@@ -1,4 +1,4 @@
-//! The example `dns_server` takes one port number over both UDP and TCP, or none.
+//! The example `dns_server` uses the same port number for UDP and TCP, or fails.
 
 use std::net::{TcpListener, UdpSocket};
 
@@ -8,17 +8,20 @@ use support::example::run;
 use crate::PROGRAM;
 
 #[test]
-fn a_port_that_is_taken_over_either_is_named() {
+fn the_error_names_a_port_in_use_by_udp_or_tcp() {
     let zone = concat!(env!("CARGO_MANIFEST_DIR"), "/example.zone");
     let tcp = TcpListener::bind(ANY).expect("a port is free");
     let udp = UdpSocket::bind(ANY).expect("a port is free");
     for taken in [tcp.local_addr(), udp.local_addr()] {
-        let taken = taken.expect("it is bound").to_string();
+        let taken = taken.expect("the socket is bound").to_string();
         let output = run(PROGRAM, &[&taken, "--zone", zone]);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(said.starts_with("dns_server: "), "{said}");
-        assert!(said.contains(&taken) && said.contains("in use"), "{said}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.starts_with("dns_server: "), "{stderr}");
+        assert!(
+            stderr.contains(&taken) && stderr.contains("in use"),
+            "{stderr}"
+        );
         assert_eq!(output.stdout, b"");
     }
 }

@@ -1,4 +1,4 @@
-//! The example `dns_server`, asked with `dig`.
+//! The example `dns_server` with queries of `dig`.
 
 use nix::sys::signal::Signal;
 use support::example::Example;
@@ -8,7 +8,7 @@ use crate::client::{dig, start, start_with};
 const SOA: &str = "example.com. 300 IN SOA ns1.example.com. hostmaster.example.com. \
                    2026112101 7200 3600 1209600 300";
 
-/// Asks, and looks for a line with the status and for others.
+/// Sends a query, and checks the status, the flags and the other lines of the answer.
 fn assert_answer(server: &Example, question: &str, status: &str, flags: &str, lines: &[&str]) {
     let answer = dig(server, question);
     let status = format!("status: {status},");
@@ -20,7 +20,7 @@ fn assert_answer(server: &Example, question: &str, status: &str, flags: &str, li
 }
 
 #[test]
-fn each_type_of_record_is_answered_over_udp_and_tcp() {
+fn each_record_type_is_answered_over_udp_and_tcp() {
     let server = start();
     for way in ["+notcp", "+tcp"] {
         for (question, records) in [
@@ -80,7 +80,7 @@ fn each_type_of_record_is_answered_over_udp_and_tcp() {
 }
 
 #[test]
-fn names_are_the_same_in_upper_case() {
+fn names_are_case_insensitive() {
     let server = start();
     let record = ["example.com. 3600 IN A 192.0.2.1"];
     assert_answer(&server, "eXaMpLe.CoM", "NOERROR", "qr aa rd", &record);
@@ -92,12 +92,12 @@ fn aliases_are_followed_within_the_zone() {
     let www = "www.example.com. 3600 IN CNAME example.com.";
     let ftp = "ftp.example.com. 3600 IN CNAME www.example.com.";
     let a = "example.com. 3600 IN A 192.0.2.1";
-    let away = "shop.example.com. 3600 IN CNAME shops.example.net.";
-    let lost = "lost.example.com. 3600 IN CNAME nowhere.example.com.";
+    let external = "shop.example.com. 3600 IN CNAME shops.example.net.";
+    let missing = "lost.example.com. 3600 IN CNAME nowhere.example.com.";
     for (question, status, records) in [
         ("ftp.example.com", "NOERROR", &[ftp, www, a][..]),
-        ("shop.example.com", "NOERROR", &[away]),
-        ("lost.example.com", "NXDOMAIN", &[lost, SOA]),
+        ("shop.example.com", "NOERROR", &[external]),
+        ("lost.example.com", "NXDOMAIN", &[missing, SOA]),
         ("www.example.com SRV", "NOERROR", &[www, SOA]),
     ] {
         assert_answer(&server, question, status, "qr aa rd", records);
@@ -105,7 +105,7 @@ fn aliases_are_followed_within_the_zone() {
 }
 
 #[test]
-fn aliases_of_each_other_come_to_an_end() {
+fn a_loop_of_aliases_is_answered() {
     let server = start();
     let records = [
         "loop.example.com. 3600 IN CNAME pool.example.com.",
@@ -115,13 +115,13 @@ fn aliases_of_each_other_come_to_an_end() {
 }
 
 #[test]
-fn no_such_name_differs_from_no_such_record() {
+fn a_missing_name_differs_from_a_missing_record() {
     let server = start();
     for (question, status) in [
         ("nowhere.example.com", "NXDOMAIN"),
         ("x.www.example.com", "NXDOMAIN"),
         ("mail.example.com MX", "NOERROR"),
-        // It is there because a.deep is.
+        // The name exists because a.deep exists.
         ("deep.example.com", "NOERROR"),
     ] {
         assert_answer(&server, question, status, "qr aa rd", &[SOA]);
@@ -129,7 +129,7 @@ fn no_such_name_differs_from_no_such_record() {
 }
 
 #[test]
-fn wildcards_stand_for_names_that_are_not_there() {
+fn wildcards_match_names_that_do_not_exist() {
     let server = start();
     let bob = ["bob.users.example.com. 3600 IN A 192.0.2.6"];
     assert_answer(
@@ -156,7 +156,7 @@ fn wildcards_stand_for_names_that_are_not_there() {
 }
 
 #[test]
-fn a_zone_below_is_referred_to() {
+fn queries_for_a_subzone_get_a_referral() {
     let server = start();
     let servers = [
         "sub.example.com. 3600 IN NS ns.sub.example.com.",
@@ -172,7 +172,7 @@ fn a_zone_below_is_referred_to() {
 }
 
 #[test]
-fn what_is_not_ours_is_refused() {
+fn queries_outside_of_the_zone_are_refused() {
     let server = start();
     for question in [
         "example.org",
@@ -188,7 +188,7 @@ fn what_is_not_ours_is_refused() {
 }
 
 #[test]
-fn other_operations_and_versions_are_told_apart() {
+fn other_opcodes_and_edns_versions_have_different_errors() {
     let server = start();
     for (question, status) in [
         ("+opcode=NOTIFY example.com", "NOTIMP"),
@@ -210,7 +210,7 @@ fn big_zone() -> String {
 }
 
 #[test]
-fn what_is_too_long_for_udp_is_asked_for_over_tcp() {
+fn answers_too_long_for_udp_are_retried_over_tcp() {
     let server = start_with(&big_zone());
     for (question, retries) in [
         ("big.big.example TXT", true),
@@ -227,15 +227,15 @@ fn what_is_too_long_for_udp_is_asked_for_over_tcp() {
         let expected = if question.contains("few.") { 10 } else { 40 };
         assert_eq!(records.count(), expected, "{question}");
     }
-    let cut = dig(&server, "+ignore big.big.example TXT");
+    let truncated = dig(&server, "+ignore big.big.example TXT");
     assert!(
-        cut.contains("flags: qr aa tc rd; QUERY: 1, ANSWER: 0"),
-        "{cut}"
+        truncated.contains("flags: qr aa tc rd; QUERY: 1, ANSWER: 0"),
+        "{truncated}"
     );
 }
 
 #[test]
-fn udp_and_tcp_always_get_the_same_free_port() {
+fn udp_and_tcp_get_the_same_free_port() {
     let servers: Vec<_> = (0..10).map(|_| start()).collect();
     let record = ["example.com. 3600 IN A 192.0.2.1"];
     for server in &servers {
@@ -245,7 +245,7 @@ fn udp_and_tcp_always_get_the_same_free_port() {
 }
 
 #[test]
-fn ctrl_c_ends_it() {
+fn ctrl_c_ends_the_server() {
     let server = start();
     server.signal(Signal::SIGINT);
     let (status, output, _) = server.finish();

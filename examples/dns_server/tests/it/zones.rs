@@ -1,4 +1,4 @@
-//! The example `dns_server` and the master files it is given.
+//! The example `dns_server` and its master files.
 
 use std::fs;
 use std::net::UdpSocket;
@@ -12,7 +12,7 @@ use crate::client::{A, TXT, answers, code, dig, query, refused, start_with};
 const START: &str = "$ORIGIN a.example.\n$TTL 60\n@ SOA ns mail 1 2 3 4 5\n";
 
 #[test]
-fn a_bad_line_is_named_with_its_file() {
+fn the_error_names_file_and_line() {
     let long_name = format!("{} A 192.0.2.1", "y".repeat(64));
     let long_text = format!("x TXT {}", "y".repeat(256));
     for (bad, line, problem) in [
@@ -74,7 +74,7 @@ fn a_bad_line_is_named_with_its_file() {
 }
 
 #[test]
-fn the_first_record_has_a_name() {
+fn the_first_record_must_have_a_name() {
     let (output, file) = refused(b"$ORIGIN a.example.\n  60 A 192.0.2.1\n");
     let message = String::from_utf8_lossy(&output.stderr);
     let expected = format!("dns_server: {file}:2: no name, and no record before this one\n");
@@ -82,7 +82,7 @@ fn the_first_record_has_a_name() {
 }
 
 #[test]
-fn a_zone_has_one_soa_record() {
+fn a_zone_must_have_one_soa_record() {
     for zone in ["", "$ORIGIN a.example.\nx 60 A 192.0.2.1\n"] {
         let (output, file) = refused(zone.as_bytes());
         let message = String::from_utf8_lossy(&output.stderr);
@@ -98,7 +98,7 @@ fn a_zone_has_one_soa_record() {
 }
 
 #[test]
-fn no_file_makes_it_panic() {
+fn no_zone_file_causes_a_panic() {
     let zone = format!("{START}x TXT \"some text\" ( b \"c\" ) ; comment\ny MX 10 mail\n");
     let zone = zone.as_bytes();
     let mut bad = 0;
@@ -106,19 +106,20 @@ fn no_file_makes_it_panic() {
         for byte in [b'\n', b'"', b'(', b'\\', 0, 0xff] {
             if byte == b'(' || at % 4 == 0 {
                 let broken = [&zone[..at], &[byte], &zone[at + 1..]].concat();
-                bad += usize::from(is_refused_politely(&broken));
+                bad += usize::from(is_refused_without_a_panic(&broken));
             }
         }
     }
     assert!(bad > 50, "only {bad} were refused");
 }
 
-/// Listens on a bad address, so that a good zone is an error, too.
-fn is_refused_politely(zone: &[u8]) -> bool {
+/// Runs the server with an invalid address, so that it fails for a valid zone too. Returns whether
+/// the error is about the zone.
+fn is_refused_without_a_panic(zone: &[u8]) -> bool {
     let folder = socket_folder();
     let file = folder.path().join("z");
-    fs::write(&file, zone).expect("the folder is ours");
-    let file = file.to_str().expect("it is text");
+    fs::write(&file, zone).expect("the temporary folder is writable");
+    let file = file.to_str().expect("the text is UTF-8");
     let output = example::run(PROGRAM, &["127.0.0.1:x", "--zone", file]);
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{message}");
@@ -139,24 +140,26 @@ fn a_name_with_an_empty_label_is_refused() {
 
 fn ask(server: &Example, name: &str, kind: u16) -> Vec<u8> {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
-    socket.set_read_timeout(Some(LONG)).expect("it can be set");
+    socket
+        .set_read_timeout(Some(LONG))
+        .expect("the option is set");
     socket
         .send_to(&query(1, name, kind), &server.address)
-        .expect("it can be sent");
+        .expect("the datagram is sent");
     let mut reply = [0; 2048];
-    let length = socket.recv(&mut reply).expect("it answers");
+    let length = socket.recv(&mut reply).expect("the server answers");
     reply[..length].to_vec()
 }
 
 #[test]
-fn a_last_line_without_its_end_counts() {
+fn the_last_line_may_have_no_newline() {
     let server = start_with(&format!("{START}x A 192.0.2.1"));
     let reply = ask(&server, "x.a.example", A);
     assert_eq!((code(&reply), answers(&reply)), (0, 1));
 }
 
 #[test]
-fn lines_that_end_in_two_characters_and_blank_owners_are_fine() {
+fn crlf_line_ends_and_blank_owners_are_accepted() {
     let zone = format!("{START}x A 192.0.2.1\n  A 192.0.2.2 ; two\n\n\tTXT ( \"a\"\n\"b\" )\n");
     let server = start_with(&zone.replace('\n', "\r\n"));
     assert_eq!(answers(&ask(&server, "x.a.example", A)), 2);
@@ -164,34 +167,34 @@ fn lines_that_end_in_two_characters_and_blank_owners_are_fine() {
 }
 
 #[test]
-fn files_are_included_beside_the_file_that_says_so() {
+fn included_files_are_relative_to_the_including_file() {
     let folder = socket_folder();
     let path = |name: &str| folder.path().join(name);
-    fs::create_dir(path("more")).expect("the folder is ours");
+    fs::create_dir(path("more")).expect("the temporary folder is writable");
     let main =
         format!("{START}$INCLUDE more/one\n$INCLUDE more/two sub.a.example.\ny A 192.0.2.3\n");
-    fs::write(path("main"), main).expect("the folder is ours");
-    fs::write(path("more/one"), "$INCLUDE three\n").expect("the folder is ours");
-    fs::write(path("more/two"), "x A 192.0.2.2\n").expect("the folder is ours");
-    fs::write(path("more/three"), "x 60 A 192.0.2.1\n").expect("the folder is ours");
+    fs::write(path("main"), main).expect("the temporary folder is writable");
+    fs::write(path("more/one"), "$INCLUDE three\n").expect("the temporary folder is writable");
+    fs::write(path("more/two"), "x A 192.0.2.2\n").expect("the temporary folder is writable");
+    fs::write(path("more/three"), "x 60 A 192.0.2.1\n").expect("the temporary folder is writable");
     let file = path("main").display().to_string();
     let server = Example::start(PROGRAM, &["127.0.0.1:0", "--zone", &file]);
     for name in ["x.a.example", "x.sub.a.example", "y.a.example"] {
         assert_eq!(answers(&ask(&server, name, A)), 1, "{name}");
     }
     {
-        let said = dig(&server, "x.sub.a.example A");
+        let answer = dig(&server, "x.sub.a.example A");
         let record = "\nx.sub.a.example. 60 IN A 192.0.2.2";
-        assert!(said.ends_with(record), "the TTL is not known there: {said}");
+        assert!(answer.ends_with(record), "without default TTL: {answer}");
     }
-    fs::write(path("more/three"), "x A\n").expect("the folder is ours");
+    fs::write(path("more/three"), "x A\n").expect("the temporary folder is writable");
     let output = example::run(PROGRAM, &["127.0.0.1:0", "--zone", &file]);
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(
         message.contains("/more/three:1: something is missing at the end"),
         "{message}"
     );
-    fs::remove_file(path("more/three")).expect("it is there");
+    fs::remove_file(path("more/three")).expect("the file exists");
     let output = example::run(PROGRAM, &["127.0.0.1:0", "--zone", &file]);
     let message = String::from_utf8_lossy(&output.stderr);
     let (one, three) = (path("more/one"), path("more/three"));
@@ -201,7 +204,7 @@ fn files_are_included_beside_the_file_that_says_so() {
         three.display()
     );
     assert!(message.starts_with(&expected), "{message}");
-    fs::write(path("more/three"), "$INCLUDE three").expect("the folder is ours");
+    fs::write(path("more/three"), "$INCLUDE three").expect("the temporary folder is writable");
     let output = example::run(PROGRAM, &["127.0.0.1:0", "--zone", &file]);
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(
@@ -254,14 +257,14 @@ fn times_may_have_units() {
             "4h.1w.a.example. 86400 IN MX 10 5h.1w.a.example.",
         ),
     ] {
-        let said = dig(&server, question);
-        let records = said.lines().filter(|line| !line.starts_with(';'));
+        let printed = dig(&server, question);
+        let records = printed.lines().filter(|line| !line.starts_with(';'));
         assert_eq!(records.collect::<Vec<_>>().join("\n"), answer, "{question}");
     }
 }
 
 #[test]
-fn a_time_that_is_none_is_refused() {
+fn an_invalid_time_is_refused() {
     for bad in [
         "$TTL 1y",
         "$TTL h",
@@ -278,10 +281,10 @@ fn a_time_that_is_none_is_refused() {
 }
 
 #[test]
-fn the_origin_may_be_given() {
+fn the_origin_can_be_an_option() {
     let folder = socket_folder();
     let file = folder.path().join("zone").display().to_string();
-    fs::write(&file, "@ 60 SOA ns mail 1 2 3 4 5\n").expect("the folder is ours");
+    fs::write(&file, "@ 60 SOA ns mail 1 2 3 4 5\n").expect("the temporary folder is writable");
     let arguments = ["127.0.0.1:0", "--zone", &file, "--origin", "b.example"];
     let server = Example::start(PROGRAM, &arguments);
     assert_eq!(code(&ask(&server, "b.example", A)), 0);

@@ -1,12 +1,12 @@
-//! The example `http_get`: what it asks for, and every kind of body.
+//! The example `http_get`: its requests, and every kind of response body.
 
 use std::fs;
 
 use socketserver::prelude::*;
 use support::python;
 
-use crate::beside;
 use crate::run::{Peer, answering, fetch, fetch_in, read_request, serving, url};
+use crate::script;
 
 /// Bytes of every value, with line ends at odd places.
 fn some_bytes(length: usize) -> Vec<u8> {
@@ -14,11 +14,11 @@ fn some_bytes(length: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_file_comes_from_python_byte_for_byte() {
-    let mut python = python::script(&beside("http_server.py"));
+fn a_file_of_a_python_server_is_saved_unchanged() {
+    let mut python = python::script(&script("http_server.py"));
     let folder = tempfile::tempdir().expect("the temporary folder is writable");
     let body = some_bytes(3_000_000);
-    fs::write(folder.path().join("a file.bin"), &body).expect("the folder is ours");
+    fs::write(folder.path().join("a file.bin"), &body).expect("the temporary folder is writable");
     python.arg(folder.path());
     let peer = Peer::start(python);
     let base = format!("http://127.0.0.1:{}", peer.port);
@@ -38,7 +38,7 @@ fn a_file_comes_from_python_byte_for_byte() {
         "{fetched:?}"
     );
 
-    // What the server has to say of an error is saved too.
+    // The body of an error response is saved as well.
     let fetched = fetch(&format!("{base}/nothing"), &["-o", "nothing.html"]);
     assert_eq!(
         (fetched.status, &*fetched.files),
@@ -48,14 +48,14 @@ fn a_file_comes_from_python_byte_for_byte() {
 }
 
 #[test]
-fn python_understands_parameters_forms_and_cookies() {
-    let mut python = python::script(&beside("http_server.py"));
+fn a_python_server_parses_parameters_forms_and_cookies() {
+    let mut python = python::script(&script("http_server.py"));
     python.arg(".");
     let peer = Peer::start(python);
     let address = format!("127.0.0.1:{}", peer.port);
     let options = ["--param", "q=a b&c=d", "--param", "q=é%", "--param", "="];
     let fetched = fetch(&format!("http://{address}/echo/x?old=1"), &options);
-    let body = String::from_utf8(fetched.body.clone().expect("it was saved")).expect("JSON");
+    let body = String::from_utf8(fetched.body.clone().expect("the body was saved")).expect("JSON");
     for part in [
         r#""method": "GET", "path": "/echo/x""#.to_owned(),
         r#""query": [["old", "1"], ["q", "a b&c=d"], ["q", "\u00e9%"]]"#.to_owned(),
@@ -82,7 +82,7 @@ fn python_understands_parameters_forms_and_cookies() {
         "b=x=y",
     ];
     let fetched = fetch(&format!("http://{address}/echo"), &options);
-    let body = String::from_utf8(fetched.body.expect("it was saved")).expect("JSON");
+    let body = String::from_utf8(fetched.body.expect("the body was saved")).expect("JSON");
     for part in [
         r#""method": "POST", "path": "/echo", "query": []"#,
         r#""form": [["name", "Ada L."], ["name", "+&\n"]]"#,
@@ -93,14 +93,14 @@ fn python_understands_parameters_forms_and_cookies() {
 }
 
 #[test]
-fn the_request_is_as_it_should_be() {
+fn the_request_has_the_expected_bytes() {
     let server = ThreadingTcpServer::bind_fn("[::1]:0", |request| {
         let lines = read_request(request)?;
         write!(request.wfile, "HTTP/1.1 200 OK\r\n\r\n{}", lines.join("\n"))?;
         Ok(())
     });
     let server = server.expect("the machine has IPv6 on loopback");
-    let server = server.serve_in_background().expect("a thread can be had");
+    let server = server.serve_in_background().expect("a thread");
     let address = server.server_address();
     let expected = format!(
         "GET /?a=%26&a=b+c HTTP/1.1\nHost: {address}\nUser-Agent: socketserver-http_get\n\
@@ -113,7 +113,7 @@ fn the_request_is_as_it_should_be() {
 }
 
 #[test]
-fn a_chunked_body_comes_whole_however_it_is_cut() {
+fn a_chunked_body_is_saved_with_any_fragmentation() {
     let body = some_bytes(200_000);
     let mut answer =
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: Chunked\r\nContent-Length: 3\r\n\r\n".to_vec();
@@ -141,7 +141,7 @@ fn a_chunked_body_comes_whole_however_it_is_cut() {
 }
 
 #[test]
-fn a_body_without_a_length_goes_on_to_the_end() {
+fn a_body_without_a_length_ends_with_the_stream() {
     let server = serving(|request| {
         request
             .wfile
@@ -154,12 +154,12 @@ fn a_body_without_a_length_goes_on_to_the_end() {
 }
 
 #[test]
-fn what_comes_after_the_length_is_not_waited_for() {
+fn the_client_does_not_wait_for_bytes_after_the_length() {
     let server = serving(|request| {
         let answer =
             b"HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\nContent-Length: 5\r\n\r\nhello world";
         request.wfile.write_all(answer)?;
-        // The connection stays open until the client has left.
+        // The connection stays open until the client closes it.
         let _ = request.rfile.read(&mut [0]);
         Ok(())
     });
@@ -172,7 +172,7 @@ fn what_comes_after_the_length_is_not_waited_for() {
 }
 
 #[test]
-fn interim_answers_are_passed_over_and_some_statuses_have_no_body() {
+fn interim_responses_are_skipped_and_some_statuses_have_no_body() {
     let answer = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n\
                   HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     let fetched = fetch(&url(&answering(answer)), &[]).saved(b"ok");
@@ -211,7 +211,7 @@ fn redirects_are_not_followed() {
 }
 
 #[test]
-fn a_header_cannot_steer_the_terminal() {
+fn control_characters_in_a_header_are_escaped() {
     let answer = "HTTP/1.1 200 \u{9b}2J\r\nX: \u{9b}31mred\r\nSet-Cookie: \u{9b}\r\n\r\n";
     let fetched = fetch(&url(&answering(answer)), &[]).saved(b"");
     let steering = |c: char| c.is_control() && c != '\n';
@@ -220,12 +220,12 @@ fn a_header_cannot_steer_the_terminal() {
 }
 
 #[test]
-fn with_force_an_existing_file_is_replaced_by_a_complete_one_only() {
+fn with_force_only_a_complete_file_replaces_an_existing_one() {
     let folder = tempfile::tempdir().expect("the temporary folder is writable");
     let old = folder.path().join("index.html");
-    fs::write(&old, "old").expect("the folder is ours");
-    let cut = answering("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello");
-    let fetched = fetch_in(folder.path(), &url(&cut), &["--force"]);
+    fs::write(&old, "old").expect("the temporary folder is writable");
+    let truncated = answering("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello");
+    let fetched = fetch_in(folder.path(), &url(&truncated), &["--force"]);
     assert_eq!(
         (fetched.status, fetched.body.as_deref()),
         (Some(1), Some(&b"old"[..]))
@@ -239,8 +239,8 @@ fn with_force_an_existing_file_is_replaced_by_a_complete_one_only() {
 fn an_existing_file_is_not_overwritten() {
     let folder = tempfile::tempdir().expect("the temporary folder is writable");
     let old = folder.path().join("index.html");
-    fs::write(&old, "old").expect("the folder is ours");
-    // Nothing listens there: a program that connects first would report that.
+    fs::write(&old, "old").expect("the temporary folder is writable");
+    // Nothing listens on this port. If the program connected first, it would report that.
     let fetched = fetch_in(folder.path(), "http://127.0.0.1:1/", &[]);
     assert_eq!(
         (fetched.status, fetched.body.as_deref()),
@@ -256,7 +256,7 @@ fn an_existing_file_is_not_overwritten() {
 }
 
 #[test]
-fn a_file_that_appears_meanwhile_is_not_overwritten() {
+fn a_file_that_is_created_meanwhile_is_not_overwritten() {
     let folder = tempfile::tempdir().expect("the temporary folder is writable");
     let old = folder.path().join("index.html");
     let server = serving(move |request| {
@@ -275,18 +275,18 @@ fn a_file_that_appears_meanwhile_is_not_overwritten() {
 }
 
 #[test]
-fn wrong_usage_ends_with_status_2() {
-    let fine = "http://127.0.0.1:1/";
+fn usage_errors_have_status_2() {
+    let valid = "http://127.0.0.1:1/";
     let wrong: [(&str, &[&str], &str); 9] = [
         ("127.0.0.1/index.html", &[], "http://HOST/PATH"),
         ("ftp://127.0.0.1/", &[], "neither http nor https"),
         ("http://", &[], "empty host"),
         ("http://ada:secret@127.0.0.1/", &[], "user name"),
-        (fine, &["--param", "novalue"], "`=`"),
-        (fine, &["--data", "novalue"], "`=`"),
-        (fine, &["--cookie", "a=1; b=2"], "`;`"),
-        (fine, &["--cookie", "a=1\r\nX: y"], "control character"),
-        (fine, &["--timeout", "0"], "seconds"),
+        (valid, &["--param", "novalue"], "`=`"),
+        (valid, &["--data", "novalue"], "`=`"),
+        (valid, &["--cookie", "a=1; b=2"], "`;`"),
+        (valid, &["--cookie", "a=1\r\nX: y"], "control character"),
+        (valid, &["--timeout", "0"], "seconds"),
     ];
     for (url, options, words) in wrong {
         let fetched = fetch(url, options);

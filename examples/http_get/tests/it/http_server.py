@@ -1,7 +1,7 @@
 """Python's http.server for the files of a folder, over TLS if a certificate is given.
 
-http_server.py FOLDER [CERTIFICATE KEY]: prints its port. Under /echo it answers with what it
-understood of the request, as JSON, and sets two cookies.
+http_server.py FOLDER [CERTIFICATE KEY]: prints its port. Under /echo it answers with the
+parsed request as JSON, and sets two cookies.
 """
 
 import http.cookies

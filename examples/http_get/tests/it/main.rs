@@ -1,7 +1,8 @@
-//! The program `http_get` as its users meet it: started as a process of its own.
+//! Tests of the program `http_get`, which runs as a child process.
 
 mod answers;
 mod errors;
+mod invalid_responses;
 mod run;
 mod tls;
 
@@ -9,6 +10,6 @@ mod tls;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_http_get");
 
 /// The path of a script in the folder of these tests.
-fn beside(name: &str) -> String {
+fn script(name: &str) -> String {
     format!("{}/tests/it/{name}", env!("CARGO_MANIFEST_DIR"))
 }

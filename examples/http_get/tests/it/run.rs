@@ -1,4 +1,4 @@
-//! Runs the example `http_get` in a folder of its own, against servers made for it.
+//! Runs the example `http_get` in a temporary folder, with test servers.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -11,30 +11,30 @@ use support::{ANY, example, in_background};
 
 use crate::PROGRAM;
 
-/// How a run has ended, and what it left behind.
+/// The result of a run: its status, its output and its files.
 #[derive(Debug)]
 pub struct Fetched {
     pub status: Option<i32>,
     pub stdout: String,
     pub stderr: String,
-    /// What is in `index.html`.
+    /// The content of `index.html`.
     pub body: Option<Vec<u8>>,
-    /// All that is in the folder.
+    /// All files in the folder.
     pub files: Vec<String>,
 }
 
-/// Runs it to its end.
+/// Runs the program to its end.
 pub fn fetch(url: &str, options: &[&str]) -> Fetched {
     let folder = tempfile::tempdir().expect("the temporary folder is writable");
     fetch_in(folder.path(), url, options)
 }
 
-/// The same in a folder that may have something in it.
+/// The same in a given folder.
 pub fn fetch_in(folder: &Path, url: &str, options: &[&str]) -> Fetched {
     finish(folder, command(folder, url, options))
 }
 
-/// The command, ready to be run.
+/// The command that runs the program.
 pub fn command(folder: &Path, url: &str, options: &[&str]) -> Command {
     let mut command = example::command(PROGRAM, options);
     command.arg(url).current_dir(folder);
@@ -42,24 +42,24 @@ pub fn command(folder: &Path, url: &str, options: &[&str]) -> Command {
 }
 
 pub fn finish(folder: &Path, mut command: Command) -> Fetched {
-    let output = command.output().expect("`cargo test` builds the examples");
+    let output = command.output().expect("the example is built");
     Fetched {
         status: output.status.code(),
-        stdout: String::from_utf8(output.stdout).expect("it prints text"),
-        stderr: String::from_utf8(output.stderr).expect("it prints text"),
+        stdout: String::from_utf8(output.stdout).expect("the output is text"),
+        stderr: String::from_utf8(output.stderr).expect("the output is text"),
         body: fs::read(folder.join("index.html")).ok(),
         files: files(folder),
     }
 }
 
 pub fn files(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).expect("the folder is there");
-    let names = entries.map(|entry| entry.expect("it can be read").file_name());
+    let entries = fs::read_dir(folder).expect("the folder can be read");
+    let names = entries.map(|entry| entry.expect("the entry can be read").file_name());
     names.map(|name| name.to_string_lossy().into()).collect()
 }
 
 impl Fetched {
-    /// It has worked, and the body is there and nothing else.
+    /// Checks that the run succeeded and saved this body, and no other file.
     #[track_caller]
     pub fn saved(self, body: &[u8]) -> Self {
         assert_eq!((self.status, &*self.stderr), (Some(0), ""), "{self:?}");
@@ -74,7 +74,7 @@ impl Fetched {
         self
     }
 
-    /// It has failed with one line that contains all of `words`, and left nothing behind.
+    /// Checks that the run failed with one line that contains all of `words`, and saved no file.
     #[track_caller]
     pub fn failed(self, words: &[&str]) -> Self {
         assert_eq!(self.status, Some(1), "{self:?}");
@@ -94,7 +94,7 @@ pub fn answering(answer: impl Into<Vec<u8>>) -> BackgroundServer {
     serving(move |request| Ok(request.wfile.write_all(&answer)?))
 }
 
-/// A server that reads each request and answers in its own way.
+/// A server that reads each request and answers with a function of the test.
 pub fn serving(
     answer: impl Fn(&mut StreamRequest) -> HandlerResult + Send + Sync + 'static,
 ) -> BackgroundServer {
@@ -117,7 +117,7 @@ pub fn read_request(request: &mut StreamRequest) -> Result<Vec<String>, std::io:
         .collect()
 }
 
-/// A Python server that has said which port it has; killed when dropped.
+/// A Python server that has printed its port. It is killed when the value is dropped.
 pub struct Peer {
     child: Child,
     pub port: String,
@@ -128,14 +128,14 @@ impl Peer {
         let mut child = command
             .stdout(Stdio::piped())
             .spawn()
-            .expect("python3 is there");
+            .expect("python3 is installed");
         let mut port = String::new();
-        let stdout = child.stdout.as_mut().expect("it is piped");
+        let stdout = child.stdout.as_mut().expect("the stream is piped");
         BufReader::new(stdout)
             .read_line(&mut port)
-            .expect("it prints text");
+            .expect("the output is text");
         let port = port.trim().to_owned();
-        assert!(!port.is_empty(), "the server has not started");
+        assert!(!port.is_empty(), "the server did not start");
         Peer { child, port }
     }
 }

@@ -1,7 +1,7 @@
-"""A TLS server that ends its answers in several ways.
+"""A TLS server whose responses end in several ways.
 
-tls_server.py CERTIFICATE KEY: prints its port. Each path has its own end:
-/polite ends without a length and with close_notify, /rude without either, /short without
+tls_server.py CERTIFICATE KEY: prints its port. Each path has a different end:
+/close-notify ends without a length and with close_notify, /no-close-notify without either, /short without
 close_notify and before its length, /long without close_notify and after its length.
 """
 
@@ -25,11 +25,11 @@ while True:
             received += client.recv(4096)
         path = received.split()[1].decode("ascii")
         client.sendall(f"HTTP/1.1 200 OK\r\n{HEADS.get(path, '')}\r\nhello".encode("ascii"))
-        if path == "/polite":
+        if path == "/close-notify":
             client.unwrap().close()
         else:
             socket.socket(fileno=client.detach()).close()
     except OSError:
-        # A client that does not trust us hangs up during the handshake, and one that has read
-        # enough does not answer our goodbye.
+        # A client that does not trust the certificate closes the connection during the handshake.
+        # A client that has read enough does not answer the close_notify.
         pass

@@ -1,5 +1,5 @@
-// A visit in headless Chromium: browse.cjs URL FOLDER. Loads the page at URL/page/, clicks through the
-// listing, and leaves screenshots in FOLDER. Fails at whatever a browser complains of.
+// Drives headless Chromium: browse.cjs URL FOLDER. It loads the page at URL/page/, follows links of the
+// listing, and saves screenshots in FOLDER. It fails if the browser reports an error.
 
 const assert = require('node:assert/strict');
 const { execFileSync } = require('node:child_process');
@@ -52,18 +52,18 @@ async function looks(tab) {
 async function visit(browser) {
   const tab = await browser.newPage({ viewport: { width: 1000, height: 640 } });
   tab.setDefaultTimeout(10_000);
-  const complaints = [];
+  const errors = [];
   tab.on('console', (message) => {
-    // A plain file has no word for its icon, and the browser looks where icons once were.
+    // A plain file names no icon, so the browser requests /favicon.ico.
     const is_icon = message.location().url.endsWith('/favicon.ico');
-    if (message.type() === 'error' && !is_icon) complaints.push(message.text());
+    if (message.type() === 'error' && !is_icon) errors.push(message.text());
   });
-  tab.on('pageerror', (error) => complaints.push(error.message));
-  tab.on('requestfailed', (request) => complaints.push(request.url()));
+  tab.on('pageerror', (error) => errors.push(error.message));
+  tab.on('requestfailed', (request) => errors.push(request.url()));
   await page(tab);
   await listing(tab);
   await looks(tab);
-  assert.deepEqual(complaints, []);
+  assert.deepEqual(errors, []);
   await tab.goto(`${url}/nothing`);
   await tab.screenshot({ path: `${folder}/error.png` });
 }

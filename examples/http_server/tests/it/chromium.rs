@@ -1,4 +1,4 @@
-//! The example `http_server`, visited by headless Chromium. Screenshots are left in
+//! The example `http_server` in headless Chromium. Screenshots are saved in
 //! `target/tmp/http_server`.
 
 use std::fs;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use support::program;
 
-use crate::beside;
+use crate::script;
 use crate::site::Site;
 
 const PAGE: &str = r#"<!DOCTYPE html>
@@ -47,13 +47,13 @@ fn browser() -> Command {
         let how = "npm install --prefix target/npm playwright-core@1";
         program::missing("playwright-core in target/npm", how);
     }
-    let script = beside("browse.cjs");
+    let script = script("browse.cjs");
     node.arg(script).env("NODE_PATH", modules);
     node
 }
 
 #[test]
-fn a_page_loads_and_the_listing_is_clicked_through() {
+fn a_page_loads_and_links_of_the_listing_work() {
     let mut browser = browser();
     let screenshots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("http_server");
     let _ = fs::remove_dir_all(&screenshots);
@@ -62,7 +62,7 @@ fn a_page_loads_and_the_listing_is_clicked_through() {
     let server = site.serve();
     let url = format!("http://{}", server.address);
     let output = browser.arg(url).arg(&screenshots).output();
-    let output = output.expect("node is there");
+    let output = output.expect("node is installed");
     assert!(
         output.status.success(),
         "{}",
@@ -70,6 +70,9 @@ fn a_page_loads_and_the_listing_is_clicked_through() {
     );
     for name in ["page", "listing", "folder", "dark", "narrow", "error"] {
         let picture = fs::metadata(screenshots.join(name).with_extension("png"));
-        assert!(picture.expect("it was taken").len() > 1000, "{name}");
+        assert!(
+            picture.expect("the screenshot exists").len() > 1000,
+            "{name}"
+        );
     }
 }

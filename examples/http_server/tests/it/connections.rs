@@ -1,4 +1,4 @@
-//! The example `http_server`: its connections, its log, and how it ends.
+//! The example `http_server`: connections, the log, and the shutdown.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use crate::PROGRAM;
 use crate::site::{Client, Site, TEXT, ask, ask_raw};
 
 #[test]
-fn a_connection_serves_request_after_request() {
+fn a_connection_serves_several_requests() {
     let site = Site::new();
     let big: Vec<u8> = (0..300_000_u32).map(|i| (i / 7) as u8).collect();
     site.add("big.bin", &big);
@@ -20,7 +20,7 @@ fn a_connection_serves_request_after_request() {
         assert_eq!((answer.status, answer.text()), (200, TEXT));
         assert_eq!(answer.field("connection"), Some("keep-alive"));
         assert!(client.get("/big.bin").body == big);
-        assert_eq!(client.get("/nothing").status, 404);
+        assert_eq!(client.get("/missing").status, 404);
         client.send("HEAD /big.bin HTTP/1.1\r\n\r\n");
         assert_eq!(
             client.receive_head().field("content-length"),
@@ -37,7 +37,7 @@ fn a_connection_serves_request_after_request() {
 }
 
 #[test]
-fn requests_may_come_all_at_once_or_byte_by_byte() {
+fn pipelined_and_fragmented_requests() {
     let site = Site::new();
     let server = site.serve();
     let mut client = Client::new(&server.address);
@@ -53,10 +53,10 @@ fn requests_may_come_all_at_once_or_byte_by_byte() {
 }
 
 #[test]
-fn the_client_says_whether_it_stays() {
+fn the_request_determines_keep_alive() {
     let site = Site::new();
     let server = site.serve();
-    for (request, stays) in [
+    for (request, keep_alive) in [
         ("GET / HTTP/1.1\r\n\r\n", true),
         (
             "GET / HTTP/1.1\r\nConnection: upgrade, Close\r\n\r\n",
@@ -64,7 +64,7 @@ fn the_client_says_whether_it_stays() {
         ),
         ("GET / HTTP/1.0\r\n\r\n", false),
         ("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", true),
-        // A body is not read, and what is behind it would not be found.
+        // The server does not read bodies, so it cannot find the request after one.
         ("GET / HTTP/1.1\r\nContent-Length: 0\r\n\r\n", true),
         ("GET / HTTP/1.1\r\nContent-Length: 5\r\n\r\nGET /", false),
         (
@@ -75,18 +75,18 @@ fn the_client_says_whether_it_stays() {
             "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
             false,
         ),
-        // Nor is anything after what was not understood.
-        ("nonsense\r\n\r\n", false),
+        // After an invalid request, the next one cannot be found either.
+        ("invalid\r\n\r\n", false),
     ] {
         let mut client = Client::new(&server.address);
         client.send(request);
-        let word = if stays { "keep-alive" } else { "close" };
+        let word = if keep_alive { "keep-alive" } else { "close" };
         assert_eq!(
             client.receive().field("connection"),
             Some(word),
             "{request}"
         );
-        if stays {
+        if keep_alive {
             assert_eq!(client.get("/a.txt").text(), TEXT, "{request}");
         } else {
             assert_eq!(client.rest(), b"", "{request}");
@@ -95,7 +95,7 @@ fn the_client_says_whether_it_stays() {
 }
 
 #[test]
-fn an_idle_connection_is_let_go() {
+fn an_idle_connection_is_closed() {
     let site = Site::new();
     let server = site.serve_with(&["--idle-timeout", "1"]);
     let silent = Client::new(&server.address);
@@ -111,7 +111,7 @@ fn an_idle_connection_is_let_go() {
 }
 
 #[test]
-fn a_download_goes_on_through_a_shutdown() {
+fn a_download_finishes_during_a_shutdown() {
     let site = Site::new();
     let big = vec![b'x'; 30_000_000];
     site.add("big.bin", &big);
@@ -126,12 +126,12 @@ fn a_download_goes_on_through_a_shutdown() {
 }
 
 #[test]
-fn with_log_requests_the_log_has_a_line_for_each_request() {
+fn log_requests_logs_a_line_for_each_request() {
     let site = Site::new();
     let server = site.serve_with(&["--log-requests"]);
-    ask(&server.address, "GET /a.txt").expect("an answer");
-    ask(&server.address, "HEAD /\u{85}%1b[31m").expect("an answer");
-    ask_raw(&server.address, "\x1b[31m\r\n\r\n").expect("an answer");
+    ask(&server.address, "GET /a.txt").expect("the server answers");
+    ask(&server.address, "HEAD /\u{85}%1b[31m").expect("the server answers");
+    ask_raw(&server.address, "\x1b[31m\r\n\r\n").expect("the server answers");
     server.signal(Signal::SIGTERM);
     let (_, _, log) = server.finish();
     let lines: Vec<_> = log
@@ -145,20 +145,20 @@ fn with_log_requests_the_log_has_a_line_for_each_request() {
 }
 
 #[test]
-fn without_it_requests_are_not_logged() {
+fn requests_are_not_logged_by_default() {
     let site = Site::new();
     let server = site.serve();
-    ask(&server.address, "GET /a.txt").expect("an answer");
-    ask_raw(&server.address, "nonsense\r\n\r\n").expect("an answer");
+    ask(&server.address, "GET /a.txt").expect("the server answers");
+    ask_raw(&server.address, "invalid\r\n\r\n").expect("the server answers");
     server.signal(Signal::SIGTERM);
     let (_, _, log) = server.finish();
     assert!(!log.contains("/a.txt") && !log.contains("400"), "{log}");
 }
 
 #[test]
-fn a_directory_that_is_not_there_is_an_error() {
+fn a_missing_directory_is_an_error() {
     let output = example::run(PROGRAM, &["127.0.0.1:0", "--directory", "/nowhere"]);
-    let message = String::from_utf8(output.stderr).expect("it prints text");
+    let message = String::from_utf8(output.stderr).expect("the output is text");
     assert_eq!(output.status.code(), Some(1));
     assert!(
         message.starts_with("http_server: cannot serve /nowhere: "),

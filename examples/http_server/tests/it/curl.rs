@@ -1,4 +1,4 @@
-//! The example `http_server`, asked by curl.
+//! The example `http_server` with curl.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use support::program;
 
 use crate::site::{Site, TEXT};
 
-/// What curl prints when it asks for these paths.
+/// The output of curl for these paths.
 fn curl(server: &Example, options: &[&str], paths: &[&str]) -> String {
     let mut curl = program::installed("curl", "--version");
     curl.args(["--silent", "--show-error", "--max-time", "20"])
@@ -18,25 +18,25 @@ fn curl(server: &Example, options: &[&str], paths: &[&str]) -> String {
             .iter()
             .map(|path| format!("http://{}{path}", server.address)),
     );
-    let output = curl.output().expect("it is there");
+    let output = curl.output().expect("curl is installed");
     assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).expect("it prints text")
+    String::from_utf8(output.stdout).expect("the output is text")
 }
 
 #[test]
-fn a_page_after_a_redirect() {
+fn curl_follows_a_redirect() {
     let site = Site::new();
     site.add("a folder/index.html", "an index");
     let server = site.serve();
     let format = "|%{http_code} %{num_redirects} %{content_type} %{num_connects}";
     let options = ["--location", "-w", format];
     let printed = curl(&server, &options, &["/a%20folder?x=1"]);
-    // Both on one connection.
+    // Both requests use the same connection.
     assert_eq!(printed, "an index|200 1 text/html 1");
 }
 
 #[test]
-fn one_connection_for_all() {
+fn curl_reuses_one_connection() {
     let site = Site::new();
     let server = site.serve();
     let format = "%{http_code} %{num_connects}\\n";
@@ -45,7 +45,7 @@ fn one_connection_for_all() {
 }
 
 #[test]
-fn a_header_alone() {
+fn head_has_no_body() {
     let site = Site::new();
     let server = site.serve();
     let printed = curl(&server, &["--head"], &["/a.txt"]);
@@ -55,27 +55,27 @@ fn a_header_alone() {
 }
 
 #[test]
-fn a_download_goes_on_where_it_stopped() {
+fn curl_resumes_a_partial_download() {
     let site = Site::new();
     let big: Vec<u8> = (0..5_000_000_u32).map(|i| (i / 7) as u8).collect();
     site.add("big.bin", &big);
     let folder = tempfile::tempdir().expect("the temporary folder is writable");
     let begun = folder.path().join("begun");
-    fs::write(&begun, &big[..1_234_567]).expect("the folder is ours");
+    fs::write(&begun, &big[..1_234_567]).expect("the temporary folder is writable");
     let server = site.serve();
     let format = "%{http_code} %{size_download}";
     let options = ["-C", "-", "-w", format, "-o", text(&begun)];
     let printed = curl(&server, &options, &["/big.bin"]);
     assert_eq!(printed, format!("206 {}", big.len() - 1_234_567));
-    assert!(fs::read(&begun).expect("it is there") == big);
-    // There is nothing more to be had, and curl knows what 416 means.
+    assert!(fs::read(&begun).expect("the file exists") == big);
+    // The file is complete, so the answer is 416, which curl accepts.
     let printed = curl(&server, &options, &["/big.bin"]);
     assert!(printed.starts_with("416 "), "{printed}");
-    assert!(fs::read(&begun).expect("it is there") == big);
+    assert!(fs::read(&begun).expect("the file exists") == big);
 }
 
 #[test]
-fn what_is_newer_than_a_file() {
+fn curl_downloads_only_newer_files() {
     let site = Site::new();
     let folder = tempfile::tempdir().expect("the temporary folder is writable");
     let copy = folder.path().join("copy");
@@ -90,7 +90,7 @@ fn what_is_newer_than_a_file() {
 }
 
 #[test]
-fn no_way_out() {
+fn paths_outside_of_the_directory_are_not_served() {
     let site = Site::new();
     site.link("out", "..");
     let server = site.serve();
@@ -109,5 +109,5 @@ fn no_way_out() {
 }
 
 fn text(path: &Path) -> &str {
-    path.to_str().expect("its name is text")
+    path.to_str().expect("the path is UTF-8")
 }

@@ -1,4 +1,4 @@
-//! The example `http_server`: parts of files, conditions and types.
+//! The example `http_server`: ranges, conditional requests and content types.
 
 use std::fs;
 use std::time::{Duration, SystemTime};
@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use crate::site::{Client, Site, TEXT, ask};
 
 #[test]
-fn parts_of_a_file() {
+fn ranges_of_a_file() {
     let site = Site::new();
     let server = site.serve();
     for (range, status, body, content_range) in [
@@ -34,7 +34,7 @@ fn parts_of_a_file() {
         ("", 200, TEXT, ""),
     ] {
         let request = format!("GET /a.txt\nRange: {range}");
-        let answer = ask(&server.address, &request).expect("an answer");
+        let answer = ask(&server.address, &request).expect("the server answers");
         assert_eq!(answer.status, status, "{range}");
         assert_eq!(
             answer.field("content-range").unwrap_or(""),
@@ -46,7 +46,7 @@ fn parts_of_a_file() {
             assert_eq!(answer.field("accept-ranges"), Some("bytes"));
         }
     }
-    let head = ask(&server.address, "HEAD /a.txt\nRange: bytes=0-1").expect("an answer");
+    let head = ask(&server.address, "HEAD /a.txt\nRange: bytes=0-1").expect("the server answers");
     assert_eq!(
         (head.status, head.field("content-length")),
         (200, Some("11"))
@@ -54,54 +54,64 @@ fn parts_of_a_file() {
 }
 
 #[test]
-fn a_part_of_another_version_is_not_given() {
+fn if_range_with_another_version_returns_the_whole_file() {
     let site = Site::new();
     let server = site.serve();
-    let whole = ask(&server.address, "GET /a.txt").expect("an answer");
-    let modified = whole.field("last-modified").expect("a date");
+    let whole = ask(&server.address, "GET /a.txt").expect("the server answers");
+    let modified = whole.field("last-modified").expect("the answer has a date");
     for (condition, status) in [
         (modified, 206),
         ("Thu, 01 Jan 1970 00:00:00 GMT", 200),
         ("\"tag\"", 200),
     ] {
         let request = format!("GET /a.txt\nRange: bytes=0-1\nIf-Range: {condition}");
-        let answer = ask(&server.address, &request).expect("an answer");
+        let answer = ask(&server.address, &request).expect("the server answers");
         assert_eq!(answer.status, status, "{condition}");
     }
 }
 
 #[test]
-fn what_has_not_changed_is_not_sent_again() {
+fn if_modified_since_returns_304_for_an_unchanged_file() {
     let site = Site::new();
     let server = site.serve();
-    let first = ask(&server.address, "GET /a.txt").expect("an answer");
-    let modified = first.field("last-modified").expect("a date").to_owned();
+    let first = ask(&server.address, "GET /a.txt").expect("the server answers");
+    let modified = first
+        .field("last-modified")
+        .expect("the answer has a date")
+        .to_owned();
     let again = format!("GET /a.txt\nIf-Modified-Since: {modified}");
-    let answer = ask(&server.address, &again).expect("an answer");
+    let answer = ask(&server.address, &again).expect("the server answers");
     assert_eq!((answer.status, answer.text()), (304, ""));
-    // A second later.
+    // The file was modified one second later.
     let file = fs::File::options()
         .write(true)
         .open(site.path().join("a.txt"));
-    let file = file.expect("the file is ours");
+    let file = file.expect("the file is writable");
     let before = SystemTime::now() - Duration::from_secs(100);
-    file.set_modified(before).expect("the file is ours");
-    assert_eq!(ask(&server.address, &again).expect("an answer").status, 304);
-    // A date in the future is now, and one that no calendar has does no harm.
+    file.set_modified(before).expect("the file is writable");
+    assert_eq!(
+        ask(&server.address, &again)
+            .expect("the server answers")
+            .status,
+        304
+    );
+    // A date in the future is replaced by the current time. An unrepresentable date is not sent.
     for seconds in [10_000, 1 << 38] {
         let future = SystemTime::now() + Duration::from_secs(seconds);
-        file.set_modified(future).expect("the file is ours");
-        let answer = ask(&server.address, "GET /a.txt").expect("an answer");
+        file.set_modified(future).expect("the file is writable");
+        let answer = ask(&server.address, "GET /a.txt").expect("the server answers");
         assert_eq!(answer.field("last-modified"), answer.field("date"));
         assert_eq!(
-            ask(&server.address, "GET /").expect("an answer").status,
+            ask(&server.address, "GET /")
+                .expect("the server answers")
+                .status,
             200
         );
     }
 }
 
 #[test]
-fn a_name_tells_the_type() {
+fn the_name_determines_the_content_type() {
     let site = Site::new();
     let types = [
         ("page.html", "text/html"),

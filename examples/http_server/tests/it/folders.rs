@@ -1,4 +1,4 @@
-//! The example `http_server`: listings, redirects, and what is never served.
+//! The example `http_server`: listings, redirects, and files outside of the directory.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -22,15 +22,15 @@ fn a_redirect_stays_on_this_host() {
         ("/%2Fother.example/..", "/"),
         ("http://other.example/a%20b", "/a%20b/"),
     ] {
-        let answer = ask(&server.address, &format!("GET {path}")).expect("an answer");
+        let answer = ask(&server.address, &format!("GET {path}")).expect("the server answers");
         let redirect = (answer.status, answer.field("location"));
         assert_eq!(redirect, (301, Some(location)), "{path}");
     }
 }
 
-/// Names are shown as they are, whatever they would mean in HTML or in a URL.
+/// Names are displayed correctly, with any special characters of HTML or URLs.
 #[test]
-fn a_listing_can_be_followed() {
+fn the_links_of_a_listing_work() {
     let site = Site::new();
     let names: [&[u8]; 7] = [
         b"<script>alert(1)<b>",
@@ -44,14 +44,17 @@ fn a_listing_can_be_followed() {
     for name in names {
         site.add(OsStr::from_bytes(name), name);
     }
-    mkfifo(&site.path().join("pipe"), Mode::S_IRUSR).expect("the folder is ours");
+    mkfifo(&site.path().join("pipe"), Mode::S_IRUSR).expect("the temporary folder is writable");
     let server = site.serve();
     let mut client = Client::new(&server.address);
     let listing = client.get("/");
     assert!(!listing.text().contains("<script>") && !listing.text().contains("pipe"));
-    let (_, list) = listing.text().split_once("<main>").expect("a list");
+    let (_, list) = listing
+        .text()
+        .split_once("<main>")
+        .expect("the page has a list");
     let links = list.split("<a href=\"").skip(1);
-    let links = links.map(|rest| rest.split('"').next().expect("its end"));
+    let links = links.map(|rest| rest.split('"').next().expect("the link has an end"));
     let mut found: Vec<_> = links
         .map(|link| client.get(&format!("/{link}")).body)
         .collect();
@@ -63,18 +66,25 @@ fn a_listing_can_be_followed() {
     assert_eq!(client.get("/pipe").status, 404);
 }
 
-/// Links within the directory work; nothing leads out, and what leads out is not listed.
+/// Links within the directory work. Links that lead out of it do not, and are not listed.
 #[test]
-fn nothing_outside_is_served() {
+fn files_outside_of_the_directory_are_not_served() {
     let site = Site::new();
-    let outside = site.path().parent().expect("the folder above").to_owned();
+    let outside = site
+        .path()
+        .parent()
+        .expect("the path has a parent")
+        .to_owned();
     site.add("sub/index.html", "inside");
     site.link("in", "sub");
     site.link("out", "..");
     site.link("secret", "../secret.txt");
     site.link(
         "absolute",
-        outside.join("secret.txt").to_str().expect("text"),
+        outside
+            .join("secret.txt")
+            .to_str()
+            .expect("the path is UTF-8"),
     );
     site.link("root", "/");
     site.link("indirect", "out");
@@ -119,15 +129,16 @@ fn nothing_outside_is_served() {
     assert!(listing.text().contains("<a href=\"in/\">in/</a>"));
 }
 
-/// A link is changed to and fro while it is asked for: what it leads to now is never outside.
+/// A link alternates between a target inside and a target outside, while a client requests it. The
+/// target outside is never served.
 #[test]
-fn a_link_that_changes_leads_nowhere_else() {
+fn a_changing_link_never_serves_files_outside_of_the_directory() {
     let site = Site::new();
     site.add("x/secret.txt", "no secret");
     let server = site.serve_with(&["--quiet"]);
     let folder = site.path();
     std::thread::scope(|scope| {
-        let asking = scope.spawn(|| {
+        let client = scope.spawn(|| {
             let mut client = Client::new(&server.address);
             (0..2000)
                 .filter(|_| {
@@ -141,11 +152,12 @@ fn a_link_that_changes_leads_nowhere_else() {
         for to in ["x", ".."].iter().cycle() {
             let _ = fs::remove_file(folder.join("new"));
             site.link("new", to);
-            fs::rename(folder.join("new"), folder.join("link")).expect("the folder is ours");
-            if asking.is_finished() {
+            fs::rename(folder.join("new"), folder.join("link"))
+                .expect("the temporary folder is writable");
+            if client.is_finished() {
                 break;
             }
         }
-        assert!(asking.join().expect("only what is inside") > 0);
+        assert!(client.join().expect("only files inside are served") > 0);
     });
 }

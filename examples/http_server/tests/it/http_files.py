@@ -1,4 +1,4 @@
-"""The files of the current folder over HTTP, as `python3 -m http.server` serves them."""
+"""Serves the files of the current folder over HTTP like `python3 -m http.server`."""
 
 import http.server
 

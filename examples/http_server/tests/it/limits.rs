@@ -1,27 +1,27 @@
-//! The example `http_server` and clients that send too much, too slowly, or never read.
+//! The example `http_server` and clients that send too much or too slowly, or never read.
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 use std::{iter, thread};
 
-use support::{LONG, process};
+use support::process;
 
 use crate::site::{Client, Site, TEXT, ask, ask_raw};
 
-/// The last byte of each is the first that is too much.
+/// The last byte of each header is the first byte over the limit.
 #[test]
-fn a_header_has_an_end() {
+fn a_header_has_a_maximum_length() {
     let site = Site::new();
     let server = site.serve();
     let start = "GET /a.txt HTTP/1.1\r\nConnection: close\r\n";
     let line = format!("A: {}\r\n", "b".repeat(995));
-    let room = 65_536 - start.len() - 2;
-    let fields = line.repeat(room / line.len());
+    let available = 65_536 - start.len() - 2;
+    let fields = line.repeat(available / line.len());
     let filled = fields.len() + "A: \r\n".len();
-    let last = |extra: usize| format!("A: {}\r\n", "b".repeat(room - filled + extra));
+    let last = |extra: usize| format!("A: {}\r\n", "b".repeat(available - filled + extra));
     for (request, status) in [
         (format!("{start}{fields}{}\r\n", last(0)), 200),
         (format!("{start}{fields}{}\r\n", last(1)), 431),
@@ -33,17 +33,17 @@ fn a_header_has_an_end() {
         ("GET /a.txt\r\n\r\n".into(), 400),
         ("\x16\x03\x01\x02\n\r\n".into(), 400),
     ] {
-        let answer = ask_raw(&server.address, &request).expect("an answer");
+        let answer = ask_raw(&server.address, &request).expect("the server answers");
         assert_eq!(answer.status, status, "{request:.60?}");
     }
 }
 
-/// A byte now and then would be within the timeout of any single read.
+/// A client that sends a byte now and then would not exceed the timeout of a single read.
 #[test]
-fn a_header_that_does_not_end_is_not_waited_for() {
+fn a_slow_header_is_a_timeout() {
     let site = Site::new();
     let server = site.serve();
-    // It is slow once, and then as idle as it may be.
+    // The client is slow once, and then idle for less than the limit.
     let mut idle = Client::new(&server.address);
     for piece in ["GET /a.txt HTTP", "/1.1\r\n", "\r\n"] {
         idle.send(piece);
@@ -52,8 +52,7 @@ fn a_header_that_does_not_end_is_not_waited_for() {
     let begin = Instant::now();
     let mut silent = Client::new(&server.address);
     silent.send("GET / HTTP/1.1\r\n");
-    let slow = TcpStream::connect(&server.address).expect("the server accepts");
-    slow.set_read_timeout(Some(LONG)).expect("it can be set");
+    let slow = support::connect_to(&server.address);
     let mut answer = String::new();
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -70,12 +69,13 @@ fn a_header_that_does_not_end_is_not_waited_for() {
     assert_eq!(idle.get("/a.txt").text(), TEXT);
 }
 
-/// Of what they asked for, only a piece is held.
+/// The server keeps only a part of each file in memory.
 #[test]
-fn clients_that_do_not_read_take_no_memory() {
+fn clients_that_do_not_read_use_no_memory() {
     let site = Site::new();
-    let big = File::create(site.path().join("big.bin")).expect("the folder is ours");
-    big.set_len(1 << 30).expect("a hole costs nothing");
+    let big = File::create(site.path().join("big.bin")).expect("the temporary folder is writable");
+    big.set_len(1 << 30)
+        .expect("a sparse file uses no disk space");
     let server = site.serve();
     let asleep = iter::repeat_with(|| {
         let mut client = Client::new(&server.address);
@@ -91,10 +91,11 @@ fn clients_that_do_not_read_take_no_memory() {
 }
 
 #[test]
-fn a_file_may_be_longer_than_the_memory() {
+fn a_file_can_be_larger_than_the_memory() {
     let site = Site::new();
-    let big = File::create(site.path().join("big.bin")).expect("the folder is ours");
-    big.set_len(1 << 40).expect("a hole costs nothing");
+    let big = File::create(site.path().join("big.bin")).expect("the temporary folder is writable");
+    big.set_len(1 << 40)
+        .expect("a sparse file uses no disk space");
     big.write_all_at(b"the end", (1 << 40) - 7)
         .expect("the file is ours");
     let server = site.serve();
@@ -102,18 +103,19 @@ fn a_file_may_be_longer_than_the_memory() {
     client.send("HEAD /big.bin HTTP/1.1\r\n\r\n");
     let head = client.receive_head();
     assert_eq!(head.field("content-length"), Some("1099511627776"));
-    let part = ask(&server.address, "GET /big.bin\nRange: bytes=-7").expect("an answer");
+    let part = ask(&server.address, "GET /big.bin\nRange: bytes=-7").expect("the server answers");
     assert_eq!((part.status, part.text()), (206, "the end"));
-    let listing = ask(&server.address, "GET /").expect("an answer");
+    let listing = ask(&server.address, "GET /").expect("the server answers");
     assert!(listing.text().contains("1.10 TB"), "{}", listing.text());
 }
 
-/// The client is not left waiting for the rest, nor given something else as the rest.
+/// The client does not wait for the rest, and gets no other bytes as the rest.
 #[test]
-fn a_file_that_is_cut_ends_its_connection() {
+fn a_file_truncated_during_a_download_closes_the_connection() {
     let site = Site::new();
-    let big = File::create(site.path().join("big.bin")).expect("the folder is ours");
-    big.set_len(1 << 30).expect("a hole costs nothing");
+    let big = File::create(site.path().join("big.bin")).expect("the temporary folder is writable");
+    big.set_len(1 << 30)
+        .expect("a sparse file uses no disk space");
     let server = site.serve();
     let mut client = Client::new(&server.address);
     client.send("GET /big.bin HTTP/1.1\r\n\r\nGET /a.txt HTTP/1.1\r\n\r\n");

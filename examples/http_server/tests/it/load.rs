@@ -1,18 +1,18 @@
-//! The example `http_server` under load, by wrk.
+//! The example `http_server` under the load of wrk.
 
 use support::program;
 use support::{eventually, process};
 
 use crate::site::Site;
 
-/// What wrk prints of 256 connections that ask for a path for two seconds.
+/// The output of wrk with 256 connections that request a path for two seconds.
 fn wrk(address: &str, path: &str) -> String {
     let mut wrk = program::installed("wrk", "--version");
     wrk.args(["-t2", "-c256", "-d2s", "--timeout", "20s"]);
     let output = wrk.arg(format!("http://{address}{path}")).output();
-    let output = output.expect("it is there");
+    let output = output.expect("wrk is installed");
     assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).expect("it prints text")
+    String::from_utf8(output.stdout).expect("the output is text")
 }
 
 #[test]
@@ -26,9 +26,9 @@ fn no_errors_at_256_connections() {
         let requests = report.split(" requests in ").next();
         let requests = requests.and_then(|text| text.split_whitespace().last());
         let requests: usize = requests.and_then(|n| n.parse().ok()).expect(&report);
-        // How many is the machine's affair.
+        // The number of requests depends on the machine.
         assert!(requests > 0, "{path}: {report}");
-        // Said only where there are some.
+        // wrk prints this line only if there are errors.
         for error in ["Socket errors", "Non-2xx"] {
             assert!(!report.contains(error), "{path}: {report}");
         }

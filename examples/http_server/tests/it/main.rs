@@ -1,4 +1,4 @@
-//! The program `http_server` as its users meet it: started as a process of its own.
+//! Tests of the program `http_server`, which runs as a child process.
 
 mod chromium;
 mod connections;
@@ -17,6 +17,6 @@ mod unreadable;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_http_server");
 
 /// The path of a script in the folder of these tests.
-fn beside(name: &str) -> String {
+fn script(name: &str) -> String {
     format!("{}/tests/it/{name}", env!("CARGO_MANIFEST_DIR"))
 }

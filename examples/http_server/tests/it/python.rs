@@ -1,5 +1,6 @@
-//! The example `http_server` beside Python's `http.server`, on the same files: the same request has
-//! the same status and the same body, but for what is listed here. That is so from Python 3.10 to 3.13.
+//! The example `http_server` and Python's `http.server` with the same files. The same request has
+//! the same status and body, except for the differences in this file. This is true for Python 3.10
+//! to 3.13.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -8,8 +9,8 @@ use std::os::unix::ffi::OsStrExt;
 use crate::python_server::PythonServer;
 use crate::site::{Answer, Site, ask, ask_raw};
 
-/// Answered alike: with the same bytes of a file, the same redirect, a listing with the same links,
-/// or the same error. (The HTML around the links, and that of an error, is each server's own.)
+/// Requests with the same answer: the same bytes of a file, the same redirect, a listing with the
+/// same links, or the same error. (The other HTML of listings and errors differs.)
 const SAME: &[&str] = &[
     // Files
     "GET /a.txt",
@@ -106,7 +107,8 @@ const SAME: &[&str] = &[
     "GET /with space.txt HTTP/1.1",
 ];
 
-/// What Python answers with and what this server does; 0 is no answer, or none with a header.
+/// Requests with different answers: the status of Python and the status of this server. 0 is no
+/// answer, or an answer without a header.
 const DIFFERENT: &[(&str, u16, u16)] = &[
     // A link leads out of the directory.
     ("GET /out.txt", 200, 404),
@@ -114,19 +116,19 @@ const DIFFERENT: &[(&str, u16, u16)] = &[
     // Python knows no ranges.
     ("GET /a.txt\nRange: bytes=0-1", 200, 206),
     ("GET /a.txt\nRange: bytes=99-", 200, 416),
-    // To `/` instead of `/sub/../`.
+    // Redirect to `/` instead of `/sub/../`.
     ("GET /sub/..", 301, 301),
-    // A whole URL is fine (RFC 9112, 3.2.2).
+    // A complete URL is allowed (RFC 9112, 3.2.2).
     ("GET http://x/a.txt", 404, 200),
     // A file's name need not be UTF-8.
     ("GET /%FF.txt", 404, 200),
-    // Python refuses these without a header, and fails with a traceback at the last.
+    // Python refuses these without a header. For the last one it fails with a traceback.
     ("GET / HTTP/2.0", 0, 505),
     ("GET / HTTP/x", 0, 400),
     ("GET /a%00.txt", 0, 404),
-    // One space, no more (RFC 9112, 3).
+    // Exactly one space is allowed (RFC 9112, 3).
     ("GET  /a.txt HTTP/1.1", 200, 400),
-    // A field has a colon, and no space before it (RFC 9112, 5).
+    // A field must have a colon without a space before it (RFC 9112, 5).
     ("GET /a.txt\nno colon", 200, 400),
     ("GET /a.txt\nName : value", 200, 400),
 ];
@@ -170,7 +172,8 @@ fn site() -> Site {
     site
 }
 
-/// The links of a listing's entries. Those to the folders above are not in `main` here.
+/// The links of a listing's entries. In this server's listing, links to parent folders are not in
+/// `main`.
 fn links(answer: &Answer) -> BTreeSet<&str> {
     let html = answer.text();
     let list = html.find("<main>").map_or(html, |at| &html[at..]);
@@ -181,7 +184,7 @@ fn links(answer: &Answer) -> BTreeSet<&str> {
 fn assert_same(request: &str, python: &Answer, ours: &Answer) {
     assert_eq!(python.status, ours.status, "{request}");
     for name in ["location", "last-modified"] {
-        // Python sends no header fields for a file that has not changed.
+        // Python sends no header fields for an unchanged file.
         if ours.status != 304 {
             assert_eq!(python.field(name), ours.field(name), "{name} of {request}");
         }
@@ -204,7 +207,7 @@ fn assert_same(request: &str, python: &Answer, ours: &Answer) {
 }
 
 #[test]
-fn status_and_body_are_pythons() {
+fn status_and_body_are_the_same_as_pythons() {
     let site = site();
     let python = PythonServer::start(&site.path());
     let server = site.serve();
@@ -214,11 +217,11 @@ fn status_and_body_are_pythons() {
         let ours = ask(&server.address, request).expect(request);
         assert_same(request, &python, &ours);
     }
-    assert!(links(&ask(&server.address, "GET /").expect("an answer")).contains("sub/"));
+    assert!(links(&ask(&server.address, "GET /").expect("the server answers")).contains("sub/"));
 }
 
 #[test]
-fn what_differs_is_known() {
+fn the_known_differences_exist() {
     let site = site();
     site.link("out.txt", "../secret.txt");
     site.link("out", "..");
@@ -232,9 +235,10 @@ fn what_differs_is_known() {
     }
 }
 
-/// Just above each limit, with nothing left to be read: unread data would cause a reset.
+/// The requests are just above each limit, and the servers read them completely. Unread data would
+/// cause a reset.
 #[test]
-fn limits_are_pythons() {
+fn limits_are_the_same_as_pythons() {
     let site = site();
     let python = PythonServer::start(&site.path());
     let server = site.serve();
@@ -246,7 +250,7 @@ fn limits_are_pythons() {
         (format!("GET /a.txt HTTP/1.0\r\n{}\r\n", fields(101)), 431),
     ] {
         for address in [&python.address, &server.address] {
-            let answer = ask_raw(address, &request).expect("an answer");
+            let answer = ask_raw(address, &request).expect("the server answers");
             assert_eq!(answer.status, expected, "{address}: {request:.40}");
         }
     }

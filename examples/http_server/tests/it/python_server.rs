@@ -1,4 +1,4 @@
-//! Python's `http.server`, as a process of its own.
+//! Python's `http.server` as a child process.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::process::{Child, Stdio};
 
 use support::program;
 
-/// `python3 -m http.server`; killed when dropped.
+/// `python3 -m http.server`. It is killed when the value is dropped.
 pub struct PythonServer {
     child: Child,
     pub address: String,
@@ -21,12 +21,12 @@ impl PythonServer {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .expect("it is there");
+            .expect("python3 is installed");
         let mut line = String::new();
-        let stdout = child.stdout.as_mut().expect("it is piped");
+        let stdout = child.stdout.as_mut().expect("the stream is piped");
         BufReader::new(stdout)
             .read_line(&mut line)
-            .expect("it prints text");
+            .expect("the output is text");
         let mut words = line.split(' ').skip_while(|word| *word != "port");
         let port = words.nth(1).expect(&line);
         let address = format!("127.0.0.1:{port}");

@@ -1,5 +1,4 @@
-//! The example `relay` in front of web servers, asked by curl: what comes through it is what comes
-//! without it.
+//! The example `relay` in front of web servers: curl gets the same answers with it and without it.
 
 use std::env;
 use std::fs::{self, File};
@@ -11,18 +10,18 @@ use support::pattern::Pattern;
 use support::program;
 use support::{ANY, python};
 
-use crate::beside;
+use crate::script;
 use crate::site::{Site, TEXT};
 
 fn relay(server: &Example) -> Example {
     Example::start("relay", &[ANY, &server.address])
 }
 
-/// A command that asks for these paths.
+/// A curl command for these paths.
 fn curl(server: &Example, options: &[&str], paths: &[&str]) -> Command {
     let mut curl = program::installed("curl", "--version");
     curl.args(["--silent", "--show-error", "--fail"])
-        // Gives up when nothing has come for 20 s.
+        // curl fails if it receives nothing for 20 s.
         .args(["--speed-limit", "1", "--speed-time", "20"])
         .args(options)
         .args(
@@ -34,16 +33,16 @@ fn curl(server: &Example, options: &[&str], paths: &[&str]) -> Command {
     curl
 }
 
-/// What comes back.
+/// The output of curl.
 fn get(server: &Example, options: &[&str], paths: &[&str]) -> Vec<u8> {
     let output = curl(server, options, paths).output();
-    let output = output.expect("it is there");
+    let output = output.expect("curl is installed");
     assert!(output.status.success(), "{output:?}");
     output.stdout
 }
 
 #[test]
-fn a_page_a_listing_and_a_range_are_the_same() {
+fn pages_listings_and_ranges_are_the_same() {
     let site = Site::new();
     site.add("a folder/numbers.bin", (0..=255).collect::<Vec<u8>>());
     let server = site.serve();
@@ -68,44 +67,51 @@ fn a_page_a_listing_and_a_range_are_the_same() {
     }
 }
 
-/// `RELAY_MIB` megabytes, 64 unless it is set.
+/// `RELAY_MIB` mebibytes. The default is 64.
 #[test]
-fn a_big_file_comes_whole() {
+fn a_large_file_is_relayed_completely() {
     let megabytes: usize = env::var("RELAY_MIB").map_or(64, |text| text.parse().expect("a number"));
     let site = Site::new();
-    let file = File::create(site.path().join("big.bin")).expect("the folder is ours");
+    let file = File::create(site.path().join("big.bin")).expect("the temporary folder is writable");
     Pattern::new(1).send(file, megabytes * 16);
     let server = site.serve();
     for server in [&relay(&server), &server] {
         let mut curl = curl(server, &[], &["/big.bin"]);
-        let mut curl = curl.stdout(Stdio::piped()).spawn().expect("it is there");
-        let mut stdout = curl.stdout.take().expect("it is piped");
+        let mut curl = curl
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("curl is installed");
+        let mut stdout = curl.stdout.take().expect("the stream is piped");
         Pattern::new(1).expect(&mut stdout, megabytes * 16);
-        assert_eq!(stdout.read(&mut [0]).expect("it is piped"), 0, "too much");
-        assert!(curl.wait().expect("it is our child").success());
+        assert_eq!(
+            stdout.read(&mut [0]).expect("the stream is piped"),
+            0,
+            "no excess bytes are received"
+        );
+        assert!(curl.wait().expect("a child process").success());
     }
 }
 
 #[test]
-fn one_connection_for_all() {
+fn all_requests_use_one_connection() {
     let site = Site::new();
     let server = site.serve();
     let relay = relay(&server);
     let paths = ["/a.txt", "/", "/a.txt", "/a.txt"];
     let options = ["-w", "|%{http_code} %{num_connects}|"];
     let through = get(&relay, &options, &paths);
-    let text = String::from_utf8(through).expect("they are text");
+    let text = String::from_utf8(through).expect("the files are text");
     let connects: Vec<_> = text.split('|').skip(1).step_by(2).collect();
     assert_eq!(connects, ["200 1", "200 0", "200 0", "200 0"]);
     assert_eq!(text.matches(TEXT).count(), 3);
 }
 
 #[test]
-fn a_server_of_python() {
-    let mut server = python::script(&beside("http_files.py"));
+fn a_python_server_behind_the_relay() {
+    let mut server = python::script(&script("http_files.py"));
     let folder = tempfile::tempdir().expect("the temporary folder is writable");
     let content: Vec<u8> = (0..3_000_000_u32).map(|n| (n % 251) as u8).collect();
-    fs::write(folder.path().join("file"), &content).expect("the folder is ours");
+    fs::write(folder.path().join("file"), &content).expect("the temporary folder is writable");
     server.current_dir(folder.path());
     let server = Example::launch(server);
     let through = get(&relay(&server), &[], &["/file", "/file"]);

@@ -1,4 +1,4 @@
-//! A folder of files, the example `http_server` on it, and clients that send what they like.
+//! A folder of files, the example `http_server` that serves it, and clients that send any bytes.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -6,23 +6,23 @@ use std::net::TcpStream;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use support::LONG;
 use support::example::Example;
 use tempfile::TempDir;
 
 use crate::PROGRAM;
 
-/// What `a.txt` holds.
+/// The content of `a.txt`.
 pub const TEXT: &str = "0123456789\n";
 
-/// A folder to serve, beside one that is not to be served.
+/// A folder to serve, next to a file that must not be served.
 pub struct Site(TempDir);
 
 impl Site {
     pub fn new() -> Self {
         let site = Site(tempfile::tempdir().expect("the temporary folder is writable"));
-        fs::create_dir(site.path()).expect("the folder is ours");
-        fs::write(site.0.path().join("secret.txt"), "a secret").expect("the folder is ours");
+        fs::create_dir(site.path()).expect("the temporary folder is writable");
+        fs::write(site.0.path().join("secret.txt"), "a secret")
+            .expect("the temporary folder is writable");
         site.add("a.txt", TEXT);
         site
     }
@@ -31,20 +31,20 @@ impl Site {
         self.0.path().join("site")
     }
 
-    /// A file, with the folders above it.
+    /// Adds a file and its parent folders.
     pub fn add(&self, name: impl AsRef<Path>, content: impl AsRef<[u8]>) {
         let path = self.path().join(name);
-        let folder = path.parent().expect("it is in the site");
-        fs::create_dir_all(folder).expect("the folder is ours");
-        fs::write(path, content).expect("the folder is ours");
+        let folder = path.parent().expect("the path has a parent");
+        fs::create_dir_all(folder).expect("the temporary folder is writable");
+        fs::write(path, content).expect("the temporary folder is writable");
     }
 
     pub fn add_folder(&self, name: &str) {
-        fs::create_dir_all(self.path().join(name)).expect("the folder is ours");
+        fs::create_dir_all(self.path().join(name)).expect("the temporary folder is writable");
     }
 
     pub fn link(&self, name: &str, to: &str) {
-        symlink(to, self.path().join(name)).expect("the folder is ours");
+        symlink(to, self.path().join(name)).expect("the temporary folder is writable");
     }
 
     pub fn serve(&self) -> Example {
@@ -53,7 +53,7 @@ impl Site {
 
     pub fn serve_with(&self, options: &[&str]) -> Example {
         let path = self.path();
-        let path = path.to_str().expect("its name is text");
+        let path = path.to_str().expect("the path is UTF-8");
         let arguments = [&["127.0.0.1:0", "--directory", path], options].concat();
         Example::start(PROGRAM, &arguments)
     }
@@ -80,9 +80,9 @@ impl Answer {
         let mut lines = from.lines().map(|line| line.expect("a header is text"));
         let status = lines.next()?;
         let code = status.strip_prefix("HTTP/1.")?.split(' ').nth(1)?;
-        let status = code.parse().expect("a number");
+        let status = code.parse().expect("the text is a number");
         let fields = lines.take_while(|line| !line.is_empty()).map(|line| {
-            let (name, value) = line.split_once(": ").expect("a field");
+            let (name, value) = line.split_once(": ").expect("the line is a header field");
             (name.to_ascii_lowercase(), value.to_owned())
         });
         Some(Answer {
@@ -93,34 +93,37 @@ impl Answer {
     }
 }
 
-/// A connection that asks for more than one thing.
+/// A connection for several requests.
 pub struct Client(BufReader<TcpStream>);
 
 impl Client {
     pub fn new(address: &str) -> Self {
-        let stream = TcpStream::connect(address).expect("the server accepts");
-        stream.set_read_timeout(Some(LONG)).expect("it can be set");
-        stream.set_write_timeout(Some(LONG)).expect("it can be set");
-        Client(BufReader::new(stream))
+        Client(BufReader::new(support::connect_to(address)))
     }
 
     pub fn send(&mut self, request: impl AsRef<[u8]>) {
         let stream = self.0.get_mut();
-        stream.write_all(request.as_ref()).expect("it reads");
+        stream
+            .write_all(request.as_ref())
+            .expect("the server reads");
     }
 
-    /// The next answer, which has a body of the length it says.
+    /// The next answer, with a body of the announced length.
     pub fn receive(&mut self) -> Answer {
         let mut answer = self.receive_head();
-        let length = answer.field("content-length").expect("a length");
-        answer.body = vec![0; length.parse().expect("a number")];
-        self.0.read_exact(&mut answer.body).expect("all of it");
+        let length = answer
+            .field("content-length")
+            .expect("the answer has a length");
+        answer.body = vec![0; length.parse().expect("the text is a number")];
+        self.0
+            .read_exact(&mut answer.body)
+            .expect("the body is complete");
         answer
     }
 
-    /// The next answer, which has no body.
+    /// The next answer, without a body.
     pub fn receive_head(&mut self) -> Answer {
-        Answer::read_head(&mut self.0).expect("an answer")
+        Answer::read_head(&mut self.0).expect("the server answers")
     }
 
     pub fn get(&mut self, path: &str) -> Answer {
@@ -128,15 +131,15 @@ impl Client {
         self.receive()
     }
 
-    /// All that comes before the end.
+    /// All bytes up to the end of the stream.
     pub fn rest(mut self) -> Vec<u8> {
         let mut rest = Vec::new();
-        self.0.read_to_end(&mut rest).expect("the end");
+        self.0.read_to_end(&mut rest).expect("the stream ends");
         rest
     }
 }
 
-/// One request on a connection of its own, and all that comes back: `None` if it is nothing.
+/// One request on a new connection, and its answer. It is `None` if the server sends nothing.
 /// `request` is `METHOD TARGET [VERSION]`, with a field on each further line.
 pub fn ask(address: &str, request: &str) -> Option<Answer> {
     let mut lines = request.split('\n');

@@ -1,5 +1,5 @@
-//! The example `http_server` and files without read permission: clients get 404, and the log has the
-//! reason.
+//! The example `http_server` and files without read permission: clients get 404, and the log has
+//! the reason.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -15,7 +15,7 @@ use crate::site::{Client, Site};
 
 const FORBIDDEN: &str = "Permission denied";
 
-/// A file that its owner may not read, in a folder of the same kind.
+/// A site with a file and a folder that their owner may not read.
 fn unreadable() -> Site {
     let site = Site::new();
     site.add("file.txt", "");
@@ -27,15 +27,15 @@ fn unreadable() -> Site {
 }
 
 fn forbid(site: &Site, name: &str) {
-    let nothing = Permissions::from_mode(0o0);
-    fs::set_permissions(site.path().join(name), nothing).expect("it is ours");
+    let mode = Permissions::from_mode(0o0);
+    fs::set_permissions(site.path().join(name), mode).expect("the permissions can be changed");
 }
 
-/// The server on a site; `None` where there is no program to take root's privileges away, with which it
-/// could read everything.
+/// The command that runs the server on a site. If the test runs as root, the command drops the
+/// privileges that would allow the server to read everything.
 fn server(site: &Site) -> Command {
     let path = site.path();
-    let path = path.to_str().expect("its name is text");
+    let path = path.to_str().expect("the path is UTF-8");
     let server = example::command(PROGRAM, &["127.0.0.1:0", "--directory", path]);
     if File::open(site.path().join("file.txt")).is_err() {
         return server;
@@ -47,7 +47,7 @@ fn server(site: &Site) -> Command {
 }
 
 #[test]
-fn what_cannot_be_read_is_not_found_and_the_log_says_why() {
+fn an_unreadable_file_is_not_found_and_the_log_has_the_reason() {
     let site = unreadable();
     let command = server(&site);
     let server = Example::launch(command);
@@ -67,13 +67,14 @@ fn what_cannot_be_read_is_not_found_and_the_log_says_why() {
     }
 }
 
-/// What is not there, is no name or leads out is the client's affair.
+/// Paths that do not exist, are invalid or lead out of the directory are errors of the client.
 #[test]
-fn what_is_merely_not_found_is_no_error() {
+fn a_path_that_is_not_found_is_not_logged_as_an_error() {
     let site = Site::new();
     site.link("out", "..");
     site.link("loop", "loop");
-    let _socket = UnixListener::bind(site.path().join("socket")).expect("the folder is ours");
+    let _socket =
+        UnixListener::bind(site.path().join("socket")).expect("the temporary folder is writable");
     let server = site.serve();
     let mut client = Client::new(&server.address);
     let long = format!("/{}", "x".repeat(300));
@@ -88,14 +89,14 @@ fn what_is_merely_not_found_is_no_error() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_read_is_an_error() {
+fn an_unreadable_root_directory_is_an_error() {
     let site = unreadable();
     let mut command = server(&site);
     forbid(&site, "");
-    let output = command.output().expect("it is there");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
+    let output = command.output().expect("the program can be started");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
     let expected = format!("http_server: cannot serve {}: ", site.path().display());
-    assert!(said.starts_with(&expected), "{said}");
-    assert!(said.contains(FORBIDDEN), "{said}");
+    assert!(stderr.starts_with(&expected), "{stderr}");
+    assert!(stderr.contains(FORBIDDEN), "{stderr}");
 }

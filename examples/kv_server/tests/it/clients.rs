@@ -1,4 +1,4 @@
-//! The example `kv_server` and the clients of Redis; and beside Redis itself, where it is installed.
+//! The example `kv_server` with the clients of Redis, and compared with Redis itself.
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
@@ -8,14 +8,14 @@ use support::program;
 use support::{ANY, eventually, python};
 
 use crate::PROGRAM;
-use crate::beside;
 use crate::resp::Client;
+use crate::script;
 
 fn start() -> Example {
     Example::start(PROGRAM, &[ANY])
 }
 
-/// A command that gets the server's host and port as options; `None` where it is not installed.
+/// A client command with the server's host and port as options.
 fn client(name: &str, server: &Example) -> Command {
     let (host, port) = server.address.split_once(':').expect("HOST:PORT");
     let mut command = program::installed(name, "--version");
@@ -24,14 +24,14 @@ fn client(name: &str, server: &Example) -> Command {
 }
 
 fn output(command: &mut Command) -> (String, String) {
-    let output = command.output().expect("it is there");
+    let output = command.output().expect("the program is installed");
     assert!(output.status.success(), "{output:?}");
-    let text = |bytes| String::from_utf8(bytes).expect("it prints text");
+    let text = |bytes| String::from_utf8(bytes).expect("the output is text");
     (text(output.stdout), text(output.stderr))
 }
 
 #[test]
-fn redis_cli_says_and_hears_everything() {
+fn redis_cli_works_with_all_commands() {
     let server = start();
     for (words, expected) in [
         (&["PING"][..], "PONG"),
@@ -55,14 +55,14 @@ fn redis_cli_says_and_hears_everything() {
         ),
     ] {
         let mut cli = client("redis-cli", &server);
-        let (said, complaints) = output(cli.arg("--no-raw").args(words));
-        assert_eq!(said.trim_end(), expected, "{words:?}");
-        assert_eq!(complaints, "", "{words:?}");
+        let (stdout, stderr) = output(cli.arg("--no-raw").args(words));
+        assert_eq!(stdout.trim_end(), expected, "{words:?}");
+        assert_eq!(stderr, "", "{words:?}");
     }
 }
 
 #[test]
-fn redis_benchmark_starts_without_a_warning_and_gets_all_replies() {
+fn redis_benchmark_runs_without_warnings() {
     let server = start();
     for pipeline in ["1", "16"] {
         let mut benchmark = client("redis-benchmark", &server);
@@ -73,29 +73,29 @@ fn redis_benchmark_starts_without_a_warning_and_gets_all_replies() {
             "2000",
             "-q",
         ];
-        let (said, complaints) = output(benchmark.args(tests).args(["-P", pipeline]));
-        assert_eq!(said.matches("requests per second").count(), 8, "{said}");
+        let (stdout, stderr) = output(benchmark.args(tests).args(["-P", pipeline]));
+        assert_eq!(stdout.matches("requests per second").count(), 8, "{stdout}");
         assert!(
-            !said.contains("WARNING") && !said.contains("rror"),
-            "{said}"
+            !stdout.contains("WARNING") && !stdout.contains("rror"),
+            "{stdout}"
         );
-        assert_eq!(complaints, "");
+        assert_eq!(stderr, "");
     }
     let mut client = Client::connect(&server.address);
-    let lengths = client.say("LRANGE mylist 3998 4002");
+    let lengths = client.run("LRANGE mylist 3998 4002");
     assert_eq!(lengths.matches("VXK").count(), 2, "{lengths}");
-    assert_eq!(client.say("GET counter:__rand_int__"), "\"4000\"");
+    assert_eq!(client.run("GET counter:__rand_int__"), "\"4000\"");
 }
 
 #[test]
-fn the_python_package_does_all_of_it() {
+fn the_python_package_works_with_all_commands() {
     let server = start();
     let (host, port) = server.address.split_once(':').expect("HOST:PORT");
-    let mut script = python::script_with("redis", &beside("redis_client.py"));
+    let mut script = python::script_with("redis", &script("redis_client.py"));
     output(script.args([host, port]));
 }
 
-/// Redis itself, which keeps nothing; killed when dropped.
+/// Redis itself, without persistence. It is killed when the value is dropped.
 struct Redis {
     child: Child,
     address: String,
@@ -105,14 +105,14 @@ impl Redis {
     fn start() -> Self {
         let mut redis = program::installed("redis-server", "--version");
         let free = TcpListener::bind(ANY).expect("a port is free");
-        let address = free.local_addr().expect("it is bound");
+        let address = free.local_addr().expect("the socket is bound");
         drop(free);
         let child = redis
             .args(["--bind", "127.0.0.1", "--port", &address.port().to_string()])
             .args(["--save", "", "--appendonly", "no", "--dir", "/"])
             .stdout(Stdio::null())
             .spawn()
-            .expect("it is there");
+            .expect("the program is installed");
         let redis = Redis {
             child,
             address: address.to_string(),
@@ -131,9 +131,9 @@ impl Drop for Redis {
     }
 }
 
-/// The same replies to the same commands, errors included.
+/// Compares the replies to the same commands, including errors.
 #[test]
-fn it_answers_as_redis_does() {
+fn replies_are_the_same_as_those_of_redis() {
     let redis = Redis::start();
     let server = start();
     let mut original = Client::connect(&redis.address);

@@ -1,15 +1,15 @@
-//! The example `kv_server`: what each command answers.
+//! The example `kv_server`: the replies to each command.
 
-use crate::kv::{converse, start};
+use crate::kv::{run_commands, start};
 
 const NOT_AN_INTEGER: &str = "(error) ERR value is not an integer or out of range";
 const WRONG_TYPE: &str =
     "(error) WRONGTYPE Operation against a key holding the wrong kind of value";
 
 #[test]
-fn strings_are_set_got_and_counted_up() {
+fn string_commands() {
     let (_server, mut client) = start();
-    converse(
+    run_commands(
         &mut client,
         r#"PING => PONG
         ping hello => "hello"
@@ -29,14 +29,14 @@ fn strings_are_set_got_and_counted_up() {
     assert_eq!(client.call(&[b"SET", &*binary, &*binary]), "OK");
     let expected = format!("\"{}\"", binary.escape_ascii());
     assert_eq!(client.call(&[b"GET", &*binary]), expected);
-    assert_eq!(client.say("SET empty "), "OK");
-    assert_eq!(client.say("GET empty"), "\"\"");
+    assert_eq!(client.run("SET empty "), "OK");
+    assert_eq!(client.run("GET empty"), "\"\"");
 }
 
 #[test]
-fn set_obeys_its_options() {
+fn set_options() {
     let (_server, mut client) = start();
-    converse(
+    run_commands(
         &mut client,
         r#"SET a 1 XX => nil
         SET a 1 nx => OK
@@ -56,11 +56,11 @@ fn set_obeys_its_options() {
         SET a 6 EX 9223372036854775807 => (error) ERR invalid expire time in 'set' command
         GET a => "5""#,
     );
-    assert_eq!(client.say("SET a 6 EX soon"), NOT_AN_INTEGER);
+    assert_eq!(client.run("SET a 6 EX soon"), NOT_AN_INTEGER);
 }
 
 #[test]
-fn only_plain_integers_are_counted_up() {
+fn incr_accepts_plain_integers_only() {
     let (_server, mut client) = start();
     for odd in [
         "x",
@@ -74,9 +74,9 @@ fn only_plain_integers_are_counted_up() {
         "9223372036854775808",
     ] {
         assert_eq!(client.call(&["SET", "n", odd]), "OK");
-        assert_eq!(client.say("INCR n"), NOT_AN_INTEGER, "{odd:?}");
+        assert_eq!(client.run("INCR n"), NOT_AN_INTEGER, "{odd:?}");
     }
-    converse(
+    run_commands(
         &mut client,
         "SET n -9223372036854775808 => OK
         INCR n => -9223372036854775807
@@ -89,9 +89,9 @@ fn only_plain_integers_are_counted_up() {
 }
 
 #[test]
-fn lists_grow_at_both_ends() {
+fn list_commands() {
     let (_server, mut client) = start();
-    converse(
+    run_commands(
         &mut client,
         r#"LPUSH l b a => 2
         RPUSH l c d e => 5
@@ -123,13 +123,13 @@ fn lists_grow_at_both_ends() {
         RPOP l => nil
         RPOP l 2 => nil"#,
     );
-    assert_eq!(client.say("LRANGE l 0 end"), NOT_AN_INTEGER);
+    assert_eq!(client.run("LRANGE l 0 end"), NOT_AN_INTEGER);
 }
 
 #[test]
-fn a_command_for_the_other_type_is_refused() {
+fn a_command_for_another_type_is_refused() {
     let (_server, mut client) = start();
-    converse(&mut client, "SET text x => OK\nRPUSH list x => 1");
+    run_commands(&mut client, "SET text x => OK\nRPUSH list x => 1");
     for command in [
         "LPUSH text y",
         "RPUSH text y",
@@ -140,12 +140,12 @@ fn a_command_for_the_other_type_is_refused() {
         "RPOP text 1",
         "LLEN text",
     ] {
-        assert_eq!(client.say(command), WRONG_TYPE, "{command}");
+        assert_eq!(client.run(command), WRONG_TYPE, "{command}");
     }
     for command in ["GET list", "INCR list"] {
-        assert_eq!(client.say(command), WRONG_TYPE, "{command}");
+        assert_eq!(client.run(command), WRONG_TYPE, "{command}");
     }
-    converse(
+    run_commands(
         &mut client,
         r#"MGET text list => ["x", nil]
         SET list y => OK
@@ -154,18 +154,18 @@ fn a_command_for_the_other_type_is_refused() {
 }
 
 #[test]
-fn wrong_words_are_refused() {
+fn wrong_arguments_and_unknown_commands_are_refused() {
     let (_server, mut client) = start();
     for command in [
         "get", "echo", "set", "incr", "mget", "mset", "lpush", "lrange", "lpop", "rpop", "llen",
         "del", "ttl", "pttl", "type",
     ] {
         let expected = format!("(error) ERR wrong number of arguments for '{command}' command");
-        assert_eq!(client.say(&command.to_uppercase()), expected);
+        assert_eq!(client.run(&command.to_uppercase()), expected);
     }
     let unknown = "(error) ERR unknown command 'FLY', with args beginning with: 'to' 'mars' ";
-    assert_eq!(client.say("FLY to mars"), unknown);
-    converse(
+    assert_eq!(client.run("FLY to mars"), unknown);
+    run_commands(
         &mut client,
         "GET a b => (error) ERR wrong number of arguments for 'get' command
         PING a b => (error) ERR wrong number of arguments for 'ping' command

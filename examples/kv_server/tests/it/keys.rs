@@ -1,17 +1,17 @@
-//! The example `kv_server`: which keys it has, for how long, and in how much memory.
+//! The example `kv_server`: keys, expiry, and the memory limit.
 
 use support::example::{self, Example};
 use support::process::resident;
 use support::{ANY, eventually};
 
 use crate::PROGRAM;
-use crate::kv::{converse, start};
+use crate::kv::{run_commands, start};
 use crate::resp::Client;
 
 #[test]
 fn keys_are_found_by_pattern() {
     let (_server, mut client) = start();
-    client.say("MSET one 1 two 2 three 3 t*o 4 [x] 5");
+    client.run("MSET one 1 two 2 three 3 t*o 4 [x] 5");
     for (pattern, expected) in [
         ("*", "[x] one t*o three two"),
         ("t*", "t*o three two"),
@@ -33,7 +33,7 @@ fn keys_are_found_by_pattern() {
         ("*?*", "[x] one t*o three two"),
         ("??????", ""),
     ] {
-        let reply = client.say(&format!("KEYS {pattern}"));
+        let reply = client.run(&format!("KEYS {pattern}"));
         let mut found: Vec<_> = reply[1..reply.len() - 1].split(", ").collect();
         found.sort_unstable();
         assert_eq!(found.join(" ").replace('"', ""), expected, "{pattern}");
@@ -43,7 +43,7 @@ fn keys_are_found_by_pattern() {
 #[test]
 fn keys_are_counted_and_have_a_type() {
     let (_server, mut client) = start();
-    converse(
+    run_commands(
         &mut client,
         "DBSIZE => 0
         TYPE a => none
@@ -58,9 +58,9 @@ fn keys_are_counted_and_have_a_type() {
 }
 
 #[test]
-fn what_has_expired_is_gone() {
+fn expired_keys_are_removed() {
     let (_server, mut client) = start();
-    converse(
+    run_commands(
         &mut client,
         "TTL a => -2
         PTTL a => -2
@@ -80,18 +80,18 @@ fn what_has_expired_is_gone() {
         RPUSH l x => 1
         EXPIRE l 1 => 1",
     );
-    eventually("they expire", || client.say("EXISTS b l") == "0");
-    assert_eq!(client.say("KEYS *"), "[\"kept\"]");
+    eventually("the keys expire", || client.run("EXISTS b l") == "0");
+    assert_eq!(client.run("KEYS *"), "[\"kept\"]");
 }
 
 #[test]
-fn a_full_store_takes_nothing_until_there_is_room() {
+fn a_full_store_refuses_writes_until_memory_is_freed() {
     let server = Example::start(PROGRAM, &[ANY, "--max-memory", "1"]);
     let mut client = Client::connect(&server.address);
     let large = vec![b'x'; 1 << 20];
     assert_eq!(client.call(&[b"SET", &b"large"[..], &large]), "OK");
     let refused = "(error) OOM command not allowed when used memory > 'maxmemory'.";
-    converse(
+    run_commands(
         &mut client,
         &format!(
             "SET a 1 => {refused}
@@ -108,20 +108,20 @@ fn a_full_store_takes_nothing_until_there_is_room() {
     );
 }
 
-/// It would be full with its first key.
+/// Such a store would be full with its first key.
 #[test]
-fn a_store_of_nothing_is_refused() {
+fn a_memory_limit_of_zero_is_refused() {
     let output = example::run(PROGRAM, &[ANY, "--max-memory", "0"]);
     assert_eq!(output.status.code(), Some(2));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("--max-memory"), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("--max-memory"), "{stderr}");
 }
 
-/// Nobody asks for it, and its memory is free again.
+/// The memory of expired keys is freed, even if no client reads them.
 #[test]
-fn what_has_expired_takes_no_memory() {
+fn expired_keys_use_no_memory() {
     let mut command = example::command(PROGRAM, &[ANY]);
-    // Has the C library give back to the system what is freed.
+    // With this setting the C library returns freed memory to the system.
     command.env("MALLOC_MMAP_THRESHOLD_", "1000000");
     let server = Example::launch(command);
     let mut client = Client::connect(&server.address);
@@ -132,7 +132,7 @@ fn what_has_expired_takes_no_memory() {
     }
     assert!(resident(server.pid()) > 60 << 10);
     for key in keys {
-        assert_eq!(client.say(&format!("EXPIRE {key} 1")), "1");
+        assert_eq!(client.run(&format!("EXPIRE {key} 1")), "1");
     }
-    eventually("it is freed", || resident(server.pid()) < 40 << 10);
+    eventually("the memory is freed", || resident(server.pid()) < 40 << 10);
 }

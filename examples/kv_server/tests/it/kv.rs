@@ -1,4 +1,4 @@
-//! A `kv_server` with a client, and conversations with it.
+//! Starts a `kv_server` with a client, and runs lists of commands.
 
 use support::ANY;
 use support::example::Example;
@@ -12,16 +12,17 @@ pub fn start() -> (Example, Client) {
     (server, client)
 }
 
-/// Each line is a command, and behind `=>` its reply; `~100` is a time that may have run for a while.
-pub fn converse(client: &mut Client, conversation: &str) {
-    for line in conversation.lines().map(str::trim) {
+/// Runs a list of commands. Each line is a command, `=>`, and its reply. `~100` is a remaining time
+/// of at most 100, which may be a little lower.
+pub fn run_commands(client: &mut Client, commands: &str) {
+    for line in commands.lines().map(str::trim) {
         let (words, expected) = line.split_once(" => ").expect("WORDS => REPLY");
-        let reply = client.say(words);
+        let reply = client.run(words);
         match expected.strip_prefix('~') {
             None => assert_eq!(reply, expected, "{words}"),
             Some(most) => {
-                let most: i64 = most.parse().expect("a number");
-                let left: i64 = reply.parse().expect("a number");
+                let most: i64 = most.parse().expect("the text is a number");
+                let left: i64 = reply.parse().expect("the text is a number");
                 assert!((most - most / 5..=most).contains(&left), "{words}: {left}");
             }
         }

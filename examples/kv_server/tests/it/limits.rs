@@ -1,14 +1,13 @@
-//! The example `kv_server` and clients that send what they should not: each loses its own connection at
-//! most.
+//! The example `kv_server` and clients that send invalid data: the server closes at most the
+//! connection of that client.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use support::LONG;
 use support::example::Example;
-use support::process::most_resident;
+use support::process::peak_resident;
 
 use crate::PROGRAM;
 use crate::resp::Client;
@@ -18,11 +17,11 @@ fn start(options: &[&str]) -> Example {
 }
 
 fn still_answers(server: &Example) {
-    assert_eq!(Client::connect(&server.address).say("PING"), "PONG");
+    assert_eq!(Client::connect(&server.address).run("PING"), "PONG");
 }
 
 #[test]
-fn what_is_no_command_is_told_and_the_connection_closed() {
+fn invalid_commands_get_an_error_and_close_the_connection() {
     let server = start(&[]);
     let line = "x".repeat(1 << 16);
     for (sent, expected) in [
@@ -57,7 +56,7 @@ fn what_is_no_command_is_told_and_the_connection_closed() {
 }
 
 #[test]
-fn a_client_that_leaves_inside_a_command_is_nothing_to_report() {
+fn a_disconnect_inside_a_command_is_not_logged_as_an_error() {
     let server = start(&[]);
     for part in [
         "PIN",
@@ -71,7 +70,7 @@ fn a_client_that_leaves_inside_a_command_is_nothing_to_report() {
         client
             .stream()
             .shutdown(Shutdown::Write)
-            .expect("it is connected");
+            .expect("the socket is connected");
         assert!(client.is_closed(), "{part:?}");
     }
     still_answers(&server);
@@ -84,9 +83,9 @@ fn stopped(server: Example) -> (std::process::ExitStatus, String, String) {
     server.finish()
 }
 
-/// Sixteen clients announce all that is allowed and send none of it.
+/// Sixteen clients announce commands of the maximum size, and send nothing.
 #[test]
-fn what_is_announced_takes_no_memory() {
+fn announced_lengths_use_no_memory() {
     let server = start(&[]);
     still_answers(&server);
     let clients: Vec<_> = (0..16)
@@ -97,21 +96,21 @@ fn what_is_announced_takes_no_memory() {
             client
         })
         .collect();
-    let most = most_resident(server.pid());
+    let most = peak_resident(server.pid());
     assert!(most < 64 << 10, "{most} KiB");
     drop(clients);
 }
 
 #[test]
-fn a_command_has_a_size() {
+fn a_command_has_a_maximum_size() {
     let server = start(&[]);
     let mut client = Client::connect(&server.address);
     let large = vec![b'x'; (16 << 20) - 1000];
     assert_eq!(client.call(&[b"SET", &b"large"[..], &large]), "OK");
-    // Each word counts for more than its bytes.
+    // The size of a word is larger than its bytes.
     let words = vec!["x"; 200_000];
     assert_eq!(client.call(&[&["DEL"], &words[..]].concat()), "0");
-    // As many as fit, and the length of one more.
+    // As many words as fit, and the length of another.
     client.send(format!(
         "*{}\r\n{}$1\r\n",
         1 << 18,
@@ -125,26 +124,26 @@ fn a_command_has_a_size() {
 }
 
 #[test]
-fn a_client_too_many_is_told_so() {
+fn clients_beyond_the_limit_get_an_error() {
     let server = start(&["--max-clients", "2"]);
     let mut first = Client::connect(&server.address);
     let mut second = Client::connect(&server.address);
-    assert_eq!(first.say("PING"), "PONG");
-    assert_eq!(second.say("PING"), "PONG");
+    assert_eq!(first.run("PING"), "PONG");
+    assert_eq!(second.run("PING"), "PONG");
     let mut third = Client::connect(&server.address);
     assert_eq!(third.reply(), "(error) ERR max number of clients reached");
     assert!(third.is_closed());
-    assert_eq!(first.say("QUIT"), "OK");
+    assert_eq!(first.run("QUIT"), "OK");
     assert!(first.is_closed());
-    support::eventually("there is a place again", || {
+    support::eventually("another client can connect", || {
         let mut next = Client::connect(&server.address);
-        next.say_line("PING") == "PONG"
+        next.run_line("PING") == "PONG"
     });
 }
 
-/// Pieces of commands among bytes of any kind: whatever they are, the server answers the next client.
+/// Parts of commands, mixed with random bytes. The server still answers the next client.
 #[test]
-fn no_bytes_do_harm() {
+fn random_bytes_do_not_stop_the_server() {
     let server = start(&["--max-memory", "1"]);
     let pieces = prop::sample::select(vec![
         &b"*"[..],
@@ -182,22 +181,21 @@ fn no_bytes_do_harm() {
         failure_persistence: None,
         ..Config::default()
     });
-    let harmless = runner.run(&parts, |parts| {
-        send_and_leave(&server, &parts.concat());
+    let result = runner.run(&parts, |parts| {
+        send_and_read_to_the_end(&server, &parts.concat());
         still_answers(&server);
         Ok(())
     });
-    harmless.expect("no bytes do harm");
+    result.expect("the server still answers");
     let (status, _, log) = stopped(server);
     assert!(status.success());
     assert!(!log.contains("panicked"), "{log}");
 }
 
-/// Sends the bytes, and reads whatever comes back to its end.
-fn send_and_leave(server: &Example, bytes: &[u8]) {
-    let mut stream = TcpStream::connect(&server.address).expect("it accepts");
-    stream.set_read_timeout(Some(LONG)).expect("it can be set");
-    // Both may fail: the server closes the connection at the first that is no command.
+/// Sends the bytes, and reads the answer to its end.
+fn send_and_read_to_the_end(server: &Example, bytes: &[u8]) {
+    let mut stream = support::connect_to(&server.address);
+    // Both may fail, because the server closes the connection after an invalid command.
     let _ = stream.write_all(bytes);
     let _ = stream.shutdown(Shutdown::Write);
     let mut replies = Vec::new();

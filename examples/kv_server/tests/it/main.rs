@@ -1,4 +1,4 @@
-//! The program `kv_server` as its users meet it: started as a process of its own.
+//! Tests of the program `kv_server`, which runs as a child process.
 
 mod clients;
 mod commands;
@@ -12,6 +12,6 @@ mod sessions;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_kv_server");
 
 /// The path of a script in the folder of these tests.
-fn beside(name: &str) -> String {
+fn script(name: &str) -> String {
     format!("{}/tests/it/{name}", env!("CARGO_MANIFEST_DIR"))
 }

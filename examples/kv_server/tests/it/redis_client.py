@@ -1,4 +1,4 @@
-"""What the package `redis` does with a server: every command of the example kv_server, in both protocols."""
+"""Runs every command of the example kv_server with the package `redis`, in both protocols."""
 
 import sys
 import time

@@ -1,9 +1,7 @@
-//! A client of `kv_server` of RESP2, byte by byte.
+//! A RESP2 client of `kv_server`.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-
-use support::LONG;
 
 pub struct Client {
     stream: BufReader<TcpStream>,
@@ -11,10 +9,8 @@ pub struct Client {
 
 impl Client {
     pub fn connect(address: &str) -> Self {
-        let stream = TcpStream::connect(address).expect("it accepts");
-        stream.set_read_timeout(Some(LONG)).expect("it can be set");
-        stream.set_write_timeout(Some(LONG)).expect("it can be set");
-        stream.set_nodelay(true).expect("it can be set");
+        let stream = support::connect_to(address);
+        stream.set_nodelay(true).expect("the option is set");
         Client {
             stream: BufReader::new(stream),
         }
@@ -22,13 +18,13 @@ impl Client {
 
     pub fn send(&mut self, data: impl AsRef<[u8]>) {
         let stream = self.stream.get_mut();
-        stream.write_all(data.as_ref()).expect("it reads");
+        stream.write_all(data.as_ref()).expect("the server reads");
     }
 
-    /// The next reply, in short: `OK`, `(error) …`, `7`, `"text"`, `nil`, `[1, "two"]`.
+    /// The next reply in a short form: `OK`, `(error) …`, `7`, `"text"`, `nil`, `[1, "two"]`.
     pub fn reply(&mut self) -> String {
         let line = self.line();
-        let (kind, rest) = line.split_at_checked(1).expect("it answers");
+        let (kind, rest) = line.split_at_checked(1).expect("the server answers");
         let length = || rest.parse::<usize>();
         match (kind, length()) {
             ("+", _) => rest.to_owned(),
@@ -37,7 +33,9 @@ impl Client {
             ("$" | "*", Err(_)) => "nil".to_owned(),
             ("$", Ok(length)) => {
                 let mut bytes = vec![0; length + 2];
-                self.stream.read_exact(&mut bytes).expect("it answers");
+                self.stream
+                    .read_exact(&mut bytes)
+                    .expect("the server answers");
                 assert!(bytes.ends_with(b"\r\n"), "{}", bytes.escape_ascii());
                 format!("\"{}\"", bytes[..length].escape_ascii())
             }
@@ -56,17 +54,18 @@ impl Client {
     }
 
     /// The same with words that are separated by spaces.
-    pub fn say(&mut self, words: &str) -> String {
+    pub fn run(&mut self, words: &str) -> String {
         self.call(&words.split(' ').collect::<Vec<_>>())
     }
 
-    /// Sends words on a line, and returns the reply. The server may send it without reading.
-    pub fn say_line(&mut self, words: &str) -> String {
+    /// Sends words as an inline command, and returns the reply. The write may fail if the server
+    /// has already closed the connection after its reply.
+    pub fn run_line(&mut self, words: &str) -> String {
         let _ = writeln!(self.stream.get_mut(), "{words}");
         self.reply()
     }
 
-    /// Whether the connection has ended, by an end of the stream or an error.
+    /// Whether the connection has ended with an end of the stream or an error.
     pub fn is_closed(&mut self) -> bool {
         let mut rest = Vec::new();
         self.stream.read_to_end(&mut rest).is_err() || rest.is_empty()
@@ -78,7 +77,9 @@ impl Client {
 
     fn line(&mut self) -> String {
         let mut line = String::new();
-        self.stream.read_line(&mut line).expect("it answers");
+        self.stream
+            .read_line(&mut line)
+            .expect("the server answers");
         line.trim_end_matches("\r\n").to_owned()
     }
 }

@@ -1,4 +1,4 @@
-//! The example `kv_server`: conversations of one client and of several at once.
+//! The example `kv_server`: sessions of one client, and of several clients at once.
 
 use std::thread;
 
@@ -9,24 +9,29 @@ use crate::kv::start;
 use crate::resp::{Client, encode};
 
 #[test]
-fn many_commands_are_answered_in_their_order() {
+fn pipelined_commands_are_answered_in_order() {
     let (_server, mut client) = start();
     let pipeline: Vec<u8> = (0..10_000)
         .flat_map(|n| encode(&["ECHO", &n.to_string()]))
         .collect();
-    // At once: the replies fit into the sockets' buffers only because somebody reads them.
-    let mut sender = client.stream().try_clone().expect("it can be shared");
+    // The client sends and reads at the same time, because the replies do not fit into the socket
+    // buffers.
+    let mut sender = client
+        .stream()
+        .try_clone()
+        .expect("the socket can be cloned");
     thread::scope(|scope| {
-        scope.spawn(|| std::io::Write::write_all(&mut sender, &pipeline).expect("it reads"));
+        scope
+            .spawn(|| std::io::Write::write_all(&mut sender, &pipeline).expect("the server reads"));
         for n in 0..10_000 {
             assert_eq!(client.reply(), format!("\"{n}\""));
         }
     });
 }
 
-/// Whatever has come whole is answered, though more has begun to come.
+/// A complete command is answered before the next command is complete.
 #[test]
-fn a_reply_does_not_wait_for_the_rest_of_the_next_command() {
+fn a_reply_does_not_wait_for_the_next_command() {
     let (_server, mut client) = start();
     let next = encode(&["ECHO", "next"]);
     for cut in 1..next.len() {
@@ -38,7 +43,7 @@ fn a_reply_does_not_wait_for_the_rest_of_the_next_command() {
 }
 
 #[test]
-fn lines_are_commands_too() {
+fn inline_commands() {
     let (_server, mut client) = start();
     for (line, expected) in [
         ("PING\r\n", "PONG"),
@@ -57,29 +62,29 @@ fn lines_are_commands_too() {
 }
 
 #[test]
-fn everybody_sees_one_store() {
+fn all_clients_share_one_store() {
     let (server, mut client) = start();
     thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
                 let mut client = Client::connect(&server.address);
                 for _ in 0..500 {
-                    client.say("INCR n");
+                    client.run("INCR n");
                 }
             });
         }
     });
-    assert_eq!(client.say("GET n"), "\"4000\"");
-    assert_eq!(client.say("FLUSHALL"), "OK");
-    assert_eq!(client.say("KEYS *"), "[]");
+    assert_eq!(client.run("GET n"), "\"4000\"");
+    assert_eq!(client.run("FLUSHALL"), "OK");
+    assert_eq!(client.run("KEYS *"), "[]");
 }
 
 #[test]
 fn quit_and_ctrl_c_end_connections() {
     let (server, mut client) = start();
     let mut idle = Client::connect(&server.address);
-    assert_eq!(idle.say("PING"), "PONG");
-    assert_eq!(client.say("QUIT"), "OK");
+    assert_eq!(idle.run("PING"), "PONG");
+    assert_eq!(client.run("QUIT"), "OK");
     assert!(client.is_closed());
     server.signal(Signal::SIGINT);
     assert!(idle.is_closed());
@@ -87,19 +92,19 @@ fn quit_and_ctrl_c_end_connections() {
 }
 
 #[test]
-fn info_counts() {
+fn info_counts_keys_and_clients() {
     let (server, mut client) = start();
-    client.say("MSET a 1 b 2");
-    client.say("EXPIRE a 100");
+    client.run("MSET a 1 b 2");
+    client.run("EXPIRE a 100");
     let other = Client::connect(&server.address);
     eventually("both are counted", || {
-        client.say("INFO clients").contains("connected_clients:2")
+        client.run("INFO clients").contains("connected_clients:2")
     });
     drop(other);
-    eventually("it has left", || {
-        client.say("INFO clients").contains("connected_clients:1")
+    eventually("the client has disconnected", || {
+        client.run("INFO clients").contains("connected_clients:1")
     });
-    let info = client.say("INFO");
+    let info = client.run("INFO");
     for wanted in [
         "redis_version:",
         "db0:keys=2,expires=1",
@@ -107,5 +112,5 @@ fn info_counts() {
     ] {
         assert!(info.contains(wanted), "{info}");
     }
-    assert!(!client.say("INFO keyspace").contains("redis_version"));
+    assert!(!client.run("INFO keyspace").contains("redis_version"));
 }

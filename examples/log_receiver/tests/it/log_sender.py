@@ -1,7 +1,7 @@
 """Sends log records to HOST PORT and prints the lines that a receiver should print.
 
-With "usual" through logging.handlers.SocketHandler as it is, which applies the arguments itself; with
-a number through one that sends records with their arguments, in that pickle protocol."""
+With "usual" it uses logging.handlers.SocketHandler, which formats the message. With a number it uses a
+handler that sends records with their arguments, in that pickle protocol."""
 
 import datetime
 import logging
@@ -48,7 +48,7 @@ MISFITS = [
 
 
 class Raw(logging.handlers.SocketHandler):
-    """Leaves the arguments to the receiver."""
+    """A handler that sends the arguments unformatted."""
 
     protocol = 0
 
@@ -58,14 +58,14 @@ class Raw(logging.handlers.SocketHandler):
 
 
 class Expect(logging.Handler):
-    """Prints what the receiver should."""
+    """A handler that prints the expected output of the receiver."""
 
     def emit(self, record):
         seconds, ms = divmod(int(record.created * 1000), 1000)
         time = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
         try:
             if (record.msg, record.args) in ODD:
-                raise TypeError("beyond what the receiver applies")
+                raise TypeError("the receiver does not format this")
             text = record.getMessage()
         except (TypeError, ValueError, KeyError):
             text = f"{record.msg} {record.args!r}"
@@ -75,7 +75,7 @@ class Expect(logging.Handler):
         print(f"{time:%Y-%m-%dT%H:%M:%S}.{ms:03}Z {record.levelname} {record.name}: {text}")
 
 
-# Python applies these; the receiver does not, and prints them plainly.
+# Python formats these arguments. The receiver does not, and prints the message unformatted.
 ODD = [("%*d", (5, 1)), ("%2000d", (1,))]
 
 

@@ -1,4 +1,4 @@
-//! The program `log_receiver` as its users meet it: started as a process of its own.
+//! Tests of the program `log_receiver`, which runs as a child process.
 
 mod records;
 
@@ -6,6 +6,6 @@ mod records;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_log_receiver");
 
 /// The path of a script in the folder of these tests.
-fn beside(name: &str) -> String {
+fn script(name: &str) -> String {
     format!("{}/tests/it/{name}", env!("CARGO_MANIFEST_DIR"))
 }

@@ -1,83 +1,81 @@
-//! The example `log_receiver`, against Python's own `SocketHandler` and against hostile pickles.
+//! The example `log_receiver` with Python's `SocketHandler`, and with hostile pickles.
 
 use std::io::{BufRead, Read, Write};
 use std::net::TcpStream;
 
 use nix::sys::signal::Signal;
 use support::example::Example;
-use support::{LONG, python, socket_folder};
+use support::{python, socket_folder};
 
 use crate::PROGRAM;
-use crate::beside;
+use crate::script;
 
 fn start() -> Example {
     Example::start(PROGRAM, &["127.0.0.1:0"])
 }
 
 fn connect(receiver: &Example) -> TcpStream {
-    let stream = TcpStream::connect(&receiver.address).expect("it accepts");
-    stream.set_read_timeout(Some(LONG)).expect("it can be set");
-    stream
+    support::connect_to(&receiver.address)
 }
 
 fn read_line(receiver: &mut Example) -> String {
     let mut line = String::new();
     let read = receiver.stdout.read_line(&mut line);
-    read.expect("it prints text");
+    read.expect("the output is text");
     line
 }
 
 fn send(stream: &mut TcpStream, pickle: &[u8]) {
-    let length = u32::try_from(pickle.len()).expect("it is short");
+    let length = u32::try_from(pickle.len()).expect("the length fits");
     let message = [&length.to_be_bytes(), pickle].concat();
-    stream.write_all(&message).expect("it reads");
+    stream.write_all(&message).expect("the server reads");
 }
 
 /// A dict with a message, in protocol 1.
 fn good(message: &str) -> Vec<u8> {
-    let length = u8::try_from(message.len()).expect("it is short");
+    let length = u8::try_from(message.len()).expect("the length fits");
     [b"}(U\x03msgU", &[length][..], message.as_bytes(), b"u."].concat()
 }
 
 fn ends(stream: &mut TcpStream) {
     let mut rest = Vec::new();
-    // A reset is an end, too: it had more to read.
+    // The connection may also end with a reset, if the server has not read everything.
     let _ = stream.read_to_end(&mut rest);
     assert_eq!(rest, b"");
 }
 
-/// The lines that Python expects, and those that were printed.
-fn is_printed_as_python_would(kind: &str) {
-    let mut sender = python::script(&beside("log_sender.py"));
+/// Checks that the server prints the lines that the Python script expects.
+fn prints_the_expected_lines(kind: &str) {
+    let mut sender = python::script(&script("log_sender.py"));
     let mut receiver = start();
     let (host, port) = receiver.address.split_once(':').expect("HOST:PORT");
     let sender = sender.args([host, port, kind]);
     let sent = sender.env("PYTHONIOENCODING", "utf-8").output();
-    let sent = sent.expect("python3 is there");
+    let sent = sent.expect("python3 is installed");
     assert!(sent.status.success(), "{sent:?}");
-    let expected = String::from_utf8(sent.stdout).expect("it prints text");
-    assert!(expected.lines().count() > 5, "it sent nothing");
+    let expected = String::from_utf8(sent.stdout).expect("the output is text");
+    assert!(expected.lines().count() > 5, "the script sends records");
     for line in expected.lines() {
         assert_eq!(read_line(&mut receiver).trim_end_matches('\n'), line);
     }
 }
 
 #[test]
-fn records_of_pythons_socket_handler_are_printed() {
-    is_printed_as_python_would("usual");
+fn records_of_the_python_socket_handler_are_printed() {
+    prints_the_expected_lines("usual");
 }
 
-/// Python's handler applies the arguments before it sends; other programs' may not.
+/// Python's handler formats the message before it sends a record. Other programs may not.
 #[test]
-fn arguments_are_applied_as_python_would_in_every_pickle_protocol() {
+fn arguments_are_formatted_like_python_in_every_pickle_protocol() {
     for protocol in ["0", "1", "2", "3", "4", "5"] {
-        is_printed_as_python_would(protocol);
+        prints_the_expected_lines(protocol);
     }
 }
 
-/// Nothing is run, nothing expands beyond the limits, and the next record is printed.
+/// No code is executed, no record exceeds the limits, and the next record is printed.
 #[test]
-fn hostile_pickles_are_refused_and_the_connection_goes_on() {
+fn hostile_pickles_are_refused_and_the_connection_stays_open() {
     let folder = socket_folder();
     let proof = folder.path().join("proof");
     let run = format!("cos\nsystem\n(S'touch {}'\ntR.", proof.display());
@@ -105,7 +103,7 @@ fn hostile_pickles_are_refused_and_the_connection_goes_on() {
         ("empty", vec![]),
         ("no end", b"}".to_vec()),
         ("no dict", b"].".to_vec()),
-        ("nothing there", b".".to_vec()),
+        ("empty stack", b".".to_vec()),
         ("unknown", b"\xff.".to_vec()),
         ("escape", b"I\x1b[1m\n.".to_vec()),
     ];
@@ -129,9 +127,9 @@ fn hostile_pickles_are_refused_and_the_connection_goes_on() {
     assert!(!log.contains('\x1b') && !log.contains("panicked"), "{log}");
 }
 
-/// The deepest nesting and the most copies that are let through.
+/// The deepest nesting and the largest number of copies that are accepted.
 #[test]
-fn what_is_within_the_limits_is_unpacked() {
+fn pickles_within_the_limits_are_accepted() {
     let nested = [b"]".repeat(128), b"a".repeat(126)].concat();
     let copies = [&b"(]q\0(K\x01e"[..], &b"h\0".repeat(16), b"t"].concat();
     let mut receiver = start();
@@ -148,22 +146,22 @@ fn what_is_within_the_limits_is_unpacked() {
 }
 
 #[test]
-fn a_record_that_is_too_long_or_cut_off_ends_its_connection_and_no_other() {
+fn a_record_that_is_too_long_or_truncated_closes_only_its_connection() {
     let mut receiver = start();
     let mut other = connect(&receiver);
     for announced in [u32::MAX, (1 << 20) + 1] {
         let mut stream = connect(&receiver);
         stream
             .write_all(&announced.to_be_bytes())
-            .expect("it reads");
+            .expect("the server reads");
         ends(&mut stream);
     }
-    for cut_off in [&b"\0\0"[..], b"\0\0\0\x09}(U"] {
+    for truncated in [&b"\0\0"[..], b"\0\0\0\x09}(U"] {
         let mut stream = connect(&receiver);
-        stream.write_all(cut_off).expect("it reads");
+        stream.write_all(truncated).expect("the server reads");
         stream
             .shutdown(std::net::Shutdown::Write)
-            .expect("it is open");
+            .expect("the connection is open");
         ends(&mut stream);
     }
     send(&mut other, &good("still here"));
@@ -178,16 +176,16 @@ fn a_record_that_is_too_long_or_cut_off_ends_its_connection_and_no_other() {
     assert!(log.contains("6 of 9 bytes are missing"), "{log}");
 }
 
-/// Records arrive as the network cuts them, and whole.
+/// The network may fragment a record.
 #[test]
-fn a_record_in_many_pieces_is_one_record() {
+fn a_fragmented_record_is_printed() {
     let mut receiver = start();
     let mut stream = connect(&receiver);
-    stream.set_nodelay(true).expect("it can be set");
+    stream.set_nodelay(true).expect("the option is set");
     let pickle = good("piece by piece");
-    let length = u32::try_from(pickle.len()).expect("it is short");
+    let length = u32::try_from(pickle.len()).expect("the length fits");
     for byte in [&length.to_be_bytes(), &pickle[..]].concat() {
-        stream.write_all(&[byte]).expect("it reads");
+        stream.write_all(&[byte]).expect("the server reads");
     }
     assert_eq!(read_line(&mut receiver), "- - -: piece by piece\n");
 }

@@ -1,4 +1,4 @@
-//! The example `status`: what it draws on a terminal, and what it prints elsewhere.
+//! The example `status`: its table on a terminal, and its lines without one.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -13,7 +13,7 @@ use support::{connect, eventually, exchange, read_all};
 use crate::PROGRAM;
 
 fn address(text: &str) -> socketserver::Address {
-    let address: SocketAddr = text.parse().expect("it listens on TCP");
+    let address: SocketAddr = text.parse().expect("the server has a TCP address");
     address.into()
 }
 
@@ -24,11 +24,11 @@ fn served(address: &socketserver::Address) -> TcpStream {
     client
 }
 
-/// Reads until this is there.
+/// Reads lines until one of them matches, and returns it.
 fn read_until(reader: &mut impl BufRead, wanted: impl Fn(&str) -> bool) -> String {
     loop {
         let mut line = String::new();
-        assert!(reader.read_line(&mut line).expect("it prints text") > 0);
+        assert!(reader.read_line(&mut line).expect("the output is text") > 0);
         if wanted(&line) {
             return line;
         }
@@ -36,7 +36,7 @@ fn read_until(reader: &mut impl BufRead, wanted: impl Fn(&str) -> bool) -> Strin
 }
 
 #[test]
-fn elsewhere_it_prints_a_line_a_second_and_one_at_the_end() {
+fn without_a_terminal_it_prints_a_line_each_second_and_at_the_end() {
     let options = [
         "127.0.0.1:0",
         "--max-connections",
@@ -55,13 +55,16 @@ fn elsewhere_it_prints_a_line_a_second_and_one_at_the_end() {
     status.signal(Signal::SIGTERM);
     let (code, output, _) = status.finish();
     assert!(code.success());
-    let last = output.lines().last().expect("it says how it ended");
+    let last = output
+        .lines()
+        .last()
+        .expect("the program prints a last line");
     assert!(last.starts_with("active 0 (peak 1), queued 0, threads 0, "));
     assert!(!output.contains('\x1b'));
 }
 
 #[test]
-fn too_many_of_a_source_are_told_so() {
+fn clients_beyond_the_limit_per_ip_get_an_answer() {
     let options = ["127.0.0.1:0", "--per-ip", "1"];
     let status = Example::start(PROGRAM, &options);
     let address = address(&status.address);
@@ -69,7 +72,7 @@ fn too_many_of_a_source_are_told_so() {
     assert_eq!(read_all(connect(&address)), "server busy\n");
 }
 
-/// What a terminal shows after this output: as much as a table needs of one.
+/// A minimal terminal, with the control sequences that the table uses.
 #[derive(Default)]
 struct Terminal {
     lines: Vec<String>,
@@ -80,7 +83,9 @@ impl Terminal {
     fn print(&mut self, line: &str) {
         let mut text = line.trim_end_matches(['\r', '\n']).replace("\x1b[K", "");
         while let Some(sequence) = text.strip_prefix("\x1b[") {
-            let (rows, rest) = sequence.split_once('A').expect("only this is used");
+            let (rows, rest) = sequence
+                .split_once('A')
+                .expect("the program uses only this sequence");
             self.row -= rows.parse::<usize>().expect("a number of rows");
             text = rest.to_owned();
         }
@@ -90,7 +95,7 @@ impl Terminal {
         self.row += 1;
     }
 
-    /// The numbers beside a name.
+    /// The numbers in the row of a name.
     fn numbers(&self, name: &str) -> Option<Vec<u64>> {
         let line = self
             .lines
@@ -102,18 +107,18 @@ impl Terminal {
 }
 
 #[test]
-fn on_a_terminal_it_draws_one_table_again_and_again() {
-    let pty = openpty(None, None).expect("there are terminals");
+fn on_a_terminal_it_redraws_one_table() {
+    let pty = openpty(None, None).expect("a pseudo-terminal can be opened");
     let mut command = example::command(PROGRAM, &["127.0.0.1:0"]);
     let slave = File::from(pty.slave);
-    command.stderr(slave.try_clone().expect("it is open"));
-    let mut child = command.stdout(slave).spawn().expect("examples are built");
-    // So that the terminal ends with the example.
+    command.stderr(slave.try_clone().expect("the connection is open"));
+    let mut child = command.stdout(slave).spawn().expect("the example is built");
+    // The test drops its descriptor, so that the terminal is closed when the example ends.
     drop(command);
     let mut output = BufReader::new(File::from(pty.master));
     let listening = read_until(&mut output, |_| true);
     let listening = listening.trim_end().strip_prefix("listening on ");
-    let address = address(listening.expect("it says so first"));
+    let address = address(listening.expect("the first line has the address"));
     let clients = [served(&address), served(&address)];
     let mut terminal = Terminal::default();
     while terminal.numbers("accepted").is_none_or(|n| n[0] < 2) || terminal.row < 20 {
@@ -121,28 +126,38 @@ fn on_a_terminal_it_draws_one_table_again_and_again() {
     }
     assert_eq!(terminal.lines.len(), 20);
     assert_eq!(terminal.numbers("active"), Some(vec![2, 2]));
-    assert_eq!(terminal.numbers("bytes in").expect("a row")[0], 12);
+    assert_eq!(
+        terminal
+            .numbers("bytes in")
+            .expect("the table has this row")[0],
+        12
+    );
     drop(clients);
-    // Drawn over the last.
-    while terminal.numbers("finished").expect("a row")[0] < 2 || terminal.row < 20 {
+    // The next table is drawn over the last one.
+    while terminal
+        .numbers("finished")
+        .expect("the table has this row")[0]
+        < 2
+        || terminal.row < 20
+    {
         terminal.print(&read_until(&mut output, |_| true));
     }
     assert_eq!(terminal.lines.len(), 20);
     assert_eq!(terminal.numbers("active"), Some(vec![0, 2]));
-    child.kill().expect("it is our child");
-    child.wait().expect("it is our child");
+    child.kill().expect("a child process");
+    child.wait().expect("a child process");
 }
 
 #[test]
-fn what_it_cannot_do_it_says() {
+fn errors_and_usage_errors() {
     let taken = std::net::TcpListener::bind(support::ANY).expect("a port is free");
-    let address = taken.local_addr().expect("it is bound").to_string();
+    let address = taken.local_addr().expect("the socket is bound").to_string();
     let output = example::run(PROGRAM, &[&address]);
     assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&output.stderr);
+    let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(
-        said.contains("status: ") && said.contains(&address),
-        "{said}"
+        stderr.contains("status: ") && stderr.contains(&address),
+        "{stderr}"
     );
     assert_eq!(
         example::run(PROGRAM, &["--overload", "panic"])
@@ -155,16 +170,16 @@ fn what_it_cannot_do_it_says() {
 }
 
 #[test]
-fn when_nobody_reads_it_any_more_it_ends() {
+fn it_ends_when_its_output_is_closed() {
     let mut command = example::command(PROGRAM, &["127.0.0.1:0"]);
     command.stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command.spawn().expect("examples are built");
-    let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+    let mut child = command.spawn().expect("the example is built");
+    let mut stdout = BufReader::new(child.stdout.take().expect("the stream is piped"));
     read_until(&mut stdout, |line| line.starts_with("listening on "));
     drop(stdout);
     let mut status = None;
     eventually("it ends", || {
-        status = child.try_wait().expect("it is our child");
+        status = child.try_wait().expect("a child process");
         status.is_some()
     });
     assert_eq!(status.and_then(|status| status.code()), Some(1));

@@ -1,4 +1,4 @@
-//! The program `status` as its users meet it: started as a process of its own.
+//! Tests of the program `status`, which runs as a child process.
 
 mod display;
 

@@ -1,4 +1,4 @@
-//! The program `syslog_server` as its users meet it: started as a process of its own.
+//! Tests of the program `syslog_server`, which runs as a child process.
 
 mod messages;
 mod output;
@@ -9,6 +9,6 @@ mod senders;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_syslog_server");
 
 /// The path of a script in the folder of these tests.
-fn beside(name: &str) -> String {
+fn script(name: &str) -> String {
     format!("{}/tests/it/{name}", env!("CARGO_MANIFEST_DIR"))
 }

@@ -1,4 +1,5 @@
-//! The example `syslog_server` and what clients may send it: every form, cut anywhere, too long, forged.
+//! The example `syslog_server` with all forms of messages, and with messages that are truncated,
+//! too long or forged.
 
 use std::io::{BufRead, Write};
 use std::net::{Shutdown, TcpStream, UdpSocket};
@@ -15,15 +16,18 @@ fn start() -> Example {
 }
 
 fn connect(server: &Example) -> TcpStream {
-    let stream = TcpStream::connect(&server.address).expect("it accepts");
-    stream.set_nodelay(true).expect("it can be set");
+    let stream = TcpStream::connect(&server.address).expect("the server accepts");
+    stream.set_nodelay(true).expect("the option is set");
     stream
 }
 
 fn line(server: &mut Example) -> String {
     let mut line = String::new();
-    server.stdout.read_line(&mut line).expect("it prints text");
-    assert!(!line.is_empty(), "it has ended");
+    server
+        .stdout
+        .read_line(&mut line)
+        .expect("the output is text");
+    assert!(!line.is_empty(), "the server has not ended");
     line.trim_end_matches('\n').to_owned()
 }
 
@@ -31,11 +35,11 @@ fn send(server: &Example, packet: &[u8]) {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
     socket
         .send_to(packet, &server.address)
-        .expect("it can be sent");
+        .expect("the datagram is sent");
 }
 
 #[test]
-fn every_form_of_a_message_is_understood() {
+fn every_message_form_is_parsed() {
     let mut server = start();
     for (message, printed) in [
         (
@@ -55,7 +59,7 @@ fn every_form_of_a_message_is_understood() {
             "<165>1 - - - - - - nothing known",
             "local4.notice 127.0.0.1 -: nothing known",
         ),
-        // Not quite of the new form, so they are texts of the old one.
+        // Not valid in the new form, so they are texts of the old form.
         (
             "<165>1 - h app - - [x open",
             "local4.notice 127.0.0.1 -: 1 - h app - - [x open",
@@ -105,7 +109,7 @@ fn every_form_of_a_message_is_understood() {
 }
 
 #[test]
-fn no_message_passes_for_two() {
+fn a_message_cannot_imitate_two_messages() {
     let mut server = start();
     for (message, printed) in [
         (&b"<13>a: b\n<13>c: d\r\n\0"[..], r"a: b\n<13>c: d"),
@@ -123,7 +127,8 @@ fn no_message_passes_for_two() {
     assert_eq!(line(&mut server), r"user.notice h\nuser.emerg app\tx: text");
 }
 
-/// Counted and ended ones on one connection, in one burst and byte by byte.
+/// Messages with a length and messages with an end mark on one connection, in one burst and byte by
+/// byte.
 #[test]
 fn each_message_of_a_connection_has_its_own_framing() {
     const SENT: &[&[u8]] = &[
@@ -158,9 +163,11 @@ fn each_message_of_a_connection_has_its_own_framing() {
         let mut server = start();
         let mut stream = connect(&server);
         for piece in sent.chunks(piece) {
-            stream.write_all(piece).expect("it reads");
+            stream.write_all(piece).expect("the server reads");
         }
-        stream.shutdown(Shutdown::Write).expect("it is open");
+        stream
+            .shutdown(Shutdown::Write)
+            .expect("the connection is open");
         for printed in PRINTED {
             assert_eq!(line(&mut server), format!("user.notice {printed}"));
         }
@@ -168,7 +175,7 @@ fn each_message_of_a_connection_has_its_own_framing() {
 }
 
 #[test]
-fn of_what_is_too_long_the_beginning_is_printed() {
+fn a_message_that_is_too_long_is_truncated() {
     let mut server = start();
     let text = "x".repeat(20_000);
     let kept = "x".repeat(8192 - "<13>".len());
@@ -176,9 +183,13 @@ fn of_what_is_too_long_the_beginning_is_printed() {
     let expected = format!("user.notice 127.0.0.1 -: {kept} [cut off]");
     let mut stream = connect(&server);
     for message in [format!("{long}\n"), format!("{} {long}", long.len())] {
-        stream.write_all(message.as_bytes()).expect("it reads");
+        stream
+            .write_all(message.as_bytes())
+            .expect("the server reads");
         assert_eq!(line(&mut server), expected);
-        stream.write_all(b"<13>a: next\n").expect("it reads");
+        stream
+            .write_all(b"<13>a: next\n")
+            .expect("the server reads");
         assert_eq!(line(&mut server), "user.notice 127.0.0.1 a: next");
     }
     send(&server, long.as_bytes());
@@ -186,22 +197,22 @@ fn of_what_is_too_long_the_beginning_is_printed() {
 }
 
 #[test]
-fn a_message_that_ends_too_early_is_printed_as_far_as_it_goes() {
+fn a_message_that_ends_too_early_is_printed_truncated() {
     let mut server = start();
     let mut stream = connect(&server);
-    stream.write_all(b"40 <13>a: b").expect("it reads");
+    stream.write_all(b"40 <13>a: b").expect("the server reads");
     drop(stream);
     assert_eq!(line(&mut server), "user.notice 127.0.0.1 a: b [cut off]");
 }
 
-/// 50 connections with 100 messages each: all lines are whole.
+/// 50 connections with 100 messages each: all lines are printed completely.
 #[test]
-fn many_clients_at_once_do_not_mix() {
+fn lines_of_concurrent_clients_are_not_mixed() {
     let mut server = start();
     let mut streams: Vec<_> = (0..50).map(|_| connect(&server)).collect();
     for n in 0..100 {
         for (client, stream) in streams.iter_mut().enumerate() {
-            writeln!(stream, "<13>c{client}: {n}").expect("it reads");
+            writeln!(stream, "<13>c{client}: {n}").expect("the server reads");
         }
     }
     let mut next = vec![0; streams.len()];
@@ -216,7 +227,7 @@ fn many_clients_at_once_do_not_mix() {
 }
 
 #[test]
-fn random_bytes_are_survived() {
+fn the_server_survives_random_bytes() {
     let mut server = start();
     let mut rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut stream = connect(&server);
@@ -226,8 +237,8 @@ fn random_bytes_are_survived() {
         let packet = [b"<13>1 ", &bytes[..]].concat();
         send(&server, &packet);
         assert!(line(&mut server).starts_with("user.notice "), "{packet:?}");
-        stream.write_all(&bytes).expect("it reads");
-        stream.write_all(b"\n<13>end\n").expect("it reads");
+        stream.write_all(&bytes).expect("the server reads");
+        stream.write_all(b"\n<13>end\n").expect("the server reads");
         while line(&mut server) != "user.notice 127.0.0.1 -: end" {}
     }
     server.signal(Signal::SIGTERM);
@@ -237,10 +248,10 @@ fn random_bytes_are_survived() {
 }
 
 #[test]
-fn an_idle_connection_does_not_keep_it_from_ending() {
+fn an_idle_connection_does_not_delay_the_shutdown() {
     let mut server = start();
     let mut stream = connect(&server);
-    stream.write_all(b"<13>a: b\n").expect("it reads");
+    stream.write_all(b"<13>a: b\n").expect("the server reads");
     assert_eq!(line(&mut server), "user.notice 127.0.0.1 a: b");
     server.signal(Signal::SIGTERM);
     assert!(server.finish().0.success());

@@ -1,4 +1,4 @@
-//! The example `syslog_server`, against `logger` and Python's `SysLogHandler`.
+//! The example `syslog_server` with `logger` and Python's `SysLogHandler`.
 
 use std::io::BufRead;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use support::{python, socket_path};
 use tempfile::TempDir;
 
 use crate::PROGRAM;
-use crate::beside;
+use crate::script;
 
 struct Server {
     example: Example,
@@ -21,7 +21,7 @@ struct Server {
 impl Server {
     fn start() -> Self {
         let (folder, unix) = socket_path();
-        let path = unix.to_str().expect("it is text");
+        let path = unix.to_str().expect("the text is UTF-8");
         let example = Example::start(PROGRAM, &["127.0.0.1:0", "--unix", path]);
         let mut server = Server {
             example,
@@ -35,8 +35,8 @@ impl Server {
     fn line(&mut self) -> String {
         let mut line = String::new();
         let read = self.example.stdout.read_line(&mut line);
-        read.expect("it prints text");
-        assert!(!line.is_empty(), "it has ended");
+        read.expect("the output is text");
+        assert!(!line.is_empty(), "the server has not ended");
         line.trim_end_matches('\n').to_owned()
     }
 
@@ -49,11 +49,14 @@ impl Server {
     fn logger(&self, arguments: &str) {
         let mut logger = program::installed("logger", "--version");
         let status = logger.args(arguments.split(' ')).status();
-        assert!(status.expect("it is there").success(), "{arguments}");
+        assert!(
+            status.expect("logger is installed").success(),
+            "{arguments}"
+        );
     }
 }
 
-/// `logger` names its host in all but the last.
+/// `logger` sends its host name in all messages except the last.
 #[test]
 fn messages_of_logger_over_udp_and_tcp_are_printed() {
     let mut server = Server::start();
@@ -93,7 +96,7 @@ fn messages_of_logger_over_udp_and_tcp_are_printed() {
     }
 }
 
-/// On a Unix socket the older form has no host: it is this machine.
+/// On a Unix socket the old form has no host name. It is the local machine.
 #[test]
 fn messages_of_logger_over_a_unix_socket_are_printed() {
     let mut server = Server::start();
@@ -113,17 +116,18 @@ fn messages_of_logger_over_a_unix_socket_are_printed() {
     }
 }
 
-/// What Python sends has neither time nor host, and ends with a zero byte, over TCP too.
-fn is_printed_of_python(kind: &str, host: &str) {
+/// Messages of Python have neither a time nor a host name, and end with a zero byte, over TCP as
+/// well.
+fn prints_messages_of_python(kind: &str, host: &str) {
     let mut server = Server::start();
-    let mut sender = python::script(&beside("syslog_sender.py"));
+    let mut sender = python::script(&script("syslog_sender.py"));
     match kind {
         "unix" => sender.arg(kind).arg(&server.unix),
         _ => sender
             .arg(kind)
             .args(<[_; 2]>::from(server.host_and_port())),
     };
-    let sent = sender.output().expect("python3 is there");
+    let sent = sender.output().expect("python3 is installed");
     assert!(sent.status.success() && sent.stderr.is_empty(), "{sent:?}");
     for (severity, text) in [
         ("debug", "-: plain"),
@@ -141,21 +145,21 @@ fn is_printed_of_python(kind: &str, host: &str) {
 
 #[test]
 fn messages_of_python_over_udp_are_printed() {
-    is_printed_of_python("udp", "127.0.0.1");
+    prints_messages_of_python("udp", "127.0.0.1");
 }
 
 #[test]
 fn messages_of_python_over_tcp_are_printed() {
-    is_printed_of_python("tcp", "127.0.0.1");
+    prints_messages_of_python("tcp", "127.0.0.1");
 }
 
 #[test]
 fn messages_of_python_over_a_unix_socket_are_printed() {
-    is_printed_of_python("unix", "localhost");
+    prints_messages_of_python("unix", "localhost");
 }
 
 #[test]
-fn ctrl_c_ends_it_and_removes_its_socket() {
+fn ctrl_c_ends_the_server_and_removes_its_socket() {
     let server = Server::start();
     server.example.signal(Signal::SIGINT);
     let (status, output, _) = server.example.finish();
@@ -165,7 +169,7 @@ fn ctrl_c_ends_it_and_removes_its_socket() {
 }
 
 #[test]
-fn a_socket_that_cannot_be_made_is_an_error_before_anything_is_said() {
+fn a_failed_bind_is_an_error_before_any_output() {
     let path = "/nonexistent/socket";
     let output = example::run(PROGRAM, &["127.0.0.1:0", "--unix", path]);
     assert_eq!(output.status.code(), Some(1));

@@ -1,4 +1,4 @@
-"""Sends messages with logging.handlers.SysLogHandler: over UDP and TCP to HOST PORT, or to a Unix socket.
+"""Sends messages with logging.handlers.SysLogHandler over UDP, TCP, or a Unix socket.
 
 Arguments: udp HOST PORT, tcp HOST PORT, or unix PATH."""
 

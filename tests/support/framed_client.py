@@ -1,14 +1,14 @@
-"""A client of framed messages: framed_talk.py HOST:PORT FORMAT CUT MESSAGE...
+"""A client of framed messages: framed_client.py HOST:PORT FORMAT PIECE MESSAGE...
 
-Sends the messages as one run of bytes, CUT of them at a time (0: all at once), and prints each
-reply on a line. Fails unless the replies are, byte for byte, the messages in upper case.
+Sends the bytes of all messages, PIECE bytes at a time (0: all at once), and prints each reply on a
+line. It fails if the replies are not the messages in upper case.
 """
 
 import socket
 import struct
 import sys
 
-address, form, cut, *messages = sys.argv[1:]
+address, form, piece, *messages = sys.argv[1:]
 host, port = address.rsplit(":", 1)
 
 
@@ -20,7 +20,7 @@ def frames(texts):
 with socket.create_connection((host, int(port)), timeout=20) as connection:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sent = frames(messages)
-    step = int(cut) or len(sent)
+    step = int(piece) or len(sent)
     for start in range(0, len(sent), step):
         connection.sendall(sent[start : start + step])
     connection.shutdown(socket.SHUT_WR)

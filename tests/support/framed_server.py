@@ -1,14 +1,14 @@
-"""A server of framed messages for one client: framed_answer.py FORMAT CUT
+"""A server of framed messages for one client: framed_server.py FORMAT PIECE
 
-Answers each message with itself in upper case, CUT bytes at a time (0: all at once). Then prints in
-hexadecimal all that it received.
+Answers each message in upper case, PIECE bytes at a time (0: all at once). Then prints all received
+bytes in hexadecimal.
 """
 
 import socket
 import struct
 import sys
 
-form, cut = sys.argv[1], int(sys.argv[2])
+form, piece = sys.argv[1], int(sys.argv[2])
 
 with socket.create_server(("127.0.0.1", 0)) as server:
     server.settimeout(20)
@@ -24,7 +24,7 @@ with connection, connection.makefile("rb") as stream:
         received += head + body
         reply = body.decode().upper().encode()
         reply = struct.pack(form, len(reply)) + reply
-        step = cut or len(reply)
+        step = piece or len(reply)
         for start in range(0, len(reply), step):
             connection.sendall(reply[start : start + step])
 print(received.hex())

@@ -1,4 +1,4 @@
-//! Unexpected bytes from the target behind `relay`.
+//! Unexpected bytes from the target of `relay`.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -8,35 +8,38 @@ use std::time::Instant;
 use fastrand::Rng;
 use socket2::SockRef;
 
-use crate::alone;
 use crate::clients::{connect_from, expect_echo, host};
+use crate::exclusive;
 use crate::figures::mebibytes;
-use crate::random_input::{converse, is_timeout};
+use crate::random_input::{is_timeout, send_random_input};
 use crate::server::Server;
 
-use support::process::most_resident;
+use support::process::peak_resident;
 use support::{ANY, LONG};
 
 const CLIENTS: usize = 16;
 
 #[test]
-#[ignore = "of full size"]
+#[ignore = "full size"]
 fn random_bytes_of_the_target() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     send_to(100_000);
 }
 
 #[test]
 fn a_few_random_bytes_of_the_target() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     send_to(400);
 }
 
 fn send_to(connections: usize) {
     let target = TcpListener::bind(ANY).expect("a port is free");
-    let bounded = SockRef::from(&target).set_read_timeout(Some(LONG));
-    bounded.expect("it can be set");
-    let address = target.local_addr().expect("it is bound").to_string();
+    let timeouts = SockRef::from(&target).set_read_timeout(Some(LONG));
+    timeouts.expect("the option is set");
+    let address = target
+        .local_addr()
+        .expect("the socket is bound")
+        .to_string();
     let mut relay = Server::example("relay", &address);
     let started = Instant::now();
     thread::scope(|scope| {
@@ -49,8 +52,8 @@ fn send_to(connections: usize) {
     assert!(relay.is_running(), "{}", relay.log());
     still_relays(&relay, &target);
     println!(
-        "relay, from behind: {connections} in {took:.1?}, then served; {} of memory at most, log of {} KiB",
-        mebibytes(most_resident(relay.pid())),
+        "relay, from the target: {connections} in {took:.1?}, then served; {} of memory at most, log of {} KiB",
+        mebibytes(peak_resident(relay.pid())),
         relay.log_size() / 1024
     );
     assert!(!relay.log().contains("panicked"), "{}", relay.log());
@@ -61,38 +64,50 @@ fn send_to(connections: usize) {
 fn send_as(client: usize, relay: &Server, target: &TcpListener, times: usize) {
     let mut rng = Rng::with_seed(client as u64);
     for _ in 0..times {
-        let stream = connect_from(host(client), relay.address).expect("it accepts");
-        // The target accepts some client's connection: all have ended their side before the target reads.
-        let ended = ask(&stream);
-        let conversed = converse(accept(target), b"hello\n", &mut rng);
+        let stream = connect_from(host(client), relay.address).expect("the server accepts");
+        // The target may accept the connection of another client. All clients have shut down their
+        // writes before the target reads.
+        let ended = run_client(&stream);
+        let conversed = send_random_input(accept(target), b"hello\n", &mut rng);
         let received = io::copy(&mut (&stream).take(1 << 20), &mut io::sink());
         for error in [ended.err(), conversed.err(), received.err()] {
-            assert!(!error.as_ref().is_some_and(is_timeout), "no end: {error:?}");
+            assert!(
+                !error.as_ref().is_some_and(is_timeout),
+                "the connection does not end: {error:?}"
+            );
         }
     }
 }
 
-fn ask(mut stream: &TcpStream) -> io::Result<()> {
+fn run_client(mut stream: &TcpStream) -> io::Result<()> {
     stream.write_all(b"hello\n")?;
     stream.shutdown(Shutdown::Write)
 }
 
 fn accept(target: &TcpListener) -> TcpStream {
     let (stream, _) = target.accept().expect("the relay connects");
-    stream.set_read_timeout(Some(LONG)).expect("not zero");
-    stream.set_write_timeout(Some(LONG)).expect("not zero");
+    stream
+        .set_read_timeout(Some(LONG))
+        .expect("the timeout is not zero");
+    stream
+        .set_write_timeout(Some(LONG))
+        .expect("the timeout is not zero");
     stream
 }
 
 fn still_relays(relay: &Server, target: &TcpListener) {
-    let mut client = connect_from(Ipv4Addr::LOCALHOST, relay.address).expect("it accepts");
+    let mut client = connect_from(Ipv4Addr::LOCALHOST, relay.address).expect("the server accepts");
     let mut target = accept(target);
     thread::scope(|scope| {
         scope.spawn(|| {
             let mut received = [0; 6];
-            target.read_exact(&mut received).expect("it is passed on");
-            target.write_all(&received).expect("it is passed back");
+            target
+                .read_exact(&mut received)
+                .expect("the relay passes the bytes on");
+            target
+                .write_all(&received)
+                .expect("the relay passes the bytes back");
         });
-        expect_echo(&mut client, "hello\n").expect("it is served");
+        expect_echo(&mut client, "hello\n").expect("the client is served");
     });
 }

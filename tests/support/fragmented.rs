@@ -1,21 +1,21 @@
-//! Streams that cut what goes through them into given pieces, and are interrupted by signals.
+//! Streams that transfer data in pieces of given sizes, with interrupted calls in between.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 
-/// Each call moves at most the next of `pieces` bytes, again from the first after the last; a piece
-/// of 0 is a signal.
-pub struct Choppy<T> {
+/// Each call transfers at most the next of `pieces` bytes. After the last piece, the list starts
+/// again. A piece of 0 bytes is a call that a signal interrupts.
+pub struct Fragmented<T> {
     pub inner: T,
-    /// The calls made.
+    /// How often `read` or `write` was called.
     pub calls: usize,
     pieces: Vec<usize>,
 }
 
-impl<T> Choppy<T> {
+impl<T> Fragmented<T> {
     pub fn new(inner: T, mut pieces: Vec<usize>) -> Self {
-        // So that there are not only signals.
+        // At least one call transfers data.
         pieces.push(1);
-        Choppy {
+        Fragmented {
             inner,
             calls: 0,
             pieces,
@@ -32,14 +32,14 @@ impl<T> Choppy<T> {
     }
 }
 
-impl<T: Read> Read for Choppy<T> {
+impl<T: Read> Read for Fragmented<T> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let most = self.next()?.min(out.len());
         self.inner.read(&mut out[..most])
     }
 }
 
-impl<T: Write> Write for Choppy<T> {
+impl<T: Write> Write for Fragmented<T> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         self.write_vectored(&[IoSlice::new(data)])
     }
@@ -61,9 +61,9 @@ impl<T: Write> Write for Choppy<T> {
     }
 }
 
-/// Reads in pieces, and passes everything else on.
+/// Reads in pieces. Everything else is passed on unchanged.
 #[cfg(feature = "auth")]
-pub struct ChoppyDuplex<D>(Choppy<D>);
+pub struct FragmentedDuplex<D>(Fragmented<D>);
 
 #[cfg(feature = "auth")]
 mod duplex {
@@ -72,22 +72,22 @@ mod duplex {
 
     use socketserver::auth::Duplex;
 
-    use super::{Choppy, ChoppyDuplex};
+    use super::{Fragmented, FragmentedDuplex};
 
-    impl<D> ChoppyDuplex<D> {
+    impl<D> FragmentedDuplex<D> {
         pub fn new(inner: D, pieces: Vec<usize>) -> Self {
-            ChoppyDuplex(Choppy::new(inner, pieces))
+            FragmentedDuplex(Fragmented::new(inner, pieces))
         }
     }
 
-    impl<D: Duplex> Read for ChoppyDuplex<D> {
+    impl<D: Duplex> Read for FragmentedDuplex<D> {
         fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
             let most = self.0.next()?.min(out.len());
             self.0.inner.reader().read(&mut out[..most])
         }
     }
 
-    impl<D: Duplex> Duplex for ChoppyDuplex<D> {
+    impl<D: Duplex> Duplex for FragmentedDuplex<D> {
         fn reader(&mut self) -> &mut dyn Read {
             self
         }

@@ -1,0 +1,92 @@
+//! An error or a panic in a hook of the server, outside of a request.
+
+use std::io::{self, ErrorKind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+use socketserver::prelude::*;
+
+use support::counts::settled;
+use support::{ANY, connect, eventually, exchange, join_soon, read_all, socket_path};
+
+use super::fault::{Fault, FaultyHooks};
+
+#[test]
+fn an_error_in_service_actions_ends_serving_and_releases_everything() -> io::Result<()> {
+    struct Fails;
+    impl Hooks for Fails {
+        fn service_actions(&self, server: &ServerHandle) -> io::Result<()> {
+            match server.statistics().accepted {
+                0 => Ok(()),
+                _ => Err(io::Error::other("enough")),
+            }
+        }
+    }
+
+    let builder = ThreadingTcpServer::builder().hooks(Fails);
+    let server = builder
+        .poll_interval(Duration::from_millis(10))
+        .bind_fn(ANY, |request| Ok(request.wfile.write_all(b"served\n")?))?;
+    let server = server.serve_in_background()?;
+    let handle = server.handle();
+    assert_eq!(exchange(connect(server.server_address()), ""), "served\n");
+    assert_eq!(settled(&handle, 1).finished, 1);
+    let error = server.stop().expect_err("serving ended");
+    assert_eq!(
+        (error.kind(), &*error.to_string()),
+        (ErrorKind::Other, "enough")
+    );
+    eventually("the server's threads have ended", || {
+        handle.statistics().threads == 0
+    });
+    Ok(())
+}
+
+/// Hooks that panic in one place.
+fn panicking_in(place: &'static str) -> (Fault, FaultyHooks) {
+    let fault = Fault::panic(place);
+    (fault.clone(), FaultyHooks(fault, channel().0))
+}
+
+#[test]
+fn a_panic_in_handle_timeout() {
+    let (fault, hooks) = panicking_in("handle_timeout");
+    let builder = TcpServer::builder().hooks(hooks).timeout(Duration::ZERO);
+    let server = builder.bind_fn(ANY, |request| Ok(request.wfile.write_all(b"served")?));
+    let server = server.expect("a port is free");
+    server.handle_request().expect("a timeout is not an error");
+    assert!(fault.happened());
+    let client = connect(server.server_address());
+    server.handle_request().expect("one request is served");
+    assert_eq!(read_all(client), "served");
+}
+
+#[test]
+fn a_panic_in_server_close_leaves_the_server_closed() {
+    let (fault, hooks) = panicking_in("server_close");
+    let (_folder, path) = socket_path();
+    let builder = UnixStreamServer::builder().hooks(hooks);
+    let server = builder
+        .bind_fn(&path, |_| Ok(()))
+        .expect("the path is free");
+    let handle = server.handle();
+    join_soon(thread::spawn(move || server.server_close()));
+    assert!(fault.happened());
+    assert!(!path.exists());
+    join_soon(thread::spawn(move || handle.wait()));
+}
+
+#[test]
+fn a_panic_in_server_activate_reaches_the_caller_and_releases_everything() {
+    let (fault, hooks) = panicking_in("server_activate");
+    let (_folder, path) = socket_path();
+    let builder = UnixStreamServer::builder().hooks(hooks);
+    let bound = catch_unwind(AssertUnwindSafe(|| {
+        builder.bind_fn(&path, |_| Ok(())).map(drop)
+    }));
+    assert!(bound.is_err());
+    assert!(fault.happened());
+    assert!(!path.exists());
+}
