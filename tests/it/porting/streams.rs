@@ -78,7 +78,7 @@ fn finish_runs_whenever_setup_succeeded() -> io::Result<()> {
     let server = server.serve_in_background()?;
     let all = ["setup", "handle", "finish"];
     for (line, answer, expected) in [
-        ("good\n", "good\ngoodbye", &all[..]),
+        ("good\n", "good\nfinished", &all[..]),
         ("fail\n", "finished", &all),
         ("panic\n", "finished", &all),
         ("fail in setup\n", "", &all[..1]),
