@@ -41,7 +41,8 @@ fn options() -> Result<(String, Plain, Vec<String>), lexopt::Error> {
             Long("key") => key = Some(arguments.value()?.string()?),
             Long("digest") => {
                 let name = arguments.value()?.string()?;
-                digest = name.parse().map_err(|e| format!("--digest: {e}"))?;
+                let unknown = |_| format!("--digest: {name:?} is not sha256, sha1 or md5");
+                digest = name.parse().map_err(unknown)?;
             }
             Value(value) => texts.push(value.string()?),
             _ => return Err(argument.unexpected()),

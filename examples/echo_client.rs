@@ -23,12 +23,8 @@ Usage: echo_client [OPTIONS] [HOST:PORT]
   -h, --help   Print this help
 ";
 
-struct Options {
-    address: String,
-    verbose: bool,
-}
-
-fn options() -> Result<Options, lexopt::Error> {
+/// The server's address, and whether to be verbose.
+fn options() -> Result<(String, bool), lexopt::Error> {
     let (mut address, mut verbose) = (None, false);
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
@@ -44,7 +40,7 @@ fn options() -> Result<Options, lexopt::Error> {
     }
     let address = address.unwrap_or_else(|| "127.0.0.1:10000".to_owned());
     match address.rsplit_once(':') {
-        Some((_host, port)) if !port.is_empty() => Ok(Options { address, verbose }),
+        Some((_host, port)) if !port.is_empty() => Ok((address, verbose)),
         _ => Err(format!("{address:?} does not end with `:PORT`").into()),
     }
 }
@@ -76,13 +72,12 @@ fn echo(stream: &mut TcpStream, text: &[u8]) -> io::Result<Vec<u8>> {
     Ok(echo)
 }
 
-fn talk(options: &Options) -> io::Result<()> {
-    let address = &options.address;
+fn talk(address: &str, verbose: bool) -> io::Result<()> {
     let about = |what: &str, e: io::Error| io::Error::other(format!("{what} {address}: {e}"));
     let connected = resolve(address).and_then(|all| TcpStream::connect(&all[..]));
     let mut stream = connected.map_err(|e| about("cannot connect to", e))?;
     let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());
-    if options.verbose {
+    if verbose {
         let (ours, theirs) = (stream.local_addr()?, stream.peer_addr()?);
         writeln!(output, "connected from {ours} to {theirs}")?;
     }
@@ -107,11 +102,11 @@ fn talk(options: &Options) -> io::Result<()> {
 }
 
 fn main() -> ExitCode {
-    let options = options().unwrap_or_else(|error| {
+    let (address, verbose) = options().unwrap_or_else(|error| {
         eprintln!("echo_client: {error} (see --help)");
         process::exit(2);
     });
-    if let Err(error) = talk(&options) {
+    if let Err(error) = talk(&address, verbose) {
         eprintln!("echo_client: {error}");
         return ExitCode::FAILURE;
     }

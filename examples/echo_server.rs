@@ -9,7 +9,6 @@
 //! a single kind and no options see the README, or `upper_server`.
 
 use std::io::{self, LineWriter};
-use std::num::NonZeroUsize;
 use std::process::{self, ExitCode};
 use std::time::Duration;
 
@@ -31,7 +30,8 @@ Usage: echo_server [OPTIONS] [ADDRESS]
                             `fork` also forking-tcp and forking-unix-stream, each in a process
                             [default: threading-tcp]
   --max-threads <N>         The most threads, for the threading kinds [default: 4096]
-  --max-children <N>        The most processes, for the forking kinds [default: 40]
+  --max-children <N>        The most processes, for the forking kinds; with the feature `fork`
+                            [default: 40]
   --max-connections <N>     The most connections at once [default: no limit but that of the
                             threads or processes]
   --overload <POLICY>       What happens to connections above the limit: wait (in the system's
@@ -48,39 +48,27 @@ Usage: echo_server [OPTIONS] [ADDRESS]
   -h, --help                Print this help
 ";
 
+const NO_FORK: &str = "it needs a build with `--features fork`";
+
+#[derive(Default)]
 struct Options {
-    address: String,
-    server: String,
-    max_threads: usize,
+    address: Option<String>,
+    server: Option<String>,
+    max_threads: Option<usize>,
     #[cfg(feature = "fork")]
-    max_children: usize,
+    max_children: Option<usize>,
     max_connections: Option<usize>,
     overload: OverloadPolicy,
     per_ip: Option<usize>,
     read_timeout: Option<Duration>,
     idle_timeout: Option<Duration>,
     deadline: Option<Duration>,
-    drain: Duration,
+    drain: Option<Duration>,
     panic_on: Option<String>,
 }
 
 fn options() -> Result<Options, lexopt::Error> {
-    let mut options = Options {
-        address: "127.0.0.1:10000".to_owned(),
-        server: "threading-tcp".to_owned(),
-        max_threads: 4096,
-        #[cfg(feature = "fork")]
-        max_children: 40,
-        max_connections: None,
-        overload: OverloadPolicy::Wait,
-        per_ip: None,
-        read_timeout: None,
-        idle_timeout: None,
-        deadline: None,
-        drain: Duration::from_secs(30),
-        panic_on: None,
-    };
-    let mut has_address = false;
+    let mut options = Options::default();
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
         match argument {
@@ -88,34 +76,39 @@ fn options() -> Result<Options, lexopt::Error> {
                 print!("{HELP}");
                 process::exit(0);
             }
-            Long("server") => options.server = kind(arguments.value()?.string()?)?,
-            Long("max-threads") => options.max_threads = number("--max-threads", &mut arguments)?,
-            #[cfg(feature = "fork")]
-            Long("max-children") => {
-                options.max_children = number("--max-children", &mut arguments)?;
+            Long(name) if HELP.contains(&format!("  --{name} <")) => {
+                let name = name.to_owned();
+                let value = arguments.value()?.string()?;
+                options
+                    .set(&name, value)
+                    .map_err(|e| format!("--{name}: {e}"))?;
             }
-            Long("max-connections") => {
-                options.max_connections = Some(number("--max-connections", &mut arguments)?);
-            }
-            Long("overload") => options.overload = policy(&arguments.value()?.string()?)?,
-            Long("per-ip") => options.per_ip = Some(number("--per-ip", &mut arguments)?),
-            Long("read-timeout") => {
-                options.read_timeout = timeout("--read-timeout", &mut arguments)?
-            }
-            Long("idle-timeout") => {
-                options.idle_timeout = timeout("--idle-timeout", &mut arguments)?
-            }
-            Long("deadline") => options.deadline = timeout("--deadline", &mut arguments)?,
-            Long("drain") => options.drain = seconds("--drain", &mut arguments)?,
-            Long("panic-on") => options.panic_on = Some(arguments.value()?.string()?),
-            Value(address) if !has_address => {
-                options.address = address.string()?;
-                has_address = true;
-            }
+            Value(value) if options.address.is_none() => options.address = Some(value.string()?),
             _ => return Err(argument.unexpected()),
         }
     }
     Ok(options)
+}
+
+impl Options {
+    fn set(&mut self, name: &str, value: String) -> Result<(), String> {
+        match name {
+            "server" => self.server = Some(kind(value)?),
+            "max-threads" => self.max_threads = Some(number(&value)?),
+            #[cfg(feature = "fork")]
+            "max-children" => self.max_children = Some(number(&value)?),
+            "max-connections" => self.max_connections = Some(number(&value)?),
+            "overload" => self.overload = policy(&value)?,
+            "per-ip" => self.per_ip = Some(number(&value)?),
+            "read-timeout" => self.read_timeout = Some(timeout(&value)?),
+            "idle-timeout" => self.idle_timeout = Some(timeout(&value)?),
+            "deadline" => self.deadline = Some(timeout(&value)?),
+            "drain" => self.drain = Some(seconds(&value)?),
+            "panic-on" => self.panic_on = Some(value),
+            _ => return Err(NO_FORK.to_owned()),
+        }
+        Ok(())
+    }
 }
 
 /// A kind of server that this build has.
@@ -123,7 +116,8 @@ fn kind(name: String) -> Result<String, String> {
     match &*name {
         "tcp" | "threading-tcp" | "unix-stream" | "threading-unix-stream" => Ok(name),
         "forking-tcp" | "forking-unix-stream" if cfg!(feature = "fork") => Ok(name),
-        _ => Err(format!("--server: there is no kind {name:?} here")),
+        "forking-tcp" | "forking-unix-stream" => Err(NO_FORK.to_owned()),
+        _ => Err(format!("{name:?} is not a kind of server")),
     }
 }
 
@@ -131,35 +125,24 @@ fn policy(name: &str) -> Result<OverloadPolicy, String> {
     match name {
         "wait" => Ok(OverloadPolicy::Wait),
         "reject" => Ok(OverloadPolicy::Reject),
-        _ => Err(format!("--overload: {name:?} is neither wait nor reject")),
+        _ => Err(format!("{name:?} is neither wait nor reject")),
     }
 }
 
-fn number(option: &str, arguments: &mut lexopt::Parser) -> Result<usize, lexopt::Error> {
-    let text = arguments.value()?.string()?;
-    match text.parse() {
-        Ok(number) => Ok(NonZeroUsize::get(number)),
-        Err(_) => Err(format!("{option}: {text:?} is not a whole number above 0").into()),
-    }
+fn number(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| format!("{text:?} is not a whole number above 0"))
 }
 
-fn seconds(option: &str, arguments: &mut lexopt::Parser) -> Result<Duration, lexopt::Error> {
-    let text = arguments.value()?.string()?;
-    let time = text.parse().ok().map(Duration::try_from_secs_f64);
-    match time {
-        Some(Ok(time)) => Ok(time),
-        _ => Err(format!("{option}: {text:?} is not a number of seconds").into()),
-    }
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok();
+    let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    time.ok_or_else(|| format!("{text:?} is not a number of seconds"))
 }
 
-fn timeout(
-    option: &str,
-    arguments: &mut lexopt::Parser,
-) -> Result<Option<Duration>, lexopt::Error> {
-    match seconds(option, arguments)? {
-        Duration::ZERO => Err(format!("{option}: it must be more than 0 seconds").into()),
-        time => Ok(Some(time)),
-    }
+fn timeout(text: &str) -> Result<Duration, String> {
+    let time = seconds(text).ok().filter(|time| !time.is_zero());
+    time.ok_or_else(|| format!("{text:?} is not a number of seconds above 0"))
 }
 
 struct Busy;
@@ -193,7 +176,7 @@ where
     L: Bind<String, Request = StreamRequest>,
     D: Dispatch,
 {
-    let panic_on = options.panic_on;
+    let (address, panic_on) = (options.address, options.panic_on);
     let server = builder
         .disable_nagle_algorithm(true)
         .hooks(Busy)
@@ -203,35 +186,34 @@ where
         .read_timeout(options.read_timeout)
         .idle_timeout(options.idle_timeout)
         .max_lifetime(options.deadline)
-        .shutdown_timeout(options.drain)
-        .bind_fn(options.address, move |request| {
-            echo(request, panic_on.as_deref())
-        })?;
+        .shutdown_timeout(options.drain.unwrap_or(Duration::from_secs(30)))
+        .bind_fn(
+            address.unwrap_or("127.0.0.1:10000".to_owned()),
+            move |request| echo(request, panic_on.as_deref()),
+        )?;
     server.shutdown_on_ctrlc()?;
     println!("listening on {}", server.server_address());
     server.serve_forever()
 }
 
 fn run(options: Options) -> io::Result<()> {
-    let threads = options.max_threads;
-    match &*options.server {
-        "tcp" => serve(TcpServer::builder(), options),
-        "unix-stream" => serve(UnixStreamServer::builder(), options),
-        "threading-unix-stream" => {
-            let builder = ThreadingUnixStreamServer::builder();
-            serve(builder.max_threads(threads), options)
-        }
+    let threads = options.max_threads.unwrap_or(4096);
+    let tcp = ThreadingTcpServer::builder().max_threads(threads);
+    let unix = ThreadingUnixStreamServer::builder().max_threads(threads);
+    #[cfg(feature = "fork")]
+    let children = options.max_children.unwrap_or(40);
+    match options.server.as_deref() {
+        Some("tcp") => serve(TcpServer::builder(), options),
+        Some("unix-stream") => serve(UnixStreamServer::builder(), options),
+        Some("threading-unix-stream") => serve(unix, options),
         #[cfg(feature = "fork")]
-        "forking-tcp" => {
-            let builder = ForkingTcpServer::builder().max_children(options.max_children);
-            serve(builder, options)
-        }
+        Some("forking-tcp") => serve(ForkingTcpServer::builder().max_children(children), options),
         #[cfg(feature = "fork")]
-        "forking-unix-stream" => {
-            let builder = ForkingUnixStreamServer::builder().max_children(options.max_children);
-            serve(builder, options)
-        }
-        _ => serve(ThreadingTcpServer::builder().max_threads(threads), options),
+        Some("forking-unix-stream") => serve(
+            ForkingUnixStreamServer::builder().max_children(children),
+            options,
+        ),
+        _ => serve(tcp, options),
     }
 }
 

@@ -25,13 +25,8 @@ Usage: framed_client [OPTIONS] [HOST:PORT] <TEXT>...
   -h, --help         Print this help
 ";
 
-struct Options {
-    address: String,
-    texts: Vec<String>,
-    framing: Framing,
-}
-
-fn options() -> Result<Options, lexopt::Error> {
+/// The server's address, the framing and the texts on the command line.
+fn options() -> Result<(String, Framing, Vec<String>), lexopt::Error> {
     let (mut texts, mut prefix) = (Vec::new(), Prefix::U32);
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
@@ -55,12 +50,7 @@ fn options() -> Result<Options, lexopt::Error> {
     if texts.is_empty() {
         return Err("there is no TEXT to send".into());
     }
-    let framing = Framing::new(prefix);
-    Ok(Options {
-        address,
-        texts,
-        framing,
-    })
+    Ok((address, Framing::new(prefix), texts))
 }
 
 fn is_address(word: &str) -> bool {
@@ -68,12 +58,12 @@ fn is_address(word: &str) -> bool {
         .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
-fn talk(options: &Options) -> io::Result<()> {
+fn talk(address: &str, framing: Framing, texts: &[String]) -> io::Result<()> {
     let mut messages = Vec::new();
-    for text in &options.texts {
-        options.framing.write(&mut messages, text.as_bytes())?;
+    for text in texts {
+        framing.write(&mut messages, text.as_bytes())?;
     }
-    let stream = TcpStream::connect(&options.address)?;
+    let stream = TcpStream::connect(address)?;
     thread::scope(|scope| {
         // Sent while replies are read: otherwise both ends could wait for each other with full
         // buffers. If sending fails, reading fails too and reports the reason.
@@ -82,17 +72,16 @@ fn talk(options: &Options) -> io::Result<()> {
                 .write_all(&messages)
                 .and(stream.shutdown(Shutdown::Write))
         });
-        let received = print_replies(&stream, options);
+        let received = print_replies(&stream, framing, texts.len());
         let _ = stream.shutdown(Shutdown::Both);
         received
     })
 }
 
-fn print_replies(mut stream: &TcpStream, options: &Options) -> io::Result<()> {
-    let count = options.texts.len();
+fn print_replies(mut stream: &TcpStream, framing: Framing, count: usize) -> io::Result<()> {
     for n in 0..count {
-        let Some(reply) = options.framing.read(&mut stream)? else {
-            let message = format!("the server left after {n} of {count} replies");
+        let Some(reply) = framing.read(&mut stream)? else {
+            let message = format!("the server closed the connection after {n} of {count} replies");
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
         };
         let reply = String::from_utf8(reply).map_err(io::Error::other)?;
@@ -102,12 +91,12 @@ fn print_replies(mut stream: &TcpStream, options: &Options) -> io::Result<()> {
 }
 
 fn main() -> ExitCode {
-    let options = options().unwrap_or_else(|error| {
+    let (address, framing, texts) = options().unwrap_or_else(|error| {
         eprintln!("framed_client: {error} (see --help)");
         process::exit(2);
     });
-    if let Err(error) = talk(&options) {
-        eprintln!("framed_client: {}: {error}", options.address);
+    if let Err(error) = talk(&address, framing, &texts) {
+        eprintln!("framed_client: {address}: {error}");
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS

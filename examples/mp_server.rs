@@ -25,6 +25,13 @@ Usage: mp_server --key <KEY> [ADDRESS]
   [ADDRESS]    Where to listen [default: 127.0.0.1:9003]
   --key <KEY>  The secret shared with the clients: their authkey
   -h, --help   Print this help
+
+A client:
+
+  from multiprocessing.connection import Client
+  with Client(('127.0.0.1', 9003), authkey=b'sesame') as connection:
+      connection.send_bytes(b'hello')
+      print(connection.recv_bytes())
 ";
 
 /// The address and the key on the command line.

@@ -1,7 +1,7 @@
 //! Passes connections on to another address, byte for byte, both directions at once.
 //!
 //! ```text
-//! python3 -m http.server 8000
+//! cargo run --release -p http_server
 //! cargo run --release --example relay -- 127.0.0.1:8000
 //! curl http://127.0.0.1:8080/
 //! ```
@@ -36,13 +36,8 @@ Usage: relay [OPTIONS] [ADDRESS] <TARGET>
   -h, --help         Print this help
 ";
 
-struct Options {
-    address: String,
-    target: String,
-    drain: Duration,
-}
-
-fn options() -> Result<Options, lexopt::Error> {
+/// The address, the target and the shutdown timeout on the command line.
+fn options() -> Result<(String, String, Duration), lexopt::Error> {
     let (mut words, mut drain) = (Vec::new(), 10);
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
@@ -52,8 +47,10 @@ fn options() -> Result<Options, lexopt::Error> {
                 process::exit(0);
             }
             Long("drain") => {
-                let seconds = arguments.value()?.parse::<u16>();
-                drain = seconds.map_err(|e| format!("--drain: {e}"))?;
+                let text = arguments.value()?.string()?;
+                let seconds = text.parse::<u16>();
+                drain =
+                    seconds.map_err(|_| format!("--drain: {text:?} is not 0 to 65535 seconds"))?;
             }
             Value(value) if words.len() < 2 => words.push(value.string()?),
             _ => return Err(argument.unexpected()),
@@ -63,11 +60,8 @@ fn options() -> Result<Options, lexopt::Error> {
     if !is_host_and_port(&target) {
         return Err(format!("the TARGET {target:?} is not HOST:PORT").into());
     }
-    Ok(Options {
-        address: words.pop().unwrap_or("127.0.0.1:8080".to_owned()),
-        target,
-        drain: Duration::from_secs(drain.into()),
-    })
+    let address = words.pop().unwrap_or("127.0.0.1:8080".to_owned());
+    Ok((address, target, Duration::from_secs(drain.into())))
 }
 
 fn is_host_and_port(text: &str) -> bool {
@@ -127,24 +121,23 @@ fn copy(from: impl Read, mut to: impl Write + AsFd, broken: &AtomicBool) -> io::
     copied.map(drop)
 }
 
-fn serve(options: Options) -> io::Result<()> {
-    let target = options.target;
+fn serve(address: String, target: String, drain: Duration) -> io::Result<()> {
     let server = ThreadingTcpServer::builder()
         .max_threads(1024)
-        .shutdown_timeout(options.drain)
-        .bind_fn(options.address, move |request| relay(request, &target))?;
+        .shutdown_timeout(drain)
+        .bind_fn(address, move |request| relay(request, &target))?;
     server.shutdown_on_ctrlc()?;
     println!("listening on {}", server.server_address());
     server.serve_forever()
 }
 
 fn main() -> ExitCode {
-    let options = options().unwrap_or_else(|error| {
+    let (address, target, drain) = options().unwrap_or_else(|error| {
         eprintln!("relay: {error} (see --help)");
         process::exit(2);
     });
     let _ = WriteLogger::init(LevelFilter::Info, Config::default(), io::stderr());
-    if let Err(error) = serve(options) {
+    if let Err(error) = serve(address, target, drain) {
         eprintln!("relay: {error}");
         return ExitCode::FAILURE;
     }

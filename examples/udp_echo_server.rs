@@ -25,12 +25,8 @@ Usage: udp_echo_server [OPTIONS] [ADDRESS]
   -h, --help   Print this help
 ";
 
-struct Options {
-    address: String,
-    threading: bool,
-}
-
-fn options() -> Result<Options, lexopt::Error> {
+/// The address, and whether to use threads.
+fn options() -> Result<(String, bool), lexopt::Error> {
     let (mut address, mut threading) = (None, false);
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
@@ -44,8 +40,7 @@ fn options() -> Result<Options, lexopt::Error> {
             _ => return Err(argument.unexpected()),
         }
     }
-    let address = address.unwrap_or_else(|| "127.0.0.1:9005".to_owned());
-    Ok(Options { address, threading })
+    Ok((address.unwrap_or("127.0.0.1:9005".to_owned()), threading))
 }
 
 fn echo(request: &mut DatagramRequest) -> HandlerResult {
@@ -60,21 +55,17 @@ fn serve<D: Dispatch>(builder: Builder<Udp, D>, address: String) -> io::Result<(
     server.serve_forever()
 }
 
-fn run(options: Options) -> io::Result<()> {
-    if options.threading {
-        serve(ThreadingUdpServer::builder(), options.address)
-    } else {
-        serve(UdpServer::builder(), options.address)
-    }
-}
-
 fn main() -> ExitCode {
-    let options = options().unwrap_or_else(|error| {
+    let (address, threading) = options().unwrap_or_else(|error| {
         eprintln!("udp_echo_server: {error} (see --help)");
         process::exit(2);
     });
     let _ = WriteLogger::init(LevelFilter::Info, Config::default(), io::stderr());
-    if let Err(error) = run(options) {
+    let served = match threading {
+        true => serve(ThreadingUdpServer::builder(), address),
+        false => serve(UdpServer::builder(), address),
+    };
+    if let Err(error) = served {
         eprintln!("udp_echo_server: {error}");
         return ExitCode::FAILURE;
     }

@@ -22,10 +22,6 @@ use socket2::SockAddr;
 /// assert_eq!(address.port(), Some(80));
 /// assert_eq!(address.to_string(), "127.0.0.1:80");
 /// ```
-#[doc(alias = "client_address")]
-#[doc(alias = "client IP")]
-#[doc(alias = "remote_addr")]
-#[doc(alias = "peer_addr")]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Address {

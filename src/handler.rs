@@ -43,7 +43,6 @@ use crate::request::{Request, StreamRequest};
 /// # Ok(())
 /// # }
 /// ```
-#[doc(alias("BaseRequestHandler", "StreamRequestHandler", "DatagramRequestHandler"))]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot handle a `{R}`",
     note = "implement `RequestHandler<{R}>` for it; a handler of streams and a handler of datagrams are two implementations"

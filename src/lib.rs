@@ -1,5 +1,6 @@
 //! TCP, UDP and Unix-socket servers in plain, blocking Rust: write a handler, pick a server, serve. It is
-//! Python's `socketserver` with a thread pool that has a limit, a graceful shutdown, timeouts and limits.
+//! Python's `socketserver` with a limited thread pool, timeouts, limits per client, and a graceful
+//! shutdown.
 //!
 //! **Not for you** if you need tens of thousands of busy connections (each has a thread while it is
 //! served), if your program is `async` already, or if you want HTTP rather than bytes, lines and datagrams.
@@ -30,12 +31,15 @@
 //!
 //! # Servers
 //!
-//! | | one request at a time | concurrent, on threads | concurrent, in processes (feature `fork`) |
-//! |---|---|---|---|
-//! | TCP | [`TcpServer`] | [`ThreadingTcpServer`] | `ForkingTcpServer` |
-//! | Unix stream | [`UnixStreamServer`] | [`ThreadingUnixStreamServer`] | `ForkingUnixStreamServer` |
-//! | UDP | [`UdpServer`] | [`ThreadingUdpServer`] | `ForkingUdpServer` |
-//! | Unix datagram | [`UnixDatagramServer`] | [`ThreadingUnixDatagramServer`] | `ForkingUnixDatagramServer` |
+//! | | one request at a time | concurrent, on threads |
+//! |---|---|---|
+//! | TCP | [`TcpServer`] | [`ThreadingTcpServer`] |
+//! | Unix stream | [`UnixStreamServer`] | [`ThreadingUnixStreamServer`] |
+//! | UDP | [`UdpServer`] | [`ThreadingUdpServer`] |
+//! | Unix datagram | [`UnixDatagramServer`] | [`ThreadingUnixDatagramServer`] |
+//!
+//! The feature `fork` adds servers that run each request in a process of its own: `ForkingTcpServer`,
+//! `ForkingUnixStreamServer`, `ForkingUdpServer`, `ForkingUnixDatagramServer`.
 //!
 //! All are [`Server`]s. [`Server::builder`] has the settings. A closure can be a handler:
 //! [`Server::bind_fn`]. A [`ServerHandle`] stops a server from another thread, a signal or a handler.
@@ -73,10 +77,10 @@
 //! An error or panic of a request goes to [`Hooks::handle_error`] and ends that request only (with `panic =
 //! "abort"` a panic ends the program). All other errors are `io::Error`s that name the address or path.
 //!
-//! The library logs through the crate [`log`], with one target per module: `socketserver::server`,
-//! `socketserver::listener`, `socketserver::dispatch`, `socketserver::handler`. No line is visible,
-//! not even errors of handlers, until the program sets a logger. Do that at the beginning of `main`. With
-//! the crate `simplelog`:
+//! The crate [`log`](https://docs.rs/log) gets what is logged, with one target per module:
+//! `socketserver::server`, `socketserver::listener`, `socketserver::dispatch`, `socketserver::handler`.
+//! **Nothing is visible, not even an error of a handler, until the program sets a logger**, at the
+//! beginning of `main`. With the crate `simplelog`:
 //!
 //! ```
 //! use simplelog::{Config, LevelFilter, WriteLogger};
@@ -103,7 +107,6 @@ pub mod auth;
 pub mod dispatch;
 mod error;
 pub mod framing;
-pub mod guide;
 mod handle;
 mod handler;
 mod limits;
@@ -116,16 +119,42 @@ mod rate_limit;
 pub mod request;
 pub mod server;
 mod statistics;
-mod sync;
+/// The locks, channels, threads and the poller of the thread pool, the permits and the accept loop.
+///
+/// A test build with `--cfg shuttle` replaces them with the types of `model`, which runs the code in many
+/// different orders of its threads. Code that is not modelled uses the real types directly.
+mod sync {
+    #[cfg(all(test, shuttle))]
+    pub(crate) mod model;
+
+    #[cfg(not(all(test, shuttle)))]
+    pub(crate) use {
+        crossbeam_channel as channel,
+        parking_lot::{Condvar, Mutex, MutexGuard},
+        polling::Poller,
+        std::{sync::atomic, thread, thread_local},
+    };
+
+    #[cfg(all(test, shuttle))]
+    pub(crate) use {
+        self::model::{Condvar, Mutex, MutexGuard, Poller, channel},
+        shuttle::{sync::atomic, thread, thread_local},
+    };
+}
 mod sys;
 
+// rustdoc's search finds aliases of a re-export, but not those of an item in a private module.
+#[doc(alias("client IP", "client_address", "remote_addr", "peer_addr"))]
 pub use crate::address::Address;
 #[doc(inline)]
 pub use crate::dispatch::Dispatch;
 pub use crate::error::{HandlerError, HandlerResult, RequestError, Stage};
 pub use crate::handle::{DrainReport, ServerHandle};
+#[doc(alias("BaseRequestHandler", "StreamRequestHandler", "DatagramRequestHandler"))]
 pub use crate::handler::RequestHandler;
-pub use crate::limits::{OverloadPolicy, RejectReason};
+#[doc(alias("backpressure", "load shedding", "saturated"))]
+pub use crate::limits::OverloadPolicy;
+pub use crate::limits::RejectReason;
 #[doc(inline)]
 pub use crate::listener::Listener;
 #[doc(inline)]
@@ -141,7 +170,9 @@ pub use crate::server::{
 pub use crate::server::{
     ForkingTcpServer, ForkingUdpServer, ForkingUnixDatagramServer, ForkingUnixStreamServer,
 };
-pub use crate::statistics::{RejectedCounts, Statistics};
+pub use crate::statistics::RejectedCounts;
+#[doc(alias("stub_status", "counters"))]
+pub use crate::statistics::Statistics;
 
 /// What most programs need: `use socketserver::prelude::*;`. It includes the traits of `std::io` that
 /// `rfile` and `wfile` implement.
@@ -163,6 +194,64 @@ pub mod prelude {
     pub use crate::server::{
         ForkingTcpServer, ForkingUdpServer, ForkingUnixDatagramServer, ForkingUnixStreamServer,
     };
+}
+
+pub mod guide {
+    //! How to run a server: what the parts are called, what to limit, how to stop.
+    //!
+    //! - [`glossary`]: the words of these docs, with those of Python, tokio and nginx.
+    //! - [`limits`]: overload, slow clients, limits per IP, timeouts. What to set for a server that
+    //!   strangers can reach.
+    //! - [`shutdown`]: graceful shutdown and drain, SIGTERM, forced close.
+    //! - [`comparison`]: this crate beside Python's module.
+    //! - [`trials`]: measured behaviour under load, faults and attacks.
+    //!
+    //! [`porting`](crate::porting) shows how to port a program from Python.
+
+    // What the pages link to.
+    #[cfg(doc)]
+    use crate::dispatch::{Job, ThreadPool};
+    #[cfg(doc)]
+    use crate::framing::Framing;
+    #[cfg(doc)]
+    use crate::prelude::*;
+    #[cfg(doc)]
+    use crate::request::{Connection, Extensions, Reader, Writer};
+    #[cfg(doc)]
+    use crate::server::Builder;
+    #[cfg(doc)]
+    use crate::{Dispatch, DrainReport, Listener, RejectedCounts, Stage, Statistics};
+
+    #[doc = include_str!("guide/glossary.md")]
+    pub mod glossary {}
+
+    #[doc = include_str!("guide/limits.md")]
+    #[doc(alias = "slowloris")]
+    #[doc(alias = "denial of service")]
+    #[doc(alias = "rate limit")]
+    #[doc(alias = "client IP")]
+    #[doc(alias = "X-Forwarded-For")]
+    #[doc(alias = "worker_connections")]
+    #[doc(alias = "keep-alive")]
+    #[doc(alias = "keepalive")]
+    #[doc(alias = "keep alive")]
+    #[doc(alias = "backpressure")]
+    pub mod limits {}
+
+    #[doc = include_str!("guide/shutdown.md")]
+    #[doc(alias = "drain")]
+    #[doc(alias = "graceful")]
+    #[doc(alias = "graceful shutdown")]
+    #[doc(alias = "SIGTERM")]
+    #[doc(alias = "lame duck")]
+    pub mod shutdown {}
+
+    #[doc = include_str!("guide/comparison.md")]
+    pub mod comparison {}
+
+    #[doc = include_str!("guide/trials.md")]
+    #[doc(alias = "benchmark")]
+    pub mod trials {}
 }
 
 /// The README's examples are tests.

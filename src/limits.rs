@@ -31,9 +31,6 @@ impl Default for Limits {
 /// The guide compares them: [limits](crate::guide::limits). A server that runs one request after the
 /// other ([`Inline`](crate::dispatch::Inline)) always waits: it accepts the next client after the
 /// current request.
-#[doc(alias = "backpressure")]
-#[doc(alias = "load shedding")]
-#[doc(alias = "saturated")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OverloadPolicy {

@@ -1,5 +1,5 @@
-//! Publishes a server's statistics through the crate [`metrics`], to the recorder that the program has
-//! installed, such as Prometheus. Feature `metrics`.
+//! Publishes a server's statistics through the crate [`metrics`](https://docs.rs/metrics), to the recorder
+//! that the program has installed, such as Prometheus. Feature `metrics`.
 //!
 //! | name | kind | other labels | field of [`Statistics`] |
 //! |---|---|---|---|

@@ -11,8 +11,6 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 /// moment and add up: `accepted` = `active` + `queued` + [`rejected`](RejectedCounts::total) +
 /// `finished` + `failed` + `panicked` + `timed_out` + `disconnected`. Bytes and threads are read at
 /// about the same moment.
-#[doc(alias = "stub_status")]
-#[doc(alias = "counters")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Statistics {

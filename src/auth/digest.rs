@@ -17,7 +17,6 @@ use super::AuthError;
 /// assert_eq!(Digest::default().to_string(), "sha256");
 /// # Ok::<(), socketserver::auth::AuthError>(())
 /// ```
-#[doc(alias = "digestmod")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Digest {

@@ -62,6 +62,7 @@ use std::io;
 use std::time::Duration;
 
 pub use self::connection::Connection;
+#[doc(alias = "digestmod")]
 pub use self::digest::Digest;
 pub use self::duplex::Duplex;
 pub use self::multiprocessing::Multiprocessing;

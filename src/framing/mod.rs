@@ -44,6 +44,7 @@ use std::io::ErrorKind::{Interrupted, WriteZero};
 use std::io::{self, IoSlice, Read, Write};
 
 pub use self::error::FramingError;
+#[doc(alias = "struct")]
 pub use self::prefix::Prefix;
 
 /// The format of messages on a stream: the kind of length before each message, and the longest

@@ -40,7 +40,6 @@ use super::FramingError;
 /// # Ok(())
 /// # }
 /// ```
-#[doc(alias = "struct")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Prefix {
     width: Width,

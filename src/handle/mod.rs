@@ -157,7 +157,7 @@ impl ServerHandle {
         self.0.children.as_deref()
     }
 
-    /// Reaps children that have ended, and tells the others of a shutdown. Returns when to poll again,
+    /// Reaps children that have ended, and sends SIGTERM to the others during a shutdown. Returns when to poll again,
     /// if any are left.
     pub(crate) fn poll_children(&self, now: bool) -> Option<Instant> {
         let children = self.children()?;
@@ -212,7 +212,7 @@ impl Waker {
         self.0.is(&other.0)
     }
 
-    /// Makes the server ask `has_capacity` again. Never blocks. A call too many does no harm.
+    /// Makes the server ask `has_capacity` again. Never blocks. An extra call does no harm.
     pub fn wake(&self) {
         self.0.poller().notify();
     }

@@ -109,7 +109,7 @@ impl Registry {
         let mut requests = self.requests.lock();
         requests.counts.leave_state(entry.state);
         requests.counts.enter_state(state);
-        let before = std::mem::replace(&mut entry.state, state);
+        let before = mem::replace(&mut entry.state, state);
         requests.acceptor_waits_for(before)
     }
 
@@ -136,6 +136,12 @@ impl Registry {
         drop(requests);
         self.request_ended.notify_all();
         wakes
+    }
+
+    /// How many requests count for an IP address.
+    pub(crate) fn count_of(&self, ip: IpAddr) -> usize {
+        let requests = self.requests.lock();
+        requests.per_ip.get(&ip).copied().unwrap_or_default()
     }
 
     /// Whether fewer than `limit` requests are active. If not, the next one that ends wakes the accept

@@ -273,7 +273,7 @@ impl Drop for Serving<'_> {
     }
 }
 
-/// How the requests ended that ran when a server was shut down.
+/// How the requests that ran at a shutdown have ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DrainReport {

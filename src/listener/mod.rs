@@ -28,6 +28,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 pub use self::datagram::{Udp, UnixDatagram};
+#[doc(alias = "TIME_WAIT")]
 pub use self::tcp::Tcp;
 pub use self::unix::Unix;
 pub use crate::options::SocketOptions;
@@ -194,11 +195,11 @@ pub trait Bind<A>: Listener + Sized {
 /// `WouldBlock` is not one of them.
 pub(crate) enum AcceptError {
     /// An error of one client. The accept loop retries at once.
-    OfClient,
+    Client,
     /// The system lacks a resource. The accept loop pauses.
-    OfSystem,
+    System,
     /// The listening socket cannot be used. The accept loop ends.
-    OfListener,
+    Listener,
 }
 
 impl AcceptError {
@@ -213,14 +214,14 @@ impl AcceptError {
         };
         match (error.kind(), error.raw_os_error()) {
             // Network errors that are pending on the new socket. According to accept(2), retry after them.
-            (NetworkDown | NetworkUnreachable | HostUnreachable, _) => AcceptError::OfClient,
+            (NetworkDown | NetworkUnreachable | HostUnreachable, _) => AcceptError::Client,
             (Interrupted | ConnectionAborted | ConnectionReset | ConnectionRefused, _) => {
-                AcceptError::OfClient
+                AcceptError::Client
             }
-            (PermissionDenied | TimedOut, _) => AcceptError::OfClient,
-            (InvalidInput | Unsupported, _) => AcceptError::OfListener,
-            (_, Some(EBADF | EFAULT | ENOTSOCK)) => AcceptError::OfListener,
-            _ => AcceptError::OfSystem,
+            (PermissionDenied | TimedOut, _) => AcceptError::Client,
+            (InvalidInput | Unsupported, _) => AcceptError::Listener,
+            (_, Some(EBADF | EFAULT | ENOTSOCK)) => AcceptError::Listener,
+            _ => AcceptError::System,
         }
     }
 }

@@ -16,7 +16,6 @@ use crate::{Address, ServerHandle};
 ///
 /// If the address is in use, the error distinguishes a program that listens on it from old connections
 /// in `TIME_WAIT`. To find out, bind connects to the address once.
-#[doc(alias = "TIME_WAIT")]
 #[derive(Debug)]
 pub struct Tcp {
     socket: TcpListener,

@@ -108,11 +108,11 @@
 //! | the end of the stream | the loop ends | `None` |
 //!
 //! Both mark the connection [idle](crate::guide::glossary#limits) between two lines, if nothing is
-//! buffered and `wfile` is flushed. There, and nowhere else, a graceful shutdown (Ctrl-C, for example) or
-//! the idle timeout ends the connection: the loop ends as if the client had closed it. A line that has
-//! arrived is still answered.
+//! buffered and `wfile` is flushed. A graceful shutdown (Ctrl-C, for example) or the idle timeout ends the
+//! connection only there: the loop ends as if the client had closed it. A line that has arrived is still
+//! answered.
 //!
-//! **Do not use these loops inside a message, such as the lines of a header or of a body. There a
+//! **Do not use these loops inside a message, for example for the lines of a header or of a body. A
 //! shutdown or the idle timeout would end the loop in the middle of the message, and an incomplete message
 //! would look complete. Read headers and bodies with [`readline`](Reader::readline),
 //! [`read_line`](BufRead::read_line), [`read_exact`](Read::read_exact) or [`read`](Read::read): these
@@ -155,8 +155,8 @@
 //! # Errors are logged
 //!
 //! Python prints a traceback of an exception in a handler. Here [`handle_error`](Hooks::handle_error)
-//! logs the error through the crate [`log`]. **You see nothing of it until the program sets a logger**, at
-//! the start of `main`:
+//! logs the error through the crate [`log`](https://docs.rs/log). **You see nothing of it until the program
+//! sets a logger**, at the start of `main`:
 //!
 //! ```
 //! use simplelog::{Config, LevelFilter, WriteLogger};

@@ -51,6 +51,20 @@ impl ReadHalf<'_> {
     pub fn readline(&mut self, limit: usize) -> io::Result<Vec<u8>> {
         self.0.readline(limit)
     }
+
+    /// [`Reader::buffer`].
+    pub fn buffer(&self) -> &[u8] {
+        self.0.buffer()
+    }
+
+    /// [`Reader::fill_more`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reader::fill_more`].
+    pub fn fill_more(&mut self) -> io::Result<usize> {
+        self.0.fill_more()
+    }
 }
 
 impl<'a> IntoIterator for &'a mut ReadHalf<'_> {

@@ -11,7 +11,7 @@ use super::conn::{Conn, OwnedConn};
 ///
 /// `for line in &mut request.rfile` is Python's `for line in self.rfile`: bytes with their end (`\n`).
 /// **Each line is a message.** Between two lines, when nothing is buffered and `wfile` is flushed, the
-/// connection is idle: a graceful shutdown or the idle timeout ends it there, and nowhere else. Do not loop
+/// connection is idle: a graceful shutdown or the idle timeout ends it only there. Do not loop
 /// over the lines of a header or a message body: a shutdown could end the connection in the middle of it.
 /// Read those with [`readline`](Self::readline) or [`read_line`](BufRead::read_line). The loop ends at the
 /// end of the stream, when the server shuts down, after the idle timeout, and after an error.

@@ -36,7 +36,7 @@ pub struct StreamRequest {
 
 impl StreamRequest {
     /// Makes a request of a connected TCP or Unix socket: what a [`Listener`](crate::Listener) of your own
-    /// returns from `accept`.
+    /// returns from `accept`. The server counts it, and a shutdown ends it, once `accept` has returned it.
     pub fn new(socket: impl Into<OwnedFd>, client_address: Address, server: &ServerHandle) -> Self {
         Self::from_transport(socket.into().into(), client_address, server)
     }

@@ -6,13 +6,14 @@ use crate::options::check_time;
 
 /// Time limits of one connection.
 impl StreamRequest {
-    /// Sets both timeouts below. Python's `request.settimeout`.
+    /// Sets the read timeout and the write timeout. Python's `request.settimeout`.
     ///
     /// # Errors
     ///
     /// `InvalidInput` for a duration of zero.
     #[doc(alias = "settimeout")]
-    pub fn set_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+    pub fn set_timeout(&self, timeout: impl Into<Option<Duration>>) -> io::Result<()> {
+        let timeout = timeout.into();
         self.set_read_timeout(timeout)?;
         self.set_write_timeout(timeout)
     }
@@ -23,8 +24,8 @@ impl StreamRequest {
     /// # Errors
     ///
     /// `InvalidInput` for a duration of zero.
-    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.conn.transport.set_read_timeout(timeout)
+    pub fn set_read_timeout(&self, timeout: impl Into<Option<Duration>>) -> io::Result<()> {
+        self.conn.transport.set_read_timeout(timeout.into())
     }
 
     /// Sets how long one write may block before it fails with `TimedOut`. `None`, the default, is no
@@ -33,8 +34,8 @@ impl StreamRequest {
     /// # Errors
     ///
     /// `InvalidInput` for a duration of zero.
-    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.conn.transport.set_write_timeout(timeout)
+    pub fn set_write_timeout(&self, timeout: impl Into<Option<Duration>>) -> io::Result<()> {
+        self.conn.transport.set_write_timeout(timeout.into())
     }
 
     /// How long one read may block; `None` is no limit.

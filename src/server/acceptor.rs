@@ -212,13 +212,11 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
             return self.wait(true, deadline);
         }
         match AcceptError::of(&error) {
-            AcceptError::OfClient if self.state.backoff.may_retry() => {
+            AcceptError::Client if self.state.backoff.may_retry() => {
                 log::debug!(target: "socketserver::server", "lost a client before it was accepted: {error}");
             }
-            AcceptError::OfClient | AcceptError::OfSystem => {
-                self.state.backoff.pause(&error, address)
-            }
-            AcceptError::OfListener => return Err(error),
+            AcceptError::Client | AcceptError::System => self.state.backoff.pause(&error, address),
+            AcceptError::Listener => return Err(error),
         }
         Ok(())
     }

@@ -69,7 +69,9 @@ impl<L: Listener, D: Dispatch> Acceptor<'_, L, D> {
         if limits.max_per_ip.is_some() {
             ip = limits.counted_ip(request.client_address());
             // Children that have ended count until they are reaped.
-            self.handle.poll_children(true);
+            if ip.is_some_and(|(ip, limit)| self.handle.registry().count_of(ip) >= limit) {
+                self.handle.poll_children(true);
+            }
         }
         let service = Arc::clone(&self.server.service);
         let accepted = Accepted::new(request, service, ip, state);

@@ -11,8 +11,6 @@ mod acceptor;
 mod admission;
 mod background;
 mod builder;
-#[cfg(feature = "fork")]
-mod child;
 mod hooks;
 #[cfg(all(test, shuttle))]
 mod model;
@@ -224,7 +222,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
         let address = self.server_address();
         let running = self.handle.registry().present();
         if running > 0 {
-            log::info!(target: "socketserver::server", "{address}: waiting for {running} running requests");
+            log::info!(target: "socketserver::server", "{address}: waiting for running requests: {running}");
         }
         match self.handle.wait_for_requests().0 {
             0 => {

@@ -2,10 +2,8 @@
 //! children.
 #![allow(unsafe_code)]
 
-pub(crate) mod fork_lock;
 #[cfg(feature = "fork")]
 pub(crate) mod process;
-pub(crate) mod signals;
 pub(crate) mod timer;
 
 use std::io;
@@ -83,5 +81,76 @@ impl Poller {
         let waited = self.0.wait(events, timeout);
         self.0.delete(listener)?;
         waited.map(drop)
+    }
+}
+
+/// The lock between the library's own threads (one for signals, one for timers) and `fork`: they work
+/// only while they hold it, so that none is in the middle of something when the process forks.
+pub(crate) mod fork_lock {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
+    use crate::error::catch_silently;
+
+    /// How many such threads there are.
+    pub(super) static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+    /// A `std` lock: those of `parking_lot` keep lists of waiting threads, which a forked process does not
+    /// have.
+    static LOCK: Mutex<()> = Mutex::new(());
+
+    /// Runs a piece of work of such a thread. Returns `None` if it panics: it may log, through a logger of
+    /// the program's own.
+    pub(crate) fn run<T>(work: impl FnOnce() -> T) -> Option<T> {
+        let _held = lock();
+        catch_silently(work)
+    }
+
+    pub(super) fn lock() -> MutexGuard<'static, ()> {
+        LOCK.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts one more of these threads.
+    pub(crate) fn thread_started() {
+        THREADS.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// The signals that end a process: SIGINT, SIGTERM and SIGHUP.
+pub(crate) mod signals {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use parking_lot::Mutex;
+
+    use super::fork_lock;
+
+    /// Whether this process handles them.
+    pub(super) static HANDLED: AtomicBool = AtomicBool::new(false);
+
+    /// Calls `callback` on Ctrl-C (SIGINT), SIGTERM and SIGHUP, on a thread of its own.
+    pub(crate) fn on_termination(callback: fn()) -> Result<(), ctrlc::Error> {
+        ctrlc::set_handler(move || {
+            fork_lock::run(callback);
+        })?;
+        fork_lock::thread_started();
+        HANDLED.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// What a forked process does on SIGTERM. It has no thread for signals.
+    pub(super) static ON_SIGTERM: Mutex<Option<Arc<dyn Fn() + Send + Sync>>> = Mutex::new(None);
+    pub(super) static SIGTERM_PENDING: AtomicBool = AtomicBool::new(false);
+
+    /// Acts on a SIGTERM that a forked process has received. Called where a system call was interrupted,
+    /// and where a handler asks whether the server shuts down.
+    pub(crate) fn run_pending() {
+        if SIGTERM_PENDING.load(Ordering::Relaxed) && SIGTERM_PENDING.swap(false, Ordering::SeqCst)
+        {
+            let action = ON_SIGTERM.lock().clone();
+            if let Some(action) = action {
+                action();
+            }
+        }
     }
 }

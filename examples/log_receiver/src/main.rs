@@ -25,11 +25,19 @@ use socketserver::prelude::*;
 
 use self::record::Record;
 
+const EXAMPLE: &str = "\
+A client:
+
+  import logging, logging.handlers
+  logging.root.addHandler(logging.handlers.SocketHandler('127.0.0.1', 9020))
+  logging.warning('hello')";
+
 /// A length of 4 bytes, and records of up to 1 MiB.
 const RECORDS: Framing = Framing::new(Prefix::U32).max_len(1 << 20);
 
 /// Prints the log records of Python programs
 #[derive(Parser)]
+#[command(after_help = EXAMPLE)]
 struct Options {
     /// Where to listen
     #[arg(default_value = "127.0.0.1:9020")]

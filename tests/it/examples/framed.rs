@@ -285,7 +285,7 @@ fn the_client_reports_errors() {
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8(output.stderr).expect("the output is text");
     assert!(
-        text.contains("the server left after 1 of 2 replies"),
+        text.contains("the server closed the connection after 1 of 2 replies"),
         "{text}"
     );
 

@@ -258,7 +258,8 @@ fn shutdown_waits_for_a_flush() -> io::Result<()> {
 
 #[test]
 fn max_lifetime_interrupts_a_flush() -> io::Result<()> {
-    let builder = large_buffer().max_lifetime(Duration::from_millis(200));
+    // Enough to fill the buffer on a busy machine.
+    let builder = large_buffer().max_lifetime(Duration::from_secs(1));
     let (server, reports) = reporting(builder, |request| {
         request.wfile.write_all(&vec![b'x'; MUCH])?;
         Ok(request.rfile.readline(100).unwrap_err())
