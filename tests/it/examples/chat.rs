@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use nix::sys::signal::Signal;
 use socket2::{Domain, Socket, Type};
 
 use support::example::Example;
-use support::{LONG, python};
+use support::{LONG, eventually, python};
 
 fn start() -> Example {
     Example::start("chat_server", &["127.0.0.1:0"])
@@ -100,11 +100,15 @@ fn a_hundred_clients_chat_at_once() {
     const CLIENTS: usize = 100;
     const LINES: usize = 5;
     let server = start();
-    let all_connected = Barrier::new(CLIENTS);
-    let all_received = Barrier::new(CLIENTS);
+    let (connected, received_all) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    // Fails after a while if a client has failed. A barrier would wait without limit.
+    let wait_for_all = |count: &AtomicUsize| {
+        count.fetch_add(1, Ordering::SeqCst);
+        eventually("all clients", || count.load(Ordering::SeqCst) == CLIENTS);
+    };
     let chat = |me: usize| {
         let mut client = ChatClient::named(&server, &format!("p{me}"));
-        all_connected.wait();
+        wait_for_all(&connected);
         for n in 0..LINES {
             client.send(&format!("line {n}"));
         }
@@ -128,7 +132,7 @@ fn a_hundred_clients_chat_at_once() {
         for (name, texts) in received {
             assert_eq!(texts, ["0", "1", "2", "3", "4"], "p{me} received of {name}");
         }
-        all_received.wait();
+        wait_for_all(&received_all);
         client.send("/quit");
         while !client.receive().is_empty() {}
     };
