@@ -9,7 +9,7 @@ use crate::handle::ChildProcesses;
 use crate::sync::Mutex;
 use crate::sys::process::{self, ExitState, Pid};
 
-/// What a child's request does beside running.
+/// The resources of a child's request.
 pub(crate) trait ChildWork {
     /// In the child, before the request runs.
     fn begin_in_child(&mut self);
@@ -138,8 +138,8 @@ impl ChildProcesses for ChildTable {
         any_left.then_some(pause)
     }
 
-    /// Repeats the signal: a child that was about to block in a read misses one. Not too often, for it
-    /// interrupts children that are busy.
+    /// Repeats the signal: a child that was about to block in a read misses one. The rate is limited, because
+    /// the signal interrupts busy children.
     fn drain(&self) {
         self.is_waited_for.store(true, Ordering::Relaxed);
         let now = Instant::now();

@@ -7,7 +7,7 @@ use super::{Dispatch, Job, Waker};
 use crate::handle::ChildProcesses;
 use crate::sys::process::{self, ForkGuard, Forked};
 
-/// Runs each request in a process of its own, so that a crash, a leak or an abort in a handler affects no
+/// Runs each request in a separate process, so that a crash, a leak or an abort in a handler affects no
 /// other request. Python's `ForkingMixIn`. Feature `fork`.
 ///
 /// ```no_run
@@ -23,7 +23,7 @@ use crate::sys::process::{self, ForkGuard, Forked};
 /// # }
 /// ```
 ///
-/// The child has its own copy of all memory: what a handler changes is lost when it ends. It runs `setup`,
+/// The child has its own copy of all memory: changes of a handler are lost when it ends. It runs `setup`,
 /// `handle` and `finish`, and ends by `_exit` with status 0, or 1 after an error that went to
 /// `handle_error`. Of its server's sockets it has its own connection only, or the socket that datagrams are
 /// answered through. It has everything else that the program has open, also the socket of another server.
@@ -49,7 +49,7 @@ use crate::sys::process::{self, ForkGuard, Forked};
 /// stays locked. So in a process with several threads requests are refused with an error that says so. The
 /// library's own threads, for [`shutdown_on_ctrlc`](crate::Server::shutdown_on_ctrlc) and for timers, do not
 /// count: they pause while the server forks. But a forking server cannot
-/// [`serve_in_background`](crate::Server::serve_in_background), publish metrics, or run beside a logger with
+/// [`serve_in_background`](crate::Server::serve_in_background), publish metrics, or use a logger with
 /// a thread or a server with a thread pool. [`beside_threads`](Self::beside_threads) allows that.
 ///
 /// # Platform-specific behavior

@@ -72,7 +72,7 @@ pub trait Dispatch: Send + Sync + 'static {
 
     /// Whether a job that is dispatched now would run at once. If not, nothing is dispatched, and
     /// [`OverloadPolicy`](crate::OverloadPolicy) applies to new clients. Keep the waker then, and wake it
-    /// when there is capacity: the server asks again.
+    /// when it has capacity: the server calls it again.
     ///
     /// Always true by default.
     fn has_capacity(&self, waker: &Waker) -> bool {

@@ -10,7 +10,7 @@ use super::{Dispatch, Job, ThreadPool, Waker, Work};
 use crate::handle::HandleConfig;
 use crate::limits::Limits;
 use crate::options::StreamOptions;
-use crate::sync::model::{Tally, explore};
+use crate::sync::model::{RunLog, explore};
 use crate::sync::thread;
 use crate::sys::Events;
 use crate::{Address, ServerHandle};
@@ -20,12 +20,12 @@ const WITHOUT_LIMIT: Duration = Duration::MAX;
 
 struct Numbered {
     number: usize,
-    tally: Tally,
+    log: RunLog,
 }
 
 impl Work for Numbered {
     fn run(self: Box<Self>) -> bool {
-        self.tally.run(self.number);
+        self.log.run(self.number);
         true
     }
 
@@ -34,9 +34,9 @@ impl Work for Numbered {
     }
 }
 
-fn job(number: usize, tally: &Tally) -> Job {
-    let tally = tally.clone();
-    Job::new(Numbered { number, tally })
+fn job(number: usize, log: &RunLog) -> Job {
+    let log = log.clone();
+    Job::new(Numbered { number, log })
 }
 
 fn pool(threads: usize, thread_keep_alive: Duration) -> ThreadPool {
@@ -45,7 +45,7 @@ fn pool(threads: usize, thread_keep_alive: Duration) -> ThreadPool {
         .thread_keep_alive(thread_keep_alive)
 }
 
-/// An accept loop without a listener: it asks for capacity, and waits until it is notified.
+/// An accept loop without a listener: it checks for capacity, and waits until it is notified.
 struct Acceptor {
     server: ServerHandle,
     waker: Waker,
@@ -81,13 +81,13 @@ impl Acceptor {
 #[test]
 fn each_job_runs_once_and_within_the_limit() {
     explore(|| {
-        let (pool, tally) = (pool(2, SHORT), Tally::default());
-        (0..4).for_each(|number| pool.dispatch(job(number, &tally)));
-        tally.wait_for(4);
-        pool.dispatch(job(4, &tally));
+        let (pool, log) = (pool(2, SHORT), RunLog::default());
+        (0..4).for_each(|number| pool.dispatch(job(number, &log)));
+        log.wait_for(4);
+        pool.dispatch(job(4, &log));
         pool.join();
-        assert_eq!(tally.ended(), [0, 1, 2, 3, 4]);
-        assert!(tally.take_peak() <= 2);
+        assert_eq!(log.ended(), [0, 1, 2, 3, 4]);
+        assert!(log.take_peak() <= 2);
         assert_eq!(pool.threads(), 0);
     });
 }
@@ -95,48 +95,48 @@ fn each_job_runs_once_and_within_the_limit() {
 #[test]
 fn a_job_sent_to_an_idle_worker_runs() {
     explore(|| {
-        let (pool, tally) = (pool(1, SHORT), Tally::default());
+        let (pool, log) = (pool(1, SHORT), RunLog::default());
         for number in 0..4 {
-            pool.dispatch(job(number, &tally));
-            tally.wait_for(number + 1);
+            pool.dispatch(job(number, &log));
+            log.wait_for(number + 1);
         }
         drop(pool);
-        assert_eq!(tally.ended(), [0, 1, 2, 3]);
+        assert_eq!(log.ended(), [0, 1, 2, 3]);
     });
 }
 
 #[test]
 fn closing_runs_what_is_queued() {
     explore(|| {
-        let (pool, tally) = (pool(2, WITHOUT_LIMIT), Tally::default());
-        (0..5).for_each(|number| pool.dispatch(job(number, &tally)));
+        let (pool, log) = (pool(2, WITHOUT_LIMIT), RunLog::default());
+        (0..5).for_each(|number| pool.dispatch(job(number, &log)));
         pool.join();
-        assert_eq!(tally.ended(), [0, 1, 2, 3, 4]);
-        assert!(tally.take_peak() <= 2);
+        assert_eq!(log.ended(), [0, 1, 2, 3, 4]);
+        assert!(log.take_peak() <= 2);
     });
 }
 
 #[test]
 fn dropping_runs_what_is_queued() {
     explore(|| {
-        let (pool, tally) = (pool(1, WITHOUT_LIMIT), Tally::default());
-        (0..3).for_each(|number| pool.dispatch(job(number, &tally)));
+        let (pool, log) = (pool(1, WITHOUT_LIMIT), RunLog::default());
+        (0..3).for_each(|number| pool.dispatch(job(number, &log)));
         drop(pool);
-        tally.wait_for(3);
-        assert_eq!(tally.ended(), [0, 1, 2]);
+        log.wait_for(3);
+        assert_eq!(log.ended(), [0, 1, 2]);
     });
 }
 
 #[test]
 fn a_server_without_capacity_is_woken() {
     explore(|| {
-        let (pool, tally) = (Arc::new(pool(1, SHORT)), Tally::default());
+        let (pool, log) = (Arc::new(pool(1, SHORT)), RunLog::default());
         let servers = [0, 1].map(|server| {
-            let (pool, tally) = (Arc::clone(&pool), tally.clone());
+            let (pool, log) = (Arc::clone(&pool), log.clone());
             thread::spawn(move || {
                 let mut acceptor = Acceptor::new(&pool);
                 for number in [server, server + 2, server + 4] {
-                    acceptor.dispatch(&pool, job(number, &tally));
+                    acceptor.dispatch(&pool, job(number, &log));
                 }
             })
         });
@@ -144,15 +144,15 @@ fn a_server_without_capacity_is_woken() {
             server.join().expect("it does not panic");
         }
         pool.join();
-        assert_eq!(tally.ended(), [0, 1, 2, 3, 4, 5]);
-        assert_eq!(tally.take_peak(), 1);
+        assert_eq!(log.ended(), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(log.take_peak(), 1);
     });
 }
 
 #[test]
 fn the_limit_changes_while_jobs_run() {
     explore(|| {
-        let (pool, tally) = (pool(2, SHORT), Tally::default());
+        let (pool, log) = (pool(2, SHORT), RunLog::default());
         let mut acceptor = Acceptor::new(&pool);
         let server = acceptor.server.clone();
         let changer = thread::spawn(move || {
@@ -160,13 +160,13 @@ fn the_limit_changes_while_jobs_run() {
             server.set_max_threads(3);
             server.set_max_threads(1);
         });
-        (0..4).for_each(|number| acceptor.dispatch(&pool, job(number, &tally)));
+        (0..4).for_each(|number| acceptor.dispatch(&pool, job(number, &log)));
         changer.join().expect("it does not panic");
-        tally.wait_for(4);
-        assert!(tally.take_peak() <= 3);
-        (4..7).for_each(|number| acceptor.dispatch(&pool, job(number, &tally)));
+        log.wait_for(4);
+        assert!(log.take_peak() <= 3);
+        (4..7).for_each(|number| acceptor.dispatch(&pool, job(number, &log)));
         pool.join();
-        assert_eq!(tally.ended(), [0, 1, 2, 3, 4, 5, 6]);
-        assert_eq!(tally.take_peak(), 1);
+        assert_eq!(log.ended(), [0, 1, 2, 3, 4, 5, 6]);
+        assert_eq!(log.take_peak(), 1);
     });
 }

@@ -13,7 +13,7 @@ use crate::sync::thread::{self, JoinHandle};
 /// are idle for a while.
 ///
 /// Python's `ThreadingMixIn`, with a limit, at which [`OverloadPolicy`](crate::OverloadPolicy) applies to
-/// new clients. The thread that became idle last is used first, so the pool shrinks to what is needed.
+/// new clients. The thread that became idle last is used first, so the pool shrinks to the necessary size.
 ///
 /// A server's builder configures it, and [`Builder::dispatch`](crate::Builder::dispatch) takes one.
 pub struct ThreadPool {

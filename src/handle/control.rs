@@ -4,8 +4,8 @@ use crate::statistics::Statistics;
 
 /// Statistics, limits, pause and resume.
 impl ServerHandle {
-    /// What the server has done so far and does now. Takes one lock, and reads the byte counters of each
-    /// open connection.
+    /// The counts of the server since its start, and its current state. Takes one lock, and reads the byte
+    /// counters of each open connection.
     ///
     /// ```
     /// use socketserver::prelude::*;

@@ -56,7 +56,7 @@ struct Shared {
     shutdown: ShutdownState,
 }
 
-/// What a handle takes from the builder.
+/// The settings of the builder that a handle uses.
 pub(crate) struct HandleConfig {
     pub(crate) streams: StreamOptions,
     pub(crate) limits: Limits,
@@ -67,11 +67,11 @@ pub(crate) struct HandleConfig {
 
 /// The processes that a dispatcher runs requests in. Only `dispatch::Fork` has any.
 pub trait ChildProcesses: Send + Sync {
-    /// Reaps those that have ended, if the last time is long enough ago or `now` is true. Never blocks.
+    /// Reaps children that have ended, if the last call is long enough ago or `now` is true. Never blocks.
     /// Returns when to poll again if any are left.
     fn poll(&self, now: bool) -> Option<Duration>;
 
-    /// Asks them to shut down. Called with every poll during a shutdown.
+    /// Sends them SIGTERM. Called with every poll during a shutdown.
     fn drain(&self);
 
     /// Kills them.
@@ -168,7 +168,7 @@ impl ServerHandle {
         Some(Instant::now() + pause)
     }
 
-    /// Asked before each log line that clients can cause.
+    /// Checked before each log line that clients can cause.
     pub(crate) fn log_limit(&self) -> &RateLimit {
         &self.0.log_limit
     }
@@ -259,7 +259,7 @@ impl ThreadGauge {
         self.0.limit.load(Ordering::Relaxed)
     }
 
-    /// Records how many threads there are now.
+    /// Records the current number of threads.
     pub fn set_threads(&self, threads: usize) {
         self.0.threads.store(threads, Ordering::Relaxed);
         self.0.peak.fetch_max(threads, Ordering::Relaxed);

@@ -61,7 +61,7 @@ pub(super) struct RequestEntry {
 /// An index into `Requests::connections`.
 type Slot = usize;
 
-/// What permits do. The functions that return a `bool` say whether to wake the accept loop.
+/// The operations of permits. Functions that return a `bool` return whether to wake the accept loop.
 impl Registry {
     /// Counts a request. Above the limit of its IP address its state is `Rejected` instead of `state`.
     pub(super) fn enter(

@@ -92,7 +92,7 @@ impl ServerHandle {
     }
 
     /// Whether [`shutdown`](Self::shutdown) was called or the server was closed. A handler of long-lived
-    /// connections can ask this between two messages.
+    /// connections can check this between two messages.
     pub fn is_shutting_down(&self) -> bool {
         signals::run_pending();
         self.is_shutdown_begun()
@@ -102,12 +102,12 @@ impl ServerHandle {
         self.0.shutdown.force.lock().forced.is_some()
     }
 
-    /// Closes every connection by force, whatever it does.
+    /// Closes every connection by force, in any state.
     pub(crate) fn force_close(&self) {
         self.0.force_close();
     }
 
-    /// [`wait`](Self::wait), but gives up some time after the forced close: a request that does not end
+    /// [`wait`](Self::wait), but returns some time after the forced close: a request that does not end
     /// may run on the thread that serves. Returns whether the server has stopped.
     pub(crate) fn wait_until_stopped(&self) -> bool {
         let shutdown = &self.0.shutdown;
@@ -153,7 +153,7 @@ impl ServerHandle {
         force.at = Some(at);
         let set = Timer::set(at, shared).map(|timer| force.timer = Some(timer));
         drop(force);
-        // Threads that wait may have to give up earlier now.
+        // The limit of waiting threads may be earlier now.
         self.0.wake_all_waiting();
         if let Err(e) = set {
             log::error!(target: "socketserver::server", "no timer for the shutdown: {e}");
@@ -184,7 +184,7 @@ impl Shared {
         }
     }
 
-    /// Threads that wait ask again how long to wait.
+    /// Waiting threads calculate their limit again.
     fn wake_all_waiting(&self) {
         self.registry.wake_waiting();
         self.shutdown.wake_waiting();

@@ -23,7 +23,7 @@ impl CloseReason {
         matches!(self, CloseReason::Shutdown | CloseReason::IdleTimeout)
     }
 
-    /// What the handler's reads and writes fail with. `None` for the end of the stream, which is what a
+    /// The error of the handler's reads and writes. `None` for the end of the stream, which is what a
     /// handler sees that waits for a message.
     pub(super) fn error(self, client: &dyn fmt::Display) -> Option<io::Error> {
         let (kind, message) = match self {

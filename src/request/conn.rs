@@ -99,7 +99,7 @@ impl Conn {
 
 /// Receiving.
 impl Conn {
-    /// Receives into `buffer`, after flushing what the client may wait for. Returns 0 at the end of the
+    /// Receives into `buffer`, after flushing data that the client may wait for. Returns 0 at the end of the
     /// stream.
     pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.state.has(Flag::Unsent) && !self.state.has(Flag::Split) {
@@ -190,7 +190,7 @@ impl Conn {
 
 /// Ending.
 impl Conn {
-    /// Closes the connection when its last owner is gone. This also ends a write that another thread is
+    /// Closes the connection when its last owner is dropped. This also ends a write that another thread is
     /// blocked in. The descriptor is closed with the last reference.
     fn close(&self) {
         if self.state.is_childs() {
@@ -252,7 +252,7 @@ impl AsFd for Conn {
     }
 }
 
-/// A reference that keeps the connection open, until it is dropped or gives the ownership away.
+/// A reference that keeps the connection open, until it is dropped or transfers the ownership.
 #[derive(Debug)]
 pub(super) struct OwnedConn {
     conn: Arc<Conn>,

@@ -153,7 +153,7 @@ pub struct DatagramSocket(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     socket: Socket,
-    /// The server that receives on it; it counts what is sent.
+    /// The server that receives on it; it counts the sent bytes.
     server: OnceLock<ServerHandle>,
 }
 
@@ -175,7 +175,7 @@ impl DatagramSocket {
     /// # Errors
     ///
     /// `InvalidInput` for a datagram too long for the socket (65,507 bytes over UDP on IPv4),
-    /// `AddrNotAvailable` for a client without an address, and what the socket reports. Each names
+    /// `AddrNotAvailable` for a client without an address, and errors of the socket. Each names
     /// the address.
     #[doc(alias = "sendto")]
     pub fn send_to(&self, data: &[u8], address: &Address) -> io::Result<()> {
@@ -224,7 +224,7 @@ fn explain(error: io::Error, length: usize, address: &Address) -> io::Error {
     )
 }
 
-/// It has no `ErrorKind` of its own.
+/// `ErrorKind` has no variant for it.
 const EMSGSIZE: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {
     90
 } else {

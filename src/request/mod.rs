@@ -105,7 +105,7 @@ impl fmt::Debug for Extensions {
     }
 }
 
-/// No other crate can name what is in here.
+/// Other crates cannot name these items.
 mod lifecycle {
     use std::io;
     use std::time::Duration;
@@ -114,7 +114,7 @@ mod lifecycle {
 
     /// What the server does around a handler. No other crate can name the trait, so it seals [`Request`].
     pub trait Lifecycle {
-        /// Whether it has a socket of its own, and not the server's.
+        /// Whether it has a separate socket, and not the server's.
         const OWNS_SOCKET: bool;
 
         /// The connection, for the registry. `None` for a request that uses the server's socket.
@@ -127,7 +127,7 @@ mod lifecycle {
         /// be started, the time of each read and write.
         fn begin_rejection(&mut self, timeout: Duration, may_use_timer: bool) -> io::Result<()>;
 
-        /// After `finish`: sends what is left in `wfile`.
+        /// After `finish`: sends the rest of `wfile`.
         fn end(&mut self) -> io::Result<()>;
 
         /// Closes nothing when it is dropped: another process has the connection.

@@ -7,7 +7,7 @@ use super::conn::{Conn, OwnedConn};
 /// A request's `rfile`: a buffered reader of the connection.
 ///
 /// It is Python's `rfile` and `recv` in one, so both can be mixed: [`read`](Read::read) is `recv`, and
-/// returns what is buffered first.
+/// returns buffered data first.
 ///
 /// `for line in &mut request.rfile` is Python's `for line in self.rfile`: bytes with their end (`\n`).
 /// **Each line is a message.** Between two lines, when nothing is buffered and `wfile` is flushed, the
@@ -82,7 +82,7 @@ impl Reader {
         &self.buffer[self.start..self.end]
     }
 
-    /// Receives once more, behind what is [buffered](Self::buffer), and returns how many bytes were
+    /// Receives once more, after the [buffered](Self::buffer) data, and returns how many bytes were
     /// received; 0 at the end of the stream. For parsers that need a whole message in the buffer:
     /// `fill_buf` receives only when the buffer is empty. [`consume`](BufRead::consume) removes what was
     /// parsed.
@@ -202,7 +202,7 @@ impl Reader {
         Ok((!line.is_empty()).then(|| line.to_vec()))
     }
 
-    /// Receives once, behind what is buffered. Returns 0 at the end of the stream.
+    /// Receives once, after the buffered data. Returns 0 at the end of the stream.
     fn fill(&mut self) -> io::Result<usize> {
         self.fill_by(Conn::receive)
     }

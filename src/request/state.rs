@@ -9,7 +9,7 @@ use super::close_reason::CloseReason;
 pub(super) use super::mirror::Flag;
 use super::mirror::{Mirror, Snapshot};
 
-/// A connection's state: what its handler does, how far its end is, and who owns it.
+/// A connection's state: the activity of its handler, the progress of its end, and its owner.
 ///
 /// The activity is in the mirror only. The rest is under the lock, and the mirror repeats it. A message
 /// reads and writes the mirror only; it takes the lock when the connection is being closed.
@@ -178,7 +178,7 @@ impl ConnState {
         self.close_idle(&mut locked, CloseReason::Shutdown, |_| true, stop);
     }
 
-    /// Closes the connection whatever it does, through `stop`.
+    /// Closes the connection in any state, through `stop`.
     pub(super) fn close(&self, reason: CloseReason, stop: impl FnOnce()) {
         self.close_busy(&mut self.locked.lock(), reason, stop);
     }
@@ -251,7 +251,7 @@ impl ConnState {
         }
     }
 
-    /// A busy connection may become idle at any time, so the timer looks at it after one idle timeout
+    /// A busy connection may become idle at any time, so the timer checks it after one idle timeout
     /// too.
     fn next_timer(&self, locked: &Locked, now: Instant) -> Option<Instant> {
         let idle = match locked.ending.reason() {

@@ -95,7 +95,7 @@ impl StreamRequest {
     /// graceful shutdown. For a protocol of lines, loop over `rfile` or use
     /// [`next_line`](Self::next_line), which do the same.
     ///
-    /// `wfile` is flushed first, unless `rfile` has buffered more of what the client sent.
+    /// `wfile` is flushed first, unless `rfile` has more data of the client in its buffer.
     ///
     /// Blocks until something arrives, at most for the [idle timeout](crate::Builder::idle_timeout), which
     /// replaces the read timeout here. Without an idle timeout the read timeout applies.
@@ -118,7 +118,7 @@ impl StreamRequest {
     /// # Errors
     ///
     /// `TimedOut` after the maximum lifetime, or the read timeout where it applies; `ConnectionAborted`
-    /// after a forced close; what the socket reports, also of the flush.
+    /// after a forced close; errors of the socket, also of the flush.
     #[doc(alias("keep-alive", "idle"))]
     pub fn wait_for_data(&mut self) -> io::Result<bool> {
         self.rfile.wait_for_data()

@@ -56,7 +56,7 @@ impl StreamRequest {
         self.conn.transport.write_timeout()
     }
 
-    /// Sets how long the connection may last from now, whatever it does; `None` is no limit. Replaces the
+    /// Sets how long the connection may last from now, in any state; `None` is no limit. Replaces the
     /// builder's [`max_lifetime`](crate::Builder::max_lifetime), and ends the connection in the same way.
     /// Called for each message, it limits the time of one message.
     ///

@@ -51,14 +51,14 @@ impl Transport {
         on_socket!(self, socket => socket.shutdown(how))
     }
 
-    /// Looks at the next byte and leaves it in the socket. Returns 0 at the end of the stream.
+    /// Peeks at the next byte, which stays in the socket. Returns 0 at the end of the stream.
     pub(super) fn peek(&self, flags: i32) -> io::Result<usize> {
         let mut byte = [MaybeUninit::uninit()];
         uninterrupted(|| SockRef::from(self).recv_with_flags(&mut byte, MSG_PEEK | flags))
     }
 
     /// Closing a socket with unread input sends a reset, which can destroy the reply on its way (RFC
-    /// 1122, 4.2.2.13). So what has arrived is discarded before, up to a limit.
+    /// 1122, 4.2.2.13). So received data is discarded before, up to a limit.
     pub(super) fn discard_input(&self) {
         const LIMIT: usize = 65_536;
         let mut scratch = [MaybeUninit::uninit(); 4096];
@@ -71,7 +71,7 @@ impl Transport {
         }
     }
 
-    /// So that the client does not take what it has received for all there is. A Unix socket has no
+    /// So that the client does not treat truncated data as complete. A Unix socket has no
     /// resets: the stream ends.
     pub(super) fn reset(&self) {
         if self.is_unix() || sys::reset(self).is_err() {

@@ -21,8 +21,8 @@ use super::state::Flag;
 /// [`split`](super::StreamRequest::split) reads do not flush.
 ///
 /// A write blocks while the client does not read. With a write timeout it fails with `TimedOut` once the
-/// client has taken nothing for that long. When the client is gone it fails with `BrokenPipe` or
-/// `ConnectionReset`, which the server logs at debug level only.
+/// client has received nothing for that long. If the client has closed the connection, it fails with
+/// `BrokenPipe` or `ConnectionReset`, which the server logs at debug level only.
 #[derive(Debug)]
 pub struct Writer {
     conn: OwnedConn,
@@ -48,7 +48,7 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// What the flush or the socket reports; `NotConnected` when the client is gone.
+    /// Errors of the flush or the socket; `NotConnected` if the connection is closed.
     #[doc(alias("half-close", "SHUT_WR"))]
     pub fn shutdown(&mut self) -> io::Result<()> {
         self.flush()?;
@@ -77,7 +77,7 @@ impl Write for Writer {
         self.conn()?.write_all(data)
     }
 
-    /// One message, however many pieces `write!` makes of it.
+    /// One message, even if `write!` formats it in pieces.
     fn write_fmt(&mut self, message: fmt::Arguments<'_>) -> io::Result<()> {
         if let Some(text) = message.as_str() {
             return self.write_all(text.as_bytes());
@@ -96,7 +96,7 @@ impl Write for Writer {
         self.conn()?.write_vectored(data)
     }
 
-    /// Sends what is buffered. What cannot be sent is dropped: a connection does not recover after an
+    /// Sends the buffer. Bytes that cannot be sent are dropped: a connection does not recover after an
     /// error.
     fn flush(&mut self) -> io::Result<()> {
         if self.conn.is_detached() {
@@ -106,7 +106,7 @@ impl Write for Writer {
     }
 }
 
-/// Sends what a detached request has buffered. The server flushes the others before.
+/// Sends the buffer of a detached request. The server flushes the others before.
 impl Drop for Writer {
     fn drop(&mut self) {
         let _ = self.flush();

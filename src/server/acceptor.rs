@@ -137,7 +137,7 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
     }
 
     /// The next request that can be served now; `None` after the deadline, and when the server shuts
-    /// down. Waits only when there is no client: a busy server never calls the poller.
+    /// down. Waits only if no client is pending: a busy server never calls the poller.
     fn get_request(
         &mut self,
         deadline: Option<Instant>,
@@ -153,7 +153,7 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
             let may_accept = has_capacity || self.may_accept_beyond_capacity(limits.overload);
             let is_pausing = self.state.backoff.is_pausing(); // Forgets a pause that is over.
             let accepts = self.apply(listen) && !is_pausing && may_accept;
-            let accept = || self.ask_listener("accept", |listener| listener.accept(self.handle));
+            let accept = || self.call_listener("accept", |listener| listener.accept(self.handle));
             match accepts.then(accept) {
                 None => self.wait(false, deadline)?,
                 Some(Err(error)) => self.recover(error, deadline)?,
@@ -171,7 +171,7 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
         Ok(None)
     }
 
-    /// Pauses, stops listening or resumes as the handle asks. Returns whether to accept.
+    /// Pauses, stops listening or resumes as the handle calls. Returns whether to accept.
     fn apply(&mut self, listen: ListenState) -> bool {
         use ListenState::{Closed, Open};
         if listen == self.state.listen {
@@ -179,8 +179,8 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
         }
         let address = self.handle.server_address();
         let applied = match (self.state.listen, listen) {
-            (_, Closed) => self.ask_listener("server_deactivate", L::server_deactivate),
-            (Closed, _) => self.ask_listener("server_reactivate", L::server_reactivate),
+            (_, Closed) => self.call_listener("server_deactivate", L::server_deactivate),
+            (Closed, _) => self.call_listener("server_reactivate", L::server_reactivate),
             _ => Ok(()),
         };
         match applied {
@@ -199,12 +199,12 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
         listen == Open
     }
 
-    fn ask_listener<T>(&self, what: &str, ask: impl Fn(&L) -> io::Result<T>) -> io::Result<T> {
+    fn call_listener<T>(&self, what: &str, ask: impl Fn(&L) -> io::Result<T>) -> io::Result<T> {
         let panicked = || Err(io::Error::other("the listener panicked"));
         catch_and_log(what, || ask(self.listener)).unwrap_or_else(panicked)
     }
 
-    /// After an accept error: waits, goes on, or gives up.
+    /// After an accept error: backs off, continues, or ends serving.
     fn recover(&mut self, error: io::Error, deadline: Option<Instant>) -> io::Result<()> {
         let address = self.handle.server_address();
         if error.kind() == io::ErrorKind::WouldBlock {

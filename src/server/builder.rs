@@ -143,7 +143,7 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` if the socket is of the wrong kind; what the activation reports.
+    /// `InvalidInput` if the socket has the wrong type; errors of the activation.
     #[doc(alias("socket activation", "from_raw_fd"))]
     pub fn adopt<F, H>(self, socket: impl Into<L>, make_handler: F) -> io::Result<Server<L, D>>
     where

@@ -77,7 +77,7 @@ pub trait Hooks<R: Request = StreamRequest>: Send + Sync + 'static {
     /// [`max_per_ip`](super::Builder::max_per_ip) set when requests are rejected. Writes nothing by default.
     ///
     /// Runs on one of 16 threads for rejections, so accepting goes on. The connection ends one second later,
-    /// so a client that does not read takes no longer; a hook that waits for something else is not
+    /// so a client that does not read takes no longer; other waiting of a hook is not
     /// interrupted. If 1,024 rejections run or wait, requests beyond `max_per_ip` are closed without this
     /// call, and no client is accepted only to be rejected. A datagram has no time limit.
     ///

@@ -67,10 +67,10 @@ mod forking {
     use super::{Server, Tcp, Udp, Unix, UnixDatagram};
     use crate::dispatch::Fork;
 
-    /// TCP, each connection in a process of its own. Python's `ForkingTCPServer`. Feature `fork`.
+    /// TCP, a separate process for each connection. Python's `ForkingTCPServer`. Feature `fork`.
     #[doc(alias = "ForkingTCPServer")]
     pub type ForkingTcpServer = Server<Tcp, Fork>;
-    /// UDP, each datagram in a process of its own. Python's `ForkingUDPServer`. Feature `fork`.
+    /// UDP, a separate process for each datagram. Python's `ForkingUDPServer`. Feature `fork`.
     #[doc(alias = "ForkingUDPServer")]
     pub type ForkingUdpServer = Server<Udp, Fork>;
     /// Unix stream sockets, each connection in a process of its own. Feature `fork`.
@@ -162,7 +162,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` if it is bound; those of [`Builder::bind`], and of the hook
+    /// `InvalidInput` if it is bound; the errors of [`Builder::bind`], and of the hook
     /// [`server_bind`](Hooks::server_bind).
     pub fn server_bind(&mut self) -> io::Result<()> {
         let listener = self

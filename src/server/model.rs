@@ -15,7 +15,7 @@ use crate::limits::OverloadPolicy;
 use crate::listener::Listener;
 use crate::request::{Lifecycle, Request};
 use crate::statistics::Statistics;
-use crate::sync::model::{Tally, explore};
+use crate::sync::model::{RunLog, explore};
 use crate::sync::{Mutex, thread};
 use crate::{Address, ServerHandle};
 
@@ -183,8 +183,8 @@ fn shut_down_at_any_time() {
 struct Clients {
     waiting: Arc<Mutex<VecDeque<usize>>>,
     /// From accept to close.
-    present: Tally,
-    handled: Tally,
+    present: RunLog,
+    handled: RunLog,
 }
 
 impl Clients {
@@ -243,7 +243,7 @@ impl AsFd for FakeListener {
 /// A request without a connection.
 struct FakeRequest {
     number: usize,
-    present: Tally,
+    present: RunLog,
     server: ServerHandle,
 }
 

@@ -1,4 +1,4 @@
-//! What the log says about requests.
+//! Log lines about requests.
 
 use std::error::Error;
 use std::fmt;
@@ -34,7 +34,7 @@ pub(super) fn log_panic<R: Request>(request: &R, hook: &str, panic: &dyn Error) 
     }
 }
 
-/// What the log calls a request.
+/// The name of a request in the log.
 pub(super) struct Name<'a>(u64, &'a Address);
 
 impl<'a> Name<'a> {

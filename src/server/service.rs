@@ -109,7 +109,7 @@ impl<R: Request> Accepted<R> {
         self.permit.set_state(state);
     }
 
-    /// Asks the hook whether to serve the request.
+    /// Calls the hook that decides whether to serve the request.
     pub(super) fn verify(&mut self) -> Result<bool, RequestError> {
         let _here = self.permit.run_here();
         let (request, _, service) = self.parts();
@@ -130,7 +130,7 @@ impl<R: Request> Accepted<R> {
         });
     }
 
-    /// Closes a request that is not handled, after sending what a hook has written to it.
+    /// Closes a request that is not handled, after sending the bytes that a hook has written to it.
     pub(super) fn refuse(mut self, error: Option<RequestError>, cause: Cause) {
         self.here = Some(self.permit.run_here());
         let (request, permit, service) = self.parts();

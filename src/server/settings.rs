@@ -51,7 +51,7 @@ impl<L: Listener, D> Builder<L, D> {
     }
 
     /// Whether a server bound to an IPv6 address accepts IPv4 clients too, so that `[::]:80` is both.
-    /// Default false, whatever the system's default.
+    /// Default false, regardless of the system's default.
     #[doc(alias = "IPV6_V6ONLY")]
     pub fn dual_stack(mut self, both: bool) -> Self {
         self.sockets.dual_stack = both;
@@ -87,9 +87,9 @@ impl<L: Listener, D> Builder<L, D> {
     /// descriptors that clients can take. 0 counts as 1. `None`, the default: the limit of the dispatcher
     /// (threads, children, or one request at a time) applies alone.
     ///
-    /// At the limit nothing is accepted, unless [`overload`](Self::overload) says otherwise: then requests
+    /// At the limit nothing is accepted, unless [`overload`](Self::overload) is set: then requests
     /// in the pending queue, and requests that are being rejected (1,024 at most), have a descriptor too.
-    /// [Threads](Self::max_threads) have a limit of their own. There may be a few more threads than
+    /// [Threads](Self::max_threads) have a separate limit. There may be a few more threads than
     /// requests, because a thread becomes idle a moment after its request has ended. A
     /// [detached](StreamRequest::detach) connection counts until its handler has ended.
     #[doc(alias("worker_connections", "backpressure"))]
@@ -170,7 +170,7 @@ impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
         self
     }
 
-    /// How long a connection may last, from the start of its handler. Then it is reset, whatever it does,
+    /// How long a connection may last, from the start of its handler. Then it is reset in any state,
     /// and its reads and writes fail with `TimedOut`. A client that sends a byte now and then can extend a
     /// read timeout, but not this. A handler that neither reads nor writes goes on. `None`, the default, is
     /// no limit.
@@ -219,7 +219,7 @@ impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
 
 /// Settings of datagram servers.
 impl<L: Listener<Request = DatagramRequest>, D> Builder<L, D> {
-    /// The longest datagram that is received whole, in bytes. Of a longer one the handler gets the
+    /// The maximum length of a datagram in bytes. A longer one is truncated: the handler gets the
     /// beginning, and [`truncated`](DatagramRequest::truncated) is set. Default 8,192. No UDP datagram over
     /// IPv4 is longer than 65,507.
     pub fn max_packet_size(mut self, bytes: usize) -> Self {

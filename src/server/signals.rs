@@ -68,7 +68,7 @@ fn shut_all_down() {
         return;
     };
     if servers.is_empty() && is_new {
-        // What would have happened without a handler: a program that serves no more can be ended.
+        // The default action of the signal, so that a program that no longer serves can be ended.
         std::process::exit(130);
     }
     let stops: Vec<_> = servers

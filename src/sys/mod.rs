@@ -1,4 +1,4 @@
-//! What needs `unsafe`, and what belongs to the whole process: its signals, its timer thread, its
+//! Code that needs `unsafe`, and state of the whole process: its signals, its timer thread, its
 //! children.
 #![allow(unsafe_code)]
 

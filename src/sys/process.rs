@@ -99,7 +99,7 @@ extern "C" fn on_sigterm(_: libc::c_int) {
 
 extern "C" fn do_nothing(_: libc::c_int) {}
 
-/// Sets what a forked process does when SIGTERM has come; once, for it is ignored from then on.
+/// Sets the action of a forked process for SIGTERM. It runs once, because SIGTERM is ignored after it.
 pub(crate) fn once_on_sigterm(action: impl Fn() + Send + Sync + 'static) {
     *signals::ON_SIGTERM.lock() = Some(Arc::new(move || {
         ignore_sigterm();
@@ -160,10 +160,10 @@ pub(crate) fn send_sigkill(child: Pid) {
     let _ = signal::kill(child, Signal::SIGKILL);
 }
 
-/// Replaces what a descriptor stands for. The number stays open, so its owner may close it later.
+/// Replaces the file of a descriptor. The number stays open, so its owner may close it later.
 pub(crate) fn replace_with_dev_null(descriptor: RawFd) {
     match File::open("/dev/null") {
-        // SAFETY: both are open, and this process does not use what the second stood for any more.
+        // SAFETY: both are open, and this process no longer uses the file of the second.
         Ok(null) => unsafe { libc::dup2(null.as_raw_fd(), descriptor) },
         // SAFETY: as above. Its owner is never dropped here: a child ends by `_exit`.
         Err(_) => unsafe { libc::close(descriptor) },

@@ -21,7 +21,7 @@ pub(crate) trait OnTimer: Send + Sync {
 pub(crate) struct Timer(u64);
 
 impl Timer {
-    /// Calls `target` at `at`, and then whenever it asks for.
+    /// Calls `target` at `at`, and then at each time that it returns.
     ///
     /// # Errors
     ///

@@ -104,7 +104,7 @@ impl<S: Scheduler> Scheduler for Counted<S> {
 
 /// Records which jobs have run, and how many at once. Clones share the same record.
 #[derive(Clone, Default)]
-pub(crate) struct Tally(Arc<Shared>);
+pub(crate) struct RunLog(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
@@ -119,7 +119,7 @@ struct Counts {
     ended: Vec<usize>,
 }
 
-impl Tally {
+impl RunLog {
     /// Begins job `number`, lets other threads run, and ends it.
     pub(crate) fn run(&self, number: usize) {
         self.begin();
