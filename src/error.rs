@@ -164,8 +164,9 @@ pub(crate) fn catch_silently<T>(run: impl FnOnce() -> T) -> Option<T> {
 fn catch<T>(run: impl FnOnce() -> T) -> Result<T, Panicked> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|payload: Box<dyn Any + Send>| {
         let panicked = Panicked::new(&*payload);
-        // Its drop could panic again.
-        mem::forget(payload);
+        // Its drop may panic too, and so may the drop of what that throws.
+        let dropped = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+        dropped.unwrap_or_else(mem::forget);
         panicked
     })
 }
