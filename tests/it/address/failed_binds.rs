@@ -33,9 +33,13 @@ fn a_thousand_failed_binds_leak_no_descriptors() {
         let file = folder.path().join("file");
         fs::write(&file, "file content").expect("the temporary folder is writable");
 
+        // A failed bind connects once, to find out whether a program listens.
+        tcp.set_nonblocking(true).expect("the mode can be set");
+
         let before = descriptors(process::id());
         for _ in 0..1024 {
             TcpServer::bind_fn(tcp_address, |_| Ok(())).expect_err("the port is in use");
+            while tcp.accept().is_ok() {}
             ThreadingUdpServer::bind_fn(udp_address, |_| Ok(())).expect_err("the port is in use");
             TcpServer::bind_fn("192.0.2.1:0", |_| Ok(()))
                 .expect_err("the address belongs to no local interface");
