@@ -1,4 +1,4 @@
-//! Sends back whatever it receives, over TCP or a Unix socket, to one client at a time or to many.
+//! Sends back all that it receives, over TCP or a Unix socket, to one client at a time or to many.
 //!
 //! ```text
 //! cargo run --release --example echo_server
@@ -19,7 +19,7 @@ use socketserver::prelude::*;
 use socketserver::{Builder, Dispatch};
 
 const HELP: &str = "\
-Sends back whatever it receives
+Sends back all that it receives
 
 Usage: echo_server [OPTIONS] [ADDRESS]
 

@@ -50,7 +50,7 @@ fn content_length(head: &Head, peer: &str) -> io::Result<Option<u64>> {
     let length = if agreed { first.parse().ok() } else { None };
     let wrong = || {
         invalid(format!(
-            "{peer} sent a Content-Length that is none: {}",
+            "{peer} sent an invalid Content-Length: {}",
             values.join(", ")
         ))
     };

@@ -21,7 +21,7 @@ pub enum Refusal {
     /// The client gets a response with this status, and the connection ends.
     With(Status),
     /// The connection has failed, so there is no response.
-    Gone(io::Error),
+    Disconnected(io::Error),
 }
 
 /// Reads a request's header, and does not consume what follows it: a body, or the next request. A header
@@ -59,7 +59,7 @@ fn receive(request: &mut StreamRequest, deadline: Instant) -> Result<(), Refusal
     }
     request.set_read_timeout(Some(left))?;
     match request.rfile.fill_more()? {
-        0 => Err(Refusal::Gone(ErrorKind::ConnectionAborted.into())),
+        0 => Err(Refusal::Disconnected(ErrorKind::ConnectionAborted.into())),
         _ => Ok(()),
     }
 }
@@ -115,7 +115,7 @@ impl From<io::Error> for Refusal {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             ErrorKind::TimedOut => Refusal::With(Status::REQUEST_TIMEOUT),
-            _ => Refusal::Gone(error),
+            _ => Refusal::Disconnected(error),
         }
     }
 }

@@ -87,7 +87,7 @@ fn answer(site: &Site, request: &mut StreamRequest) -> HandlerResult {
                 site.log(request, format_args!("refused: {status}"));
                 (Response::error(status), Delivery::LAST)
             }
-            Err(Refusal::Gone(error)) => return Err(error.into()),
+            Err(Refusal::Disconnected(error)) => return Err(error.into()),
         };
         response.send(&mut request.wfile, delivery)?;
         if !delivery.keep_alive {

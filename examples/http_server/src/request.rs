@@ -39,11 +39,11 @@ impl Request {
     }
 
     fn stays(&self, by_default: bool) -> bool {
-        let says = |word: &str| {
+        let has_token = |word: &str| {
             let mut words = self.values("connection").flat_map(|value| value.split(','));
-            words.any(|said| said.trim().eq_ignore_ascii_case(word))
+            words.any(|token| token.trim().eq_ignore_ascii_case(word))
         };
-        !says("close") && (by_default || says("keep-alive"))
+        !has_token("close") && (by_default || has_token("keep-alive"))
     }
 
     /// A body is not read here, so the connection cannot be used for another request after it.

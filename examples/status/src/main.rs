@@ -1,4 +1,4 @@
-//! Sends back whatever it receives, and shows the server's statistics: a table on a terminal, one line
+//! Sends back all that it receives, and shows the server's statistics: a table on a terminal, one line
 //! per second in a file or pipe.
 //!
 //! ```text
@@ -24,7 +24,7 @@ use socketserver::{OverloadPolicy, RejectReason};
 use screen::Screen;
 use status::Watch;
 
-/// Sends back whatever it receives, and shows the server's statistics
+/// Sends back all that it receives, and shows the server's statistics
 #[derive(Parser)]
 struct Options {
     /// Where to listen
