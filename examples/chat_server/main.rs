@@ -5,10 +5,10 @@
 //! nc 127.0.0.1 9004
 //! ```
 //!
-//! `/nick NAME` changes your name, `/who` lists who is here, `/quit` leaves. Lines of the
-//! server itself begin with `*`. A line has at most 4,096 bytes. A slow client does not delay the others: each client has a
-//! queue and a thread that sends what is in it. A client that does not read is disconnected when its
-//! queue is full or nothing could be sent to it for 5 s.
+//! `/nick NAME` changes your name, `/who` lists who is here, `/quit` leaves. Lines of the server itself
+//! begin with `*`. A line has at most 4,096 bytes. A slow client does not delay the others: each client has
+//! a queue and a thread that sends from it. A client that does not read is disconnected when its queue is
+//! full, or when nothing could be sent to it for 5 s.
 
 mod room;
 mod writer;

@@ -86,23 +86,23 @@ fn truncated_and_invalid_bodies() {
         ("Content-Length: 10\r\n\r\n", "ended after 0 of 10 bytes"),
         (
             "Content-Length: ten\r\n\r\nhello",
-            "a Content-Length that is none: ten",
+            "an invalid Content-Length: ten",
         ),
         (
             "Content-Length: +5\r\n\r\nhello",
-            "a Content-Length that is none: +5",
+            "an invalid Content-Length: +5",
         ),
         (
             "Content-Length:\r\n\r\nhello",
-            "a Content-Length that is none",
+            "an invalid Content-Length",
         ),
         (
             "Content-Length: 99999999999999999999\r\n\r\n",
-            "a Content-Length that is none",
+            "an invalid Content-Length",
         ),
         (
             "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
-            "that is none: 5, 6",
+            "an invalid Content-Length: 5, 6",
         ),
         (
             "Transfer-Encoding: gzip, chunked\r\n\r\n",
