@@ -92,10 +92,7 @@ fn truncated_and_invalid_bodies() {
             "Content-Length: +5\r\n\r\nhello",
             "an invalid Content-Length: +5",
         ),
-        (
-            "Content-Length:\r\n\r\nhello",
-            "an invalid Content-Length",
-        ),
+        ("Content-Length:\r\n\r\nhello", "an invalid Content-Length"),
         (
             "Content-Length: 99999999999999999999\r\n\r\n",
             "an invalid Content-Length",
