@@ -8,7 +8,7 @@ use std::time::Duration;
 use socketserver::request::Connection;
 
 /// How many lines may wait for a client that reads slowly.
-const MAX_LINES: usize = 256;
+const MAX_LINES: usize = 1024;
 
 pub struct Writer {
     connection: Connection,
@@ -48,7 +48,7 @@ impl Writer {
     }
 }
 
-/// Sends until the queue has ended, the client is gone or it has not read for the write timeout.
+/// Sends until the queue has ended, the client has disconnected or has not read for the write timeout.
 fn send_all(lines: &Receiver<String>, connection: &Connection) {
     while let Ok(mut text) = lines.recv() {
         // All lines that wait are one write.
