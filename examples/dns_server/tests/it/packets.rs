@@ -1,6 +1,7 @@
 //! The example `dns_server` and packets of all kinds: random packets, responses, and many queries
 //! on one connection.
 
+use std::io::ErrorKind;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream, UdpSocket};
 
@@ -41,7 +42,11 @@ fn replies(socket: &UdpSocket, packet: &[u8]) -> Vec<Vec<u8>> {
     let mut replies = Vec::new();
     loop {
         let mut reply = vec![0; 2048];
-        let length = socket.recv(&mut reply).expect("the server answers");
+        let length = match socket.recv(&mut reply) {
+            // A read with a timeout is interrupted when the process is stopped and continued.
+            Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+            received => received.expect("the server answers"),
+        };
         reply.truncate(length);
         if id(&reply) == LAST {
             return replies;
