@@ -44,6 +44,7 @@ mod dispatch {
 mod errors {
     mod fault;
     mod faults;
+    mod payload;
     mod server_faults;
 }
 mod examples {
