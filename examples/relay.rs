@@ -73,6 +73,8 @@ fn relay(request: &mut StreamRequest, target: &str) -> HandlerResult {
     let target = connect(target).map_err(|e| format!("cannot reach {target}: {e}"))?;
     prepare(&SockRef::from(&*request))?;
     prepare(&SockRef::from(&target))?;
+    // Until all is copied, its end is a reset: also if the program ends first.
+    SockRef::from(&target).set_linger(Some(Duration::ZERO))?;
     let broken = AtomicBool::new(false);
     let (rfile, wfile) = request.split();
     let ends = thread::scope(|scope| {
@@ -84,9 +86,9 @@ fn relay(request: &mut StreamRequest, target: &str) -> HandlerResult {
         log::info!("{} was reset: {error}", request.client_address);
         // Neither end may take what it received for complete, so both get a reset.
         request.abort();
-        SockRef::from(&target).set_linger(Some(Duration::ZERO))?;
+        return Ok(());
     }
-    Ok(())
+    Ok(SockRef::from(&target).set_linger(None)?)
 }
 
 fn connect(target: &str) -> io::Result<TcpStream> {
