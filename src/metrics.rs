@@ -10,6 +10,7 @@
 //! | `socketserver_sent_bytes_total` | counter | | `bytes_out` |
 //! | `socketserver_active` | gauge | | `active` |
 //! | `socketserver_queued` | gauge | | `queued` |
+//! | `socketserver_lingering` | gauge | | `lingering` |
 //! | `socketserver_threads` | gauge | | `threads` |
 //! | `socketserver_peak_active` | gauge | | `peak_active` |
 //! | `socketserver_peak_queued` | gauge | | `peak_queued` |
@@ -169,6 +170,7 @@ impl Publisher {
         };
         set(ACTIVE, statistics.active);
         set(QUEUED, statistics.queued);
+        set(LINGERING, statistics.lingering);
         set(THREADS, statistics.threads);
         set(PEAK_ACTIVE, statistics.peak_active);
         set(PEAK_QUEUED, statistics.peak_queued);
@@ -183,6 +185,7 @@ const RECEIVED: &str = "socketserver_received_bytes_total";
 const SENT: &str = "socketserver_sent_bytes_total";
 const ACTIVE: &str = "socketserver_active";
 const QUEUED: &str = "socketserver_queued";
+const LINGERING: &str = "socketserver_lingering";
 const THREADS: &str = "socketserver_threads";
 const PEAK_ACTIVE: &str = "socketserver_peak_active";
 const PEAK_QUEUED: &str = "socketserver_peak_queued";
@@ -200,6 +203,11 @@ fn describe() {
     describe_counter!(SENT, Unit::Bytes, "Bytes written to clients");
     describe_gauge!(ACTIVE, Unit::Count, "Requests being served");
     describe_gauge!(QUEUED, Unit::Count, "Requests in the pending queue");
+    describe_gauge!(
+        LINGERING,
+        Unit::Count,
+        "Closed connections whose clients may still send"
+    );
     describe_gauge!(THREADS, Unit::Count, "Threads of the pool");
     describe_gauge!(PEAK_ACTIVE, Unit::Count, "The most requests served at once");
     describe_gauge!(

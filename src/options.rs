@@ -56,6 +56,7 @@ pub(crate) struct StreamOptions {
     pub(crate) rbufsize: usize,
     pub(crate) wbufsize: usize,
     pub(crate) max_line: usize,
+    pub(crate) linger: LingerOptions,
 }
 
 impl StreamOptions {
@@ -84,6 +85,27 @@ impl Default for StreamOptions {
             rbufsize: 8192,
             wbufsize: 0,
             max_line: 65_536,
+            linger: LingerOptions::default(),
+        }
+    }
+}
+
+/// The limits of lingering close. Those of one connection have nginx's names and defaults.
+#[derive(Clone, Debug)]
+pub(crate) struct LingerOptions {
+    pub(crate) timeout: Duration,
+    pub(crate) time: Duration,
+    pub(crate) bytes: u64,
+    pub(crate) max: usize,
+}
+
+impl Default for LingerOptions {
+    fn default() -> Self {
+        LingerOptions {
+            timeout: Duration::from_secs(5),
+            time: Duration::from_secs(30),
+            bytes: 64 << 20,
+            max: 1024,
         }
     }
 }

@@ -38,6 +38,9 @@ pub struct Statistics {
     pub bytes_in: u64,
     /// Bytes written to clients.
     pub bytes_out: u64,
+    /// Closed connections whose clients may still send: see
+    /// [`max_lingering`](crate::Builder::max_lingering). They are not counted in `active`.
+    pub lingering: usize,
     /// Threads of the pool, idle ones included; 0 without a pool.
     pub threads: usize,
     /// The highest `active` so far.
@@ -202,16 +205,20 @@ pub struct ByteCounters {
 }
 
 impl ByteCounters {
+    /// In one order with a connection's state: a shutdown sees the bytes, or the handler sees the shutdown.
     pub(crate) fn add_received(&self, bytes: usize) {
-        add(&self.received, bytes);
+        let sum = self.received.load(Ordering::Relaxed) + bytes as u64;
+        self.received.store(sum, Ordering::SeqCst);
     }
 
     pub(crate) fn add_sent(&self, bytes: usize) {
-        add(&self.sent, bytes);
+        // Without the cost of an atomic addition.
+        let sum = self.sent.load(Ordering::Relaxed) + bytes as u64;
+        self.sent.store(sum, Ordering::Relaxed);
     }
 
     pub(crate) fn totals(&self) -> (u64, u64) {
-        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let load = |counter: &AtomicU64| counter.load(Ordering::SeqCst);
         (load(&self.received), load(&self.sent))
     }
 
@@ -225,10 +232,4 @@ impl ByteCounters {
             .copied()
             .unwrap_or_else(|| self.totals())
     }
-}
-
-/// Without the cost of an atomic addition.
-fn add(counter: &AtomicU64, bytes: usize) {
-    let sum = counter.load(Ordering::Relaxed) + bytes as u64;
-    counter.store(sum, Ordering::Relaxed);
 }

@@ -18,6 +18,7 @@ impl ServerHandle {
     /// ```
     pub fn statistics(&self) -> Statistics {
         let mut statistics = self.0.registry.statistics();
+        statistics.lingering = self.0.lingering.count();
         if let Some(gauge) = &self.0.threads {
             statistics.threads = gauge.threads();
             statistics.peak_threads = gauge.peak();

@@ -22,6 +22,7 @@ use crate::rate_limit::RateLimit;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sys::Poller;
+use crate::sys::linger::Lingering;
 
 /// A handle to a server: its address, statistics, limits, pause and shutdown, from any thread. Cheap to
 /// clone, and available in every handler as `request.server`.
@@ -45,6 +46,7 @@ struct Shared {
     requested_address: Address,
     bound_address: OnceLock<Address>,
     stream_options: StreamOptions,
+    lingering: Arc<Lingering>,
     control: Mutex<Control>,
     threads: Option<ThreadGauge>,
     children: Option<Arc<dyn ChildProcesses>>,
@@ -89,6 +91,7 @@ impl ServerHandle {
         Ok(ServerHandle(Arc::new(Shared {
             requested_address,
             bound_address: OnceLock::new(),
+            lingering: Lingering::new(config.streams.linger.clone()),
             stream_options: config.streams,
             control: Mutex::new(Control::new(config.limits)),
             threads: config.threads,
@@ -175,6 +178,11 @@ impl ServerHandle {
 
     pub(crate) fn stream_options(&self) -> &StreamOptions {
         &self.0.stream_options
+    }
+
+    /// Its connections that are closed, but whose clients may still send.
+    pub(crate) fn lingering(&self) -> &Arc<Lingering> {
+        &self.0.lingering
     }
 
     pub(crate) fn next_id(&self) -> u64 {

@@ -134,6 +134,12 @@ impl ServerHandle {
         (unfinished, ended)
     }
 
+    /// Waits until clients of closed connections have received what was sent, until `lingering_timeout` is
+    /// over or some time after the forced close.
+    pub(crate) fn wait_for_lingering(&self) {
+        self.0.lingering.finish(self.0.shutdown.give_up_at());
+    }
+
     /// Marks the calling thread as the one that serves, until the value is dropped.
     pub(crate) fn start_serving(&self) -> Serving<'_> {
         *self.0.shutdown.serving.lock() = Some(thread::current().id());
@@ -171,6 +177,7 @@ impl Shared {
         force.forced = Some((Instant::now(), ended));
         drop(force);
         self.registry.for_each_connection(|conn| conn.force_close());
+        self.lingering.close_all();
         if let Some(children) = &self.children {
             children.kill();
         }

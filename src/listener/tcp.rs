@@ -50,8 +50,9 @@ impl Listener for Tcp {
             return Err(io::ErrorKind::Unsupported.into());
         }
         let socket = SockRef::from(&self.socket);
-        socket.shutdown(Shutdown::Read)?;
-        socket.set_reuse_address(false)
+        // First: a client that is refused may bind the port at once.
+        socket.set_reuse_address(false)?;
+        socket.shutdown(Shutdown::Read)
     }
 
     fn server_reactivate(&self) -> io::Result<()> {

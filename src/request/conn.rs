@@ -4,21 +4,19 @@ use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use socket2::SockRef;
 
 use super::close_reason::CloseReason;
 use super::state::{ConnState, Flag};
 use super::transport::Transport;
-use crate::Address;
 use crate::handle::{ConnectionEntry, OpenConnection};
-use crate::options::StreamOptions;
 use crate::statistics::ByteCounters;
-use crate::sys::MSG_DONTWAIT;
+use crate::sys;
+use crate::sys::linger::Lingering;
 use crate::sys::timer::{OnTimer, Timer};
+use crate::{Address, ServerHandle};
 
 /// One open connection. A request's `rfile` and `wfile` own it: it is closed when both are dropped.
 /// Handles, the registry and the timer do not keep it open.
@@ -32,6 +30,9 @@ pub(super) struct Conn {
     pub(super) write_buffer: Mutex<Vec<u8>>,
     pub(super) wbufsize: usize,
     pub(super) bytes: Arc<ByteCounters>,
+    lingering: Arc<Lingering>,
+    /// The longest that a read and a write may block in `verify_request`.
+    verify_timeouts: (Duration, Duration),
     owners: AtomicUsize,
 }
 
@@ -40,8 +41,13 @@ impl Conn {
         transport: Transport,
         client_address: Address,
         id: u64,
-        options: &StreamOptions,
+        server: &ServerHandle,
     ) -> Arc<Self> {
+        const VERIFY_TIMEOUT: Duration = Duration::from_secs(1);
+        let verify = |timeout: Option<Duration>| {
+            timeout.map_or(VERIFY_TIMEOUT, |timeout| timeout.min(VERIFY_TIMEOUT))
+        };
+        let options = server.stream_options();
         Arc::new(Conn {
             transport,
             client_address,
@@ -50,6 +56,8 @@ impl Conn {
             write_buffer: Mutex::default(),
             wbufsize: options.wbufsize,
             bytes: Arc::default(),
+            lingering: Arc::clone(server.lingering()),
+            verify_timeouts: (verify(options.read_timeout), verify(options.write_timeout)),
             owners: AtomicUsize::new(0),
         })
     }
@@ -76,116 +84,70 @@ impl Conn {
     }
 
     /// What an error of the socket means: the reason why this side has closed the connection, or a
-    /// timeout, which the system reports as "would block".
+    /// timeout, which the system reports as "would block". `failed` says what was not done.
     pub(super) fn explain(
         &self,
         error: io::Error,
-        what: &str,
-        timeout: io::Result<Option<Duration>>,
+        failed: &str,
+        timeout: Option<Duration>,
     ) -> io::Error {
         let reason = self.state.close_reason();
         if let Some(error) = reason.and_then(|reason| reason.error(&self.client_address)) {
             return error;
         }
         match timeout {
-            Ok(Some(timeout)) if error.kind() == io::ErrorKind::WouldBlock => io::Error::new(
+            Some(timeout) if error.kind() == io::ErrorKind::WouldBlock => io::Error::new(
                 io::ErrorKind::TimedOut,
-                format!("{what} {} for {timeout:?}", self.client_address),
+                format!("{failed} {} within {timeout:?}", self.client_address),
             ),
             _ => error,
         }
     }
+
+    /// How long one read may block.
+    pub(super) fn read_timeout(&self) -> Option<Duration> {
+        let timeout = self.transport.read_timeout().ok().flatten();
+        self.limited(timeout, self.verify_timeouts.0)
+    }
+
+    /// How long one write may block.
+    pub(super) fn write_timeout(&self) -> Option<Duration> {
+        let timeout = self.transport.write_timeout().ok().flatten();
+        self.limited(timeout, self.verify_timeouts.1)
+    }
+
+    fn limited(&self, timeout: Option<Duration>, limit: Duration) -> Option<Duration> {
+        if self.is_verified() {
+            return timeout;
+        }
+        Some(timeout.map_or(limit, |timeout| timeout.min(limit)))
+    }
+
+    /// Until its handler begins, the connection is with `verify_request`, on the thread of the accept loop.
+    pub(super) fn is_verified(&self) -> bool {
+        self.state.has(Flag::Begun) || !self.state.is_servers()
+    }
 }
 
-/// Receiving.
+/// Waiting.
 impl Conn {
-    /// Receives into `buffer`, after flushing data that the client may wait for. Returns 0 at the end of the
-    /// stream.
-    pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.state.has(Flag::Unsent) && !self.state.has(Flag::Split) {
-            self.flush()?;
+    /// Waits until the socket is readable (`POLLIN`) or writable (`POLLOUT`).
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` after the deadline, and at once if the program has set the socket non-blocking.
+    pub(super) fn wait(&self, events: libc::c_short, deadline: Option<Instant>) -> io::Result<()> {
+        let socket = &self.transport;
+        if sys::stream::is_nonblocking(socket) || !sys::stream::wait(socket, events, deadline)? {
+            return Err(io::ErrorKind::WouldBlock.into());
         }
-        let received = self.receive_once(buffer);
-        received.map_err(|e| self.explain_receive(e))
+        Ok(())
     }
+}
 
-    /// Receives the first bytes of a message. The idle timeout, if there is one, replaces the read
-    /// timeout.
-    pub(super) fn receive_message(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match self.receive_once(buffer) {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock && self.ignores_read_timeout() => {}
-                received => return received.map_err(|e| self.explain_receive(e)),
-            }
-        }
-    }
-
-    fn ignores_read_timeout(&self) -> bool {
-        let is_blocking = || SockRef::from(self).nonblocking().is_ok_and(|non| !non);
-        self.state.has_idle_timeout() && is_blocking()
-    }
-
-    fn receive_once(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        // A client that goes on sending does not delay the end.
-        if self.state.is_closed() {
-            return self.at_end();
-        }
-        // A Unix socket whose reading side is shut down receives nothing more, not even the rest of a
-        // message. So the first byte is waited for and left in the socket, where `drain` sees it.
-        if self.transport.is_unix() && self.state.is_idle() {
-            if self.transport.peek(0)? == 0 {
-                return self.at_end();
-            }
-            self.state.set_busy();
-        }
-        match self.transport.read(buffer)? {
-            0 if self.state.has(Flag::Late) => self.receive_rest(buffer),
-            0 => self.at_end(),
-            n => {
-                if self.state.is_idle() && !self.state.set_busy() {
-                    self.state.begin_late_message();
-                }
-                self.bytes.add_received(n);
-                Ok(n)
-            }
-        }
-    }
-
-    /// Receives more of a message whose first bytes arrived while the connection was closed as idle.
-    /// After its reading side is shut down, a TCP socket still delivers what arrives, but a read does not
-    /// wait for it.
-    fn receive_rest(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        const LONG_ENOUGH: Duration = Duration::from_secs(1);
-        let begin = Instant::now();
-        while begin.elapsed() < LONG_ENOUGH && !self.state.is_closed() {
-            thread::sleep(Duration::from_millis(1));
-            let received = self.transport.read(buffer)?;
-            if received > 0 {
-                self.bytes.add_received(received);
-                return Ok(received);
-            }
-        }
-        self.at_end()
-    }
-
-    /// The end of the stream: the client has ended it, or this side has.
-    fn at_end(&self) -> io::Result<usize> {
-        match self.state.close_reason() {
-            None => self.state.set(Flag::EndSeen, true),
-            Some(reason) => reason.error(&self.client_address).map_or(Ok(()), Err)?,
-        }
-        Ok(0)
-    }
-
-    /// Whether something was received and not read, or the client has ended the stream.
-    pub(super) fn has_arrived(&self) -> bool {
-        self.transport.peek(MSG_DONTWAIT).is_ok()
-    }
-
-    fn explain_receive(&self, error: io::Error) -> io::Error {
-        let timeout = self.transport.read_timeout();
-        self.explain(error, "nothing received from", timeout)
-    }
+/// The end of a wait that begins now; `None` is no limit.
+pub(super) fn deadline(timeout: Option<Duration>) -> Option<Instant> {
+    Instant::now().checked_add(timeout?)
 }
 
 /// Ending.
@@ -205,8 +167,12 @@ impl Conn {
         }
         // Fails with ENOTCONN after a reset by the client.
         let is_open = self.transport.shutdown(Shutdown::Write).is_ok();
-        if is_open && !self.state.has(Flag::EndSeen) {
-            self.transport.discard_input();
+        if !is_open || self.state.has(Flag::EndSeen) || self.transport.discard_input() {
+            return;
+        }
+        // Without a reply there is nothing that a reset can destroy.
+        if self.bytes.totals().1 > 0 {
+            self.lingering.add(&self.transport);
         }
     }
 
@@ -222,15 +188,15 @@ impl Conn {
         self.transport.reset();
     }
 
-    /// Ends an idle connection, unless something has arrived. Returns whether it did.
-    fn end_idle(&self) -> bool {
-        !self.has_arrived() && self.transport.shutdown(Shutdown::Read).is_ok()
+    /// A blocked read sees the end of the stream.
+    fn end_idle(&self) {
+        let _ = self.transport.shutdown(Shutdown::Read);
     }
 }
 
 impl OpenConnection for Conn {
     fn drain(&self) {
-        self.state.drain(|| self.end_idle());
+        self.state.drain(|| self.arrived(), || self.end_idle());
     }
 
     fn force_close(&self) {
@@ -241,8 +207,12 @@ impl OpenConnection for Conn {
 
 impl OnTimer for Conn {
     fn on_timer(&self, now: Instant) -> Option<Instant> {
-        self.state
-            .on_timer(now, || self.end_idle(), || self.transport.reset())
+        self.state.on_timer(
+            now,
+            || self.arrived(),
+            || self.end_idle(),
+            || self.transport.reset(),
+        )
     }
 }
 

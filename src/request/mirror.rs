@@ -51,16 +51,15 @@ impl Mirror {
     }
 
     pub(super) fn load(&self) -> Snapshot {
-        Snapshot(self.0.load(Ordering::Relaxed))
+        Snapshot(self.0.load(Ordering::SeqCst))
     }
 
-    /// Returns the mirror before the change.
-    pub(super) fn set_idle(&self) -> Snapshot {
+    pub(super) fn set_idle(&self) {
         let idle = |bits| Some(((bits & !ACTIVITY) | Activity::Idle as u64) + GENERATION);
-        let before = self
+        // Cannot fail: `idle` always returns a value.
+        let _ = self
             .0
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, idle);
-        Snapshot(before.unwrap_or_else(|bits| bits))
     }
 
     /// Returns the mirror before the change.
@@ -97,5 +96,9 @@ impl Snapshot {
 
     pub(super) fn is_idle(self) -> bool {
         self.0 & ACTIVITY != Activity::Busy as u64
+    }
+
+    pub(super) fn was_idle(self) -> bool {
+        self.0 >= GENERATION
     }
 }

@@ -16,6 +16,8 @@ mod datagram;
 mod lines;
 mod mirror;
 mod reader;
+mod receive;
+mod send;
 mod state;
 mod stream;
 mod timeouts;

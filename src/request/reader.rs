@@ -171,20 +171,21 @@ impl Reader {
 
     /// [`StreamRequest::wait_for_data`](super::StreamRequest::wait_for_data).
     pub(super) fn wait_for_data(&mut self) -> io::Result<bool> {
-        let state = &self.conn.state;
-        if !self.buffer().is_empty() {
-            return Ok(!state.is_closed());
-        }
         if self.is_detached() {
-            return Ok(false);
+            return Ok(!self.buffer().is_empty());
+        }
+        let conn = &self.conn;
+        let begin = conn.received() - self.buffer().len() as u64;
+        if !self.buffer().is_empty() {
+            return conn.state.may_begin(begin, &conn.client_address);
         }
         // Before the connection is idle: a client that is slow to read is not.
-        self.conn.flush()?;
-        let is_draining = state.set_idle();
-        let received = if is_draining && !self.conn.has_arrived() {
-            Ok(0)
-        } else {
-            self.fill_by(Conn::receive_message)
+        conn.flush()?;
+        conn.state.set_idle();
+        let received = match conn.state.may_begin(begin, &conn.client_address) {
+            Ok(true) => self.fill_by(Conn::receive_message),
+            Ok(false) => Ok(0),
+            Err(error) => Err(error),
         };
         if self.conn.state.is_idle() {
             self.conn.state.set_busy();

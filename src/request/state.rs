@@ -27,6 +27,9 @@ pub(super) struct ConnState {
 #[derive(Debug)]
 struct Locked {
     ending: Ending,
+    /// A message that begins here in the stream of input, or later, is not served. `None` until a
+    /// shutdown begins, or the connection is closed as idle.
+    mark: Option<u64>,
     owner: Owner,
     /// When the lifetime is over, and how long it was.
     lifetime: Option<(Instant, Duration)>,
@@ -35,11 +38,26 @@ struct Locked {
 #[derive(Clone, Copy, Debug)]
 enum Ending {
     Open,
-    /// A graceful shutdown has begun: the connection ends when it becomes idle.
+    /// A graceful shutdown has begun: the connection ends after the last message before the mark.
     Draining,
-    /// It was ended as idle, but a message had begun to arrive, and is served to its end.
+    /// It was closed as idle while the first bytes of a message were received. They are before the mark.
     ClosedLate(CloseReason),
     Closed(CloseReason),
+}
+
+/// How many bytes of a connection's input have arrived.
+#[derive(Clone, Copy)]
+pub(super) struct Arrived {
+    /// By the handler.
+    pub(super) received: u64,
+    /// In the socket.
+    pub(super) unread: u64,
+}
+
+impl Arrived {
+    fn end(self) -> u64 {
+        self.received + self.unread
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +76,7 @@ impl ConnState {
             mirror: Mirror::new(),
             locked: Mutex::new(Locked {
                 ending: Ending::Open,
+                mark: None,
                 owner: Owner::Server,
                 lifetime: None,
             }),
@@ -67,20 +86,77 @@ impl ConnState {
         }
     }
 
-    /// The handler waits for a message. Returns whether a graceful shutdown has begun: then there is no
-    /// next message unless it has arrived. A shutdown either sees that the connection is idle, or is
-    /// seen here.
-    pub(super) fn set_idle(&self) -> bool {
+    /// The handler waits for a message. A shutdown either sees that the connection is idle, or is seen by
+    /// [`may_begin`](Self::may_begin).
+    pub(super) fn set_idle(&self) {
         if self.idle_timeout.is_some() {
             let nanos = u64::try_from(self.created.elapsed().as_nanos());
             let nanos = nanos.unwrap_or(u64::MAX);
             self.idle_since.store(nanos, Ordering::SeqCst);
         }
-        let before = self.mirror.set_idle();
-        if before.has(Flag::Late) {
-            self.end_late_message();
+        self.mirror.set_idle();
+    }
+
+    /// Whether a message that begins at `position` in the stream of input is served. If not, the
+    /// connection is closed for input from here on.
+    ///
+    /// # Errors
+    ///
+    /// The connection was closed in any state.
+    pub(super) fn may_begin(&self, position: u64, client: &dyn fmt::Display) -> io::Result<bool> {
+        let now = self.mirror.load();
+        if !(now.has(Flag::Draining) || now.has(Flag::Closed)) || !self.is_servers() {
+            return Ok(true);
         }
-        before.has(Flag::Draining) && !before.has(Flag::NotServers)
+        let mut locked = self.locked.lock();
+        if let Some(error) = locked
+            .ending
+            .reason()
+            .and_then(|reason| reason.error(client))
+        {
+            return Err(error);
+        }
+        let is_served = match locked.ending {
+            Ending::Open => true,
+            Ending::Draining | Ending::ClosedLate(_) => {
+                locked.mark.is_none_or(|mark| position < mark)
+            }
+            Ending::Closed(_) => false,
+        };
+        if !is_served {
+            let reason = locked.ending.reason().unwrap_or(CloseReason::Shutdown);
+            self.set_ending(&mut locked, Ending::Closed(reason));
+        }
+        Ok(is_served)
+    }
+
+    /// Moves the mark to what has arrived now, unless it is behind that. Called when a shutdown has set it
+    /// while the handler received: then it does not count those bytes.
+    pub(super) fn extend_mark(&self, arrived: impl Fn() -> Arrived) {
+        let mut locked = self.locked.lock();
+        locked.mark = locked.mark.map(|mark| mark.max(arrived().end()));
+    }
+
+    /// Whether the handler has waited for a message, so that a message may follow the current one.
+    pub(super) fn has_boundaries(&self) -> bool {
+        self.mirror.load().was_idle()
+    }
+
+    /// Receives through `receive`, which does not block: a shutdown sees what has arrived either before or
+    /// after it. Returns 0 if the connection is closed.
+    pub(super) fn receive_locked(
+        &self,
+        receive: impl FnOnce() -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let locked = self.locked.lock();
+        if matches!(locked.ending, Ending::Closed(_)) {
+            return Ok(0);
+        }
+        let received = receive()?;
+        if received > 0 && self.is_idle() {
+            self.mirror.set_busy();
+        }
+        Ok(received)
     }
 
     /// A message has begun. Returns false if the connection was closed as idle before.
@@ -128,20 +204,15 @@ impl ConnState {
         self.next_timer(&locked, now)
     }
 
-    /// A message has begun while the connection was closed as idle: it is served to its end.
-    pub(super) fn begin_late_message(&self) {
+    /// What was received up to here may have arrived before the connection was closed as idle. So the
+    /// messages in it are served.
+    pub(super) fn begin_late_message(&self, received: u64) {
         let mut locked = self.locked.lock();
         if let Ending::Closed(reason) = locked.ending {
             if reason.is_graceful() {
+                locked.mark = Some(received);
                 self.set_ending(&mut locked, Ending::ClosedLate(reason));
             }
-        }
-    }
-
-    fn end_late_message(&self) {
-        let mut locked = self.locked.lock();
-        if let Ending::ClosedLate(reason) = locked.ending {
-            self.set_ending(&mut locked, Ending::Closed(reason));
         }
     }
 
@@ -168,14 +239,16 @@ impl ConnState {
         self.mirror.set(Flag::NotServers, owner != Owner::Server);
     }
 
-    /// A graceful shutdown: ends the connection through `stop` if it is idle, or else when it becomes
-    /// idle. `stop` returns false if a message has arrived, which is served.
-    pub(super) fn drain(&self, stop: impl FnOnce() -> bool) {
+    /// A graceful shutdown: ends the connection through `stop` if it is idle, or else after the last
+    /// message that begins before what has `arrived`.
+    pub(super) fn drain(&self, arrived: impl Fn() -> Arrived, stop: impl FnOnce()) {
         let mut locked = self.locked.lock();
         if matches!(locked.ending, Ending::Open) {
+            // From here on the handler sees that there is a mark, and waits for the lock to read it.
             self.set_ending(&mut locked, Ending::Draining);
+            locked.mark = Some(arrived().end());
         }
-        self.close_idle(&mut locked, CloseReason::Shutdown, |_| true, stop);
+        self.close_idle(&mut locked, CloseReason::Shutdown, |_| true, arrived, stop);
     }
 
     /// Closes the connection in any state, through `stop`.
@@ -195,7 +268,8 @@ impl ConnState {
     pub(super) fn on_timer(
         &self,
         now: Instant,
-        stop_idle: impl FnOnce() -> bool,
+        arrived: impl Fn() -> Arrived,
+        stop_idle: impl FnOnce(),
         stop: impl FnOnce(),
     ) -> Option<Instant> {
         let mut locked = self.locked.lock();
@@ -206,7 +280,8 @@ impl ConnState {
             }
         }
         let is_due = |mirror| self.idle_until(mirror).is_some_and(|at| at <= now);
-        self.close_idle(&mut locked, CloseReason::IdleTimeout, is_due, stop_idle);
+        let reason = CloseReason::IdleTimeout;
+        self.close_idle(&mut locked, reason, is_due, arrived, stop_idle);
         self.next_timer(&locked, now)
     }
 
@@ -215,7 +290,8 @@ impl ConnState {
         locked: &mut Locked,
         reason: CloseReason,
         is_due: impl Fn(Snapshot) -> bool,
-        stop: impl FnOnce() -> bool,
+        arrived: impl Fn() -> Arrived,
+        stop: impl FnOnce(),
     ) {
         if locked.ending.reason().is_some() || locked.owner != Owner::Server {
             return;
@@ -225,11 +301,14 @@ impl ConnState {
         if !self.mirror.close_if(may_close) {
             return;
         }
-        if stop() {
-            self.set_ending(locked, Ending::Closed(reason));
-        } else {
+        let arrived = arrived();
+        if arrived.unread > 0 {
             self.mirror.set(Flag::Closed, false);
+            return;
         }
+        stop();
+        locked.mark = Some(arrived.end());
+        self.set_ending(locked, Ending::Closed(reason));
     }
 
     fn close_busy(&self, locked: &mut Locked, reason: CloseReason, stop: impl FnOnce()) {

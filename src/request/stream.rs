@@ -48,7 +48,7 @@ impl StreamRequest {
     ) -> Self {
         let options = server.stream_options();
         let (id, address) = (server.next_id(), client_address.clone());
-        let conn = Conn::new(transport, address, id, options);
+        let conn = Conn::new(transport, address, id, server);
         let reader = OwnedConn::new(&conn);
         StreamRequest {
             rfile: Reader::new(reader, options.rbufsize, options.max_line),
@@ -270,11 +270,14 @@ impl Lifecycle for StreamRequest {
     }
 
     fn begin_rejection(&mut self, timeout: Duration, may_use_timer: bool) -> io::Result<()> {
+        let options = self.server.stream_options();
+        let limited = |set: Option<Duration>| set.map_or(timeout, |set| set.min(timeout));
+        self.set_read_timeout(limited(options.read_timeout))?;
+        self.set_write_timeout(limited(options.write_timeout))?;
         if may_use_timer {
-            self.set_max_lifetime(timeout)
-        } else {
-            self.set_timeout(Some(timeout))
+            self.set_max_lifetime(timeout)?;
         }
+        Ok(())
     }
 
     fn end(&mut self) -> io::Result<()> {

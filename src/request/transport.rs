@@ -1,14 +1,17 @@
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, Read};
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
 use crate::Address;
-use crate::sys::{self, MSG_DONTWAIT, MSG_PEEK, signals};
+use crate::sys::stream::{self, MSG_NOSIGNAL};
+use crate::sys::{self, MSG_DONTWAIT, MSG_PEEK, recv_with_flags, signals};
+
+const SEND_FLAGS: i32 = MSG_DONTWAIT | MSG_NOSIGNAL;
 
 /// The connected socket of a request, over TCP or a Unix socket.
 #[derive(Debug)]
@@ -35,16 +38,36 @@ impl Transport {
         matches!(self.0, Kind::Unix(_))
     }
 
+    /// Blocks until something arrives, at most for the read timeout.
     pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        on_socket!(self, socket => uninterrupted(|| (&*socket).read(buffer)))
+        let mut deadline = None;
+        loop {
+            match on_socket!(self, socket => (&*socket).read(buffer)) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => signals::run_pending(),
+                received => return received,
+            }
+            // A read that is repeated would wait for the whole timeout again.
+            let timeout = self.read_timeout()?;
+            let until = || Instant::now().checked_add(timeout?);
+            if !stream::wait(self, libc::POLLIN, *deadline.get_or_insert_with(until))? {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+        }
     }
 
-    pub(super) fn write(&self, data: &[u8]) -> io::Result<usize> {
-        on_socket!(self, socket => uninterrupted(|| (&*socket).write(data)))
+    /// Fails with `WouldBlock` instead of blocking.
+    pub(super) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        uninterrupted(|| recv_with_flags(self, buffer, MSG_DONTWAIT))
     }
 
-    pub(super) fn write_vectored(&self, data: &[IoSlice<'_>]) -> io::Result<usize> {
-        on_socket!(self, socket => uninterrupted(|| (&*socket).write_vectored(data)))
+    /// Sends what there is space for; fails with `WouldBlock` if there is none.
+    pub(super) fn try_write(&self, data: &[u8]) -> io::Result<usize> {
+        uninterrupted(|| SockRef::from(self).send_with_flags(data, SEND_FLAGS))
+    }
+
+    /// As [`try_write`](Self::try_write).
+    pub(super) fn try_write_vectored(&self, data: &[IoSlice<'_>]) -> io::Result<usize> {
+        uninterrupted(|| SockRef::from(self).send_vectored_with_flags(data, SEND_FLAGS))
     }
 
     pub(super) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
@@ -57,18 +80,20 @@ impl Transport {
         uninterrupted(|| SockRef::from(self).recv_with_flags(&mut byte, MSG_PEEK | flags))
     }
 
-    /// Closing a socket with unread input sends a reset, which can destroy the reply on its way (RFC
-    /// 1122, 4.2.2.13). So received data is discarded before, up to a limit.
-    pub(super) fn discard_input(&self) {
+    /// Closing a socket with unread input sends a reset. So received data is discarded before, up to a
+    /// limit. Returns whether the client has ended the stream.
+    pub(super) fn discard_input(&self) -> bool {
         const LIMIT: usize = 65_536;
         let mut scratch = [MaybeUninit::uninit(); 4096];
         let mut discarded = 0;
-        while let Ok(n) = SockRef::from(self).recv_with_flags(&mut scratch, MSG_DONTWAIT) {
-            discarded += n;
-            if n == 0 || discarded >= LIMIT {
-                break;
+        while discarded < LIMIT {
+            match SockRef::from(self).recv_with_flags(&mut scratch, MSG_DONTWAIT) {
+                Ok(0) => return true,
+                Ok(n) => discarded += n,
+                Err(_) => return false,
             }
         }
+        false
     }
 
     /// So that the client does not treat truncated data as complete. A Unix socket has no

@@ -4,10 +4,7 @@ use std::mem;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use parking_lot::MutexGuard;
-
 use super::conn::{Conn, OwnedConn};
-use super::state::Flag;
 
 /// A request's `wfile`: writes to the connection.
 ///
@@ -20,8 +17,8 @@ use super::state::Flag;
 /// read, and the answers to messages that came together are sent together. After
 /// [`split`](super::StreamRequest::split) reads do not flush.
 ///
-/// A write blocks while the client does not read. With a write timeout it fails with `TimedOut` once the
-/// client has received nothing for that long. If the client has closed the connection, it fails with
+/// A write blocks while the client does not read. With a write timeout it fails with `TimedOut` when not
+/// all of it could be sent within that time, as Python's `sendall` does. If the client has closed the connection, it fails with
 /// `BrokenPipe` or `ConnectionReset`, which the server logs at debug level only.
 #[derive(Debug)]
 pub struct Writer {
@@ -117,154 +114,5 @@ impl Drop for Writer {
 impl AsFd for Writer {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.conn.as_fd()
-    }
-}
-
-/// Sending.
-impl Conn {
-    /// Buffers all of it, or sends a part.
-    pub(super) fn write(&self, data: &[u8]) -> io::Result<usize> {
-        self.write_as_handler(|guard| guard.write(data))
-    }
-
-    /// Buffers or sends all of it.
-    pub(super) fn write_all(&self, data: &[u8]) -> io::Result<()> {
-        self.write_as_handler(|guard| guard.write_all(data))
-    }
-
-    /// Without a buffer sends all of it, so that no other message lands in the middle.
-    pub(super) fn write_vectored(&self, data: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.write_as_handler(|guard| guard.write_vectored(data))
-    }
-
-    /// Sends all of it, past the buffer.
-    pub(super) fn send_all(&self, data: &[u8]) -> io::Result<()> {
-        self.locked(|guard| guard.sender().write_all(data))
-    }
-
-    /// Sends what is buffered. What cannot be sent is dropped: a connection does not recover after an
-    /// error.
-    pub(super) fn flush(&self) -> io::Result<()> {
-        if !self.state.has(Flag::Unsent) || self.state.is_childs() {
-            return Ok(());
-        }
-        self.locked(WriteGuard::flush)
-    }
-
-    /// A handler that writes first does not wait for a message: it is busy.
-    fn write_as_handler<'a, T>(
-        &'a self,
-        act: impl FnOnce(&mut WriteGuard<'a>) -> io::Result<T>,
-    ) -> io::Result<T> {
-        if self.state.is_idle() {
-            self.state.set_busy();
-        }
-        self.locked(act)
-    }
-
-    fn locked<'a, T>(
-        &'a self,
-        act: impl FnOnce(&mut WriteGuard<'a>) -> io::Result<T>,
-    ) -> io::Result<T> {
-        let mut guard = WriteGuard {
-            conn: self,
-            data: self.write_buffer.lock(),
-        };
-        if let Err(error) = self.state.check_writable(&self.client_address) {
-            self.state.set(Flag::Unsent, false);
-            return Err(error);
-        }
-        let explain = |error| {
-            let timeout = self.transport.write_timeout();
-            self.explain(error, "nothing could be sent to", timeout)
-        };
-        act(&mut guard).map_err(explain)
-    }
-}
-
-/// The right to send one message.
-struct WriteGuard<'a> {
-    conn: &'a Conn,
-    data: MutexGuard<'a, Vec<u8>>,
-}
-
-impl<'a> WriteGuard<'a> {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        if self.buffer(data)? {
-            return Ok(data.len());
-        }
-        self.sender().write(data)
-    }
-
-    fn write_all(&mut self, data: &[u8]) -> io::Result<()> {
-        if self.buffer(data)? {
-            return Ok(());
-        }
-        self.sender().write_all(data)
-    }
-
-    fn write_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
-        if self.conn.wbufsize == 0 {
-            return self.sender().write_all_vectored(data);
-        }
-        let first = data.iter().find(|slice| !slice.is_empty());
-        first.map_or(Ok(0), |slice| self.write(slice))
-    }
-
-    /// Buffers data that is shorter than the buffer, after sending what leaves no space for it. Returns
-    /// whether it did.
-    fn buffer(&mut self, data: &[u8]) -> io::Result<bool> {
-        let capacity = self.conn.wbufsize;
-        if data.len() > capacity - self.data.len() {
-            self.flush()?;
-        }
-        let fits = data.len() < capacity;
-        if fits {
-            self.data.extend_from_slice(data);
-            self.conn.state.set(Flag::Unsent, true);
-        }
-        Ok(fits)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if self.data.is_empty() {
-            return Ok(());
-        }
-        let sent = self.sender().write_all(&self.data);
-        self.data.clear();
-        self.conn.state.set(Flag::Unsent, false);
-        sent
-    }
-
-    fn sender(&self) -> Sender<'a> {
-        Sender(self.conn)
-    }
-}
-
-/// Writes to the socket and counts the bytes. Its `write_all` goes on after a short write.
-struct Sender<'a>(&'a Conn);
-
-impl Sender<'_> {
-    fn write_all_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
-        let mut sent = self.0.transport.write_vectored(data)?;
-        self.0.bytes.add_sent(sent);
-        for slice in data {
-            let (done, rest) = slice.split_at(sent.min(slice.len()));
-            sent -= done.len();
-            self.write_all(rest)?;
-        }
-        Ok(data.iter().map(|slice| slice.len()).sum())
-    }
-}
-
-impl Write for Sender<'_> {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        let sent = self.0.transport.write(data)?;
-        self.0.bytes.add_sent(sent);
-        Ok(sent)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

@@ -228,6 +228,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
             0 => {
                 self.dispatch.join();
                 self.reject_pool.join();
+                self.handle.wait_for_lingering();
             }
             unfinished => log::error!(
                 target: "socketserver::server",

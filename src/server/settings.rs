@@ -153,7 +153,8 @@ impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
         self
     }
 
-    /// How long each write may block before it fails with `TimedOut`. `None`, the default, is no limit.
+    /// How long each write may take before it fails with `TimedOut`: until the system has all of it,
+    /// with the time that it waits for other threads that send. `None`, the default, is no limit.
     pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.streams.write_timeout = timeout.into();
         self
@@ -213,6 +214,47 @@ impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
     /// [`fill_more`](crate::request::Reader::fill_more). Default 65,536.
     pub fn max_line(mut self, bytes: usize) -> Self {
         self.streams.max_line = bytes;
+        self
+    }
+}
+
+/// Settings of lingering close.
+///
+/// A client that still sends when its connection is closed gets a reset, and that can destroy the reply on
+/// its way. So the server closes its sending side only, discards what arrives, and closes the socket when
+/// the client has ended the stream, or at one of these limits. Connections without a reply are closed at
+/// once, and so are those that a forced close, `abort` or `max_lifetime` ends.
+///
+/// One thread of the process does this for all servers. A lingering connection counts neither for
+/// [`max_connections`](Self::max_connections) nor for [`max_per_ip`](Self::max_per_ip), but it has a
+/// descriptor. Closing the server waits until clients have received what was sent to them, at most for
+/// `lingering_timeout` and the [`shutdown_timeout`](Self::shutdown_timeout); then all are closed. The end of
+/// the process closes them too. A forked child lingers by itself before it ends, and counts meanwhile; so it
+/// ends early, when its client has received everything and sends nothing for a quarter of a second.
+impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
+    /// How long a client may send nothing. Default 5 s, as in nginx.
+    #[doc(alias("lingering_close", "SO_LINGER"))]
+    pub fn lingering_timeout(mut self, timeout: Duration) -> Self {
+        self.streams.linger.timeout = timeout;
+        self
+    }
+
+    /// How long a connection lingers at most. Default 30 s, as in nginx.
+    pub fn lingering_time(mut self, time: Duration) -> Self {
+        self.streams.linger.time = time;
+        self
+    }
+
+    /// How many bytes of one connection are discarded at most. Default 64 MiB.
+    pub fn lingering_bytes(mut self, bytes: u64) -> Self {
+        self.streams.linger.bytes = bytes;
+        self
+    }
+
+    /// How many connections linger at once. Those above the limit are closed at once. Default 1,024; 0
+    /// turns lingering off.
+    pub fn max_lingering(mut self, connections: usize) -> Self {
+        self.streams.linger.max = connections;
         self
     }
 }

@@ -2,8 +2,10 @@
 //! children.
 #![allow(unsafe_code)]
 
+pub(crate) mod linger;
 #[cfg(feature = "fork")]
 pub(crate) mod process;
+pub(crate) mod stream;
 pub(crate) mod timer;
 
 use std::io;
@@ -27,10 +29,23 @@ pub(crate) const MSG_PEEK: i32 = 0x2;
 /// Receives one datagram if there is one, and fails with `WouldBlock` if not. The socket itself stays
 /// blocking, so that a reply waits for space in the send buffer instead of failing.
 pub(crate) fn try_recv_from(socket: &Socket, buffer: &mut [u8]) -> io::Result<(usize, Address)> {
-    // SAFETY: both slices have the same layout, and `recv_from` writes initialised bytes only.
-    let buffer = unsafe { &mut *(buffer as *mut [u8] as *mut [MaybeUninit<u8>]) };
-    let (length, sender) = socket.recv_from_with_flags(buffer, MSG_DONTWAIT)?;
+    let (length, sender) = socket.recv_from_with_flags(as_uninit(buffer), MSG_DONTWAIT)?;
     Ok((length, sender.into()))
+}
+
+pub(crate) fn recv_with_flags(
+    socket: &impl AsFd,
+    buffer: &mut [u8],
+    flags: i32,
+) -> io::Result<usize> {
+    SockRef::from(socket).recv_with_flags(as_uninit(buffer), flags)
+}
+
+/// For the calls of `socket2`, which write initialised bytes only.
+fn as_uninit(buffer: &mut [u8]) -> &mut [MaybeUninit<u8>] {
+    // SAFETY: both slices have the same layout. The slice is passed to a receiving call only, which
+    // writes initialised bytes.
+    unsafe { &mut *(buffer as *mut [u8] as *mut [MaybeUninit<u8>]) }
 }
 
 /// Resets a TCP connection: the client receives a reset, and blocked calls on the socket return. Fails
@@ -84,7 +99,7 @@ impl Poller {
     }
 }
 
-/// The lock between the library's own threads (one for signals, one for timers) and `fork`: they work
+/// The lock between the library's own threads (for signals, timers, lingering connections) and `fork`: they work
 /// only while they hold it, so that none is in the middle of something when the process forks.
 pub(crate) mod fork_lock {
     use std::sync::atomic::{AtomicUsize, Ordering};

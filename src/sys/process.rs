@@ -15,12 +15,13 @@ pub(crate) use nix::unistd::Pid;
 use nix::unistd::{self, ForkResult};
 
 use super::timer::{self, ThreadState, Timers};
-use super::{fork_lock, signals};
+use super::{fork_lock, linger, signals};
 
 /// While it is held, the library's own threads do not work, and none is started.
 pub(crate) struct ForkGuard {
     _lock: MutexGuard<'static, ()>,
     timers: MutexGuard<'static, Timers>,
+    lingering: MutexGuard<'static, linger::State>,
 }
 
 impl ForkGuard {
@@ -28,6 +29,7 @@ impl ForkGuard {
         ForkGuard {
             _lock: fork_lock::lock(),
             timers: timer::lock(),
+            lingering: linger::lock(),
         }
     }
 
@@ -42,6 +44,7 @@ impl ForkGuard {
         self.timers.thread = ThreadState::None;
         self.timers.due.clear();
         self.timers.times.clear();
+        self.lingering.reset();
     }
 }
 

@@ -107,6 +107,7 @@ mod shutdown {
     mod drain;
     mod idle;
     mod late_client;
+    mod messages;
     mod reset;
     mod signals;
     mod wait;
@@ -131,10 +132,12 @@ mod stream {
     mod line_limits;
     mod line_loop;
     mod lines;
+    mod lingering;
     mod report;
     mod time_limits;
     mod timer;
     mod wfile;
+    mod write_timeout;
 }
 mod unix {
     mod path;

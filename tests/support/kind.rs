@@ -1,7 +1,7 @@
 //! One trait for the four kinds of server, for tests that run with each of them.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,9 @@ use socketserver::listener::{Bind, Tcp, Udp, Unix, UnixDatagram};
 use socketserver::request::Request;
 use socketserver::{Address, DatagramRequest, HandlerResult, StreamRequest};
 
-use crate::{ANY, connect, connect_udp, connect_unix, connect_unix_datagram};
+use crate::{
+    ANY, connect, connect_udp, connect_unix, connect_unix_datagram, eventually, unacknowledged,
+};
 
 /// A kind of server, and its clients.
 pub trait Kind: Bind<String, Request: LineRequest> + Sized {
@@ -57,6 +59,65 @@ pub trait Client {
         self.send_line(line);
         self.receive_line()
     }
+}
+
+/// A kind of stream server.
+pub trait StreamKind: Kind<Request = StreamRequest, Client: StreamClient> {}
+
+impl<L: Kind<Request = StreamRequest, Client: StreamClient>> StreamKind for L {}
+
+/// The client of a stream server.
+pub trait StreamClient: Client {
+    /// The socket, for a second thread.
+    type Socket: Read + Write + Send + 'static;
+
+    fn socket(&self) -> Self::Socket;
+
+    /// Sends these bytes, without an end of a line, unless the server has closed the connection.
+    fn send_part(&mut self, part: &str) {
+        let _ = self.socket().write_all(part.as_bytes());
+    }
+
+    /// Ends the sending side, unless the server has closed the connection.
+    fn end(&self);
+
+    /// Waits until the server's system has everything that was sent.
+    fn wait_until_received(&self);
+}
+
+impl StreamClient for Stream<TcpStream> {
+    type Socket = TcpStream;
+
+    fn socket(&self) -> TcpStream {
+        let socket = self.0.get_ref().try_clone();
+        socket.expect("there is a descriptor")
+    }
+
+    fn end(&self) {
+        let _ = self.0.get_ref().shutdown(Shutdown::Write);
+    }
+
+    fn wait_until_received(&self) {
+        eventually("the server's system has everything", || {
+            unacknowledged(self.0.get_ref()) == 0
+        });
+    }
+}
+
+impl StreamClient for Stream<net::UnixStream> {
+    type Socket = net::UnixStream;
+
+    fn socket(&self) -> net::UnixStream {
+        let socket = self.0.get_ref().try_clone();
+        socket.expect("there is a descriptor")
+    }
+
+    fn end(&self) {
+        let _ = self.0.get_ref().shutdown(Shutdown::Write);
+    }
+
+    /// A Unix socket delivers at once.
+    fn wait_until_received(&self) {}
 }
 
 impl Kind for Tcp {

@@ -19,6 +19,7 @@ pub mod saturated;
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
@@ -127,6 +128,17 @@ pub fn read_all(mut stream: impl Read) -> String {
     let mut text = String::new();
     stream.read_to_string(&mut text).expect("the stream ends");
     text
+}
+
+/// How many bytes the other side's system has not acknowledged yet.
+pub fn unacknowledged(socket: &TcpStream) -> i32 {
+    nix::ioctl_read_bad!(outq, nix::libc::TIOCOUTQ, nix::libc::c_int);
+    let mut bytes = 0;
+    // SAFETY: the request writes one `int`.
+    #[allow(unsafe_code)]
+    let result = unsafe { outq(socket.as_raw_fd(), &mut bytes) };
+    result.expect("the socket is open");
+    bytes
 }
 
 /// Waits for the thread and returns its result. It fails if the thread does not end soon.

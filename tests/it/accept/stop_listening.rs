@@ -67,12 +67,15 @@ fn connections_are_refused_until_resume<L: Kind>() {
 }
 
 fn connections_in_the_kernel_queue_are_closed<L: Kind>() {
-    let gate = Gate::default();
-    let (_folder, server) = serve::<L>(&gate);
-    server.handle().pause();
+    let (gate, folder) = (Gate::default(), socket_folder());
+    let server = Server::<L, ThreadPool>::bind_fn(L::address(folder.path()), gate.handler());
+    let server = server.expect("the server can be bound");
     let mut clients: Vec<_> = (0..20)
         .map(|_| try_to_connect(server.server_address()).expect("the server listens"))
         .collect();
+    // Before it serves: a pause of a server that serves may come after it has accepted a client.
+    server.handle().pause();
+    let server = in_background(Ok(server));
     stop_listening(&server.handle());
     for client in &mut clients {
         let ended = client.read(&mut [0]);

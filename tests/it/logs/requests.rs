@@ -187,7 +187,7 @@ fn timed_out() -> io::Result<()> {
     let end = "timed out; 9 bytes in, 6 bytes out";
     assert_eq!(without_duration(&ended.lines[2]), format!("DEBUG {end}"));
     assert!(ended.lines[1].starts_with("ERROR handle failed: nothing received from 127.1.0."));
-    assert!(ended.lines[1].ends_with(" for 20ms"));
+    assert!(ended.lines[1].ends_with(" within 20ms"));
     assert_eq!((ended.lines.len(), ended.statistics.timed_out), (3, 1));
     Ok(())
 }

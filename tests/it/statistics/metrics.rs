@@ -79,6 +79,7 @@ fn all_metrics_are_published() -> io::Result<()> {
         ("sent_bytes_total", "", 18.0),
         ("active", "", 0.0),
         ("queued", "", 0.0),
+        ("lingering", "", 0.0),
         ("threads", "", 1.0),
         ("peak_active", "", 1.0),
         ("peak_queued", "", 0.0),

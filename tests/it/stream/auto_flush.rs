@@ -224,7 +224,7 @@ fn a_read_reports_a_failed_flush() -> io::Result<()> {
     client.write_all(b"hello\n")?;
     let (error, line) = reports.next()?;
     assert_eq!(error.kind(), ErrorKind::TimedOut);
-    assert!(error.to_string().contains("could be sent"), "{error}");
+    assert!(error.to_string().contains("could not send to"), "{error}");
     assert_eq!(line, b"hello\n");
     Ok(())
 }

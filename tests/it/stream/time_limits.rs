@@ -52,7 +52,7 @@ fn timeouts_end_a_blocked_read_and_a_blocked_write<L: Kind<Request = StreamReque
     expect_timeout(
         &seen,
         Stage::Handle,
-        &format!("nothing could be sent to {client_ip}"),
+        &format!("could not send to {client_ip}"),
     );
 }
 

@@ -1,0 +1,152 @@
+//! Receiving from a connection.
+
+use std::io;
+
+use socket2::SockRef;
+
+use super::conn::{Conn, deadline};
+use super::state::{Arrived, Flag};
+use crate::sys::stream;
+
+impl Conn {
+    /// Receives into `buffer`, after flushing data that the client may wait for. Returns 0 at the end of the
+    /// stream.
+    pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.state.has(Flag::Unsent) && !self.state.has(Flag::Split) {
+            self.flush()?;
+        }
+        let received = self.receive_once(buffer);
+        received.map_err(|e| self.explain_receive(e))
+    }
+
+    /// Receives the first bytes of a message. The idle timeout, if there is one, replaces the read
+    /// timeout.
+    pub(super) fn receive_message(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.receive_once(buffer) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock && self.ignores_read_timeout() => {}
+                received => return received.map_err(|e| self.explain_receive(e)),
+            }
+        }
+    }
+
+    fn ignores_read_timeout(&self) -> bool {
+        let is_blocking = || SockRef::from(self).nonblocking().is_ok_and(|non| !non);
+        self.state.has_idle_timeout() && is_blocking()
+    }
+
+    fn receive_once(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        // A client that goes on sending does not delay the end.
+        if self.state.is_closed() {
+            return self.at_end();
+        }
+        if self.state.is_idle() && self.is_verified() {
+            return self.receive_first(buffer);
+        }
+        if self.state.has_boundaries() || !self.is_verified() {
+            return self.receive_more(buffer);
+        }
+        match self.read(buffer)? {
+            0 => self.at_end(),
+            n => Ok(n),
+        }
+    }
+
+    /// Receives the first bytes of a message.
+    fn receive_first(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        // Where a socket whose reading side is shut down receives nothing more, not even the rest of a
+        // message, the first byte is waited for and left in the socket: a shutdown sees it there.
+        if self.transport.is_unix() || !stream::RECEIVES_AFTER_SHUTDOWN {
+            return match self.transport.peek(0)? {
+                0 => self.at_end(),
+                _ => self.receive_more(buffer),
+            };
+        }
+        let n = self.read(buffer)?;
+        if n == 0 {
+            return self.at_end();
+        }
+        if !self.state.set_busy() {
+            self.state.begin_late_message(self.received());
+        }
+        Ok(n)
+    }
+
+    /// A blocking read. If a shutdown begins meanwhile, it does not know whether these bytes had arrived
+    /// before. They are served.
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let was_draining = self.state.has(Flag::Draining);
+        let n = self.transport.read(buffer)?;
+        self.bytes.add_received(n);
+        if !was_draining && self.state.has(Flag::Draining) {
+            self.state.extend_mark(|| self.arrived());
+        }
+        Ok(n)
+    }
+
+    /// Receives more of a message. Not by a blocking read, so that a shutdown knows what has arrived.
+    fn receive_more(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut until = None;
+        loop {
+            let received = self.state.receive_locked(|| {
+                let n = self.transport.try_read(buffer)?;
+                self.bytes.add_received(n);
+                Ok(n)
+            });
+            match received {
+                Ok(0) if self.state.has(Flag::Late) => return self.receive_rest(buffer),
+                Ok(0) => return self.at_end(),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    let deadline = *until.get_or_insert_with(|| deadline(self.read_timeout()));
+                    self.wait(libc::POLLIN, deadline)?;
+                }
+                received => return received,
+            }
+        }
+    }
+
+    /// Receives more of a message whose first bytes arrived while the connection was closed as idle.
+    fn receive_rest(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let timeout = self.read_timeout();
+        let receive = || self.transport.try_read(buffer);
+        match stream::receive_after_shutdown(&self.transport, timeout, receive)? {
+            0 if self.state.is_closed() => self.at_end(),
+            0 => {
+                self.state.set(Flag::EndSeen, true);
+                Ok(0)
+            }
+            n => {
+                self.bytes.add_received(n);
+                Ok(n)
+            }
+        }
+    }
+
+    /// The position in the stream of input of what the handler receives next.
+    pub(super) fn received(&self) -> u64 {
+        self.bytes.totals().0
+    }
+
+    pub(super) fn arrived(&self) -> Arrived {
+        // In this order: bytes that the handler receives in between are missing, but never counted twice.
+        let received = self.received();
+        Arrived {
+            received,
+            unread: stream::unread(&self.transport),
+        }
+    }
+
+    /// The end of the stream: the client has ended it, or this side has.
+    fn at_end(&self) -> io::Result<usize> {
+        match self.state.close_reason() {
+            None => self.state.set(Flag::EndSeen, true),
+            Some(reason) => reason.error(&self.client_address).map_or(Ok(()), Err)?,
+        }
+        Ok(0)
+    }
+
+    fn explain_receive(&self, error: io::Error) -> io::Error {
+        let timeout = self.read_timeout();
+        self.explain(error, "nothing received from", timeout)
+    }
+}

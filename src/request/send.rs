@@ -1,0 +1,204 @@
+//! Sending to a connection.
+
+use std::cell::OnceCell;
+use std::io::{self, IoSlice, Write};
+use std::time::Instant;
+
+use parking_lot::MutexGuard;
+
+use super::conn::{Conn, deadline};
+use super::state::Flag;
+use super::transport::Transport;
+
+impl Conn {
+    /// Buffers all of it, or sends a part.
+    pub(super) fn write(&self, data: &[u8]) -> io::Result<usize> {
+        self.write_as_handler(|guard| guard.write(data))
+    }
+
+    /// Buffers or sends all of it.
+    pub(super) fn write_all(&self, data: &[u8]) -> io::Result<()> {
+        self.write_as_handler(|guard| guard.write_all(data))
+    }
+
+    /// Without a buffer sends all of it, so that no other message lands in the middle.
+    pub(super) fn write_vectored(&self, data: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.write_as_handler(|guard| guard.write_vectored(data))
+    }
+
+    /// Sends all of it, past the buffer.
+    pub(super) fn send_all(&self, data: &[u8]) -> io::Result<()> {
+        self.locked(|guard| guard.sender().write_all(data))
+    }
+
+    /// Sends what is buffered. What cannot be sent is dropped: a connection does not recover after an
+    /// error.
+    pub(super) fn flush(&self) -> io::Result<()> {
+        if !self.state.has(Flag::Unsent) || self.state.is_childs() {
+            return Ok(());
+        }
+        self.locked(WriteGuard::flush)
+    }
+
+    /// A handler that writes first does not wait for a message: it is busy.
+    fn write_as_handler<'a, T>(
+        &'a self,
+        act: impl FnOnce(&mut WriteGuard<'a>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        if self.state.is_idle() {
+            self.state.set_busy();
+        }
+        self.locked(act)
+    }
+
+    fn locked<'a, T>(
+        &'a self,
+        act: impl FnOnce(&mut WriteGuard<'a>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let deadline = WriteDeadline(OnceCell::new());
+        let written = self.lock_buffer(&deadline).and_then(|data| {
+            let mut guard = WriteGuard {
+                conn: self,
+                data,
+                deadline,
+            };
+            if let Err(error) = self.state.check_writable(&self.client_address) {
+                self.state.set(Flag::Unsent, false);
+                return Err(error);
+            }
+            act(&mut guard)
+        });
+        written.map_err(|error| self.explain(error, "could not send to", self.write_timeout()))
+    }
+
+    /// Waits for other threads that send.
+    fn lock_buffer(&self, deadline: &WriteDeadline) -> io::Result<MutexGuard<'_, Vec<u8>>> {
+        if let Some(data) = self.write_buffer.try_lock() {
+            return Ok(data);
+        }
+        match deadline.get(self) {
+            None => Ok(self.write_buffer.lock()),
+            Some(at) => self
+                .write_buffer
+                .try_lock_until(at)
+                .ok_or_else(|| io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+/// When a write has to be done. It is known once something has to be waited for, so that other writes do
+/// not read the clock.
+struct WriteDeadline(OnceCell<Option<Instant>>);
+
+impl WriteDeadline {
+    fn get(&self, conn: &Conn) -> Option<Instant> {
+        *self.0.get_or_init(|| deadline(conn.write_timeout()))
+    }
+}
+
+/// The right to send one message.
+struct WriteGuard<'a> {
+    conn: &'a Conn,
+    data: MutexGuard<'a, Vec<u8>>,
+    deadline: WriteDeadline,
+}
+
+impl WriteGuard<'_> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        if self.buffer(data)? {
+            return Ok(data.len());
+        }
+        self.sender().write(data)
+    }
+
+    fn write_all(&mut self, data: &[u8]) -> io::Result<()> {
+        if self.buffer(data)? {
+            return Ok(());
+        }
+        self.sender().write_all(data)
+    }
+
+    fn write_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
+        if self.conn.wbufsize == 0 {
+            return self.sender().write_all_vectored(data);
+        }
+        let first = data.iter().find(|slice| !slice.is_empty());
+        first.map_or(Ok(0), |slice| self.write(slice))
+    }
+
+    /// Buffers data that is shorter than the buffer, after sending what leaves no space for it. Returns
+    /// whether it did.
+    fn buffer(&mut self, data: &[u8]) -> io::Result<bool> {
+        let capacity = self.conn.wbufsize;
+        if data.len() > capacity - self.data.len() {
+            self.flush()?;
+        }
+        let fits = data.len() < capacity;
+        if fits {
+            self.data.extend_from_slice(data);
+            self.conn.state.set(Flag::Unsent, true);
+        }
+        Ok(fits)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.data.is_empty() {
+            return Ok(());
+        }
+        let sent = self.sender().write_all(&self.data);
+        self.data.clear();
+        self.conn.state.set(Flag::Unsent, false);
+        sent
+    }
+
+    fn sender(&self) -> Sender<'_> {
+        Sender {
+            conn: self.conn,
+            deadline: &self.deadline,
+        }
+    }
+}
+
+/// Writes to the socket and counts the bytes. It sends first, and waits only if there is no space.
+struct Sender<'a> {
+    conn: &'a Conn,
+    deadline: &'a WriteDeadline,
+}
+
+impl Sender<'_> {
+    fn write_all_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut sent = self.send(|transport| transport.try_write_vectored(data))?;
+        for slice in data {
+            let (done, rest) = slice.split_at(sent.min(slice.len()));
+            sent -= done.len();
+            self.write_all(rest)?;
+        }
+        Ok(data.iter().map(|slice| slice.len()).sum())
+    }
+
+    fn send(&self, send: impl Fn(&Transport) -> io::Result<usize>) -> io::Result<usize> {
+        loop {
+            match send(&self.conn.transport) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.conn
+                        .wait(libc::POLLOUT, self.deadline.get(self.conn))?;
+                }
+                sent => {
+                    let sent = sent?;
+                    self.conn.bytes.add_sent(sent);
+                    return Ok(sent);
+                }
+            }
+        }
+    }
+}
+
+impl Write for Sender<'_> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.send(|transport| transport.try_write(data))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

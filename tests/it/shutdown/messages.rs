@@ -1,0 +1,264 @@
+//! Which messages a shutdown and the idle timeout leave: those that began before are served whole, and
+//! none that begins later.
+
+use std::io::ErrorKind;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use socketserver::dispatch::ThreadPool;
+use socketserver::listener::Tcp;
+use socketserver::prelude::*;
+use socketserver::{Builder, Server};
+use tempfile::TempDir;
+
+use support::gate::Gate;
+use support::kind::{Client, StreamClient, StreamKind};
+use support::{ANY, LONG, connect, for_stream_kinds, in_background, next, read_all, socket_folder};
+
+/// Reports the lines that it serves, and answers `done`.
+fn report_lines(served: Sender<String>) -> impl Fn(&mut StreamRequest) -> HandlerResult {
+    move |request| {
+        while let Some(line) = request.next_line()? {
+            served.send(line)?;
+            request.wfile.write_all(b"done\n")?;
+        }
+        Ok(())
+    }
+}
+
+struct Served {
+    server: BackgroundServer,
+    lines: Receiver<String>,
+    _folder: TempDir,
+}
+
+fn serve<L: StreamKind>(idle: Option<Duration>) -> Served {
+    let (served, lines) = channel();
+    let folder = socket_folder();
+    let builder = Server::<L, ThreadPool>::builder().idle_timeout(idle);
+    let server = builder.bind_fn(L::address(folder.path()), report_lines(served));
+    Served {
+        server: in_background(server),
+        lines,
+        _folder: folder,
+    }
+}
+
+/// Waits without giving the processor away: a time that `sleep` cannot hit.
+fn spin(time: Duration) {
+    let begin = Instant::now();
+    while begin.elapsed() < time {
+        std::hint::spin_loop();
+    }
+}
+
+/// The shutdown comes before, between and after the two halves of a message.
+fn a_shutdown_never_cuts_a_message<L: StreamKind>() {
+    for round in 0..200 {
+        let Served {
+            server,
+            lines,
+            _folder,
+        } = serve::<L>(None);
+        let mut client = L::connect(server.server_address());
+        assert_eq!(client.exchange("first"), "done");
+        assert_eq!(next(&lines), "first");
+        let handle = server.handle();
+        let stopping = thread::spawn(move || {
+            spin(Duration::from_micros(round % 20 * 5));
+            handle.shutdown();
+        });
+        client.send_part("delete 12");
+        spin(Duration::from_micros(round % 7 * 10));
+        client.send_part("34\n");
+        stopping.join().expect("a shutdown does not panic");
+        server.stop().expect("a shutdown is not an error");
+        let served: Vec<_> = lines.try_iter().collect();
+        assert!(served.is_empty() || served == ["delete 1234"], "{served:?}");
+    }
+}
+
+/// The idle timeout comes before, between and after the two halves of a message.
+fn an_idle_timeout_never_cuts_a_message<L: StreamKind>() {
+    let idle = Duration::from_millis(10);
+    for round in 0..100 {
+        let Served {
+            server,
+            lines,
+            _folder,
+        } = serve::<L>(Some(idle));
+        let mut client = L::connect(server.server_address());
+        client.send_part("first\n");
+        assert_eq!(next(&lines), "first");
+        spin(idle - Duration::from_micros(500) + Duration::from_micros(round % 50 * 20));
+        client.send_part("delete 12");
+        spin(Duration::from_micros(round % 7 * 30));
+        client.send_part("34\n");
+        client.end();
+        server.stop().expect("a shutdown is not an error");
+        let served: Vec<_> = lines.try_iter().collect();
+        assert!(served.is_empty() || served == ["delete 1234"], "{served:?}");
+    }
+}
+
+fn messages_that_arrived_before_are_served_and_no_others<L: StreamKind>() {
+    let (gate, folder) = (Gate::default(), socket_folder());
+    let hold = gate.clone();
+    let server = Server::<L, ThreadPool>::bind_fn(L::address(folder.path()), move |request| {
+        while let Some(line) = request.next_line()? {
+            hold.hold(&line)?;
+            writeln!(request.wfile, "{line} is served")?;
+        }
+        Ok(())
+    });
+    let server = in_background(server);
+    let mut client = L::connect(server.server_address());
+    client.send_part("one\n");
+    assert_eq!(gate.next(), "one");
+    client.send_part("two\nthr");
+    client.wait_until_received();
+    server.handle().shutdown();
+    client.send_part("ee\nfour\nfive\n");
+    gate.release(5);
+    for line in ["one", "two", "three"] {
+        assert_eq!(client.receive_line(), format!("{line} is served"));
+    }
+    assert_eq!(client.receive_line(), "");
+    server.stop().expect("a shutdown is not an error");
+}
+
+/// The handler blocks inside of a message when the shutdown begins.
+fn the_rest_of_a_message_is_received_and_what_follows_is_not<L: StreamKind>() {
+    let (begun, has_begun) = channel();
+    let folder = socket_folder();
+    let server = Server::<L, ThreadPool>::bind_fn(L::address(folder.path()), move |request| {
+        while request.wait_for_data()? {
+            begun.send(())?;
+            let line = request.rfile.readline(100)?;
+            request.wfile.write_all(&line.to_ascii_uppercase())?;
+        }
+        Ok(())
+    });
+    let server = in_background(server);
+    let mut client = L::connect(server.server_address());
+    client.send_part("ha");
+    next(&has_begun);
+    client.wait_until_received();
+    server.handle().shutdown();
+    client.send_part("lf\nmore\n");
+    assert_eq!(client.receive_line(), "HALF");
+    assert_eq!(client.receive_line(), "");
+    assert!(
+        has_begun.try_recv().is_err(),
+        "the second message is not served"
+    );
+    server.stop().expect("a shutdown is not an error");
+}
+
+/// A client that sends without a pause, and reads all answers.
+fn a_client_that_goes_on_sending_does_not_delay_the_end<L: StreamKind>() {
+    let folder = socket_folder();
+    let builder = Server::<L, ThreadPool>::builder().shutdown_timeout(None);
+    let server = builder.bind_fn(L::address(folder.path()), |request| {
+        for line in &mut request.rfile {
+            request.wfile.write_all(&line?)?;
+        }
+        Ok(())
+    });
+    let server = in_background(server);
+    let mut client = L::connect(server.server_address());
+    assert_eq!(client.exchange("first"), "first");
+    let (mut sender, mut answers) = (client.socket(), client.socket());
+    drop(client);
+    let sending = thread::spawn(
+        move || {
+            while sender.write_all(&b"again\n".repeat(1000)).is_ok() {}
+        },
+    );
+    let mut buffer = vec![0; 100_000];
+    answers.read_exact(&mut buffer).expect("the server answers");
+    let stopping = thread::spawn(move || server.stop());
+    let mut last = None;
+    // The end of the stream, or a reset because the client sends more than the server discards.
+    while let Ok(n @ 1..) = answers.read(&mut buffer) {
+        last = Some(buffer[n - 1]);
+    }
+    assert!(
+        matches!(last, None | Some(b'\n')),
+        "the last answer is whole"
+    );
+    drop(answers);
+    support::join_soon(stopping).expect("a shutdown is not an error");
+    support::join_soon(sending);
+}
+
+for_stream_kinds! {
+    a_shutdown_never_cuts_a_message
+    an_idle_timeout_never_cuts_a_message
+    messages_that_arrived_before_are_served_and_no_others
+    the_rest_of_a_message_is_received_and_what_follows_is_not
+    a_client_that_goes_on_sending_does_not_delay_the_end
+}
+
+/// What `next_line` returns for a message that never ends, after a shutdown.
+fn unfinished(builder: Builder<Tcp, ThreadPool>) -> ErrorKind {
+    let (begun, has_begun) = channel();
+    let (results, result) = channel();
+    let server = builder.bind_fn(ANY, move |request| {
+        assert!(request.wait_for_data()?);
+        begun.send(())?;
+        Ok(results.send(request.next_line().map_err(|e| e.kind()))?)
+    });
+    let server = in_background(server);
+    let mut client = connect(server.server_address());
+    client.write_all(b"delete 12").expect("the server reads");
+    next(&has_begun);
+    server.handle().shutdown();
+    let error = result.recv_timeout(LONG).expect("the handler ends");
+    let _ = client.read(&mut [0]);
+    server.stop().expect("a shutdown is not an error");
+    error.expect_err("the message is not whole")
+}
+
+#[test]
+fn a_message_that_never_ends_is_an_error_after_a_shutdown() {
+    let short = Duration::from_millis(200);
+    let builder = ThreadingTcpServer::builder;
+    assert_eq!(
+        unfinished(builder().read_timeout(short)),
+        ErrorKind::TimedOut
+    );
+    assert_eq!(
+        unfinished(builder().shutdown_timeout(short)),
+        ErrorKind::ConnectionAborted
+    );
+}
+
+#[test]
+fn an_eight_mebibyte_echo_is_not_reset_by_a_shutdown() {
+    const LENGTH: usize = 8 << 20;
+    let (begun, has_begun) = channel();
+    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+        request.rfile.set_max_line(LENGTH);
+        for line in &mut request.rfile {
+            request.wfile.write_all(&line?)?;
+            let _ = begun.send(());
+        }
+        Ok(())
+    });
+    let server = in_background(server);
+    let client = connect(server.server_address());
+    let mut sender = client.try_clone().expect("there is a descriptor");
+    let sending = thread::spawn(move || {
+        let line = [vec![b'x'; 65_535], vec![b'\n']].concat();
+        (0..LENGTH / line.len()).try_for_each(|_| sender.write_all(&line))
+    });
+    next(&has_begun);
+    let stopping = thread::spawn(move || server.stop());
+    let received = read_all(&client);
+    assert!(received.ends_with('\n'), "whole lines");
+    drop(client);
+    support::join_soon(stopping).expect("a shutdown is not an error");
+    let _ = sending.join().expect("sending does not panic");
+}
