@@ -6,9 +6,9 @@ use std::io::{Read, Write};
 use std::process::Command;
 use std::time::Duration;
 
-use socketserver::Stage;
 use socketserver::dispatch::Fork;
 use socketserver::prelude::*;
+use socketserver::{Address, Stage};
 
 use support::child::in_child;
 use support::{
@@ -257,5 +257,75 @@ fn shutdown_within_kills_unfinished_children() {
             (report.drained, report.forced, report.unfinished),
             (0, 1, 0)
         );
+    })
+}
+
+/// Sends a long message that the handler does not read, and returns the reply.
+fn upload(address: &Address) -> String {
+    let mut client = connect(address);
+    client.write_all(b"put\n").expect("the server reads");
+    client
+        .write_all(&vec![b'x'; 1_000_000])
+        .expect("the server discards what it does not read");
+    read_all(client)
+}
+
+/// The child keeps the connection open for a while, and discards what arrives.
+#[test]
+fn an_early_reply_arrives_while_the_client_sends() {
+    in_child(|| {
+        let server = TcpServer::builder()
+            .dispatch(beside_threads())
+            .bind_fn(ANY, |request| {
+                request.rfile.readline(100)?;
+                Ok(request.wfile.write_all(b"stored\n")?)
+            });
+        let server = in_background(server);
+        for _ in 0..50 {
+            assert_eq!(upload(server.server_address()), "stored\n");
+        }
+        server.stop().expect("a shutdown is not an error");
+    })
+}
+
+/// The server itself keeps the connections of rejected clients open, and still forks.
+#[test]
+fn a_rejected_client_that_sent_first_gets_the_answer() {
+    in_child(|| {
+        struct Busy;
+
+        impl Hooks for Busy {
+            fn reject_request(
+                &self,
+                request: &mut StreamRequest,
+                _: RejectReason,
+            ) -> HandlerResult {
+                Ok(request.wfile.write_all(b"server busy\n")?)
+            }
+        }
+
+        let server = TcpServer::builder()
+            .dispatch(beside_threads())
+            .hooks(Busy)
+            .max_connections(1)
+            .overload(OverloadPolicy::Reject)
+            .bind_fn(ANY, |request| {
+                request.wfile.write_all(b"served\n")?;
+                Ok(request.rfile.read_line(&mut String::new()).map(drop)?)
+            });
+        let server = in_background(server);
+        for _ in 0..3 {
+            let served = connect(server.server_address());
+            assert_eq!(exchange(&served, ""), "served\n");
+            for _ in 0..20 {
+                assert_eq!(upload(server.server_address()), "server busy\n");
+            }
+            // Not by closing it: the child has a copy of the client's socket.
+            (&served).write_all(b"end\n").expect("the child reads");
+            eventually("the child has ended", || {
+                server.handle().statistics().active == 0
+            });
+        }
+        server.stop().expect("a shutdown is not an error");
     })
 }
