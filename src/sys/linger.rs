@@ -79,9 +79,10 @@ impl Lingering {
     /// early: when the client has received everything, and sends nothing for one tick.
     fn linger_here(&self, socket: &impl AsFd) {
         let mut limits = SocketLimits::new(&self.options);
-        while limits.allow(Instant::now()) {
+        while !limits.are_over(socket) {
+            let events = if limits.bytes > 0 { libc::POLLIN } else { 0 };
             let tick = Instant::now() + TICK;
-            let has_arrived = wait(socket, libc::POLLIN, Some(tick)).unwrap_or(false);
+            let has_arrived = wait(socket, events, Some(tick)).unwrap_or(false);
             let is_over = if has_arrived {
                 discard(socket, &mut limits)
             } else {
@@ -166,9 +167,14 @@ impl SocketLimits {
         }
     }
 
-    fn allow(&self, now: Instant) -> bool {
+    /// At the limit of bytes nothing more is read, so that the client's system holds back what follows.
+    /// But the connection stays open until the client has received everything.
+    fn are_over(&self, socket: &impl AsFd) -> bool {
+        let now = Instant::now();
         let is_over = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        self.bytes > 0 && !is_over(self.until) && !is_over(self.quiet_until)
+        is_over(self.until)
+            || is_over(self.quiet_until)
+            || (self.bytes == 0 && unacknowledged(socket) == 0)
     }
 }
 
@@ -188,7 +194,7 @@ fn discard(socket: &impl AsFd, limits: &mut SocketLimits) -> bool {
             _ => return true,
         }
     }
-    limits.bytes == 0
+    false
 }
 
 /// Whether this is a forked process.
@@ -284,7 +290,7 @@ fn turn(events: &Events, next_tick: &mut Instant) -> bool {
     let now = Instant::now();
     if now >= *next_tick {
         *next_tick = now + TICK;
-        state.close(|socket| !socket.limits.allow(now));
+        state.close(|socket| socket.limits.are_over(&socket.socket));
     }
     state.sockets.is_empty()
 }
@@ -292,8 +298,11 @@ fn turn(events: &Events, next_tick: &mut Instant) -> bool {
 impl State {
     fn on_readable(&mut self, key: usize) {
         if let Some(socket) = self.sockets.get_mut(&key) {
-            if discard(&socket.socket, &mut socket.limits) {
+            let has_ended = discard(&socket.socket, &mut socket.limits);
+            if has_ended || socket.limits.are_over(&socket.socket) {
                 self.remove(key);
+            } else if socket.limits.bytes == 0 {
+                self.stop_reading(key);
             }
         }
     }
@@ -305,8 +314,14 @@ impl State {
     }
 
     fn remove(&mut self, key: usize) {
-        if let (Some(socket), Some(poller)) = (self.sockets.remove(&key), &self.poller) {
-            // Closing does not do it while a forked process has the same socket.
+        // Closing does not do it while a forked process has the same socket.
+        self.stop_reading(key);
+        self.sockets.remove(&key);
+    }
+
+    fn stop_reading(&self, key: usize) {
+        if let (Some(socket), Some(poller)) = (self.sockets.get(&key), &self.poller) {
+            // Fails if it was done before.
             let _ = poller.delete(&socket.socket);
         }
     }

@@ -21,6 +21,7 @@ mod connection_flood;
 mod datagram_flood;
 mod descriptor_limit;
 mod echo_flood;
+mod lingering;
 mod random_bytes;
 mod random_target_bytes;
 mod slow_clients;

@@ -14,7 +14,7 @@ use crate::clients::{connect_from, host};
 use crate::exclusive;
 use crate::server::Server;
 
-use support::{ANY, LONG, eventually, in_background};
+use support::{ANY, LONG, eventually, in_background, join_soon};
 
 const CLIENTS: usize = 64;
 const REQUEST: usize = 1000;
@@ -59,6 +59,44 @@ fn sigterm_while_clients_send_back_to_back() {
         assert!(took < Duration::from_secs(5), "{took:?}");
         assert!(!server.log().contains("ended the connections"));
     }
+}
+
+/// Clients that send without waiting for answers do not delay the end: what they send after SIGTERM is not
+/// served.
+#[test]
+fn sigterm_while_clients_pipeline() {
+    let _exclusive = exclusive();
+    let mut server = Server::echo("--drain 20");
+    let pipeline = |number| {
+        let client = connect_from(host(number), server.address).expect("the server accepts");
+        let mut sender = client.try_clone().expect("there is a descriptor");
+        thread::spawn(move || while sender.write_all(&b"again\n".repeat(1000)).is_ok() {});
+        thread::spawn(move || received_until_the_end(client))
+    };
+    let clients: Vec<_> = (0..8).map(pipeline).collect();
+    thread::sleep(BEFORE);
+    server.terminate();
+    let started = Instant::now();
+    let status = server.ended();
+    let took = started.elapsed();
+    let received = clients.into_iter().map(join_soon);
+    println!(
+        "8 clients that pipeline: {} bytes of answers, exit after {took:.1?}",
+        received.sum::<usize>()
+    );
+    assert!(status.success(), "{}", server.log());
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(!server.log().contains("by force"), "{}", server.log());
+}
+
+fn received_until_the_end(mut client: TcpStream) -> usize {
+    let mut received = 0;
+    let mut buffer = vec![0; 65_536];
+    // The end may be a reset: the client sends on.
+    while let Ok(count @ 1..) = client.read(&mut buffer) {
+        received += count;
+    }
+    received
 }
 
 /// The server counts requests whose first byte it has read. The clients count complete answers.
