@@ -215,7 +215,11 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
             AcceptError::Client if self.state.backoff.may_retry() => {
                 log::debug!(target: "socketserver::server", "lost a client before it was accepted: {error}");
             }
-            AcceptError::Client | AcceptError::System => self.state.backoff.pause(&error, address),
+            AcceptError::Client => self.state.backoff.pause(&error, address),
+            AcceptError::System => {
+                self.handle.lingering().close_all();
+                self.state.backoff.pause(&error, address);
+            }
             AcceptError::Listener => return Err(error),
         }
         Ok(())

@@ -17,8 +17,8 @@ use support::{ANY, connect, eventually};
 
 const LIMIT: usize = 64;
 
-fn limited_echo_server() -> Example {
-    let server = example::command("echo_server", &[ANY]);
+fn limited(name: &str) -> Example {
+    let server = example::command(name, &[ANY]);
     let mut shell = Command::new("sh");
     shell
         .arg("-c")
@@ -83,7 +83,7 @@ fn lines_about_accepting(server: Example) -> usize {
 
 #[test]
 fn a_server_at_its_descriptor_limit_uses_no_processor_time() {
-    let server = limited_echo_server();
+    let server = limited("echo_server");
     let _clients = many(&server);
     let before = cpu_ticks(server.pid());
     thread::sleep(Duration::from_secs(2));
@@ -93,7 +93,7 @@ fn a_server_at_its_descriptor_limit_uses_no_processor_time() {
 
 #[test]
 fn waiting_clients_are_served_when_others_close() {
-    let server = limited_echo_server();
+    let server = limited("echo_server");
     let mut clients = many(&server);
     // The server itself needs some descriptors. Later clients wait.
     let mut first: Vec<_> = clients.drain(..LIMIT / 2).collect();
@@ -106,7 +106,7 @@ fn waiting_clients_are_served_when_others_close() {
 
 #[test]
 fn the_log_grows_by_one_line_a_second_at_the_limit() {
-    let server = limited_echo_server();
+    let server = limited("echo_server");
     let since = Instant::now();
     let clients = many(&server);
     thread::sleep(Duration::from_secs(2));
@@ -120,7 +120,7 @@ fn the_log_grows_by_one_line_a_second_at_the_limit() {
 #[test]
 
 fn the_log_grows_no_faster_while_clients_close_and_connect_at_the_limit() {
-    let server = limited_echo_server();
+    let server = limited("echo_server");
     let since = Instant::now();
     let mut clients = many(&server);
     // In each round one client closes and another connects, so the server accepts and backs off
@@ -140,4 +140,25 @@ fn the_log_grows_no_faster_while_clients_close_and_connect_at_the_limit() {
     let seconds = since.elapsed().as_secs() as usize;
     let lines = lines_about_accepting(server);
     assert!(lines <= seconds + 4, "{lines} lines in {seconds} s");
+}
+
+/// Connections that linger would take all descriptors, for five seconds each.
+#[test]
+fn lingering_connections_give_way_to_new_clients() {
+    const CLIENTS: usize = 5 * LIMIT;
+    let server = limited("upper_server");
+    let started = Instant::now();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|number| {
+            let mut client = Client::connect_next(&server, number);
+            client.name = client.name.to_uppercase();
+            client.expect_answer();
+            client
+        })
+        .collect();
+    assert!(
+        started.elapsed() < Duration::from_secs(15),
+        "{CLIENTS} clients"
+    );
+    drop(clients);
 }
