@@ -23,6 +23,8 @@ mod admission {
 }
 #[cfg(feature = "auth")]
 mod auth {
+    #[cfg(feature = "auth-md5")]
+    mod attacks;
     mod deadline;
     mod digests;
     mod examples;
