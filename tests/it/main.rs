@@ -84,6 +84,7 @@ mod logs {
     mod requests;
 }
 mod pool {
+    mod shared;
     mod threads;
 }
 mod porting {
