@@ -49,10 +49,10 @@ static OUTSTANDING: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 ///   noticed, and Python does not check it.
 ///
 /// Python before 3.12 sends 20 random bytes and knows no digest but MD5. Since 3.12 a challenge names the digest,
-/// and the answer covers the name, so an attacker cannot change it. Both, and this crate with MD5 allowed,
-/// answer a challenge without a name with HMAC-MD5: whoever a client connects to can ask for that, and try keys
-/// without a further connection. [`allow_md5(false)`](Self::allow_md5) prevents it. A random key of 32 bytes cannot
-/// be found by trying either way.
+/// and the answer covers the name, so an attacker cannot change it. But Python since 3.12, and this crate with MD5
+/// allowed, still answer a challenge without a name with HMAC-MD5, so a server can ask for it.
+/// [`allow_md5(false)`](Self::allow_md5) refuses that. With either digest, whoever a client connects to has one
+/// answer to try keys against: a password can be guessed so, a random key of 32 bytes cannot.
 ///
 /// # Examples
 ///

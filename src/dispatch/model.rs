@@ -16,11 +16,12 @@ use crate::sys::Events;
 use crate::{Address, ServerHandle};
 
 const SHORT: Duration = Duration::from_secs(1);
-/// The server of all jobs.
-const SERVER: usize = 1;
+/// The server of all jobs but those of the test with two servers.
+const SERVER: usize = 0;
 const WITHOUT_LIMIT: Duration = Duration::MAX;
 
 struct Numbered {
+    server: usize,
     number: usize,
     log: RunLog,
 }
@@ -36,13 +37,21 @@ impl Work for Numbered {
     }
 
     fn server(&self) -> usize {
-        SERVER
+        self.server
     }
 }
 
 fn job(number: usize, log: &RunLog) -> Job {
+    job_of(SERVER, number, log)
+}
+
+fn job_of(server: usize, number: usize, log: &RunLog) -> Job {
     let log = log.clone();
-    Job::new(Numbered { number, log })
+    Job::new(Numbered {
+        server,
+        number,
+        log,
+    })
 }
 
 fn pool(threads: usize, thread_keep_alive: Duration) -> ThreadPool {
@@ -152,6 +161,25 @@ fn a_server_without_capacity_is_woken() {
         pool.wait_for(SERVER, 0);
         assert_eq!(log.ended(), [0, 1, 2, 3, 4, 5]);
         assert_eq!(log.take_peak(), 1);
+    });
+}
+
+#[test]
+fn each_server_waits_for_its_own_jobs() {
+    explore(|| {
+        let pool = Arc::new(pool(2, WITHOUT_LIMIT));
+        let servers = [1, 2].map(|server| {
+            let (pool, log) = (Arc::clone(&pool), RunLog::default());
+            thread::spawn(move || {
+                (0..3).for_each(|number| pool.dispatch(job_of(server, number, &log)));
+                pool.wait_for(server, 0);
+                assert_eq!(log.ended(), [0, 1, 2]);
+            })
+        });
+        drop(pool);
+        for server in servers {
+            server.join().expect("it does not panic");
+        }
     });
 }
 

@@ -169,7 +169,7 @@ fn each_client_that_is_accepted_ends_the_growth_of_the_back_off() -> io::Result<
     let calls = AtomicUsize::new(0);
     // Every second call fails, and the listener never says that there is no client.
     let listener = FakeListener::new(move |tcp, server| {
-        if calls.fetch_add(1, Ordering::SeqCst) % 2 == 0 {
+        if calls.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
             return Err(io::Error::from_raw_os_error(Errno::EMFILE as i32));
         }
         loop {

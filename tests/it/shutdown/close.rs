@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use socketserver::{Builder, ServerHandle};
 use support::child::in_child;
 use support::event_log::EventLog;
 use support::process::descriptors;
-use support::{ANY, LONG, connect, eventually, in_background, join_soon, read_all};
+use support::{ANY, LONG, connect, eventually, in_background, read_all};
 
 /// A size that is larger than the buffers of both sockets.
 const REPLY: usize = 5_000_000;
@@ -125,17 +126,17 @@ fn a_handle_of_a_closed_server_holds_no_descriptor() {
             .map(|_| {
                 let server = in_background(Ok(bind()));
                 assert_eq!(read_all(connect(server.server_address())), "");
-                let handle = server.handle();
-                // It wakes the accept loop again and again, also while the server is closed.
-                let (waker, mut wakes) = (handle.clone(), 0);
-                let waking = thread::spawn(move || {
-                    while wakes < 1000 || !waker.is_shutting_down() {
-                        waker.set_max_connections(wakes);
-                        wakes += 1;
-                    }
+                let (handle, is_closed) = (server.handle(), AtomicBool::new(false));
+                thread::scope(|scope| {
+                    // It wakes the accept loop again and again, also while the server is closed.
+                    scope.spawn(|| {
+                        while !is_closed.load(Ordering::SeqCst) {
+                            handle.set_max_connections(1);
+                        }
+                    });
+                    server.stop().expect("a shutdown is not an error");
+                    is_closed.store(true, Ordering::SeqCst);
                 });
-                server.stop().expect("a shutdown is not an error");
-                join_soon(waking);
                 handle
             })
             .collect();
