@@ -1,3 +1,4 @@
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
@@ -99,7 +100,7 @@ impl ThreadPool {
     /// Whether fewer than `limit` jobs are unfinished. If not, the next one that ends wakes the server.
     pub(crate) fn has_fewer_than(&self, limit: usize, waker: &Waker) -> bool {
         let mut state = self.shared.state.lock();
-        if state.unfinished.total() < limit {
+        if state.unfinished.values().sum::<usize>() < limit {
             return true;
         }
         if !state.wakers.iter().any(|other| other.will_wake(waker)) {
@@ -111,7 +112,7 @@ impl ThreadPool {
     /// Waits until no more than `own` jobs of a server are unfinished: those of the calling thread.
     pub(super) fn wait_for(&self, server: usize, own: usize) {
         let mut state = self.shared.state.lock();
-        while state.unfinished.of(server) > own {
+        while state.unfinished.get(&server).copied().unwrap_or(0) > own {
             self.shared.job_ended.wait(&mut state);
         }
     }
@@ -149,7 +150,7 @@ impl Dispatch for ThreadPool {
     fn dispatch(&self, job: Job) {
         let server = job.0.server();
         let mut state = self.shared.state.lock();
-        state.unfinished.add(server);
+        state.add_job(server);
         if let Some(idle) = state.idle.pop() {
             drop(state);
             return send(&idle.sender, Some(job));
@@ -158,7 +159,7 @@ impl Dispatch for ThreadPool {
             return state.queue.push_back(job);
         }
         if let Err((job, error)) = self.start_worker(&mut state, job) {
-            state.unfinished.remove(server);
+            state.remove_job(server);
             let threads = state.threads.len();
             drop(state);
             let message = format!("cannot start a thread in addition to {threads}: {error}");
@@ -215,7 +216,8 @@ struct State {
     idle: Vec<IdleWorker>,
     /// Jobs beyond the limit, from servers that dispatch without asking for capacity.
     queue: VecDeque<Job>,
-    unfinished: Unfinished,
+    /// How many jobs run, are queued or were sent to a thread, for each server that has any.
+    unfinished: HashMap<usize, usize>,
     /// Those that have not ended, by id.
     threads: HashMap<u64, JoinHandle<()>>,
     next_worker: u64,
@@ -224,32 +226,16 @@ struct State {
     closed: bool,
 }
 
-/// How many jobs run, are queued or were sent to a thread, for each server that has any.
-#[derive(Default)]
-struct Unfinished(Vec<(usize, usize)>);
-
-impl Unfinished {
-    fn total(&self) -> usize {
-        self.0.iter().map(|(_, jobs)| jobs).sum()
+impl State {
+    fn add_job(&mut self, server: usize) {
+        *self.unfinished.entry(server).or_default() += 1;
     }
 
-    fn of(&self, server: usize) -> usize {
-        let found = self.0.iter().find(|(other, _)| *other == server);
-        found.map_or(0, |(_, jobs)| *jobs)
-    }
-
-    fn add(&mut self, server: usize) {
-        match self.0.iter_mut().find(|(other, _)| *other == server) {
-            Some((_, jobs)) => *jobs += 1,
-            None => self.0.push((server, 1)),
-        }
-    }
-
-    fn remove(&mut self, server: usize) {
-        if let Some(at) = self.0.iter().position(|(other, _)| *other == server) {
-            self.0[at].1 -= 1;
-            if self.0[at].1 == 0 {
-                self.0.swap_remove(at);
+    fn remove_job(&mut self, server: usize) {
+        if let Entry::Occupied(mut jobs) = self.unfinished.entry(server) {
+            *jobs.get_mut() -= 1;
+            if *jobs.get() == 0 {
+                jobs.remove();
             }
         }
     }
@@ -286,7 +272,7 @@ impl Shared {
 
     fn job_ended(&self, worker: &Worker, server: usize) -> Next {
         let mut state = self.state.lock();
-        state.unfinished.remove(server);
+        state.remove_job(server);
         let wakers = std::mem::take(&mut state.wakers);
         let ends = state.closed || state.threads.len() > self.gauge.limit();
         let next = match state.queue.pop_front() {
