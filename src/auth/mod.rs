@@ -22,8 +22,9 @@
 //! [`AuthError`].
 //!
 //! **This is not encryption.** An attacker who can change the traffic can wait until the handshake has
-//! succeeded and then take over the connection. The handshake is only as strong as the key: use
-//! random keys, 32 bytes for SHA-256. An empty key is accepted and protects nothing.
+//! succeeded and then take over the connection. So can a server without the key that relays a handshake:
+//! [what the protocol protects against](Multiprocessing#what-it-protects-against). The handshake is only as
+//! strong as the key: use random keys, 32 bytes for SHA-256. An empty key is accepted and protects nothing.
 //!
 //! ```
 //! use socketserver::auth::Plain;
@@ -82,6 +83,9 @@ pub enum AuthError {
     WrongAnswer,
     /// The peer refused our answer (`PermissionDenied`).
     Refused,
+    /// The peer's challenge is one that this process has sent to a server (`PermissionDenied`): an attacker
+    /// without the key wants to learn the answer.
+    Reflected,
     /// The handshake did not finish within this time (`TimedOut`).
     TimedOut(Duration),
     /// The digest of this name is not supported, or its feature is off (`Unsupported`). A name that
@@ -115,6 +119,9 @@ impl fmt::Display for AuthError {
             ),
             AuthError::Refused => f.write_str(
                 "the peer refused our answer to its challenge: its key or its digest differs",
+            ),
+            AuthError::Reflected => f.write_str(
+                "the peer sent this program's own challenge back: it does not have the key itself",
             ),
             AuthError::TimedOut(limit) => {
                 write!(f, "the handshake did not finish within {limit:?}")
@@ -162,7 +169,9 @@ impl From<AuthError> for io::Error {
     fn from(error: AuthError) -> Self {
         let kind = match error {
             AuthError::Io(error) => return error,
-            AuthError::WrongAnswer | AuthError::Refused => io::ErrorKind::PermissionDenied,
+            AuthError::WrongAnswer | AuthError::Refused | AuthError::Reflected => {
+                io::ErrorKind::PermissionDenied
+            }
             AuthError::TimedOut(_) => io::ErrorKind::TimedOut,
             AuthError::UnsupportedDigest(_) => io::ErrorKind::Unsupported,
             AuthError::Truncated { .. } => io::ErrorKind::UnexpectedEof,

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use super::connection::Header;
 use super::digest::{Key, unsupported};
 use super::duplex::{Timed, within};
@@ -21,6 +23,9 @@ const LEGACY_ANSWER: usize = 16;
 /// The longest message of a handshake, as in Python.
 const MAX_MESSAGE: usize = 256;
 
+/// The challenges of this process's clients that are not answered yet.
+static OUTSTANDING: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+
 /// The handshake of Python's `multiprocessing.connection`. The peer is a `Client` or a `Listener` with
 /// an `authkey`.
 ///
@@ -28,6 +33,28 @@ const MAX_MESSAGE: usize = 256;
 /// since 3.12 answer with HMAC-SHA-256. Python before 3.12 has only HMAC-MD5: for such a client or
 /// listener turn on the cargo feature `auth-md5`. The challenge is the same for all peers: an old peer
 /// treats the name of the digest in it as random bytes.
+///
+/// # What it protects against
+///
+/// A peer without the key is refused, also if it has recorded earlier handshakes: each challenge is new. But an
+/// answer says neither which side has given it, nor for which connection. A server without the key that a client
+/// connects to can therefore use the client:
+///
+/// - It **relays** each message to a server with the key, and back. Both sides accept, and the connection is the
+///   attacker's. No handshake of this protocol prevents that: use it inside TLS, or where clients can connect to
+///   no other server.
+/// - It **reflects** the client's challenge to another client with the key, and so proves to the first that
+///   it has the key too. [`connect`](Self::connect) answers no challenge that another `connect` of this
+///   process has sent, and fails with [`Reflected`](AuthError::Reflected). Between processes this is not
+///   noticed, and Python does not check it.
+///
+/// Python before 3.12 sends 20 random bytes and knows no digest but MD5. Since 3.12 a challenge names the digest,
+/// and the answer covers the name, so an attacker cannot change it. But Python since 3.12, and this crate with MD5
+/// allowed, still answer a challenge without a name with HMAC-MD5, so a server can ask for it.
+/// [`allow_md5(false)`](Self::allow_md5) refuses that. With either digest, whoever a client connects to has one
+/// answer to try keys against: a password can be guessed so, a random key of 32 bytes cannot.
+///
+/// # Examples
 ///
 /// ```
 /// use std::net::TcpStream;
@@ -108,8 +135,9 @@ impl Multiprocessing {
     #[doc(alias = "deliver_challenge")]
     pub fn accept<D: Duplex>(&self, mut stream: D) -> Result<Connection<D>, AuthError> {
         within(&mut stream, self.timeout, |stream| {
-            self.deliver_challenge(stream)?;
-            self.answer_challenge(stream)
+            self.deliver_challenge(stream, &new_challenge()?)?;
+            let theirs = receive_challenge(stream)?;
+            self.answer_challenge(stream, &theirs)
         })?;
         Ok(Connection::new(stream))
     }
@@ -121,12 +149,17 @@ impl Multiprocessing {
     ///
     /// # Errors
     ///
-    /// The same as [`accept`](Self::accept).
+    /// The same as [`accept`](Self::accept), and [`Reflected`](AuthError::Reflected).
     #[doc(alias = "answer_challenge")]
     pub fn connect<D: Duplex>(&self, mut stream: D) -> Result<Connection<D>, AuthError> {
         within(&mut stream, self.timeout, |stream| {
-            self.answer_challenge(stream)?;
-            self.deliver_challenge(stream)
+            let theirs = receive_challenge(stream)?;
+            if OUTSTANDING.lock().contains(&theirs) {
+                return Err(AuthError::Reflected);
+            }
+            self.answer_challenge(stream, &theirs)?;
+            let ours = Outstanding::new()?;
+            self.deliver_challenge(stream, &ours.0)
         })?;
         Ok(Connection::new(stream))
     }
@@ -134,13 +167,11 @@ impl Multiprocessing {
     fn deliver_challenge<D: Duplex + ?Sized>(
         &self,
         stream: &mut Timed<'_, D>,
+        challenge: &[u8],
     ) -> Result<(), AuthError> {
-        let mut message = [CHALLENGE, b"{sha256}", &[0; RANDOM]].concat();
-        let random = message.len() - RANDOM;
-        fill_random(&mut message[random..])?;
-        send(stream, &message)?;
+        send(stream, &[CHALLENGE, challenge].concat())?;
         let answer = receive(stream)?;
-        match self.verify(&message[CHALLENGE.len()..], &answer) {
+        match self.verify(challenge, &answer) {
             Ok(()) => send(stream, WELCOME),
             Err(error) => {
                 // The peer may have closed the connection; the result is the same.
@@ -153,11 +184,9 @@ impl Multiprocessing {
     fn answer_challenge<D: Duplex + ?Sized>(
         &self,
         stream: &mut Timed<'_, D>,
+        challenge: &[u8],
     ) -> Result<(), AuthError> {
-        let message = receive(stream)?;
-        let challenge = message.strip_prefix(CHALLENGE);
-        let answer = self.answer(challenge.ok_or(AuthError::Expected("a challenge"))?)?;
-        send(stream, &answer)?;
+        send(stream, &self.answer(challenge)?)?;
         match &*receive(stream)? {
             WELCOME => Ok(()),
             FAILURE => Err(AuthError::Refused),
@@ -209,6 +238,38 @@ impl Multiprocessing {
         }
         Err(AuthError::UnsupportedDigest("md5"))
     }
+}
+
+/// A challenge of a client. While it exists, no other client of this process answers it.
+struct Outstanding(Vec<u8>);
+
+impl Outstanding {
+    fn new() -> Result<Self, AuthError> {
+        let challenge = new_challenge()?;
+        OUTSTANDING.lock().push(challenge.clone());
+        Ok(Outstanding(challenge))
+    }
+}
+
+impl Drop for Outstanding {
+    fn drop(&mut self) {
+        OUTSTANDING.lock().retain(|other| *other != self.0);
+    }
+}
+
+fn new_challenge() -> Result<Vec<u8>, AuthError> {
+    let mut challenge = [&b"{sha256}"[..], &[0; RANDOM]].concat();
+    let random = challenge.len() - RANDOM;
+    fill_random(&mut challenge[random..])?;
+    Ok(challenge)
+}
+
+fn receive_challenge<D: Duplex + ?Sized>(stream: &mut Timed<'_, D>) -> Result<Vec<u8>, AuthError> {
+    let message = receive(stream)?;
+    let challenge = message.strip_prefix(CHALLENGE);
+    Ok(challenge
+        .ok_or(AuthError::Expected("a challenge"))?
+        .to_vec())
 }
 
 /// Splits a message into the name of the digest, which is in braces, and the rest. `None` if it does

@@ -40,6 +40,9 @@ use crate::sys::process::{self, ForkGuard, Forked};
 /// a panic, a timeout or a disconnect. A child that was killed by a signal counts as panicked, or as
 /// disconnected after a forced close. Its bytes are not known.
 ///
+/// In a child, [`statistics`](crate::ServerHandle::statistics) counts its own request and those that had ended
+/// before the fork, as if the others had not been accepted. `shutdown_within` there waits for no other process.
+///
 /// A shutdown lets children finish. Those that are idle end at once. Those that have not ended within
 /// [`shutdown_timeout`](crate::Builder::shutdown_timeout) are killed. The server sends SIGTERM every 50 ms
 /// until a child has acted on it. That interrupts system calls that the handler makes itself; reads and

@@ -26,6 +26,7 @@ use std::sync::Arc;
 #[cfg(feature = "fork")]
 pub use self::fork::Fork;
 pub use self::pool::ThreadPool;
+use crate::ServerHandle;
 use crate::error::catch_silently;
 use crate::handle::ChildProcesses;
 pub use crate::handle::{ThreadGauge, Waker};
@@ -92,11 +93,38 @@ pub trait Dispatch: Send + Sync + 'static {
         None
     }
 
-    /// Waits until every job has ended. Called once, after the listening socket is closed, if the server
-    /// [blocks on close](crate::Builder::block_on_close). A job on the calling thread is not waited for.
+    /// Waits until its threads have finished the jobs of this server, except those of the calling thread.
+    /// Called once by each server that [blocks on close](crate::Builder::block_on_close), after the listening
+    /// socket is closed and all requests of the server have ended. What several servers share must not wait
+    /// for the jobs of the others here.
     ///
     /// Does nothing by default.
-    fn join(&self) {}
+    fn join(&self, server: &ServerHandle) {
+        let _ = server;
+    }
+}
+
+/// Several servers share one dispatcher: see [`ThreadPool`].
+impl<D: Dispatch + ?Sized> Dispatch for Arc<D> {
+    fn dispatch(&self, job: Job) {
+        (**self).dispatch(job);
+    }
+
+    fn has_capacity(&self, waker: &Waker) -> bool {
+        (**self).has_capacity(waker)
+    }
+
+    fn thread_gauge(&self) -> Option<ThreadGauge> {
+        (**self).thread_gauge()
+    }
+
+    fn children(&self) -> Option<Arc<dyn ChildProcesses>> {
+        (**self).children()
+    }
+
+    fn join(&self, server: &ServerHandle) {
+        (**self).join(server);
+    }
 }
 
 /// Runs each request on the thread of the accept loop, one after the other: Python's servers without a
@@ -122,6 +150,9 @@ pub(crate) trait Work: Send {
     fn run(self: Box<Self>) -> bool;
 
     fn refuse(self: Box<Self>, error: io::Error);
+
+    /// The [identity](ServerHandle::identity) of its server.
+    fn server(&self) -> usize;
 
     #[cfg(feature = "fork")]
     fn child_work(&mut self) -> &mut dyn child_table::ChildWork;

@@ -16,9 +16,12 @@ use crate::sys::Events;
 use crate::{Address, ServerHandle};
 
 const SHORT: Duration = Duration::from_secs(1);
+/// The server of all jobs but those of the test with two servers.
+const SERVER: usize = 0;
 const WITHOUT_LIMIT: Duration = Duration::MAX;
 
 struct Numbered {
+    server: usize,
     number: usize,
     log: RunLog,
 }
@@ -32,11 +35,23 @@ impl Work for Numbered {
     fn refuse(self: Box<Self>, error: io::Error) {
         panic!("job {} was refused: {error}", self.number);
     }
+
+    fn server(&self) -> usize {
+        self.server
+    }
 }
 
 fn job(number: usize, log: &RunLog) -> Job {
+    job_of(SERVER, number, log)
+}
+
+fn job_of(server: usize, number: usize, log: &RunLog) -> Job {
     let log = log.clone();
-    Job::new(Numbered { number, log })
+    Job::new(Numbered {
+        server,
+        number,
+        log,
+    })
 }
 
 fn pool(threads: usize, thread_keep_alive: Duration) -> ThreadPool {
@@ -85,10 +100,10 @@ fn each_job_runs_once_and_within_the_limit() {
         (0..4).for_each(|number| pool.dispatch(job(number, &log)));
         log.wait_for(4);
         pool.dispatch(job(4, &log));
-        pool.join();
+        pool.wait_for(SERVER, 0);
         assert_eq!(log.ended(), [0, 1, 2, 3, 4]);
         assert!(log.take_peak() <= 2);
-        assert_eq!(pool.threads(), 0);
+        assert!(pool.threads() <= 2);
     });
 }
 
@@ -110,7 +125,7 @@ fn closing_runs_what_is_queued() {
     explore(|| {
         let (pool, log) = (pool(2, WITHOUT_LIMIT), RunLog::default());
         (0..5).for_each(|number| pool.dispatch(job(number, &log)));
-        pool.join();
+        pool.wait_for(SERVER, 0);
         assert_eq!(log.ended(), [0, 1, 2, 3, 4]);
         assert!(log.take_peak() <= 2);
     });
@@ -143,9 +158,28 @@ fn a_server_without_capacity_is_woken() {
         for server in servers {
             server.join().expect("it does not panic");
         }
-        pool.join();
+        pool.wait_for(SERVER, 0);
         assert_eq!(log.ended(), [0, 1, 2, 3, 4, 5]);
         assert_eq!(log.take_peak(), 1);
+    });
+}
+
+#[test]
+fn each_server_waits_for_its_own_jobs() {
+    explore(|| {
+        let pool = Arc::new(pool(2, WITHOUT_LIMIT));
+        let servers = [1, 2].map(|server| {
+            let (pool, log) = (Arc::clone(&pool), RunLog::default());
+            thread::spawn(move || {
+                (0..3).for_each(|number| pool.dispatch(job_of(server, number, &log)));
+                pool.wait_for(server, 0);
+                assert_eq!(log.ended(), [0, 1, 2]);
+            })
+        });
+        drop(pool);
+        for server in servers {
+            server.join().expect("it does not panic");
+        }
     });
 }
 
@@ -165,7 +199,7 @@ fn the_limit_changes_while_jobs_run() {
         log.wait_for(4);
         assert!(log.take_peak() <= 3);
         (4..7).for_each(|number| acceptor.dispatch(&pool, job(number, &log)));
-        pool.join();
+        pool.wait_for(SERVER, 0);
         assert_eq!(log.ended(), [0, 1, 2, 3, 4, 5, 6]);
         assert_eq!(log.take_peak(), 1);
     });

@@ -1,3 +1,4 @@
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
@@ -5,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Dispatch, Job, ThreadGauge, Waker};
-use crate::sync::Mutex;
+use crate::ServerHandle;
 use crate::sync::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{Condvar, Mutex};
 
 /// Runs requests concurrently on threads. Threads are started on demand, used again, and end when they
 /// are idle for a while.
@@ -16,6 +18,31 @@ use crate::sync::thread::{self, JoinHandle};
 /// new clients. The thread that became idle last is used first, so the pool shrinks to the necessary size.
 ///
 /// A server's builder configures it, and [`Builder::dispatch`](crate::Builder::dispatch) takes one.
+///
+/// Several servers share one in an [`Arc`]. The limit of threads then holds for all of them, so a server whose
+/// clients take all threads keeps the clients of the others waiting;
+/// [`max_connections`](crate::Builder::max_connections) of each server prevents that. A server that stops waits
+/// for its own requests only. The last owner to be dropped ends the idle threads and waits for them; threads
+/// that still run a request end after it.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use socketserver::dispatch::ThreadPool;
+/// use socketserver::prelude::*;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let pool = Arc::new(ThreadPool::new().max_threads(100));
+/// let bind = |address| {
+///     let builder = ThreadingTcpServer::builder().dispatch(Arc::clone(&pool));
+///     builder.bind_fn(address, |request| Ok(request.wfile.write_all(b"hello")?))
+/// };
+/// let first = bind("127.0.0.1:0")?.serve_in_background()?;
+/// let second = bind("127.0.0.1:0")?.serve_in_background()?;
+/// first.stop()?;
+/// second.stop()
+/// # }
+/// ```
 pub struct ThreadPool {
     shared: Arc<Shared>,
     keep_alive: Duration,
@@ -32,6 +59,7 @@ impl ThreadPool {
         ThreadPool {
             shared: Arc::new(Shared {
                 state: Mutex::default(),
+                job_ended: Condvar::new(),
                 gauge: ThreadGauge::new(Self::DEFAULT_MAX_THREADS),
             }),
             keep_alive: Duration::from_secs(10),
@@ -72,13 +100,21 @@ impl ThreadPool {
     /// Whether fewer than `limit` jobs are unfinished. If not, the next one that ends wakes the server.
     pub(crate) fn has_fewer_than(&self, limit: usize, waker: &Waker) -> bool {
         let mut state = self.shared.state.lock();
-        if state.unfinished < limit {
+        if state.unfinished.values().sum::<usize>() < limit {
             return true;
         }
         if !state.wakers.iter().any(|other| other.will_wake(waker)) {
             state.wakers.push(waker.clone());
         }
         false
+    }
+
+    /// Waits until no more than `own` jobs of a server are unfinished: those of the calling thread.
+    pub(super) fn wait_for(&self, server: usize, own: usize) {
+        let mut state = self.shared.state.lock();
+        while state.unfinished.get(&server).copied().unwrap_or(0) > own {
+            self.shared.job_ended.wait(&mut state);
+        }
     }
 
     /// Starts a thread with its first job. Gives the job back on failure.
@@ -99,7 +135,7 @@ impl ThreadPool {
         match builder.spawn(move || while worker.work() {}) {
             // The state is still locked, so the thread cannot end before it is in the map.
             Ok(thread) => {
-                state.threads.insert(id, Some(thread));
+                state.threads.insert(id, thread);
                 self.shared.gauge.set_threads(state.threads.len());
                 state.next_worker += 1;
                 send(&idle.sender, Some(job));
@@ -112,8 +148,9 @@ impl ThreadPool {
 
 impl Dispatch for ThreadPool {
     fn dispatch(&self, job: Job) {
+        let server = job.0.server();
         let mut state = self.shared.state.lock();
-        state.unfinished += 1;
+        state.add_job(server);
         if let Some(idle) = state.idle.pop() {
             drop(state);
             return send(&idle.sender, Some(job));
@@ -122,7 +159,7 @@ impl Dispatch for ThreadPool {
             return state.queue.push_back(job);
         }
         if let Err((job, error)) = self.start_worker(&mut state, job) {
-            state.unfinished -= 1;
+            state.remove_job(server);
             let threads = state.threads.len();
             drop(state);
             let message = format!("cannot start a thread in addition to {threads}: {error}");
@@ -138,14 +175,9 @@ impl Dispatch for ThreadPool {
         Some(self.shared.gauge.clone())
     }
 
-    /// Ends idle threads, and waits for the others to finish their requests.
-    fn join(&self) {
-        for thread in self.shared.close() {
-            if thread.thread().id() != thread::current().id() {
-                // Workers do not panic: they catch the panics of jobs.
-                let _ = thread.join();
-            }
-        }
+    /// The threads go on, for other servers.
+    fn join(&self, server: &ServerHandle) {
+        self.wait_for(server.identity(), server.running_here());
     }
 }
 
@@ -161,16 +193,20 @@ impl fmt::Debug for ThreadPool {
     }
 }
 
-/// Busy threads finish their requests and end.
+/// Idle threads end now, busy ones after their requests.
 impl Drop for ThreadPool {
     fn drop(&mut self) {
-        self.shared.close();
+        for thread in self.shared.close() {
+            // Workers do not panic: they catch the panics of jobs.
+            let _ = thread.join();
+        }
     }
 }
 
 /// What a pool and its threads share.
 struct Shared {
     state: Mutex<State>,
+    job_ended: Condvar,
     gauge: ThreadGauge,
 }
 
@@ -180,14 +216,29 @@ struct State {
     idle: Vec<IdleWorker>,
     /// Jobs beyond the limit, from servers that dispatch without asking for capacity.
     queue: VecDeque<Job>,
-    /// How many jobs run, are queued or were sent to a thread.
-    unfinished: usize,
-    /// Those that have not ended, by id; `None` if another thread joins it.
-    threads: HashMap<u64, Option<JoinHandle<()>>>,
+    /// How many jobs run, are queued or were sent to a thread, for each server that has any.
+    unfinished: HashMap<usize, usize>,
+    /// Those that have not ended, by id.
+    threads: HashMap<u64, JoinHandle<()>>,
     next_worker: u64,
     /// The servers that wait for capacity. Several may share a pool.
     wakers: Vec<Waker>,
     closed: bool,
+}
+
+impl State {
+    fn add_job(&mut self, server: usize) {
+        *self.unfinished.entry(server).or_default() += 1;
+    }
+
+    fn remove_job(&mut self, server: usize) {
+        if let Entry::Occupied(mut jobs) = self.unfinished.entry(server) {
+            *jobs.get_mut() -= 1;
+            if *jobs.get() == 0 {
+                jobs.remove();
+            }
+        }
+    }
 }
 
 /// Whoever removes it from the list may send one message to it.
@@ -205,23 +256,23 @@ enum Next {
 }
 
 impl Shared {
-    /// Ends idle threads, and returns all that are not joined yet. Busy ones end after their job.
+    /// Ends idle threads, and returns them. Busy ones end after their job.
     fn close(&self) -> Vec<JoinHandle<()>> {
         let mut state = self.state.lock();
         state.closed = true;
         let State { idle, threads, .. } = &mut *state;
-        let mut running: Vec<_> = threads.values_mut().filter_map(Option::take).collect();
-        for idle in idle.drain(..) {
+        let end = |idle: IdleWorker| {
             send(&idle.sender, None);
-            running.extend(threads.remove(&idle.id).flatten());
-        }
+            threads.remove(&idle.id)
+        };
+        let ended = idle.drain(..).filter_map(end).collect();
         self.gauge.set_threads(threads.len());
-        running
+        ended
     }
 
-    fn job_ended(&self, worker: &Worker) -> Next {
+    fn job_ended(&self, worker: &Worker, server: usize) -> Next {
         let mut state = self.state.lock();
-        state.unfinished -= 1;
+        state.remove_job(server);
         let wakers = std::mem::take(&mut state.wakers);
         let ends = state.closed || state.threads.len() > self.gauge.limit();
         let next = match state.queue.pop_front() {
@@ -236,6 +287,7 @@ impl Shared {
             }
         };
         drop(state);
+        self.job_ended.notify_all();
         wakers.iter().for_each(Waker::wake);
         next
     }
@@ -287,8 +339,9 @@ impl Worker {
     /// Runs the job, and those in the queue.
     fn run(&self, mut job: Job) -> bool {
         loop {
+            let server = job.0.server();
             job.run();
-            match self.shared.job_ended(self) {
+            match self.shared.job_ended(self, server) {
                 Next::Run(next) => job = next,
                 Next::Wait => return true,
                 Next::End => return false,

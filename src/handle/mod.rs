@@ -27,7 +27,8 @@ use crate::sys::linger::Lingering;
 /// A handle to a server: its address, statistics, limits, pause and shutdown, from any thread. Cheap to
 /// clone, and available in every handler as `request.server`.
 ///
-/// It stays valid after the server is closed; its methods have nothing to act on then.
+/// It stays valid after the server is closed; its methods have nothing to act on then, and it holds no
+/// descriptor.
 ///
 /// ```
 /// use socketserver::prelude::*;
@@ -127,6 +128,7 @@ impl ServerHandle {
 
     pub(crate) fn set_closed(&self) {
         self.0.closed.store(true, Ordering::SeqCst);
+        self.0.poller.close();
     }
 
     /// Whether the server is closed and its last request has ended.

@@ -98,7 +98,7 @@ impl Permit {
 
     /// Marks the calling thread as running this request, until the value is dropped.
     pub(crate) fn run_here(&self) -> RunningHere {
-        let _ = RUNNING.try_with(|running| running.borrow_mut().push(self.server.address()));
+        let _ = RUNNING.try_with(|running| running.borrow_mut().push(self.server.identity()));
         RunningHere
     }
 
@@ -120,22 +120,23 @@ impl Drop for Permit {
 impl ServerHandle {
     /// How many requests of this server the calling thread runs.
     pub(crate) fn running_here(&self) -> usize {
-        let address = self.address();
+        let server = self.identity();
         let count = |running: &RefCell<Vec<usize>>| {
             let running = running.borrow();
-            running.iter().filter(|other| **other == address).count()
+            running.iter().filter(|other| **other == server).count()
         };
         // Fails while the thread ends: it runs no request then.
         RUNNING.try_with(count).unwrap_or(0)
     }
 
-    fn address(&self) -> usize {
+    /// A number that no other server has at the same time.
+    pub(crate) fn identity(&self) -> usize {
         std::ptr::from_ref(self.registry()).addr()
     }
 }
 
 thread_local! {
-    /// The servers whose requests this thread runs, by the addresses of their registries. Several where a handler
+    /// The identities of the servers whose requests this thread runs. Several where a handler
     /// serves another server on its own thread.
     static RUNNING: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }

@@ -187,6 +187,15 @@ impl Requests {
         Some(self.connections[slot].take()?.bytes)
     }
 
+    /// Keeps one that is active, and what has ended, so that the counts still add up.
+    #[cfg(feature = "fork")]
+    fn forget_all_but_one(&mut self) {
+        let counts = &mut self.counts;
+        let others = counts.active - 1 + counts.queued;
+        counts.accepted -= others as u64;
+        (counts.active, counts.queued, self.present) = (1, 0, 1);
+    }
+
     fn acceptor_waits_for(&mut self, left: RequestState) -> bool {
         left == RequestState::Active && mem::take(&mut self.acceptor_waits)
     }
@@ -195,10 +204,12 @@ impl Requests {
 /// In a forked process.
 #[cfg(feature = "fork")]
 impl Registry {
-    /// The connections of all requests but this one belong to the parent.
+    /// All requests but this one run in other processes: their connections belong to the parent, and they do
+    /// not count here.
     pub(super) fn abandon_all_but(&self, own: &RequestEntry) {
         use std::os::fd::AsRawFd;
         let mut requests = self.requests.lock();
+        requests.forget_all_but_one();
         for (slot, entry) in requests.connections.iter_mut().enumerate() {
             if Some(slot) == own.slot {
                 continue;

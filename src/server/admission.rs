@@ -7,6 +7,7 @@ use super::Server;
 use super::acceptor::{AcceptState, Acceptor};
 use super::request_log::{Saturated, log_too_many};
 use super::service::Accepted;
+use crate::ServerHandle;
 use crate::dispatch::{Dispatch, Job, ThreadPool, Waker};
 use crate::error::catch_and_log;
 use crate::limits::{Limits, OverloadPolicy, RejectReason};
@@ -168,9 +169,9 @@ impl RejectPool {
         }
     }
 
-    pub(super) fn join(&self) {
+    pub(super) fn join(&self, server: &ServerHandle) {
         if let Some(pool) = &self.0 {
-            pool.join();
+            pool.join(server);
         }
     }
 }

@@ -226,8 +226,8 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
         }
         match self.handle.wait_for_requests().0 {
             0 => {
-                self.dispatch.join();
-                self.reject_pool.join();
+                self.dispatch.join(&self.handle);
+                self.reject_pool.join(&self.handle);
                 self.handle.wait_for_lingering();
             }
             unfinished => log::error!(

@@ -209,6 +209,10 @@ impl<R: Request> Work for Accepted<R> {
         }
     }
 
+    fn server(&self) -> usize {
+        self.permit.server().identity()
+    }
+
     #[cfg(feature = "fork")]
     fn child_work(&mut self) -> &mut dyn crate::dispatch::child_table::ChildWork {
         self

@@ -18,7 +18,7 @@ impl<L: Listener, D> Builder<L, D> {
         self
     }
 
-    /// A dispatcher of your own.
+    /// A dispatcher of your own, or one that [several servers share](ThreadPool).
     pub fn dispatch<E: Dispatch>(self, dispatch: E) -> Builder<L, E> {
         Builder {
             sockets: self.sockets,

@@ -32,6 +32,9 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
     /// finish, and [`serve_forever`](Self::serve_forever) returns. A second signal closes all connections
     /// by force. Signals within 0.1 s count as one.
     ///
+    /// SIGINT and SIGHUP stay ignored if they are ignored when this is called first: `nohup` starts a program
+    /// with SIGHUP ignored, a shell without job control starts a background job with SIGINT ignored.
+    ///
     /// Several servers of one process may call it. After all of them are closed, a signal ends the process
     /// with status 130. A handler that loops on the thread of the accept loop can be ended by SIGKILL only.
     ///

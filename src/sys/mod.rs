@@ -11,6 +11,7 @@ pub(crate) mod timer;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::Instant;
 
 pub(crate) use polling::Events;
@@ -59,17 +60,29 @@ pub(crate) fn reset(connection: &impl AsFd) -> io::Result<()> {
 }
 
 /// Where the accept loop waits: for a client, a notification or a deadline.
-pub(crate) struct Poller(sync::Poller);
+///
+/// `None` once it is closed: handles of a closed server hold no descriptors.
+pub(crate) struct Poller(sync::Mutex<Option<Arc<sync::Poller>>>);
 
 impl Poller {
     pub(crate) fn new() -> io::Result<Self> {
-        sync::Poller::new().map(Poller)
+        let poller = sync::Poller::new()?;
+        Ok(Poller(sync::Mutex::new(Some(Arc::new(poller)))))
+    }
+
+    /// Closes its descriptors as soon as no thread notifies. Nobody waits any more.
+    pub(crate) fn close(&self) {
+        self.0.lock().take();
     }
 
     /// Ends the current [`wait`](Self::wait), or the next one. Never blocks.
     pub(crate) fn notify(&self) {
-        // Fails only if the eventfd is full: then it is notified already.
-        let _ = self.0.notify();
+        // Not locked meanwhile, and open until it returns.
+        let poller = self.0.lock().clone();
+        if let Some(poller) = poller {
+            // Fails only if the eventfd is full: then it is notified already.
+            let _ = poller.notify();
+        }
     }
 
     /// Waits until `listener` is readable (with `None` no descriptor is watched), somebody notifies, or
@@ -85,16 +98,15 @@ impl Poller {
     ) -> io::Result<()> {
         let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         events.clear();
+        let poller = self.0.lock().clone();
+        let poller = poller.expect("only a server that is not closed waits");
         let Some(listener) = listener else {
-            return self.0.wait(events, timeout).map(drop);
+            return poller.wait(events, timeout).map(drop);
         };
         // SAFETY: the descriptor is borrowed for longer than this call, which removes it again.
-        unsafe {
-            self.0
-                .add_with_mode(&listener, Event::readable(0), PollMode::Level)?
-        };
-        let waited = self.0.wait(events, timeout);
-        self.0.delete(listener)?;
+        unsafe { poller.add_with_mode(&listener, Event::readable(0), PollMode::Level)? };
+        let waited = poller.wait(events, timeout);
+        poller.delete(listener)?;
         waited.map(drop)
     }
 }
@@ -133,6 +145,8 @@ pub(crate) mod fork_lock {
 
 /// The signals that end a process: SIGINT, SIGTERM and SIGHUP.
 pub(crate) mod signals {
+    use std::mem::MaybeUninit;
+    use std::ptr;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -143,14 +157,30 @@ pub(crate) mod signals {
     /// Whether this process handles them.
     pub(super) static HANDLED: AtomicBool = AtomicBool::new(false);
 
-    /// Calls `callback` on Ctrl-C (SIGINT), SIGTERM and SIGHUP, on a thread of its own.
+    /// Calls `callback` on Ctrl-C (SIGINT), SIGTERM and SIGHUP, on a thread of its own. SIGINT and SIGHUP stay
+    /// ignored if they are.
     pub(crate) fn on_termination(callback: fn()) -> Result<(), ctrlc::Error> {
+        // `nohup` and shells start programs with these ignored. SIGTERM always ends a server.
+        let ignored = [libc::SIGINT, libc::SIGHUP].map(|signal| (signal, is_ignored(signal)));
         ctrlc::set_handler(move || {
             fork_lock::run(callback);
         })?;
+        for (signal, _) in ignored.into_iter().filter(|(_, ignored)| *ignored) {
+            // SAFETY: no handler is installed.
+            unsafe { libc::signal(signal, libc::SIG_IGN) };
+        }
         fork_lock::thread_started();
         HANDLED.store(true, Ordering::SeqCst);
         Ok(())
+    }
+
+    pub(super) fn is_ignored(signal: libc::c_int) -> bool {
+        let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+        // SAFETY: without a new action it only writes the current one, and zeroes are a valid action.
+        unsafe {
+            libc::sigaction(signal, ptr::null(), action.as_mut_ptr());
+            action.assume_init().sa_sigaction == libc::SIG_IGN
+        }
     }
 
     /// What a forked process does on SIGTERM. It has no thread for signals.

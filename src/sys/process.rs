@@ -79,13 +79,15 @@ pub(crate) fn fork(mut guard: ForkGuard) -> io::Result<Forked> {
 }
 
 /// Installs handlers also for signals that do nothing: a program that the child starts does not inherit
-/// handlers, and can be interrupted.
+/// handlers, and can be interrupted. Signals that are ignored stay ignored, there too.
 fn set_child_handlers() {
     // Without SA_RESTART, so that a blocked read is interrupted.
     set_handler(Signal::SIGTERM, on_sigterm, SaFlags::empty());
     if signals::HANDLED.swap(false, Ordering::SeqCst) {
         for signal in [Signal::SIGINT, Signal::SIGHUP] {
-            set_handler(signal, do_nothing, SaFlags::SA_RESTART);
+            if !signals::is_ignored(signal as libc::c_int) {
+                set_handler(signal, do_nothing, SaFlags::SA_RESTART);
+            }
         }
     }
 }

@@ -4,6 +4,8 @@
 use std::env;
 use std::process::{Command, ExitCode};
 
+use support::example::with_default_signals;
+
 #[derive(Clone, Copy)]
 pub struct Trial {
     pub name: &'static str,
@@ -68,7 +70,9 @@ fn names(arguments: &[String]) -> Vec<&str> {
 
 fn passes(trial: &Trial) -> bool {
     let program = env::current_exe().expect("the test binary has a path");
-    let ended = Command::new(program).env(ALONE, trial.name).status();
+    let mut command = Command::new(program);
+    with_default_signals(&mut command);
+    let ended = command.env(ALONE, trial.name).status();
     let passed = ended.expect("the test binary can be started").success();
     println!(
         "test {} ... {}",

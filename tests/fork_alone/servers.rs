@@ -9,13 +9,14 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{self, SigHandler, Signal};
+use socketserver::Statistics;
 use socketserver::prelude::*;
 
 use crate::harness::{Trial, trial};
 
 use support::handlers::echo_line;
-use support::{ANY, connect, eventually, read_all};
+use support::{ANY, LONG, connect, eventually, read_all};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -24,8 +25,10 @@ pub fn trials() -> Vec<Trial> {
         trial!(max_lifetime_applies_in_a_child),
         trial!(a_process_with_another_thread_is_not_forked),
         trial!(queued_connections_are_not_inherited),
+        trial!(a_child_counts_no_request_of_another_process),
         trial!(a_child_that_has_ended_does_not_count_per_ip),
         trial!(programs_that_a_child_starts_can_be_interrupted),
+        trial!(programs_that_a_child_starts_ignore_what_the_server_ignores),
     ]
 }
 
@@ -163,6 +166,48 @@ fn queued_connections_are_not_inherited() {
     assert_eq!(read_all(third), "");
 }
 
+/// Each child adds up its own statistics, and waits for no request but its own.
+fn a_child_counts_no_request_of_another_process() {
+    let server = ForkingTcpServer::builder()
+        .timeout(SHORT)
+        .bind_fn(ANY, |request| {
+            let line = request.rfile.readline(100)?;
+            let counts = request.server.statistics();
+            let begin = Instant::now();
+            let left = request.server.shutdown_within(LONG / 2).unfinished;
+            assert!(begin.elapsed() < LONG / 4, "it waits for other processes");
+            assert_eq!(line, b"hello\n");
+            let Statistics {
+                accepted,
+                active,
+                finished,
+                ..
+            } = counts;
+            Ok(writeln!(
+                request.wfile,
+                "{accepted} {active} {finished} {left}"
+            )?)
+        });
+    let server = server.expect("a port is free");
+    assert_eq!(serve_one(&server), "1 1 0 0\n");
+    reap_until_none_is_active(&server);
+    let mut blocked = [(); 3].map(|()| {
+        let client = connect(server.server_address());
+        server.handle_request().expect("the request is served");
+        client
+    });
+    assert_eq!(server.handle().statistics().active, 3);
+    // One request has ended before the fork, and three run in other processes.
+    assert_eq!(serve_one(&server), "2 1 1 0\n");
+    for client in &mut blocked {
+        client.write_all(b"hello\n").expect("the child reads");
+        assert!(read_all(client).contains(" 1 1 0\n"));
+    }
+    reap_until_none_is_active(&server);
+    let counts = server.handle().statistics();
+    assert_eq!((counts.accepted, counts.finished), (5, 5));
+}
+
 fn a_child_that_has_ended_does_not_count_per_ip() {
     let builder = ForkingTcpServer::builder().max_per_ip(1);
     let server = builder.bind_fn(ANY, echo_line).expect("a port is free");
@@ -183,4 +228,20 @@ fn programs_that_a_child_starts_can_be_interrupted() {
         .expect("no other signal handler is installed");
     let expected = format!("{:?}\n", Some(Signal::SIGINT as i32));
     assert_eq!(serve_one(&server), expected);
+}
+
+#[allow(unsafe_code)]
+fn programs_that_a_child_starts_ignore_what_the_server_ignores() {
+    // SAFETY: no handler is installed.
+    let ignored = unsafe { signal::signal(Signal::SIGHUP, SigHandler::SigIgn) };
+    ignored.expect("the signal can be ignored");
+    let server = ForkingTcpServer::bind_fn(ANY, |request| {
+        let status = Command::new("sh").args(["-c", "kill -HUP $$"]).status()?;
+        Ok(writeln!(request.wfile, "{:?}", status.signal())?)
+    });
+    let server = server.expect("a port is free");
+    server
+        .shutdown_on_ctrlc()
+        .expect("no other signal handler is installed");
+    assert_eq!(serve_one(&server), "None\n");
 }

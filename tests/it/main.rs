@@ -23,6 +23,8 @@ mod admission {
 }
 #[cfg(feature = "auth")]
 mod auth {
+    #[cfg(feature = "auth-md5")]
+    mod attacks;
     mod deadline;
     mod digests;
     mod examples;
@@ -82,6 +84,7 @@ mod logs {
     mod requests;
 }
 mod pool {
+    mod shared;
     mod threads;
 }
 mod porting {

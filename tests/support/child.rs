@@ -6,6 +6,8 @@ use std::env;
 use std::fmt::Debug;
 use std::process::{Command, Output};
 
+use crate::example::with_default_signals;
+
 /// This environment variable is set in the child process.
 const MARK: &str = "SOCKETSERVER_TEST_CHILD";
 
@@ -64,7 +66,9 @@ fn run_in_child_process<B>() -> Output {
         .strip_suffix("::{{closure}}")
         .and_then(|path| path.split_once("::"));
     let (_, test) = test.expect("the closure is written in a test function");
-    let output = Command::new(env::current_exe().expect("the test binary has a path"))
+    let mut command = Command::new(env::current_exe().expect("the test binary has a path"));
+    with_default_signals(&mut command);
+    let output = command
         .args([test, "--exact", "--nocapture", "--test-threads", "1"])
         .arg("--include-ignored")
         .env(MARK, "1")

@@ -2,12 +2,13 @@
 
 use std::env;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigHandler, Signal, kill};
 use nix::unistd::Pid;
 
 use crate::{LONG, process};
@@ -30,7 +31,7 @@ pub fn command(name: &str, arguments: &[&str]) -> Command {
 
 /// The path of the program: cargo puts packages into `target/PROFILE`, and examples into
 /// `target/PROFILE/examples`.
-fn path(name: &str) -> PathBuf {
+pub fn path(name: &str) -> PathBuf {
     let test = env::current_exe().expect("a test has a path");
     let profile = test
         .ancestors()
@@ -60,6 +61,7 @@ impl Example {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        with_default_signals(&mut command);
         let mut child = command.spawn().expect("the program can be started");
         let mut stdout = BufReader::new(child.stdout.take().expect("the stream is piped"));
         let mut line = String::new();
@@ -112,6 +114,20 @@ impl Drop for Example {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The program ignores no signal, although the tests may: in the background of a shell, or under `nohup`.
+#[allow(unsafe_code)]
+pub fn with_default_signals(command: &mut Command) {
+    let set_default = || {
+        for signal in [Signal::SIGINT, Signal::SIGHUP] {
+            // SAFETY: no handler is installed.
+            unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl)? };
+        }
+        Ok(())
+    };
+    // SAFETY: the closure makes system calls only, which is allowed after a fork.
+    unsafe { command.pre_exec(set_default) };
 }
 
 /// Waits for the child's end, and kills a child that does not end.

@@ -164,6 +164,47 @@ fn backs_off_after_a_system_error_and_logs_with_a_rate_limit() -> io::Result<()>
 }
 
 #[test]
+fn each_client_that_is_accepted_ends_the_growth_of_the_back_off() -> io::Result<()> {
+    const CLIENTS: usize = 20;
+    let calls = AtomicUsize::new(0);
+    // Every second call fails, and the listener never says that there is no client.
+    let listener = FakeListener::new(move |tcp, server| {
+        if calls.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
+            return Err(io::Error::from_raw_os_error(Errno::EMFILE as i32));
+        }
+        loop {
+            match tcp.accept(server) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                accepted => return accepted,
+            }
+        }
+    });
+    let server = Server::<FakeListener, Inline>::builder()
+        .adopt_fn(listener, |request| Ok(request.wfile.write_all(b"hello")?))?;
+    let address = server.server_address().clone();
+    let clients: Vec<_> = (0..CLIENTS).map(|_| connect(&address)).collect();
+    let begin = Instant::now();
+    for _ in 0..2 * CLIENTS {
+        server.handle_request()?;
+        if server.handle().statistics().accepted == CLIENTS as u64 {
+            break;
+        }
+    }
+    for client in clients {
+        assert_eq!(read_all(client), "hello");
+    }
+    // Each pause is the first and lasts 5 ms. If they grew, 20 of them would take 13 s.
+    assert!(
+        begin.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begin.elapsed()
+    );
+    Ok(())
+}
+
+#[test]
 fn shutdown_interrupts_the_back_off() -> io::Result<()> {
     let faults = Faults::lasting(os(Errno::ENFILE));
     let server = serve(Server::builder(), &faults)?.serve_in_background()?;

@@ -195,6 +195,27 @@ fn shutdown_rejects_queued_clients_at_once() {
 }
 
 #[test]
+fn queued_clients_are_rejected_when_serving_ends_and_the_server_stays_open() {
+    let gate = Gate::default();
+    let builder = ONE_CONNECTION(ThreadingTcpServer::builder()).overload(queue(5, LONG));
+    let server = builder.hooks(AnswerReason).bind_fn(ANY, gate.handler());
+    let server = server.expect("a port is free");
+    let handle = server.handle();
+    thread::scope(|scope| {
+        let serving = scope.spawn(|| server.serve_forever());
+        let _first = connect_as(&handle, "first");
+        assert_eq!(gate.next(), "first");
+        let client = connect_as(&handle, "a");
+        queued(&handle, 1);
+        handle.shutdown();
+        assert_eq!(read_all(client), "Shutdown");
+        let served = serving.join().expect("no panic");
+        served.expect("a shutdown is not an error");
+        gate.release(1);
+    });
+}
+
+#[test]
 fn shutdown_within_does_not_wait_for_queued_clients() {
     let (server, _gate, _first) = saturated(ONE_CONNECTION, queue(100, LONG));
     let clients: Vec<_> = (0..100)

@@ -103,7 +103,7 @@ impl Dispatch for JobQueue {
         has_capacity
     }
 
-    fn join(&self) {
+    fn join(&self, _: &ServerHandle) {
         self.0.lock().joined += 1;
     }
 }

@@ -141,8 +141,8 @@ impl Dispatch for FaultyPool {
         }
     }
 
-    fn join(&self) {
-        self.0.join();
+    fn join(&self, server: &ServerHandle) {
+        self.0.join(server);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use socketserver::Address;
 
-use support::example::Example;
+use support::example::{self, Example};
 use support::process::descriptors;
 use support::{ANY, connect, connect_unix, eventually, read_all, socket_path};
 
@@ -59,6 +60,43 @@ fn a_signal_ends_an_echo_server_with_an_idle_client() {
             expect_status_0(example, kind);
         }
     }
+}
+
+/// Starts `echo_server` from a program that ignores a signal.
+fn start_ignoring(mut program: Command) -> Example {
+    program.arg(example::path("echo_server")).arg(ANY);
+    Example::launch(program)
+}
+
+/// Checks that the server goes on after the signal, and ends after SIGTERM.
+fn expect_ignored(example: Example, signal: Signal) {
+    let mut idle = connect(&ip(&example));
+    expect_echo(&mut idle, "hello");
+    example.signal(signal);
+    // A signal that is not ignored ends the idle connection.
+    eventually("the server sleeps", || example.is_asleep());
+    expect_echo(&mut idle, "still here");
+    expect_echo(&mut connect(&ip(&example)), "me too");
+    example.signal(Signal::SIGTERM);
+    assert_eq!(read_all(idle), "");
+    let (status, _, log) = example.finish();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert_eq!(log.matches("shutting down").count(), 1, "{log}");
+    assert!(!log.contains("second signal"), "{log}");
+}
+
+#[test]
+fn nohup_protects_a_server_from_sighup() {
+    expect_ignored(start_ignoring(Command::new("nohup")), Signal::SIGHUP);
+}
+
+/// A shell without job control starts a background job with SIGINT ignored, so that Ctrl-C ends the
+/// programs in the foreground only.
+#[test]
+fn a_background_job_of_a_shell_ignores_sigint() {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap '' INT; exec \"$@\"", "sh"]);
+    expect_ignored(start_ignoring(shell), Signal::SIGINT);
 }
 
 #[test]

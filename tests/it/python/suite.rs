@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use socket2::SockRef;
-use socketserver::dispatch::{Job, ThreadPool, Waker};
+use socketserver::dispatch::ThreadPool;
 use socketserver::prelude::*;
 use socketserver::request::Request;
 use socketserver::{Address, Dispatch, HandlerError, RequestError, Server};
@@ -222,27 +222,10 @@ fn test_shutdown_request_called_if_verify_request_false() {
     assert_eq!(errors.iter().next(), None);
 }
 
-/// A pool that the test keeps a reference to.
-struct SharedPool(Arc<ThreadPool>);
-
-impl Dispatch for SharedPool {
-    fn dispatch(&self, job: Job) {
-        self.0.dispatch(job);
-    }
-
-    fn has_capacity(&self, waker: &Waker) -> bool {
-        self.0.has_capacity(waker)
-    }
-
-    fn join(&self) {
-        self.0.join();
-    }
-}
-
 #[test]
 fn test_threads_reaped() {
     let pool = Arc::new(ThreadPool::new().thread_keep_alive(Duration::from_millis(1)));
-    let builder = ThreadingTcpServer::builder().dispatch(SharedPool(Arc::clone(&pool)));
+    let builder = ThreadingTcpServer::builder().dispatch(Arc::clone(&pool));
     let (sender, served) = channel();
     let server = builder
         .bind_fn(ANY, move |_| Ok(sender.send(())?))

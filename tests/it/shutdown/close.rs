@@ -2,8 +2,10 @@
 
 use std::io;
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use socketserver::dispatch::{Inline, ThreadPool};
@@ -11,8 +13,10 @@ use socketserver::listener::Tcp;
 use socketserver::prelude::*;
 use socketserver::{Builder, ServerHandle};
 
+use support::child::in_child;
 use support::event_log::EventLog;
-use support::{ANY, LONG, connect, eventually, read_all};
+use support::process::descriptors;
+use support::{ANY, LONG, connect, eventually, in_background, read_all};
 
 /// A size that is larger than the buffers of both sockets.
 const REPLY: usize = 5_000_000;
@@ -111,6 +115,43 @@ fn closing_does_not_wait_for_thread_keep_alive() -> io::Result<()> {
     let (closed, is_closed) = bounded(1);
     thread::spawn(move || closed.send(server.stop()));
     is_closed.recv_timeout(LONG).expect("the server is closed")
+}
+
+#[test]
+fn a_handle_of_a_closed_server_holds_no_descriptor() {
+    in_child(|| {
+        let bind = || ThreadingTcpServer::bind_fn(ANY, |_| Ok(())).expect("a port is free");
+        let before = descriptors(std::process::id());
+        let handles: Vec<_> = (0..20)
+            .map(|_| {
+                let server = in_background(Ok(bind()));
+                assert_eq!(read_all(connect(server.server_address())), "");
+                let (handle, is_closed) = (server.handle(), AtomicBool::new(false));
+                thread::scope(|scope| {
+                    // It wakes the accept loop again and again, also while the server is closed.
+                    scope.spawn(|| {
+                        while !is_closed.load(Ordering::SeqCst) {
+                            handle.set_max_connections(1);
+                        }
+                    });
+                    server.stop().expect("a shutdown is not an error");
+                    is_closed.store(true, Ordering::SeqCst);
+                });
+                handle
+            })
+            .collect();
+        assert_eq!(descriptors(std::process::id()), before);
+        for handle in handles {
+            handle.pause();
+            handle.resume();
+            handle.shutdown();
+            handle.wait();
+            let report = handle.shutdown_within(Duration::ZERO);
+            assert_eq!((report.forced, report.unfinished), (0, 0));
+            assert_eq!(handle.statistics().finished, 1);
+        }
+        assert_eq!(descriptors(std::process::id()), before);
+    });
 }
 
 #[test]

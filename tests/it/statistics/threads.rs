@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use socketserver::dispatch::{Job, ThreadGauge, ThreadPool, Waker};
+use socketserver::dispatch::{Job, ThreadGauge, ThreadPool};
 use socketserver::listener::Tcp;
 use socketserver::prelude::*;
 use socketserver::{BackgroundServer, Builder, Dispatch};
@@ -98,32 +98,10 @@ fn unfinished_threads_still_count() -> io::Result<()> {
     Ok(())
 }
 
-/// A dispatcher that several servers share.
-#[derive(Clone)]
-struct Shared(Arc<ThreadPool>);
-
-impl Dispatch for Shared {
-    fn dispatch(&self, job: Job) {
-        self.0.dispatch(job);
-    }
-
-    fn has_capacity(&self, waker: &Waker) -> bool {
-        self.0.has_capacity(waker)
-    }
-
-    fn thread_gauge(&self) -> Option<ThreadGauge> {
-        Dispatch::thread_gauge(&*self.0)
-    }
-
-    fn join(&self) {
-        self.0.join();
-    }
-}
-
 #[test]
 fn each_server_of_a_shared_pool_counts_its_threads() -> io::Result<()> {
-    let pool = Shared(Arc::new(ThreadPool::new()));
-    let bind = || start(ThreadingTcpServer::builder().dispatch(pool.clone()));
+    let pool = Arc::new(ThreadPool::new());
+    let bind = || start(ThreadingTcpServer::builder().dispatch(Arc::clone(&pool)));
     let (first, second) = (bind()?, bind()?);
     let clients = [
         served(&first.handle()),
@@ -139,26 +117,6 @@ fn each_server_of_a_shared_pool_counts_its_threads() -> io::Result<()> {
     drop(clients);
     settled(&first.handle(), 1);
     settled(&second.handle(), 2);
-    Ok(())
-}
-
-#[test]
-fn a_shared_pool_outlives_its_first_server() -> io::Result<()> {
-    let pool = Shared(Arc::new(ThreadPool::new().max_threads(2)));
-    let bind = || start(ThreadingTcpServer::builder().dispatch(pool.clone()));
-    let (first, second) = (bind()?, bind()?);
-    drop(served(&first.handle()));
-    first.stop()?;
-    // More successive clients than the pool has threads.
-    for _ in 0..5 {
-        let mut client = served(&second.handle());
-        client.shutdown(std::net::Shutdown::Write)?;
-        assert_eq!(client.read(&mut [0])?, 0);
-    }
-    assert_eq!(settled(&second.handle(), 5).finished, 5);
-    eventually("the threads of a closed pool end", || {
-        threads(&second.handle()).0 == 0
-    });
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, TcpStream};
 use std::thread;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded, unbounded};
 use socketserver::prelude::*;
@@ -71,6 +72,36 @@ fn a_detached_connection_outlives_its_server() -> io::Result<()> {
     echo.join().expect("no panic")?;
     assert_eq!(read_all(client), "", "dropping the request closes it");
     Ok(())
+}
+
+#[test]
+fn the_server_does_not_end_a_detached_connection_while_its_handler_still_runs() -> io::Result<()> {
+    let (detached, requests) = unbounded();
+    let (resume, may_end) = bounded::<()>(1);
+    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+        let request = request.detach();
+        detached.send(request).map_err(|_| "the test has ended")?;
+        Ok(may_end.recv_timeout(LONG)?)
+    })?;
+    let server = server.serve_in_background()?;
+    let mut client = connect(server.server_address());
+    let mut request = requests.recv_timeout(LONG).expect("it is detached");
+    let mut expect_open = || -> io::Result<()> {
+        client.write_all(b"open\n")?;
+        assert!(request.wait_for_data()?);
+        assert_eq!(request.rfile.readline(100)?, b"open\n");
+        request.wfile.write_all(b"yes\n")?;
+        assert_eq!(exchange(&client, ""), "yes\n");
+        Ok(())
+    };
+    server.handle().shutdown();
+    expect_open()?;
+    let report = server.handle().shutdown_within(Duration::ZERO);
+    assert_eq!(report.unfinished, 1);
+    expect_open()?;
+    resume.send(()).expect("the handler waits");
+    server.stop()?;
+    expect_open()
 }
 
 #[test]

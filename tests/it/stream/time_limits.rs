@@ -135,6 +135,8 @@ fn a_request_that_has_begun_is_not_idle() {
     client.write_all(b"hel").expect("the server reads");
     thread::sleep(4 * SHORT);
     assert_eq!(exchange(&client, "lo\n"), "hello\n");
+    // After that request the timeout applies again.
+    assert_eq!(read_all(client), "last line\n");
 }
 
 #[test]
