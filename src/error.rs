@@ -2,8 +2,11 @@ use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::iter;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::log_line::log_line;
 
 /// Any error of a handler or hook. `?` converts every error type to it, and so does `"text".into()`.
 pub type HandlerError = Box<dyn Error + Send + Sync>;
@@ -72,14 +75,14 @@ impl RequestError {
 
     /// The kind of the first `io::Error` in the error or its sources, if there is one.
     pub fn io_kind(&self) -> Option<io::ErrorKind> {
-        let mut next: Option<&(dyn Error + 'static)> = Some(&*self.error);
-        while let Some(error) = next {
-            if let Some(error) = error.downcast_ref::<io::Error>() {
-                return Some(error.kind());
-            }
-            next = error.source();
-        }
-        None
+        let kind = |error: &(dyn Error + 'static)| error.downcast_ref().map(io::Error::kind);
+        self.chain().find_map(kind)
+    }
+
+    /// The error and its sources.
+    fn chain(&self) -> impl Iterator<Item = &(dyn Error + 'static)> {
+        let first: &(dyn Error + 'static) = &*self.error;
+        iter::successors(Some(first), |&error| error.source())
     }
 
     /// Whether the connection was closed: by the client, with or without a reset, or by a forced close
@@ -100,13 +103,8 @@ impl RequestError {
 
 impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} failed: {}", self.stage, self.error)?;
-        let mut next = self.error.source();
-        while let Some(error) = next {
-            write!(f, ": {error}")?;
-            next = error.source();
-        }
-        Ok(())
+        write!(f, "{} failed", self.stage)?;
+        self.chain().try_for_each(|error| write!(f, ": {error}"))
     }
 }
 
@@ -121,10 +119,15 @@ impl Error for RequestError {
 pub(crate) struct Panicked(String);
 
 impl Panicked {
-    pub(crate) fn new(payload: &(dyn Any + Send)) -> Self {
+    /// Takes what a panic has thrown.
+    pub(crate) fn new(payload: Box<dyn Any + Send>) -> Self {
         let text = payload.downcast_ref::<&str>().copied();
         let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-        Panicked(text.unwrap_or("a value that is not text").to_owned())
+        let panicked = Panicked(text.unwrap_or("a value that is not text").to_owned());
+        // Its drop may panic too, and so may the drop of what that throws.
+        let dropped = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+        dropped.unwrap_or_else(mem::forget);
+        panicked
     }
 }
 
@@ -138,6 +141,9 @@ impl Error for Panicked {}
 
 // What catches panics. The functions differ in what becomes of a panic: an error of the request, a line
 // in the log, or nothing.
+//
+// A value whose drop is code of the program's own is not moved into them, but borrowed: while a panic
+// unwinds, the panic of another drop would abort the process.
 
 /// Runs a step of a request. A panic becomes its error: Python's `except Exception`.
 pub(crate) fn catch_as_error<T>(
@@ -150,7 +156,7 @@ pub(crate) fn catch_as_error<T>(
 
 /// Runs what must not end the server. A panic is logged, and `None` returned.
 pub(crate) fn catch_and_log<T>(what: impl fmt::Display, run: impl FnOnce() -> T) -> Option<T> {
-    let log = |panicked| log::error!(target: "socketserver::server", "{what} {panicked}");
+    let log = |panicked| log_line!(target: "socketserver::server", Error, "{what} {panicked}");
     catch(run).map_err(log).ok()
 }
 
@@ -161,12 +167,6 @@ pub(crate) fn catch_silently<T>(run: impl FnOnce() -> T) -> Option<T> {
 
 /// What may be broken after a panic belongs to the request, which is closed, or to the handler, which is
 /// dropped.
-fn catch<T>(run: impl FnOnce() -> T) -> Result<T, Panicked> {
-    catch_unwind(AssertUnwindSafe(run)).map_err(|payload: Box<dyn Any + Send>| {
-        let panicked = Panicked::new(&*payload);
-        // Its drop may panic too, and so may the drop of what that throws.
-        let dropped = catch_unwind(AssertUnwindSafe(|| drop(payload)));
-        dropped.unwrap_or_else(mem::forget);
-        panicked
-    })
+pub(crate) fn catch<T>(run: impl FnOnce() -> T) -> Result<T, Panicked> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(Panicked::new)
 }

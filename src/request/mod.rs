@@ -32,6 +32,7 @@ pub use self::lines::ReadHalf;
 pub use self::reader::Reader;
 pub use self::stream::StreamRequest;
 pub use self::writer::Writer;
+use crate::error::catch_and_log;
 use crate::{Address, ServerHandle};
 
 /// What [`StreamRequest`] and [`DatagramRequest`] have in common. No other type implements it.
@@ -94,6 +95,16 @@ impl Extensions {
             .downcast()
             .ok()
             .map(|value| *value)
+    }
+}
+
+/// Each value is dropped although the drop of another panics, and those that panic are logged. If two of
+/// them unwound at once, the process would abort.
+impl Drop for Extensions {
+    fn drop(&mut self) {
+        for value in self.values.drain(..) {
+            catch_and_log("the drop of an extension", || drop(value));
+        }
     }
 }
 

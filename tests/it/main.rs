@@ -42,9 +42,9 @@ mod dispatch {
     mod matrix;
 }
 mod errors {
+    mod drops;
     mod fault;
     mod faults;
-    mod payload;
     mod server_faults;
 }
 mod examples {
@@ -75,8 +75,10 @@ mod hooks {
     mod service_actions;
 }
 mod logs {
+    mod escapes;
     mod handlers;
     mod limits;
+    mod panics;
     mod rejections;
     mod request_numbers;
     mod requests;
