@@ -6,6 +6,7 @@ use std::iter;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::framing::FramingError;
 use crate::log_line::log_line;
 
 /// Any error of a handler or hook. `?` converts every error type to it, and so does `"text".into()`.
@@ -53,6 +54,7 @@ impl fmt::Display for Stage {
 pub struct RequestError {
     stage: Stage,
     error: HandlerError,
+    is_disconnect: bool,
 }
 
 impl RequestError {
@@ -60,7 +62,12 @@ impl RequestError {
         RequestError {
             stage,
             error: error.into(),
+            is_disconnect: false,
         }
+    }
+
+    pub(crate) fn set_disconnect(&mut self, is_disconnect: bool) {
+        self.is_disconnect = is_disconnect;
     }
 
     /// The step in which it happened.
@@ -73,10 +80,19 @@ impl RequestError {
         &*self.error
     }
 
-    /// The kind of the first `io::Error` in the error or its sources, if there is one.
+    /// The kind of the first `io::Error` or [`FramingError`] in the error or its sources, if there is
+    /// one.
     pub fn io_kind(&self) -> Option<io::ErrorKind> {
-        let kind = |error: &(dyn Error + 'static)| error.downcast_ref().map(io::Error::kind);
+        let kind = |error: &(dyn Error + 'static)| match error.downcast_ref::<FramingError>() {
+            Some(error) => Some(error.kind()),
+            None => error.downcast_ref().map(io::Error::kind),
+        };
         self.chain().find_map(kind)
+    }
+
+    /// The first `io::Error` in the error or its sources.
+    pub(crate) fn io_error(&self) -> Option<&io::Error> {
+        self.chain().find_map(|error| error.downcast_ref())
     }
 
     /// The error and its sources.
@@ -85,14 +101,22 @@ impl RequestError {
         iter::successors(Some(first), |&error| error.source())
     }
 
-    /// Whether the connection was closed: by the client, with or without a reset, or by a forced close
-    /// during a shutdown.
+    /// Whether the client has disconnected, or a forced close during a shutdown has ended the
+    /// connection. That depends on the [kind](Self::io_kind):
+    ///
+    /// - `BrokenPipe`, `ConnectionReset` and `ConnectionAborted` are a disconnect.
+    /// - `UnexpectedEof` is one if a read of `rfile` has returned the client's end of the stream inside a
+    ///   message, also one of [`framing`](crate::framing) or of TLS. It is not, as with the end of a file,
+    ///   while the client is still there, or if the client has ended the stream where the handler
+    ///   [waits for a message](crate::StreamRequest::wait_for_data).
+    /// - `NotConnected` is one if the request's own socket is not connected any more, as after a reset.
+    /// - `NotFound` and `ConnectionRefused` are one if a datagram to the client's address failed with it:
+    ///   its socket is gone. So is `AddrNotAvailable` for a client without an address. The same kinds from
+    ///   a file, or from a connection that the handler has opened, are not.
+    ///
+    /// Other kinds are not, nor is an error that the handler has given another kind.
     pub fn is_disconnect(&self) -> bool {
-        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
-        matches!(
-            self.io_kind(),
-            Some(BrokenPipe | ConnectionReset | ConnectionAborted)
-        )
+        self.is_disconnect
     }
 
     /// Whether the handler or hook panicked.

@@ -121,6 +121,7 @@ mod lifecycle {
     use std::io;
     use std::time::Duration;
 
+    use crate::error::RequestError;
     use crate::handle::ConnectionEntry;
 
     /// What the server does around a handler. No other crate can name the trait, so it seals [`Request`].
@@ -140,6 +141,9 @@ mod lifecycle {
 
         /// After `finish`: sends the rest of `wfile`.
         fn end(&mut self) -> io::Result<()>;
+
+        /// Whether an error means that the client has disconnected, although its kind alone does not say so.
+        fn is_disconnect(&self, error: &RequestError) -> bool;
 
         /// Closes nothing when it is dropped: another process has the connection.
         fn abandon(&mut self);

@@ -47,9 +47,10 @@ where
 
 impl<R: Request> Service<R> {
     /// Reports an error, and returns how it counts.
-    fn handle_error(&self, request: &mut R, error: RequestError) -> Outcome {
+    fn handle_error(&self, request: &mut R, mut error: RequestError) -> Outcome {
         // The sources of a handler's own error are found by its code.
-        let outcome = catch_silently(|| outcome(&error)).unwrap_or(Outcome::Failed);
+        let outcome = catch_silently(|| outcome(request, &error)).unwrap_or(Outcome::Failed);
+        error.set_disconnect(outcome == Outcome::Disconnected);
         let handled = catch(|| match &self.hooks {
             Some(hooks) => hooks.handle_error(request, &error),
             None => error.log(request),
@@ -204,15 +205,15 @@ impl<R: Request> Work for Accepted<R> {
     }
 }
 
-fn outcome(error: &RequestError) -> Outcome {
-    if error.is_panic() {
-        Outcome::Panicked
-    } else if error.io_kind() == Some(io::ErrorKind::TimedOut) {
-        Outcome::TimedOut
-    } else if error.is_disconnect() {
-        Outcome::Disconnected
-    } else {
-        Outcome::Failed
+/// What an error of this request means. [`RequestError::is_disconnect`] states the rule.
+fn outcome<R: Request>(request: &R, error: &RequestError) -> Outcome {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut};
+    match error.io_kind() {
+        _ if error.is_panic() => Outcome::Panicked,
+        Some(TimedOut) => Outcome::TimedOut,
+        Some(BrokenPipe | ConnectionReset | ConnectionAborted) => Outcome::Disconnected,
+        _ if request.is_disconnect(error) => Outcome::Disconnected,
+        _ => Outcome::Failed,
     }
 }
 

@@ -75,6 +75,7 @@ mod hooks {
     mod service_actions;
 }
 mod logs {
+    mod disconnects;
     mod escapes;
     mod handlers;
     mod limits;
