@@ -7,10 +7,14 @@ use std::path::{Path, PathBuf};
 
 use socket2::SockAddr;
 
+use crate::log_line::escape_bytes;
+
 /// The address of a server, of a client, or of a datagram's sender, in any address family.
 ///
 /// Handlers get this one type from every kind of server. It prints as `127.0.0.1:80`, `[::1]:80`,
-/// `/run/app.sock` or `@abstract`. It implements `ToSocketAddrs`, so that
+/// `/run/app.sock` or `@abstract`. A client chooses the path or name of its own Unix socket: what is not
+/// printable in it, such as line ends and escape codes, is printed as in a string literal (`\n`,
+/// `\u{1b}`), and bytes that are not UTF-8 as `\xff`. It implements `ToSocketAddrs`, so that
 /// `TcpStream::connect(server.server_address())` works.
 ///
 /// A server behind a proxy sees the address of the proxy here, not the IP of the client.
@@ -87,9 +91,9 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Address::Ip(address) => address.fmt(f),
-            Address::Path(path) => path.display().fmt(f),
-            Address::Abstract(name) => write!(f, "@{}", name.escape_ascii()),
-            Address::Unnamed => f.write_str("(unnamed)"),
+            Address::Path(path) => f.pad(&escape_bytes(path.as_os_str().as_bytes())),
+            Address::Abstract(name) => f.pad(&format!("@{}", escape_bytes(name))),
+            Address::Unnamed => f.pad("(unnamed)"),
         }
     }
 }

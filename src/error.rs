@@ -2,8 +2,12 @@ use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::iter;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::framing::FramingError;
+use crate::log_line::log_line;
 
 /// Any error of a handler or hook. `?` converts every error type to it, and so does `"text".into()`.
 pub type HandlerError = Box<dyn Error + Send + Sync>;
@@ -50,6 +54,7 @@ impl fmt::Display for Stage {
 pub struct RequestError {
     stage: Stage,
     error: HandlerError,
+    is_disconnect: bool,
 }
 
 impl RequestError {
@@ -57,7 +62,12 @@ impl RequestError {
         RequestError {
             stage,
             error: error.into(),
+            is_disconnect: false,
         }
+    }
+
+    pub(crate) fn set_disconnect(&mut self, is_disconnect: bool) {
+        self.is_disconnect = is_disconnect;
     }
 
     /// The step in which it happened.
@@ -70,26 +80,43 @@ impl RequestError {
         &*self.error
     }
 
-    /// The kind of the first `io::Error` in the error or its sources, if there is one.
+    /// The kind of the first `io::Error` or [`FramingError`] in the error or its sources, if there is
+    /// one.
     pub fn io_kind(&self) -> Option<io::ErrorKind> {
-        let mut next: Option<&(dyn Error + 'static)> = Some(&*self.error);
-        while let Some(error) = next {
-            if let Some(error) = error.downcast_ref::<io::Error>() {
-                return Some(error.kind());
-            }
-            next = error.source();
-        }
-        None
+        let kind = |error: &(dyn Error + 'static)| match error.downcast_ref::<FramingError>() {
+            Some(error) => Some(error.kind()),
+            None => error.downcast_ref().map(io::Error::kind),
+        };
+        self.chain().find_map(kind)
     }
 
-    /// Whether the connection was closed: by the client, with or without a reset, or by a forced close
-    /// during a shutdown.
+    /// The first `io::Error` in the error or its sources.
+    pub(crate) fn io_error(&self) -> Option<&io::Error> {
+        self.chain().find_map(|error| error.downcast_ref())
+    }
+
+    /// The error and its sources.
+    fn chain(&self) -> impl Iterator<Item = &(dyn Error + 'static)> {
+        let first: &(dyn Error + 'static) = &*self.error;
+        iter::successors(Some(first), |&error| error.source())
+    }
+
+    /// Whether the client has disconnected, or a forced close during a shutdown has ended the
+    /// connection. That depends on the [kind](Self::io_kind):
+    ///
+    /// - `BrokenPipe`, `ConnectionReset` and `ConnectionAborted` are a disconnect.
+    /// - `UnexpectedEof` is one if a read of `rfile` has returned the client's end of the stream inside a
+    ///   message, also one of [`framing`](crate::framing) or of TLS. It is not, as with the end of a file,
+    ///   while the client is still there, or if the client has ended the stream where the handler
+    ///   [waits for a message](crate::StreamRequest::wait_for_data).
+    /// - `NotConnected` is one if the request's own socket is not connected any more, as after a reset.
+    /// - `NotFound` and `ConnectionRefused` are one if a datagram to the client's address failed with it:
+    ///   its socket is gone. So is `AddrNotAvailable` for a client without an address. The same kinds from
+    ///   a file, or from a connection that the handler has opened, are not.
+    ///
+    /// Other kinds are not, nor is an error that the handler has given another kind.
     pub fn is_disconnect(&self) -> bool {
-        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
-        matches!(
-            self.io_kind(),
-            Some(BrokenPipe | ConnectionReset | ConnectionAborted)
-        )
+        self.is_disconnect
     }
 
     /// Whether the handler or hook panicked.
@@ -100,13 +127,8 @@ impl RequestError {
 
 impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} failed: {}", self.stage, self.error)?;
-        let mut next = self.error.source();
-        while let Some(error) = next {
-            write!(f, ": {error}")?;
-            next = error.source();
-        }
-        Ok(())
+        write!(f, "{} failed", self.stage)?;
+        self.chain().try_for_each(|error| write!(f, ": {error}"))
     }
 }
 
@@ -121,10 +143,15 @@ impl Error for RequestError {
 pub(crate) struct Panicked(String);
 
 impl Panicked {
-    pub(crate) fn new(payload: &(dyn Any + Send)) -> Self {
+    /// Takes what a panic has thrown.
+    pub(crate) fn new(payload: Box<dyn Any + Send>) -> Self {
         let text = payload.downcast_ref::<&str>().copied();
         let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-        Panicked(text.unwrap_or("a value that is not text").to_owned())
+        let panicked = Panicked(text.unwrap_or("a value that is not text").to_owned());
+        // Its drop may panic too, and so may the drop of what that throws.
+        let dropped = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+        dropped.unwrap_or_else(mem::forget);
+        panicked
     }
 }
 
@@ -138,6 +165,9 @@ impl Error for Panicked {}
 
 // What catches panics. The functions differ in what becomes of a panic: an error of the request, a line
 // in the log, or nothing.
+//
+// A value whose drop is code of the program's own is not moved into them, but borrowed: while a panic
+// unwinds, the panic of another drop would abort the process.
 
 /// Runs a step of a request. A panic becomes its error: Python's `except Exception`.
 pub(crate) fn catch_as_error<T>(
@@ -150,7 +180,7 @@ pub(crate) fn catch_as_error<T>(
 
 /// Runs what must not end the server. A panic is logged, and `None` returned.
 pub(crate) fn catch_and_log<T>(what: impl fmt::Display, run: impl FnOnce() -> T) -> Option<T> {
-    let log = |panicked| log::error!(target: "socketserver::server", "{what} {panicked}");
+    let log = |panicked| log_line!(target: "socketserver::server", Error, "{what} {panicked}");
     catch(run).map_err(log).ok()
 }
 
@@ -161,12 +191,6 @@ pub(crate) fn catch_silently<T>(run: impl FnOnce() -> T) -> Option<T> {
 
 /// What may be broken after a panic belongs to the request, which is closed, or to the handler, which is
 /// dropped.
-fn catch<T>(run: impl FnOnce() -> T) -> Result<T, Panicked> {
-    catch_unwind(AssertUnwindSafe(run)).map_err(|payload: Box<dyn Any + Send>| {
-        let panicked = Panicked::new(&*payload);
-        // Its drop may panic too, and so may the drop of what that throws.
-        let dropped = catch_unwind(AssertUnwindSafe(|| drop(payload)));
-        dropped.unwrap_or_else(mem::forget);
-        panicked
-    })
+pub(crate) fn catch<T>(run: impl FnOnce() -> T) -> Result<T, Panicked> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(Panicked::new)
 }

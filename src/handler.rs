@@ -104,24 +104,23 @@ pub(crate) fn run_handler<R: Request, H: RequestHandler<R>>(
     request: &mut R,
     report: &dyn Fn(&mut R, RequestError),
 ) {
-    let set_up = catch_as_error(Stage::Setup, || {
+    let made = catch_as_error(Stage::Setup, || {
         request.begin()?;
-        let mut handler = make_handler();
-        handler.setup(request)?;
-        Ok(handler)
+        Ok(make_handler())
     });
-    let mut handler = match set_up {
+    let mut handler = match made {
         Ok(handler) => handler,
         Err(error) => return report(request, error),
     };
     let mut run = |stage, step: &mut dyn FnMut(&mut R) -> HandlerResult| {
-        if let Err(error) = catch_as_error(stage, || step(request)) {
-            report(request, error);
-        }
+        let result = catch_as_error(stage, || step(request));
+        result.map_err(|error| report(request, error)).is_ok()
     };
-    run(Stage::Handle, &mut |request| handler.handle(request));
-    run(Stage::Finish, &mut |request| handler.finish(request));
-    run(Stage::Finish, &mut |request| Ok(request.end()?));
+    if run(Stage::Setup, &mut |request| handler.setup(request)) {
+        run(Stage::Handle, &mut |request| handler.handle(request));
+        run(Stage::Finish, &mut |request| handler.finish(request));
+        run(Stage::Finish, &mut |request| Ok(request.end()?));
+    }
     let dropped = catch_as_error(Stage::Finish, move || {
         drop(handler);
         Ok(())

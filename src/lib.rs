@@ -88,6 +88,9 @@
 //! let _ = WriteLogger::init(LevelFilter::Info, Config::default(), std::io::stderr());
 //! ```
 //!
+//! What is not printable in a line, such as line ends and escape codes that a client has chosen, is escaped.
+//! A logger that panics affects no server and no client.
+//!
 //! Every line about a request has its number, [`StreamRequest::id`]. At debug level there are two lines for
 //! each request: `request 7 from 192.0.2.1:4711: accepted` and `request 7 from 192.0.2.1:4711: finished
 //! after 1.203s, 12 bytes in, 40 bytes out`.
@@ -111,6 +114,7 @@ mod handle;
 mod handler;
 mod limits;
 pub mod listener;
+mod log_line;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 mod options;

@@ -27,6 +27,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 
+use crate::error::Panicked;
 use crate::{RejectedCounts, ServerHandle, Statistics};
 
 impl ServerHandle {
@@ -88,7 +89,7 @@ impl Drop for MetricsPublisher {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
             // If the recorder panicked, the panic hook has printed it.
-            let _ = thread.join();
+            let _ = thread.join().map_err(Panicked::new);
         }
     }
 }

@@ -31,8 +31,9 @@ pub struct Statistics {
     /// Requests that ended with an error of the kind `TimedOut`: a read or write timeout, or the end of
     /// `max_lifetime`. An idle timeout is not an error and counts as `finished`.
     pub timed_out: u64,
-    /// Requests whose client closed the connection too early, or whose connection a forced close
-    /// ended.
+    /// Requests whose client closed the connection too early, or did not exist any more when a datagram was
+    /// answered, or whose connection a forced close ended.
+    /// [`RequestError::is_disconnect`](crate::RequestError::is_disconnect) states the rule.
     pub disconnected: u64,
     /// Bytes read from clients. A detached connection counts until it is detached.
     pub bytes_in: u64,

@@ -75,7 +75,7 @@ pub trait Dispatch: Send + Sync + 'static {
     /// [`OverloadPolicy`](crate::OverloadPolicy) applies to new clients. Keep the waker then, and wake it
     /// when it has capacity: the server calls it again.
     ///
-    /// Always true by default.
+    /// Always true by default. A panic is logged and counts as true.
     fn has_capacity(&self, waker: &Waker) -> bool {
         let _ = waker;
         true
@@ -85,6 +85,12 @@ pub trait Dispatch: Send + Sync + 'static {
     /// without threads. Called once, when the server is made.
     fn thread_gauge(&self) -> Option<ThreadGauge> {
         None
+    }
+
+    /// Whether its settings can be used. An error is returned by [`bind`](crate::Builder::bind).
+    #[doc(hidden)]
+    fn check(&self) -> io::Result<()> {
+        Ok(())
     }
 
     /// The processes of `Fork`.
@@ -116,6 +122,10 @@ impl<D: Dispatch + ?Sized> Dispatch for Arc<D> {
 
     fn thread_gauge(&self) -> Option<ThreadGauge> {
         (**self).thread_gauge()
+    }
+
+    fn check(&self) -> io::Result<()> {
+        (**self).check()
     }
 
     fn children(&self) -> Option<Arc<dyn ChildProcesses>> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{Dispatch, Job, ThreadGauge, Waker};
 use crate::ServerHandle;
+use crate::error::catch;
 use crate::sync::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Condvar, Mutex};
@@ -132,7 +133,9 @@ impl ThreadPool {
             keep_alive: self.keep_alive,
             shared: Arc::clone(&self.shared),
         };
-        match builder.spawn(move || while worker.work() {}) {
+        // The standard library panics for a name with a NUL byte.
+        let spawned = catch(|| builder.spawn(move || while worker.work() {}));
+        match spawned.unwrap_or_else(|panicked| Err(io::Error::other(panicked))) {
             // The state is still locked, so the thread cannot end before it is in the map.
             Ok(thread) => {
                 state.threads.insert(id, thread);
@@ -169,6 +172,14 @@ impl Dispatch for ThreadPool {
 
     fn has_capacity(&self, waker: &Waker) -> bool {
         self.has_fewer_than(self.shared.gauge.limit(), waker)
+    }
+
+    fn check(&self) -> io::Result<()> {
+        if !self.thread_name.contains('\0') {
+            return Ok(());
+        }
+        let message = format!("thread_name {:?} contains a NUL byte", self.thread_name);
+        Err(io::Error::new(io::ErrorKind::InvalidInput, message))
     }
 
     fn thread_gauge(&self) -> Option<ThreadGauge> {

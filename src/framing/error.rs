@@ -46,6 +46,18 @@ pub enum FramingError {
     UnknownPrefix(Box<str>),
 }
 
+impl FramingError {
+    /// The kind of the `io::Error` that it is converted to.
+    pub(crate) fn kind(&self) -> io::ErrorKind {
+        match self {
+            Self::Io(error) => error.kind(),
+            Self::EndInPrefix { .. } | Self::EndInMessage { .. } => io::ErrorKind::UnexpectedEof,
+            Self::Negative(_) | Self::TooLong { .. } => io::ErrorKind::InvalidData,
+            Self::PayloadTooLong { .. } | Self::UnknownPrefix(_) => io::ErrorKind::InvalidInput,
+        }
+    }
+}
+
 impl fmt::Display for FramingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -96,16 +108,9 @@ impl From<io::Error> for FramingError {
 
 impl From<FramingError> for io::Error {
     fn from(error: FramingError) -> Self {
-        let kind = match error {
-            FramingError::Io(error) => return error,
-            FramingError::EndInPrefix { .. } | FramingError::EndInMessage { .. } => {
-                io::ErrorKind::UnexpectedEof
-            }
-            FramingError::Negative(_) | FramingError::TooLong { .. } => io::ErrorKind::InvalidData,
-            FramingError::PayloadTooLong { .. } | FramingError::UnknownPrefix(_) => {
-                io::ErrorKind::InvalidInput
-            }
-        };
-        io::Error::new(kind, error)
+        match error {
+            FramingError::Io(error) => error,
+            error => io::Error::new(error.kind(), error),
+        }
     }
 }

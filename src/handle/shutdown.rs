@@ -2,6 +2,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::{ServerHandle, Shared};
+use crate::log_line::log_line;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::thread::{self, ThreadId};
 use crate::sync::{Condvar, Mutex};
@@ -162,7 +163,7 @@ impl ServerHandle {
         // The limit of waiting threads may be earlier now.
         self.0.wake_all_waiting();
         if let Err(e) = set {
-            log::error!(target: "socketserver::server", "no timer for the shutdown: {e}");
+            log_line!(target: "socketserver::server", Error, "no timer for the shutdown: {e}");
         }
     }
 }
@@ -183,8 +184,8 @@ impl Shared {
         }
         self.wake_all_waiting();
         if running > 0 {
-            log::warn!(
-                target: "socketserver::server",
+            log_line!(
+                target: "socketserver::server", Warn,
                 "{}: closed the connections of {running} requests by force, for they had not ended in time",
                 self.address()
             );

@@ -11,6 +11,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 use super::socket::{bind_ip, check_kind, open_each, open_ip, unix_address};
 use super::socket_path::SocketPath;
 use super::{Bind, Listener, SocketOptions};
+use crate::log_line::log_line;
 use crate::request::{DatagramRequest, DatagramSocket};
 use crate::{Address, ServerHandle, sys};
 
@@ -194,8 +195,8 @@ impl Receiver {
 
 fn log_truncated(request: &DatagramRequest) {
     if let Some(suppressed) = request.server.log_limit().allow() {
-        log::warn!(
-            target: "socketserver::listener",
+        log_line!(
+            target: "socketserver::listener", Warn,
             "request {} from {}: a datagram longer than {} bytes was truncated (max_packet_size sets the limit){suppressed}",
             request.id(), request.client_address, request.packet.len()
         );

@@ -7,6 +7,7 @@ use socket2::{Socket, Type};
 
 use super::socket::{cannot_listen_unix, context};
 use crate::Address;
+use crate::log_line::log_line;
 
 /// The path of a Unix socket that this server has bound. Dropping it removes the file if it is still
 /// the same socket.
@@ -107,7 +108,7 @@ impl Drop for SocketPath {
     fn drop(&mut self) {
         for path in [&self.path, &self.closed_path] {
             if let Err(error) = self.remove(path) {
-                log::warn!(target: "socketserver::listener", "{error}");
+                log_line!(target: "socketserver::listener", Warn, "{error}");
             }
         }
     }
@@ -140,7 +141,7 @@ fn remove_stale(path: &Path, address: &Address, kind: Type) -> io::Result<()> {
     probe.set_nonblocking(true)?;
     match probe.connect(&address.to_sock_addr()?) {
         Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
-            log::info!(target: "socketserver::listener", "replacing the stale socket {address}: no program listens on it");
+            log_line!(target: "socketserver::listener", Info, "replacing the stale socket {address}: no program listens on it");
             fs::remove_file(path)
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -1,3 +1,5 @@
+use std::error::Error;
+use std::fmt;
 use std::io::{self, Cursor};
 use std::mem;
 use std::net::{IpAddr, UdpSocket};
@@ -11,6 +13,7 @@ use socket2::{SockAddr, Socket};
 
 use super::transport::uninterrupted;
 use super::{Extensions, Lifecycle, Request};
+use crate::error::RequestError;
 use crate::handle::ConnectionEntry;
 use crate::{Address, ServerHandle};
 
@@ -137,6 +140,17 @@ impl Lifecycle for DatagramRequest {
         }
     }
 
+    fn is_disconnect(&self, error: &RequestError) -> bool {
+        use io::ErrorKind::{AddrNotAvailable, ConnectionRefused, NotFound};
+        let source = error.io_error().and_then(io::Error::get_ref);
+        let unsent: Option<&Unsent> = source.and_then(|source| source.downcast_ref());
+        unsent.is_some_and(|unsent| match error.io_kind() {
+            Some(ConnectionRefused | NotFound) => unsent.address == self.client_address,
+            Some(AddrNotAvailable) => unsent.address == Address::Unnamed,
+            _ => false,
+        })
+    }
+
     fn abandon(&mut self) {}
 
     fn byte_counts(&self) -> (u64, u64) {
@@ -211,18 +225,33 @@ impl From<UnixDatagram> for DatagramSocket {
 }
 
 fn explain(error: io::Error, length: usize, address: &Address) -> io::Error {
-    let failed = format!("cannot send {length} bytes to {address}: {error}");
-    if error.raw_os_error() != Some(EMSGSIZE) {
-        return io::Error::new(error.kind(), failed);
+    let mut message = format!("cannot send {length} bytes to {address}: {error}");
+    let mut kind = error.kind();
+    if error.raw_os_error() == Some(EMSGSIZE) {
+        kind = io::ErrorKind::InvalidInput;
+        if let Some(ip) = address.ip() {
+            message += &format!("; {} at most over UDP", longest(ip));
+        }
     }
-    let limit = address
-        .ip()
-        .map(|ip| format!("; {} at most over UDP", longest(ip)));
-    io::Error::new(
-        io::ErrorKind::InvalidInput,
-        failed + &limit.unwrap_or_default(),
-    )
+    let address = address.clone();
+    io::Error::new(kind, Unsent { address, message })
 }
+
+/// The error of a datagram that was not sent. With the address, an error of a reply is told apart from
+/// all others.
+#[derive(Debug)]
+struct Unsent {
+    address: Address,
+    message: String,
+}
+
+impl fmt::Display for Unsent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for Unsent {}
 
 /// `ErrorKind` has no variant for it.
 const EMSGSIZE: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {

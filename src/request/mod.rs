@@ -34,6 +34,7 @@ pub use self::lines::ReadHalf;
 pub use self::reader::Reader;
 pub use self::stream::StreamRequest;
 pub use self::writer::Writer;
+use crate::error::catch_and_log;
 use crate::{Address, ServerHandle};
 
 /// What [`StreamRequest`] and [`DatagramRequest`] have in common. No other type implements it.
@@ -99,6 +100,16 @@ impl Extensions {
     }
 }
 
+/// Each value is dropped although the drop of another panics, and those that panic are logged. If two of
+/// them unwound at once, the process would abort.
+impl Drop for Extensions {
+    fn drop(&mut self) {
+        for value in self.values.drain(..) {
+            catch_and_log("the drop of an extension", || drop(value));
+        }
+    }
+}
+
 impl fmt::Debug for Extensions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Extensions")
@@ -112,6 +123,7 @@ mod lifecycle {
     use std::io;
     use std::time::Duration;
 
+    use crate::error::RequestError;
     use crate::handle::ConnectionEntry;
 
     /// What the server does around a handler. No other crate can name the trait, so it seals [`Request`].
@@ -131,6 +143,9 @@ mod lifecycle {
 
         /// After `finish`: sends the rest of `wfile`.
         fn end(&mut self) -> io::Result<()>;
+
+        /// Whether an error means that the client has disconnected, although its kind alone does not say so.
+        fn is_disconnect(&self, error: &RequestError) -> bool;
 
         /// Closes nothing when it is dropped: another process has the connection.
         fn abandon(&mut self);

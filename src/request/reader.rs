@@ -48,6 +48,8 @@ pub struct Reader {
     end: usize,
     capacity: usize,
     max_line: usize,
+    /// Whether the stream has ended where a message could begin.
+    ended_idle: bool,
 }
 
 impl Reader {
@@ -59,6 +61,7 @@ impl Reader {
             end: 0,
             capacity,
             max_line,
+            ended_idle: false,
         }
     }
 
@@ -190,7 +193,12 @@ impl Reader {
         if self.conn.state.is_idle() {
             self.conn.state.set_busy();
         }
-        Ok(received? > 0)
+        self.ended_idle = received? == 0;
+        Ok(!self.ended_idle)
+    }
+
+    pub(super) fn has_ended_idle(&self) -> bool {
+        self.ended_idle
     }
 
     /// The next line with its end; `None` at the end of the stream.

@@ -3,10 +3,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::SockRef;
+
 use super::conn::{Conn, OwnedConn};
 use super::state::{Flag, Owner};
 use super::transport::Transport;
 use super::{Connection, Extensions, Lifecycle, ReadHalf, Reader, Request, Writer};
+use crate::error::RequestError;
 use crate::handle::ConnectionEntry;
 use crate::sys::timer::Timer;
 use crate::{Address, ServerHandle};
@@ -282,6 +285,18 @@ impl Lifecycle for StreamRequest {
 
     fn end(&mut self) -> io::Result<()> {
         io::Write::flush(&mut self.wfile)
+    }
+
+    fn is_disconnect(&self, error: &RequestError) -> bool {
+        match error.io_kind() {
+            _ if self.rfile.is_detached() => false,
+            // After a reset by the client the socket has no peer.
+            Some(io::ErrorKind::NotConnected) => SockRef::from(&*self.conn).peer_addr().is_err(),
+            Some(io::ErrorKind::UnexpectedEof) => {
+                self.conn.state.has(Flag::EndSeen) && !self.rfile.has_ended_idle()
+            }
+            _ => false,
+        }
     }
 
     fn abandon(&mut self) {

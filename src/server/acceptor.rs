@@ -12,6 +12,7 @@ use crate::dispatch::{Dispatch, Job, Waker};
 use crate::error::catch_and_log;
 use crate::handle::{Control, ListenState, Serving};
 use crate::listener::{AcceptError, Listener};
+use crate::log_line::log_line;
 use crate::request::{Lifecycle, Request};
 use crate::statistics::Cause;
 use crate::sync::MutexGuard;
@@ -32,7 +33,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
     #[doc(alias("run", "accept loop"))]
     pub fn serve_forever(&self) -> io::Result<()> {
         let mut acceptor = Acceptor::begin(self)?;
-        log::info!(target: "socketserver::server", "serving on {}", self.server_address());
+        log_line!(target: "socketserver::server", Info, "serving on {}", self.server_address());
         while !self.handle.is_shutdown_begun() {
             let next_actions = self
                 .poll_interval
@@ -45,7 +46,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
                 catch_and_log("service_actions", actions).unwrap_or(Ok(()))?;
             }
         }
-        log::info!(target: "socketserver::server", "stopped serving on {}", self.server_address());
+        log_line!(target: "socketserver::server", Info, "stopped serving on {}", self.server_address());
         Ok(())
     }
 
@@ -185,10 +186,10 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
         };
         match applied {
             Ok(()) => {
-                log::info!(target: "socketserver::server", "{address}: {}", listen.describe())
+                log_line!(target: "socketserver::server", Info, "{address}: {}", listen.describe())
             }
             Err(error) if listen == Closed => {
-                log::warn!(target: "socketserver::server", "{address}: paused; new clients wait, because they cannot be refused: {error}");
+                log_line!(target: "socketserver::server", Warn, "{address}: paused; new clients wait, because they cannot be refused: {error}");
             }
             Err(error) => {
                 self.state.backoff.pause(&error, address);
@@ -213,7 +214,7 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
         }
         match AcceptError::of(&error) {
             AcceptError::Client if self.state.backoff.may_retry() => {
-                log::debug!(target: "socketserver::server", "lost a client before it was accepted: {error}");
+                log_line!(target: "socketserver::server", Debug, "lost a client before it was accepted: {error}");
             }
             AcceptError::Client => self.state.backoff.pause(&error, address),
             AcceptError::System => {
@@ -277,8 +278,8 @@ impl Backoff {
         if !self.warned_at.is_some_and(is_recent) {
             self.warned_at = Some(Instant::now());
             self.has_failed = true;
-            log::warn!(
-                target: "socketserver::server",
+            log_line!(
+                target: "socketserver::server", Warn,
                 "cannot accept on {server}: {error}; trying again at least every {:?}", Self::LONGEST
             );
         }
@@ -296,7 +297,7 @@ impl Backoff {
     fn all_accepted(&mut self, server: &Address) {
         self.reset();
         if std::mem::take(&mut self.has_failed) {
-            log::info!(target: "socketserver::server", "accepting again on {server}");
+            log_line!(target: "socketserver::server", Info, "accepting again on {server}");
         }
     }
 }

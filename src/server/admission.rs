@@ -9,9 +9,10 @@ use super::request_log::{Saturated, log_too_many};
 use super::service::Accepted;
 use crate::ServerHandle;
 use crate::dispatch::{Dispatch, Job, ThreadPool, Waker};
-use crate::error::catch_and_log;
+use crate::error::catch;
 use crate::limits::{Limits, OverloadPolicy, RejectReason};
 use crate::listener::Listener;
+use crate::log_line::log_line;
 use crate::request::Request;
 use crate::statistics::{Cause, RequestState};
 
@@ -30,8 +31,14 @@ impl<L: Listener, D: Dispatch> Acceptor<'_, L, D> {
     }
 
     fn dispatcher_has_capacity(&self) -> bool {
-        let has_capacity = || self.server.dispatch.has_capacity(&self.waker);
-        catch_and_log("has_capacity", has_capacity).unwrap_or(false)
+        catch(|| self.server.dispatch.has_capacity(&self.waker)).unwrap_or_else(|panicked| {
+            if let Some(suppressed) = self.handle.log_limit().allow() {
+                let address = self.handle.server_address();
+                log_line!(target: "socketserver::server", Error, "{address}: has_capacity {panicked}{suppressed}");
+            }
+            // As if it were not implemented. Nobody would wake the server that waits for capacity.
+            true
+        })
     }
 
     /// Whether to accept a client that cannot be served now.

@@ -4,7 +4,9 @@ use std::thread::{self, JoinHandle};
 
 use super::Server;
 use crate::dispatch::Dispatch;
+use crate::error::Panicked;
 use crate::listener::Listener;
+use crate::log_line::log_line;
 use crate::{Address, ServerHandle};
 
 /// A server that serves on its own thread, until this guard is dropped.
@@ -105,9 +107,12 @@ impl BackgroundServer {
                 "the thread of the accept loop is in a handler or hook that does not end",
             ));
         }
-        thread
-            .join()
-            .unwrap_or_else(|_| Err(io::Error::other("the thread of the accept loop panicked")))
+        thread.join().unwrap_or_else(|payload| {
+            let panicked = Panicked::new(payload);
+            Err(io::Error::other(format!(
+                "the thread of the accept loop {panicked}"
+            )))
+        })
     }
 }
 
@@ -115,7 +120,7 @@ impl Drop for BackgroundServer {
     fn drop(&mut self) {
         self.handle.shutdown();
         if let Err(error) = self.join_thread() {
-            log::error!(target: "socketserver::server", "serving on {} ended: {error}", self.handle.server_address());
+            log_line!(target: "socketserver::server", Error, "serving on {} ended: {error}", self.handle.server_address());
         }
     }
 }

@@ -80,8 +80,8 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
     /// # Errors
     ///
     /// The address does not parse or resolve, is in use, or needs a privilege. The message names the
-    /// address and what can be done. `InvalidInput` for a timeout or lifetime of zero, or a
-    /// `max_packet_size` that is too large. Nothing stays open.
+    /// address and what can be done. `InvalidInput` for a timeout or lifetime of zero, a
+    /// `max_packet_size` that is too large, or a `thread_name` with a NUL byte. Nothing stays open.
     pub fn bind<A, F, H>(self, address: A, make_handler: F) -> io::Result<Server<L, D>>
     where
         L: Bind<A>,
@@ -211,7 +211,8 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
 
     fn check(&self) -> io::Result<()> {
         self.sockets.check()?;
-        self.streams.check()
+        self.streams.check()?;
+        self.dispatch.check()
     }
 
     fn bind_and_activate(&self, listener: &mut L) -> io::Result<()> {

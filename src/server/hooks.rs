@@ -104,7 +104,11 @@ pub trait Hooks<R: Request = StreamRequest>: Send + Sync + 'static {
     /// | `max_lifetime` | fails, also when repeated | fails, also when repeated | `TimedOut` | `timed_out` |
     /// | `idle_timeout`; a graceful shutdown while it was idle | returns the end of the stream | goes on | no error | as the handler ends |
     /// | a forced close (`shutdown_timeout`, second Ctrl-C) | fails, also when repeated | fails, also when repeated | `ConnectionAborted` | `disconnected` |
-    /// | the client has disconnected | returns the end of the stream, or fails | fails | `ConnectionReset`, `BrokenPipe` | `disconnected` |
+    /// | the client has disconnected | returns the end of the stream, or fails | fails | `ConnectionReset`, `BrokenPipe`; `NotConnected` of `shutdown` | `disconnected` |
+    /// | the client has closed inside a message (`read_exact`, `framing`, TLS) | fails | | `UnexpectedEof` | `disconnected` |
+    /// | the socket of a datagram's client is gone, or has no address | | fails | `NotFound`, `ConnectionRefused`, `AddrNotAvailable` | `disconnected` |
+    ///
+    /// [`RequestError::is_disconnect`] tells these kinds apart from those of a file or another connection.
     fn handle_error(&self, request: &mut R, error: &RequestError) {
         error.log(request);
     }

@@ -37,6 +37,7 @@ use crate::dispatch::{Dispatch, Inline, ThreadPool};
 use crate::error::{HandlerResult, catch_and_log};
 use crate::handler::RequestHandler;
 use crate::listener::{Bind, Listener, Tcp, Udp, Unix, UnixDatagram};
+use crate::log_line::log_line;
 use crate::sync::Mutex;
 use crate::{Address, ServerHandle};
 
@@ -206,7 +207,8 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
 
     fn close(&mut self) {
         self.handle.shutdown();
-        drop(self.listener.take());
+        let listener = self.listener.take();
+        catch_and_log("the drop of the listener", || drop(listener));
         self.reject_pending(&mut self.accept_state.lock());
         if self.block_on_close {
             self.wait_for_requests();
@@ -222,16 +224,16 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
         let address = self.server_address();
         let running = self.handle.registry().present();
         if running > 0 {
-            log::info!(target: "socketserver::server", "{address}: waiting for running requests: {running}");
+            log_line!(target: "socketserver::server", Info, "{address}: waiting for running requests: {running}");
         }
         match self.handle.wait_for_requests().0 {
             0 => {
-                self.dispatch.join(&self.handle);
+                catch_and_log("join", || self.dispatch.join(&self.handle));
                 self.reject_pool.join(&self.handle);
                 self.handle.wait_for_lingering();
             }
-            unfinished => log::error!(
-                target: "socketserver::server",
+            unfinished => log_line!(
+                target: "socketserver::server", Error,
                 "{address}: closed although {unfinished} requests do not end"
             ),
         }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::{Builder, Server};
 use crate::dispatch::ThreadPool;
+use crate::error::RequestError;
 use crate::handle::ConnectionEntry;
 use crate::limits::OverloadPolicy;
 use crate::listener::Listener;
@@ -284,6 +285,10 @@ impl Lifecycle for FakeRequest {
 
     fn end(&mut self) -> io::Result<()> {
         Ok(())
+    }
+
+    fn is_disconnect(&self, _: &RequestError) -> bool {
+        false
     }
 
     fn abandon(&mut self) {}

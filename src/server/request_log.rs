@@ -8,21 +8,25 @@ use crate::Address;
 use crate::error::RequestError;
 use crate::handle::{Permit, ServerHandle};
 use crate::limits::{Limits, OverloadPolicy};
+use crate::log_line::log_line;
 use crate::request::Request;
 
 impl RequestError {
     /// Writes the error to the log, as the default [`handle_error`](crate::Hooks::handle_error) does: at
     /// debug level if the client has disconnected, at error level otherwise.
     ///
+    /// The error is one line, with its sources. What is not printable in it, as in all lines of the library,
+    /// is escaped: clients may have chosen its text.
+    ///
     /// The lines are rate-limited, so that clients cannot fill the disk: a server writes 100 of them in a
     /// row, then ten per second, and logs how many it has suppressed. Rust's panic hook writes its own lines
-    /// to stderr for every panic; `std::panic::set_hook` changes that.
+    /// to stderr for every panic, without limit or escape; `std::panic::set_hook` changes that.
     #[doc(alias = "rate limit")]
     pub fn log<R: Request>(&self, request: &R) {
         if self.is_disconnect() {
-            log::debug!(target: "socketserver::handler", "{}: {self}", Name::of_request(request));
+            log_line!(target: "socketserver::handler", Debug, "{}: {self}", Name::of_request(request));
         } else if let Some(suppressed) = request.server().log_limit().allow() {
-            log::error!(target: "socketserver::handler", "{}: {self}{suppressed}", Name::of_request(request));
+            log_line!(target: "socketserver::handler", Error, "{}: {self}{suppressed}", Name::of_request(request));
         }
     }
 }
@@ -30,7 +34,7 @@ impl RequestError {
 /// Logs a panic of a hook that reports errors.
 pub(super) fn log_panic<R: Request>(request: &R, hook: &str, panic: &dyn Error) {
     if let Some(suppressed) = request.server().log_limit().allow() {
-        log::error!(target: "socketserver::server", "{}: {hook} {panic}{suppressed}", Name::of_request(request));
+        log_line!(target: "socketserver::server", Error, "{}: {hook} {panic}{suppressed}", Name::of_request(request));
     }
 }
 
@@ -55,14 +59,14 @@ impl fmt::Display for Name<'_> {
 }
 
 pub(super) fn log_begin(permit: &Permit) {
-    log::debug!(target: "socketserver::server", "{}: accepted", Name::of(permit));
+    log_line!(target: "socketserver::server", Debug, "{}: accepted", Name::of(permit));
 }
 
 /// The last line of a request, before it is closed.
 pub(super) fn log_end<R: Request>(permit: &Permit, request: &R) {
     let (bytes_in, bytes_out) = request.byte_counts();
-    log::debug!(
-        target: "socketserver::server",
+    log_line!(
+        target: "socketserver::server", Debug,
         "{}: {} after {:.3?}, {bytes_in} bytes in, {bytes_out} bytes out",
         Name::of(permit), permit.end(), permit.age()
     );
@@ -71,8 +75,8 @@ pub(super) fn log_end<R: Request>(permit: &Permit, request: &R) {
 pub(super) fn log_too_many(permit: &Permit, limits: &Limits) {
     let limit = limits.max_per_ip.unwrap_or_default().max(1);
     if let Some(suppressed) = permit.server().log_limit().allow() {
-        log::warn!(
-            target: "socketserver::server",
+        log_line!(
+            target: "socketserver::server", Warn,
             "{}: rejected, its IP address has {limit} requests already (max_per_ip sets the limit){suppressed}",
             Name::of(permit)
         );
@@ -121,8 +125,8 @@ impl SaturationLog {
             }
             (Saturated::Dispatch, None) => ("the dispatcher has no capacity".to_owned(), ""),
         };
-        log::warn!(
-            target: "socketserver::server",
+        log_line!(
+            target: "socketserver::server", Warn,
             "{}: {limit}; new clients {consequence}{setter}", server.server_address()
         );
     }

@@ -7,14 +7,11 @@ use std::time::Duration;
 use super::Hooks;
 use super::request_log::{log_begin, log_end, log_panic};
 use crate::dispatch::Work;
-use crate::error::{HandlerResult, RequestError, Stage, catch_and_log, catch_as_error};
+use crate::error::{HandlerResult, RequestError, Stage, catch, catch_as_error, catch_silently};
 use crate::handle::{Permit, RunningHere};
 use crate::handler::{RequestHandler, run_handler};
 use crate::request::Request;
 use crate::statistics::{Cause, Outcome, RequestEnd, RequestState};
-
-/// The target of the lines about a request's begin and end.
-const LOG: &str = "socketserver::server";
 
 /// The hooks and the handlers of one server.
 pub(super) struct Service<R> {
@@ -49,19 +46,20 @@ where
 }
 
 impl<R: Request> Service<R> {
-    fn handle_error(&self, request: &mut R, error: RequestError) {
-        let handled = catch_as_error(error.stage(), || {
-            match &self.hooks {
-                Some(hooks) => hooks.handle_error(request, &error),
-                None => error.log(request),
-            }
-            // The drop of a handler's own error may panic.
-            drop(error);
-            Ok(())
+    /// Reports an error, and returns how it counts.
+    fn handle_error(&self, request: &mut R, mut error: RequestError) -> Outcome {
+        // The sources of a handler's own error are found by its code.
+        let outcome = catch_silently(|| outcome(request, &error)).unwrap_or(Outcome::Failed);
+        error.set_disconnect(outcome == Outcome::Disconnected);
+        let handled = catch(|| match &self.hooks {
+            Some(hooks) => hooks.handle_error(request, &error),
+            None => error.log(request),
         });
-        if let Err(panic) = handled {
-            log_panic(request, "handle_error", panic.error());
+        let dropped = catch(|| drop(error));
+        for panicked in [handled, dropped].into_iter().filter_map(Result::err) {
+            log_panic(request, "handle_error", &panicked);
         }
+        outcome
     }
 }
 
@@ -90,9 +88,7 @@ impl<R: Request> Accepted<R> {
         let name = (request.id(), request.client_address().clone());
         let connection = request.connection_entry();
         let permit = Permit::new(request.server(), name, connection, ip, state);
-        if log::log_enabled!(target: LOG, log::Level::Debug) {
-            log_begin(&permit);
-        }
+        log_begin(&permit);
         Accepted {
             request: Some(request),
             permit,
@@ -125,8 +121,8 @@ impl<R: Request> Accepted<R> {
         permit.begin();
         let permit = RefCell::new(permit);
         (service.run_handler)(request, &|request, error| {
-            permit.borrow_mut().record(outcome(&error));
-            service.handle_error(request, error);
+            let outcome = service.handle_error(request, error);
+            permit.borrow_mut().record(outcome);
         });
     }
 
@@ -166,21 +162,15 @@ impl<R: Request> Accepted<R> {
         (request, &mut self.permit, &self.service)
     }
 
-    /// Closes the request. The drop of a value in its extensions may panic.
     pub(super) fn close(&mut self) {
-        if let Some(request) = self.request.take() {
-            let id = self.permit.id();
-            catch_and_log(format_args!("closing request {id}"), || drop(request));
-        }
+        drop(self.request.take());
     }
 }
 
 impl<R: Request> Drop for Accepted<R> {
     fn drop(&mut self) {
         if let Some(request) = &self.request {
-            if log::log_enabled!(target: LOG, log::Level::Debug) {
-                log_end(&self.permit, request);
-            }
+            log_end(&self.permit, request);
             self.close();
         }
     }
@@ -219,15 +209,15 @@ impl<R: Request> Work for Accepted<R> {
     }
 }
 
-fn outcome(error: &RequestError) -> Outcome {
-    if error.is_panic() {
-        Outcome::Panicked
-    } else if error.io_kind() == Some(io::ErrorKind::TimedOut) {
-        Outcome::TimedOut
-    } else if error.is_disconnect() {
-        Outcome::Disconnected
-    } else {
-        Outcome::Failed
+/// What an error of this request means. [`RequestError::is_disconnect`] states the rule.
+fn outcome<R: Request>(request: &R, error: &RequestError) -> Outcome {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut};
+    match error.io_kind() {
+        _ if error.is_panic() => Outcome::Panicked,
+        Some(TimedOut) => Outcome::TimedOut,
+        Some(BrokenPipe | ConnectionReset | ConnectionAborted) => Outcome::Disconnected,
+        _ if request.is_disconnect(error) => Outcome::Disconnected,
+        _ => Outcome::Failed,
     }
 }
 
@@ -237,6 +227,7 @@ mod in_child {
     use super::super::request_log::Name;
     use super::{Accepted, Outcome, Request};
     use crate::dispatch::child_table::ChildWork;
+    use crate::log_line::log_line;
     use crate::sys::process::{self, ExitState, Pid};
 
     impl<R: Request> ChildWork for Accepted<R> {
@@ -253,7 +244,7 @@ mod in_child {
                 request.abandon();
             }
             self.close();
-            log::debug!(target: "socketserver::dispatch", "{}: process {child}: started", Name::of(&self.permit));
+            log_line!(target: "socketserver::dispatch", Debug, "{}: process {child}: started", Name::of(&self.permit));
         }
 
         fn child_ended(&mut self, child: Pid, exit: ExitState) {
@@ -270,13 +261,13 @@ mod in_child {
                 _ => None,
             };
             if let Some(suppressed) = suppressed {
-                log::error!(
-                    target: "socketserver::dispatch",
+                log_line!(
+                    target: "socketserver::dispatch", Error,
                     "{}: process {child} {exit}{suppressed}", Name::of(&self.permit)
                 );
             }
-            log::debug!(
-                target: "socketserver::dispatch",
+            log_line!(
+                target: "socketserver::dispatch", Debug,
                 "{}: process {child} {exit} after {:.3?}", Name::of(&self.permit), self.permit.age()
             );
         }

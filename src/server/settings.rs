@@ -305,7 +305,7 @@ impl<L: Listener> Builder<L, ThreadPool> {
         self
     }
 
-    /// The name of the threads; `-` and a number are added. Default `handler`.
+    /// The name of the threads; `-` and a number are added. It has no NUL byte. Default `handler`.
     pub fn thread_name(mut self, name: impl Into<String>) -> Self {
         self.dispatch = self.dispatch.thread_name(name);
         self

@@ -6,8 +6,8 @@ use parking_lot::Mutex;
 use super::Server;
 use crate::ServerHandle;
 use crate::dispatch::Dispatch;
-use crate::error::catch_silently;
 use crate::listener::Listener;
+use crate::log_line::log_line;
 use crate::sys::signals;
 
 /// `None` until the first server registers: a process has one handler for these signals.
@@ -105,12 +105,10 @@ impl RegisteredServer {
         let address = self.server.server_address();
         // Logged before, because the process may end with it.
         if self.signalled {
-            let log = || log::warn!(target: "socketserver::server", "second signal: closing all connections of {address} by force");
-            catch_silently(log);
+            log_line!(target: "socketserver::server", Warn, "second signal: closing all connections of {address} by force");
             self.server.force_close();
         } else {
-            let log = || log::info!(target: "socketserver::server", "signal received: shutting down {address}");
-            catch_silently(log);
+            log_line!(target: "socketserver::server", Info, "signal received: shutting down {address}");
             self.server.shutdown();
         }
     }

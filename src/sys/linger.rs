@@ -21,6 +21,7 @@ use socket2::SockRef;
 use super::stream::{unacknowledged, wait};
 use super::timer::ThreadState;
 use super::{MSG_DONTWAIT, fork_lock};
+use crate::log_line::log_line;
 use crate::options::LingerOptions;
 
 /// The lingering connections of one server.
@@ -71,7 +72,7 @@ impl Lingering {
             }
         };
         if let Err(error) = added {
-            log::debug!(target: "socketserver::server", "a connection cannot linger: {error}");
+            log_line!(target: "socketserver::server", Debug, "a connection cannot linger: {error}");
         }
     }
 

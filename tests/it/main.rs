@@ -44,9 +44,9 @@ mod dispatch {
     mod matrix;
 }
 mod errors {
+    mod drops;
     mod fault;
     mod faults;
-    mod payload;
     mod server_faults;
 }
 mod examples {
@@ -77,8 +77,11 @@ mod hooks {
     mod service_actions;
 }
 mod logs {
+    mod disconnects;
+    mod escapes;
     mod handlers;
     mod limits;
+    mod panics;
     mod rejections;
     mod request_numbers;
     mod requests;

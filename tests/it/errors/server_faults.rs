@@ -6,9 +6,13 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
+use socketserver::dispatch::{Job, Waker};
+use socketserver::listener::Tcp;
 use socketserver::prelude::*;
+use socketserver::{Dispatch, Server};
 
 use support::counts::settled;
+use support::logs::Logs;
 use support::{ANY, connect, eventually, exchange, join_soon, read_all, socket_path};
 
 use super::fault::{Fault, FaultyHooks};
@@ -89,4 +93,39 @@ fn a_panic_in_server_activate_reaches_the_caller_and_releases_everything() {
     assert!(bound.is_err());
     assert!(fault.happened());
     assert!(!path.exists());
+}
+
+/// A dispatcher that cannot tell whether it has capacity, nor wait for its requests.
+#[derive(Default)]
+struct Clueless;
+
+impl Dispatch for Clueless {
+    fn dispatch(&self, job: Job) {
+        job.run();
+    }
+
+    fn has_capacity(&self, _: &Waker) -> bool {
+        panic!("in has_capacity of this test")
+    }
+
+    fn join(&self) {
+        panic!("in join of this test")
+    }
+}
+
+/// The log lines are limited, because each client causes some.
+#[test]
+fn a_dispatcher_whose_other_methods_always_panic_serves_its_clients() -> io::Result<()> {
+    let logs = Logs::from_here();
+    let server =
+        Server::<Tcp, Clueless>::bind_fn(ANY, |request| Ok(request.wfile.write_all(b"served")?))?;
+    let server = server.serve_in_background()?;
+    for _ in 0..200 {
+        assert_eq!(read_all(connect(server.server_address())), "served");
+    }
+    assert_eq!(settled(&server.handle(), 200).finished, 200);
+    server.stop()?;
+    assert!(logs.with("in has_capacity of this test").len() < 200);
+    assert_eq!(logs.with("join panicked: in join of this test").len(), 1);
+    Ok(())
 }

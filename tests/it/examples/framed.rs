@@ -188,14 +188,9 @@ fn an_invalid_message_closes_its_own_connection_only() {
             b"\xff\xff\xff\xff",
             "the announced message is too long: 4294967295 bytes, 1048576 at most",
         ),
-        (
-            b"\0\0\0\x05he",
-            "inside a message: 3 of 5 bytes are missing",
-        ),
-        (
-            b"\0\0",
-            "inside the length of a message: 2 of 4 bytes are missing",
-        ),
+        // A client that closes inside a message or its length has disconnected, which is no error.
+        (b"\0\0\0\x05he", ""),
+        (b"\0\0", ""),
     ];
     let mut logged = Vec::new();
     for (bytes, error_line) in wrong {
@@ -219,7 +214,8 @@ fn an_invalid_message_closes_its_own_connection_only() {
     for (address, error_line) in logged {
         let address = format!("from {address}:");
         let line = log.lines().find(|line| line.contains(&address));
-        assert!(line.expect(&log).contains(error_line), "{log}");
+        assert_eq!(line.is_none(), error_line.is_empty(), "{log}");
+        assert!(line.unwrap_or_default().contains(error_line), "{log}");
     }
 }
 

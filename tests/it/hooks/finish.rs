@@ -116,14 +116,14 @@ fn finish_and_flush_run_after_a_panic_in_handle() {
 #[test]
 fn handle_and_finish_do_not_run_after_an_error_in_setup() {
     let (events, received) = run_steps([Error, Well, Well]);
-    assert_eq!(events, ["setup", "drop", "error in setup"]);
+    assert_eq!(events, ["setup", "error in setup", "drop"]);
     assert_eq!(received, "");
 }
 
 #[test]
 fn handle_and_finish_do_not_run_after_a_panic_in_setup() {
     let (events, received) = run_steps([Panic, Well, Well]);
-    assert_eq!(events, ["setup", "drop", "panic in setup"]);
+    assert_eq!(events, ["setup", "panic in setup", "drop"]);
     assert_eq!(received, "");
 }
 

@@ -10,8 +10,9 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, unbounded};
+use socketserver::dispatch::{Job, ThreadPool};
 use socketserver::prelude::*;
-use socketserver::{RequestError, Stage};
+use socketserver::{Dispatch, RequestError, Stage};
 
 use support::gate::Gate;
 use support::{ANY, HOUR, LONG, connect, eventually, read_all};
@@ -164,6 +165,53 @@ fn a_failed_thread_start_affects_one_client_only() -> io::Result<()> {
     let server = builder.bind_fn(ANY, |_| Ok(()))?.serve_in_background()?;
     for _ in 0..3 {
         let client: TcpStream = connect(server.server_address());
+        let (stage, message) = reports.recv_timeout(LONG).expect("the error is reported");
+        assert_eq!(stage, Stage::Dispatch);
+        assert!(message.contains("cannot start a thread"), "{message}");
+        assert_eq!(read_all(client), "");
+    }
+    server.stop()
+}
+
+#[test]
+fn a_thread_name_that_no_thread_can_have_is_refused() {
+    let refused = |bound: io::Result<ThreadingTcpServer>| {
+        let error = bound.map(drop).expect_err("no thread can have this name");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        let message = error.to_string();
+        assert!(
+            message.contains("thread_name") && message.contains("a\\0b"),
+            "{message}"
+        );
+    };
+    let builder = || ThreadingTcpServer::builder().thread_name("a\0b");
+    refused(builder().bind_fn(ANY, |_| Ok(())));
+    refused(builder().unbound_fn(ANY, |_| Ok(())));
+    let pool = ThreadPool::new().thread_name("a\0b");
+    refused(
+        ThreadingTcpServer::builder()
+            .dispatch(pool)
+            .bind_fn(ANY, |_| Ok(())),
+    );
+}
+
+/// A dispatcher of the program's own that uses a pool for its threads.
+struct Outer(ThreadPool);
+
+impl Dispatch for Outer {
+    fn dispatch(&self, job: Job) {
+        self.0.dispatch(job);
+    }
+}
+
+#[test]
+fn a_thread_start_that_panics_affects_one_client_only() -> io::Result<()> {
+    let (report, reports) = unbounded();
+    let outer = Outer(ThreadPool::new().thread_name("a\0b"));
+    let builder = TcpServer::builder().dispatch(outer).hooks(Report(report));
+    let server = builder.bind_fn(ANY, |_| Ok(()))?.serve_in_background()?;
+    for _ in 0..3 {
+        let client = connect(server.server_address());
         let (stage, message) = reports.recv_timeout(LONG).expect("the error is reported");
         assert_eq!(stage, Stage::Dispatch);
         assert!(message.contains("cannot start a thread"), "{message}");

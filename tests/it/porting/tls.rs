@@ -1,7 +1,7 @@
 //! Idiom 10 of the porting guide: `ssl`.
 
 use std::io;
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
@@ -10,6 +10,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, Server
 use socketserver::prelude::*;
 
 use support::certificates::Authority;
+use support::counts::settled;
 use support::{ANY, connect, exchange, read_all};
 
 /// Both directions of a request as one stream.
@@ -98,5 +99,29 @@ fn starttls_in_the_middle_of_a_connection() -> HandlerResult {
     let socket = connect(server.server_address());
     (&socket).write_all(b"STARTTLS\r\nhello")?;
     assert_eq!(read_all(socket), "");
+    Ok(())
+}
+
+/// A client that closes without a close_notify, in the handshake or after it, has disconnected.
+#[test]
+fn a_plain_close_inside_tls_is_a_disconnect() -> HandlerResult {
+    let (server, client) = configs()?;
+    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+        let mut connection = ServerConnection::new(server.clone())?;
+        let mut both = Both(request);
+        let mut stream = rustls::Stream::new(&mut connection, &mut both);
+        stream.read_to_end(&mut Vec::new())?;
+        Ok(())
+    })?;
+    let server = server.serve_in_background()?;
+    drop(connect(server.server_address()));
+    assert_eq!(settled(&server.handle(), 1).disconnected, 1);
+    let mut socket = connect(server.server_address());
+    let mut connection = ClientConnection::new(client, ServerName::try_from("localhost")?)?;
+    let mut stream = rustls::Stream::new(&mut connection, &mut socket);
+    stream.write_all(b"hello")?;
+    // Closing it would reset the connection, because what the server has sent is not read.
+    socket.shutdown(Shutdown::Write)?;
+    assert_eq!(settled(&server.handle(), 2).disconnected, 2);
     Ok(())
 }

@@ -173,7 +173,8 @@ fn a_record_that_is_too_long_or_truncated_closes_only_its_connection() {
         log.contains("the announced message is too long: 4294967295 bytes, 1048576 at most"),
         "{log}"
     );
-    assert!(log.contains("6 of 9 bytes are missing"), "{log}");
+    // A client that closes inside a record has disconnected, which is no error.
+    assert!(!log.contains("bytes are missing"), "{log}");
 }
 
 /// The network may fragment a record.
