@@ -16,7 +16,7 @@ use crate::{
 
 /// A kind of server, and its clients.
 pub trait Kind: Bind<String, Request: LineRequest> + Sized {
-    type Client: Client;
+    type Client: Client + Send;
 
     /// Whether its requests are connections.
     const STREAM: bool;

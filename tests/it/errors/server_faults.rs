@@ -108,7 +108,7 @@ impl Dispatch for Clueless {
         panic!("in has_capacity of this test")
     }
 
-    fn join(&self) {
+    fn join(&self, _: &ServerHandle) {
         panic!("in join of this test")
     }
 }
