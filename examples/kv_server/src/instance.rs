@@ -15,11 +15,14 @@ pub struct Instance {
     pub commands: AtomicU64,
     pub started: Instant,
     pub max_memory: usize,
+    /// What the clients hold beyond their first bytes.
+    client_memory: AtomicUsize,
+    max_client_memory: usize,
     pub max_clients: usize,
 }
 
 impl Instance {
-    pub fn new(max_memory: usize, max_clients: usize) -> Self {
+    pub fn new(max_memory: usize, max_client_memory: usize, max_clients: usize) -> Self {
         Instance {
             store: Mutex::default(),
             clients: AtomicUsize::new(0),
@@ -27,6 +30,8 @@ impl Instance {
             commands: AtomicU64::new(0),
             started: Instant::now(),
             max_memory,
+            client_memory: AtomicUsize::new(0),
+            max_client_memory,
             max_clients,
         }
     }
@@ -40,6 +45,23 @@ impl Instance {
 
     pub fn clients(&self) -> usize {
         self.clients.load(Ordering::Relaxed)
+    }
+
+    pub fn client_memory(&self) -> usize {
+        self.client_memory.load(Ordering::Relaxed)
+    }
+
+    /// Counts more memory of clients, unless the limit would be exceeded.
+    pub fn reserve(&self, bytes: usize) -> bool {
+        let limit = self.max_client_memory;
+        let more = |held: usize| held.checked_add(bytes).filter(|held| *held <= limit);
+        let held = &self.client_memory;
+        held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .is_ok()
+    }
+
+    pub fn release(&self, bytes: usize) {
+        self.client_memory.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Counts one client more, unless the limit is reached.
