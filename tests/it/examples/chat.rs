@@ -94,6 +94,16 @@ fn two_python_clients_chat() {
     assert_eq!(received, expected);
 }
 
+/// No client can reverse the text on the terminals of others, or make one line look like two.
+#[test]
+fn characters_that_are_not_printed_are_removed() {
+    let server = start();
+    let mut sender = ChatClient::named(&server, "sender");
+    let mut receiver = ChatClient::named(&server, "receiver");
+    sender.send("it's \"a\\\"\u{202e}b\u{2066}\u{200f}\u{2028}\u{85}\x1b\0 e\u{301} naïve");
+    receiver.receive_until("sender: it's \"a\\\"b e\u{301} naïve");
+}
+
 /// Each client receives every line of every other client, in order, and none of its own.
 #[test]
 fn a_hundred_clients_chat_at_once() {
