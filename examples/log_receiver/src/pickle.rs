@@ -72,7 +72,11 @@ impl<'a> Unpickler<'a> {
                 self.stack.push(id.ok_or(INVALID)?);
             }
             b'a' | b'e' | b's' | b'u' | 0x90 => self.fill(code)?,
-            b'c' | 0x93 | b'R' | b'i' | b'o' | 0x81 | 0x92 | b'b' => self.object(code)?,
+            b'c' | 0x93 => {
+                let global = self.global(code)?;
+                self.push(global);
+            }
+            b'R' | b'i' | b'o' | 0x81 | 0x92 | b'b' => self.object(code)?,
             b')' | 0x85..=0x87 | b't' | b']' | b'l' | b'}' | b'd' | 0x8f | 0x91 => {
                 let container = self.container(code)?;
                 self.push(container);
@@ -151,45 +155,46 @@ impl<'a> Unpickler<'a> {
         Ok(())
     }
 
-    fn object(&mut self, code: u8) -> Result<(), String> {
-        let made = match code {
-            b'c' => callable(self.line()?, self.line()?),
-            0x93 => {
-                let (name, module) = (self.pop()?, self.pop()?);
-                match (&self.values[module], &self.values[name]) {
-                    (Value::Text(module), Value::Text(name)) => {
-                        callable(module.as_bytes(), name.as_bytes())
-                    }
-                    _ => return Err(INVALID.into()),
-                }
+    /// A class or a function, by its name.
+    fn global(&mut self, code: u8) -> Result<Value<'a>, String> {
+        if code == b'c' {
+            return Ok(callable(self.line()?, self.line()?));
+        }
+        let (name, module) = (self.pop()?, self.pop()?);
+        match (&self.values[module], &self.values[name]) {
+            (Value::Text(module), Value::Text(name)) => {
+                Ok(callable(module.as_bytes(), name.as_bytes()))
             }
+            _ => Err(INVALID.into()),
+        }
+    }
+
+    fn object(&mut self, code: u8) -> Result<(), String> {
+        let mut made = Value::None;
+        match code {
             b'R' => {
                 let (arguments, called) = (self.pop()?, self.pop()?);
-                self.call(called, arguments)?
+                made = self.call(called, arguments)?;
             }
             b'i' => {
                 let _class = (self.line()?, self.line()?);
                 self.pop_to_mark()?;
-                Value::None
             }
-            b'o' => {
-                self.pop_to_mark()?;
-                Value::None
+            b'o' => drop(self.pop_to_mark()?),
+            // The class and the arguments of its `__new__`, in one or in two parts.
+            0x81 | 0x92 => {
+                for _ in 0..if code == 0x81 { 2 } else { 3 } {
+                    self.pop()?;
+                }
             }
-            b'b' => {
+            // The state takes the object's place.
+            _ => {
                 let state = self.pop()?;
                 self.pop()?;
                 self.stack.push(state);
                 return Ok(());
             }
-            // The class and the arguments of its `__new__`.
-            _ => {
-                for _ in 0..code - 0x7f {
-                    self.pop()?;
-                }
-                Value::None
-            }
-        };
+        }
         self.push(made);
         Ok(())
     }
@@ -203,13 +208,7 @@ impl<'a> Unpickler<'a> {
             Value::Tuple(items) => items.first().map(|id| &self.values[*id]),
             _ => return Err(INVALID.into()),
         };
-        let cost = match argument {
-            Some(Value::Text(text)) => text.len(),
-            Some(Value::Bytes(bytes)) => bytes.len(),
-            Some(Value::List(items)) => items.len() * size_of::<Id>(),
-            _ => 0,
-        };
-        let left = self.convertible.checked_sub(cost);
+        let left = self.convertible.checked_sub(argument.map_or(0, size));
         self.convertible = left.ok_or(format!("over {MAX_CONVERTED} bytes are converted"))?;
         Ok(match (callable, argument) {
             // Bytes are in old pickles as a text of as many characters.
@@ -288,6 +287,16 @@ fn callable(module: &[u8], name: &[u8]) -> Value<'static> {
         (b"builtins" | b"__builtin__", b"set") => Callable::Set,
         _ => return Value::None,
     })
+}
+
+/// The bytes that a copy takes.
+fn size(value: &Value<'_>) -> usize {
+    match value {
+        Value::Text(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        Value::List(items) => items.len() * size_of::<Id>(),
+        _ => 0,
+    }
 }
 
 fn integer(bytes: &[u8]) -> Value<'static> {
