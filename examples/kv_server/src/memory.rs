@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 
+use socketserver::request::Connection;
+
 use super::instance::Instance;
 
 /// What each client may use without being counted: commands and replies are small, unless something is
@@ -15,13 +17,15 @@ pub const EXCEEDED: &str =
 /// Counts memory until it is dropped, after the reply is sent.
 pub struct Memory<'a> {
     instance: &'a Instance,
+    client: &'a Connection,
     used: Cell<usize>,
 }
 
 impl<'a> Memory<'a> {
-    pub fn new(instance: &'a Instance) -> Self {
+    pub fn new(instance: &'a Instance, client: &'a Connection) -> Self {
         Memory {
             instance,
+            client,
             used: Cell::new(0),
         }
     }
@@ -29,10 +33,8 @@ impl<'a> Memory<'a> {
     /// Call it before the memory is allocated, or while the store is locked.
     pub fn reserve(&self, bytes: usize) -> Result<(), Cow<'static, str>> {
         let used = self.used.get().saturating_add(bytes);
-        if !self
-            .instance
-            .reserve(counted(used) - counted(self.used.get()))
-        {
+        let more = counted(used) - counted(self.used.get());
+        if more > 0 && !self.instance.reserve(self.client, more) {
             return Err(EXCEEDED.into());
         }
         self.used.set(used);
@@ -46,7 +48,9 @@ impl<'a> Memory<'a> {
 
 impl Drop for Memory<'_> {
     fn drop(&mut self) {
-        self.instance.release(counted(self.used.get()));
+        if counted(self.used.get()) > 0 {
+            self.instance.release(self.client);
+        }
     }
 }
 

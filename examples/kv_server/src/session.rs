@@ -27,8 +27,9 @@ impl Session {
 
 impl RequestHandler for Session {
     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
+        let connection = request.connection()?;
         while request.wait_for_data()? {
-            let memory = Memory::new(&self.instance);
+            let memory = Memory::new(&self.instance, &connection);
             let reply = match parser::next_command(&mut request.rfile, &memory) {
                 Ok(words) if words.is_empty() => continue,
                 Ok(words) => {
