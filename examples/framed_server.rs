@@ -29,9 +29,9 @@ Usage: framed_server [OPTIONS] [ADDRESS]
                      struct [default: !I, 4 bytes in network order]
   -h, --help         Print this help
 
-A message and its reply have at most 1 MiB. At most 256 connections are served at once, and others wait. A client is disconnected when
-it sends nothing for 5 minutes, or for 30 seconds inside a message, or when it reads nothing
-of its replies for 30 seconds.
+A message and its reply have at most 1 MiB. At most 256 connections are served at once, and
+others wait. A client is disconnected when it sends nothing for 5 minutes, or for 30 seconds
+inside a message, or when it reads nothing of its replies for 30 seconds.
 ";
 
 /// The most connections at once; others wait in the system's queue.

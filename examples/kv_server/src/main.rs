@@ -15,7 +15,8 @@
 //!
 //! `--max-memory` limits keys and values, and `--max-client-memory` what clients send and are to read,
 //! like `maxmemory` and `maxmemory-clients` of Redis. With them and about 200 KiB for each client, the
-//! memory of the process has a limit.
+//! memory in use has a limit. The C library of Linux may keep freed memory; with
+//! `MALLOC_MMAP_THRESHOLD_=131072` in the environment it returns large pieces to the system.
 
 mod admin;
 mod client;
