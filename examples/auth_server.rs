@@ -11,6 +11,7 @@
 
 use std::io;
 use std::process::{self, ExitCode};
+use std::time::Duration;
 
 use lexopt::prelude::*;
 use simplelog::{Config, LevelFilter, WriteLogger};
@@ -26,7 +27,17 @@ Usage: auth_server [OPTIONS] --key <KEY> [ADDRESS]
   --key <KEY>        The secret shared with the clients
   --digest <DIGEST>  sha256, or sha1 or md5 for old clients [default: sha256]
   -h, --help         Print this help
+
+At most 256 connections are served at once, and others wait. A client is disconnected when
+it sends nothing for 5 minutes, or reads nothing of what it is sent for 30 seconds.
 ";
+
+/// The most connections at once; others wait in the system's queue.
+const MAX_CONNECTIONS: usize = 256;
+/// How long a client may send nothing.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long a client may read nothing of what it is sent.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The address and the authentication on the command line.
 fn options() -> Result<(String, Plain), lexopt::Error> {
@@ -67,8 +78,11 @@ fn upper(auth: &Plain, request: &mut StreamRequest) -> HandlerResult {
 }
 
 fn serve(address: String, auth: Plain) -> io::Result<()> {
-    let server =
-        ThreadingTcpServer::builder().bind_fn(address, move |request| upper(&auth, request))?;
+    let server = ThreadingTcpServer::builder()
+        .max_connections(MAX_CONNECTIONS)
+        .idle_timeout(IDLE_TIMEOUT)
+        .write_timeout(WRITE_TIMEOUT)
+        .bind_fn(address, move |request| upper(&auth, request))?;
     server.shutdown_on_ctrlc()?;
     println!("listening on {}", server.server_address());
     server.serve_forever()

@@ -23,29 +23,31 @@ Sends back all that it receives
 
 Usage: echo_server [OPTIONS] [ADDRESS]
 
-  [ADDRESS]                 Where to listen; for the Unix kinds a path
-                            [default: 127.0.0.1:10000]
-  --server <KIND>           tcp and unix-stream serve one client at a time, threading-tcp and
-                            threading-unix-stream many, each on a thread; with the feature
-                            `fork` also forking-tcp and forking-unix-stream, each in a process
-                            [default: threading-tcp]
-  --max-threads <N>         The most threads, for the threading kinds [default: 4096]
-  --max-children <N>        The most processes, for the forking kinds; with the feature `fork`
-                            [default: 40]
-  --max-connections <N>     The most connections at once [default: no limit but that of the
-                            threads or processes]
-  --overload <POLICY>       What happens to connections above the limit: wait (in the system's
-                            queue) or reject (they read `server busy`); without threads they
-                            always wait [default: wait]
-  --per-ip <N>              The most connections of one IPv4 address or IPv6 /64 network at
-                            once; more are rejected [default: no limit]
-  --read-timeout <SECONDS>  How long each read may wait [default: no limit]
-  --idle-timeout <SECONDS>  How long a client may stay without sending anything
-                            [default: no limit]
-  --deadline <SECONDS>      How long a connection may last in total [default: no limit]
-  --drain <SECONDS>         How long clients may finish after Ctrl-C or SIGTERM [default: 30]
-  --panic-on <TEXT>         Panic on reading TEXT, to show that other clients do not notice
-  -h, --help                Print this help
+  [ADDRESS]                  Where to listen; for the Unix kinds a path
+                             [default: 127.0.0.1:10000]
+  --server <KIND>            tcp and unix-stream serve one client at a time, threading-tcp and
+                             threading-unix-stream many, each on a thread; with the feature
+                             `fork` also forking-tcp and forking-unix-stream, each in a process
+                             [default: threading-tcp]
+  --max-threads <N>          The most threads, for the threading kinds [default: 4096]
+  --max-children <N>         The most processes, for the forking kinds; with the feature `fork`
+                             [default: 40]
+  --max-connections <N>      The most connections at once [default: no limit but that of the
+                             threads or processes]
+  --overload <POLICY>        What happens to connections above the limit: wait (in the system's
+                             queue) or reject (they read `server busy`); without threads they
+                             always wait [default: wait]
+  --per-ip <N>               The most connections of one IPv4 address or IPv6 /64 network at
+                             once; more are rejected [default: no limit]
+  --read-timeout <SECONDS>   How long each read may wait [default: no limit]
+  --idle-timeout <SECONDS>   How long a client may stay without sending anything
+                             [default: 300]
+  --write-timeout <SECONDS>  How long a client may read nothing of what it is sent
+                             [default: 30]
+  --deadline <SECONDS>       How long a connection may last in total [default: no limit]
+  --drain <SECONDS>          How long clients may finish after Ctrl-C or SIGTERM [default: 30]
+  --panic-on <TEXT>          Panic on reading TEXT, to show that other clients do not notice
+  -h, --help                 Print this help
 ";
 
 const NO_FORK: &str = "it needs a build with `--features fork`";
@@ -62,6 +64,7 @@ struct Options {
     per_ip: Option<usize>,
     read_timeout: Option<Duration>,
     idle_timeout: Option<Duration>,
+    write_timeout: Option<Duration>,
     deadline: Option<Duration>,
     drain: Option<Duration>,
     panic_on: Option<String>,
@@ -102,6 +105,7 @@ impl Options {
             "per-ip" => self.per_ip = Some(number(&value)?),
             "read-timeout" => self.read_timeout = Some(timeout(&value)?),
             "idle-timeout" => self.idle_timeout = Some(timeout(&value)?),
+            "write-timeout" => self.write_timeout = Some(timeout(&value)?),
             "deadline" => self.deadline = Some(timeout(&value)?),
             "drain" => self.drain = Some(seconds(&value)?),
             "panic-on" => self.panic_on = Some(value),
@@ -184,7 +188,8 @@ where
         .max_per_ip(options.per_ip)
         .overload(options.overload)
         .read_timeout(options.read_timeout)
-        .idle_timeout(options.idle_timeout)
+        .idle_timeout(options.idle_timeout.unwrap_or(Duration::from_secs(300)))
+        .write_timeout(options.write_timeout.unwrap_or(Duration::from_secs(30)))
         .max_lifetime(options.deadline)
         .shutdown_timeout(options.drain.unwrap_or(Duration::from_secs(30)))
         .bind_fn(

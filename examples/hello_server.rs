@@ -12,6 +12,7 @@
 
 use std::io;
 use std::process::{self, ExitCode};
+use std::time::Duration;
 
 use lexopt::prelude::*;
 use simplelog::{Config, LevelFilter, WriteLogger};
@@ -24,7 +25,17 @@ Usage: hello_server [ADDRESS]
 
   [ADDRESS]   Where to listen [default: 127.0.0.1:8888]
   -h, --help  Print this help
+
+At most 256 connections are served at once, and others wait. A client is disconnected when
+it sends nothing for 5 minutes, or reads nothing of what it is sent for 30 seconds.
 ";
+
+/// The most connections at once; others wait in the system's queue.
+const MAX_CONNECTIONS: usize = 256;
+/// How long a client may send nothing.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long a client may read nothing of what it is sent.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 fn hello(request: &mut StreamRequest) -> HandlerResult {
     request.wfile.write_all(b"Welcome!")?;
@@ -65,6 +76,9 @@ fn address() -> Result<String, lexopt::Error> {
 fn serve(address: String) -> io::Result<()> {
     let server = ThreadingTcpServer::builder()
         .disable_nagle_algorithm(true)
+        .max_connections(MAX_CONNECTIONS)
+        .idle_timeout(IDLE_TIMEOUT)
+        .write_timeout(WRITE_TIMEOUT)
         .bind_fn(address, hello)?;
     server.shutdown_on_ctrlc()?;
     println!("listening on {}", server.server_address());

@@ -11,6 +11,7 @@
 
 use std::io;
 use std::process::{self, ExitCode};
+use std::time::Duration;
 
 use lexopt::prelude::*;
 use simplelog::{Config, LevelFilter, WriteLogger};
@@ -26,6 +27,10 @@ Usage: mp_server --key <KEY> [ADDRESS]
   --key <KEY>  The secret shared with the clients: their authkey
   -h, --help   Print this help
 
+At most 256 connections are served at once, and others wait. A client is disconnected when
+it sends nothing for 5 minutes, or for 30 seconds inside a message, or when it reads nothing
+of its replies for 30 seconds.
+
 A client:
 
   from multiprocessing.connection import Client
@@ -33,6 +38,13 @@ A client:
       connection.send_bytes(b'hello')
       print(connection.recv_bytes())
 ";
+
+/// The most connections at once; others wait in the system's queue.
+const MAX_CONNECTIONS: usize = 256;
+/// How long a client may send nothing.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long a client may send nothing inside a message, or read nothing of a reply.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The address and the key on the command line.
 fn options() -> Result<(String, String), lexopt::Error> {
@@ -69,8 +81,12 @@ fn upper(auth: &Multiprocessing, request: &mut StreamRequest) -> HandlerResult {
 
 fn serve(address: String, key: String) -> io::Result<()> {
     let auth = Multiprocessing::new(key);
-    let server =
-        ThreadingTcpServer::builder().bind_fn(address, move |request| upper(&auth, request))?;
+    let server = ThreadingTcpServer::builder()
+        .max_connections(MAX_CONNECTIONS)
+        .idle_timeout(IDLE_TIMEOUT)
+        .read_timeout(TIMEOUT)
+        .write_timeout(TIMEOUT)
+        .bind_fn(address, move |request| upper(&auth, request))?;
     server.shutdown_on_ctrlc()?;
     println!("listening on {}", server.server_address());
     server.serve_forever()

@@ -7,17 +7,17 @@
 //! ```
 //!
 //! Each end receives what the other sends: its bytes, the end of its stream while the other direction
-//! goes on, and a reset. The name in `TARGET` is resolved for each connection. There are at most 1,024
-//! connections at once; others wait in the system's queue.
+//! goes on, and a reset. The name in `TARGET` is resolved for each connection. Both ends get a reset when
+//! neither has sent anything for the idle timeout, or when one of them reads nothing for that long.
 
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroUsize};
 use std::os::fd::AsFd;
 use std::process::{self, ExitCode};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lexopt::prelude::*;
 use simplelog::{Config, LevelFilter, WriteLogger};
@@ -29,16 +29,32 @@ Passes connections on to another address
 
 Usage: relay [OPTIONS] [ADDRESS] <TARGET>
 
-  [ADDRESS]          Where to listen [default: 127.0.0.1:8080]
-  <TARGET>           Where to pass connections on to, HOST:PORT
-  --drain <SECONDS>  How long connections may finish after Ctrl-C or SIGTERM, in whole
-                     seconds [default: 10]
-  -h, --help         Print this help
+  [ADDRESS]                 Where to listen [default: 127.0.0.1:8080]
+  <TARGET>                  Where to pass connections on to, HOST:PORT
+  --max-connections <N>     The most connections at once; others wait in the system's queue
+                            [default: 1024]
+  --per-ip <N>              The most connections of one IPv4 address or IPv6 /64 network at
+                            once; more are closed [default: no limit]
+  --idle-timeout <SECONDS>  How long both ends may be silent, and how long one may read
+                            nothing, in whole seconds [default: 600]
+  --drain <SECONDS>         How long connections may finish after Ctrl-C or SIGTERM, in whole
+                            seconds [default: 10]
+  -h, --help                Print this help
 ";
 
-/// The address, the target and the shutdown timeout on the command line.
-fn options() -> Result<(String, String, Duration), lexopt::Error> {
+struct Options {
+    address: String,
+    target: String,
+    max_connections: NonZeroUsize,
+    per_ip: Option<NonZeroUsize>,
+    idle_timeout: Duration,
+    drain: Duration,
+}
+
+fn options() -> Result<Options, lexopt::Error> {
     let (mut words, mut drain) = (Vec::new(), 10);
+    let mut max_connections = NonZeroUsize::new(1024).expect("it is not 0");
+    let (mut per_ip, mut idle) = (None, NonZeroU16::new(600).expect("it is not 0"));
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
         match argument {
@@ -52,6 +68,9 @@ fn options() -> Result<(String, String, Duration), lexopt::Error> {
                 drain =
                     seconds.map_err(|_| format!("--drain: {text:?} is not 0 to 65535 seconds"))?;
             }
+            Long("max-connections") => max_connections = arguments.value()?.parse()?,
+            Long("per-ip") => per_ip = Some(arguments.value()?.parse()?),
+            Long("idle-timeout") => idle = arguments.value()?.parse()?,
             Value(value) if words.len() < 2 => words.push(value.string()?),
             _ => return Err(argument.unexpected()),
         }
@@ -61,7 +80,14 @@ fn options() -> Result<(String, String, Duration), lexopt::Error> {
         return Err(format!("the TARGET {target:?} is not HOST:PORT").into());
     }
     let address = words.pop().unwrap_or("127.0.0.1:8080".to_owned());
-    Ok((address, target, Duration::from_secs(drain.into())))
+    Ok(Options {
+        address,
+        target,
+        max_connections,
+        per_ip,
+        idle_timeout: Duration::from_secs(idle.get().into()),
+        drain: Duration::from_secs(drain.into()),
+    })
 }
 
 fn is_host_and_port(text: &str) -> bool {
@@ -69,17 +95,47 @@ fn is_host_and_port(text: &str) -> bool {
         .is_some_and(|(host, port)| !host.is_empty() && port.parse::<NonZeroU16>().is_ok())
 }
 
-fn relay(request: &mut StreamRequest, target: &str) -> HandlerResult {
+/// What the two directions of a connection share.
+struct Shared {
+    broken: AtomicBool,
+    begin: Instant,
+    /// When a direction last copied something, in milliseconds since the beginning.
+    active: AtomicU64,
+    idle_timeout: Duration,
+}
+
+impl Shared {
+    fn set_active(&self) {
+        let now = self.begin.elapsed().as_millis();
+        self.active.store(now as u64, Ordering::Relaxed);
+    }
+
+    fn is_idle(&self) -> bool {
+        let active = Duration::from_millis(self.active.load(Ordering::Relaxed));
+        self.begin.elapsed() >= active + self.idle_timeout
+    }
+}
+
+fn relay(request: &mut StreamRequest, target: &str, idle_timeout: Duration) -> HandlerResult {
     let target = connect(target).map_err(|e| format!("cannot reach {target}: {e}"))?;
     prepare(&SockRef::from(&*request))?;
     prepare(&SockRef::from(&target))?;
     // Until all is copied, its end is a reset: also if the program ends first.
     SockRef::from(&target).set_linger(Some(Duration::ZERO))?;
-    let broken = AtomicBool::new(false);
+    // Each read looks from time to time whether the other direction is idle too.
+    request.set_read_timeout(Some(idle_timeout / 4))?;
+    target.set_read_timeout(Some(idle_timeout / 4))?;
+    target.set_write_timeout(Some(idle_timeout))?;
+    let shared = Shared {
+        broken: AtomicBool::new(false),
+        begin: Instant::now(),
+        active: AtomicU64::new(0),
+        idle_timeout,
+    };
     let (rfile, wfile) = request.split();
     let ends = thread::scope(|scope| {
-        let there = thread::Builder::new().spawn_scoped(scope, || copy(rfile, &target, &broken))?;
-        let back = copy(&target, wfile, &broken);
+        let there = thread::Builder::new().spawn_scoped(scope, || copy(rfile, &target, &shared))?;
+        let back = copy(&target, wfile, &shared);
         Ok::<_, io::Error>(there.join().expect("copying does not panic").and(back))
     })?;
     if let Err(error) = ends {
@@ -102,44 +158,69 @@ fn connect(target: &str) -> io::Result<TcpStream> {
     Err(failed)
 }
 
-/// An end may be silent without limit; keepalive finds out when its machine is gone.
+/// Keepalive finds out before the idle timeout when a machine is gone.
 fn prepare(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(60)))
 }
 
 /// Copies one direction, until the stream ends or either end is reset.
-fn copy(from: impl Read, mut to: impl Write + AsFd, broken: &AtomicBool) -> io::Result<()> {
-    let copied = io::copy(&mut BufReader::with_capacity(1 << 16, from), &mut to);
+fn copy(from: impl Read, mut to: impl Write + AsFd, shared: &Shared) -> io::Result<()> {
+    let copied = copy_data(from, &mut to, shared);
     let to = SockRef::from(&to);
     // Both calls fail if that end is gone already; then the other direction fails too.
     if copied.is_err() {
-        broken.store(true, Ordering::SeqCst);
+        shared.broken.store(true, Ordering::SeqCst);
         // The other direction reads from this socket, so it ends too.
         let _ = to.shutdown(Shutdown::Read);
-    } else if !broken.load(Ordering::SeqCst) {
+    } else if !shared.broken.load(Ordering::SeqCst) {
         let _ = to.shutdown(Shutdown::Write);
     }
-    copied.map(drop)
+    copied
 }
 
-fn serve(address: String, target: String, drain: Duration) -> io::Result<()> {
+fn copy_data(mut from: impl Read, to: &mut impl Write, shared: &Shared) -> io::Result<()> {
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(received) => {
+                shared.set_active();
+                to.write_all(&buffer[..received])?;
+            }
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) if is_timeout(&e) && !shared.is_idle() => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock)
+}
+
+fn serve(options: Options) -> io::Result<()> {
+    let (target, idle_timeout) = (options.target, options.idle_timeout);
     let server = ThreadingTcpServer::builder()
-        .max_threads(1024)
-        .shutdown_timeout(drain)
-        .bind_fn(address, move |request| relay(request, &target))?;
+        .max_connections(options.max_connections.get())
+        .max_per_ip(options.per_ip.map(NonZeroUsize::get))
+        .write_timeout(idle_timeout)
+        .shutdown_timeout(options.drain)
+        .bind_fn(options.address, move |request| {
+            relay(request, &target, idle_timeout)
+        })?;
     server.shutdown_on_ctrlc()?;
     println!("listening on {}", server.server_address());
     server.serve_forever()
 }
 
 fn main() -> ExitCode {
-    let (address, target, drain) = options().unwrap_or_else(|error| {
+    let options = options().unwrap_or_else(|error| {
         eprintln!("relay: {error} (see --help)");
         process::exit(2);
     });
     let _ = WriteLogger::init(LevelFilter::Info, Config::default(), io::stderr());
-    if let Err(error) = serve(address, target, drain) {
+    if let Err(error) = serve(options) {
         eprintln!("relay: {error}");
         return ExitCode::FAILURE;
     }

@@ -8,6 +8,7 @@
 
 use std::io;
 use std::process::{self, ExitCode};
+use std::time::Duration;
 
 use lexopt::prelude::*;
 use simplelog::{Config, LevelFilter, WriteLogger};
@@ -20,7 +21,15 @@ Usage: upper_server [ADDRESS]
 
   [ADDRESS]   Where to listen [default: 127.0.0.1:9999]
   -h, --help  Print this help
+
+At most 256 connections are served at once, and others wait. A client is disconnected when
+it sends nothing, or does not read the answer, for 30 seconds.
 ";
+
+/// The most connections at once; others wait in the system's queue.
+const MAX_CONNECTIONS: usize = 256;
+/// How long a client may send nothing, or not read the answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 struct Upper;
 
@@ -54,7 +63,11 @@ fn address() -> Result<String, lexopt::Error> {
 }
 
 fn serve(address: String) -> io::Result<()> {
-    let server = ThreadingTcpServer::bind(address, || Upper)?;
+    let server = ThreadingTcpServer::builder()
+        .max_connections(MAX_CONNECTIONS)
+        .read_timeout(TIMEOUT)
+        .write_timeout(TIMEOUT)
+        .bind(address, || Upper)?;
     server.shutdown_on_ctrlc()?;
     println!("listening on {}", server.server_address());
     server.serve_forever()

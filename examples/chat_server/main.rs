@@ -8,12 +8,14 @@
 //! `/nick NAME` changes your name, `/who` lists who is here, `/quit` leaves. Lines of the server itself
 //! begin with `*`. A line has at most 4,096 bytes. A slow client does not delay the others: each client has
 //! a queue and a thread that sends from it. A client that does not read is disconnected when its queue is
-//! full, or when nothing could be sent to it for 5 s.
+//! full, or when nothing could be sent to it for 5 s. A line that was begun must go on within 60 s. `--help`
+//! lists the limits of connections and of the time without a line.
 
 mod room;
 mod writer;
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::process::{self, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,10 +30,15 @@ use self::writer::Writer;
 const HELP: &str = "\
 A chat room: each line goes to all other clients
 
-Usage: chat_server [ADDRESS]
+Usage: chat_server [OPTIONS] [ADDRESS]
 
-  [ADDRESS]   Where to listen [default: 127.0.0.1:9004]
-  -h, --help  Print this help
+  [ADDRESS]                 Where to listen [default: 127.0.0.1:9004]
+  --max-connections <N>     The most clients at once; others wait [default: 512]
+  --per-ip <N>              The most clients of one IPv4 address or IPv6 /64 network at
+                            once; more are closed [default: no limit]
+  --idle-timeout <SECONDS>  How long a client may send nothing, in whole seconds
+                            [default: 3600]
+  -h, --help                Print this help
 ";
 
 struct Member {
@@ -71,15 +78,35 @@ impl RequestHandler for Member {
     }
 }
 
-/// Removes control characters: no client may send escape codes to the terminals of others.
+/// Removes what a terminal does not print: no client may send escape codes to the terminals of others, nor
+/// characters that reverse the text or end the line.
 fn printable(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line).replace('\t', " ");
-    text.replace(char::is_control, "").trim().to_owned()
+    let is_printed = |c: &char| c.is_ascii_graphic() || *c == ' ' || !is_escaped(*c);
+    let text: String = text.chars().filter(is_printed).collect();
+    text.trim().to_owned()
 }
 
-/// The address on the command line.
-fn address() -> Result<String, lexopt::Error> {
-    let mut address = None;
+fn is_escaped(c: char) -> bool {
+    // Behind another character: only at the beginning a combining accent would be escaped.
+    format!("-{c}").escape_debug().count() > 2
+}
+
+struct Options {
+    address: String,
+    max_connections: NonZeroUsize,
+    per_ip: Option<NonZeroUsize>,
+    idle_timeout: NonZeroUsize,
+}
+
+fn options() -> Result<Options, lexopt::Error> {
+    let mut options = Options {
+        address: "127.0.0.1:9004".to_owned(),
+        max_connections: NonZeroUsize::new(512).expect("it is not 0"),
+        per_ip: None,
+        idle_timeout: NonZeroUsize::new(3600).expect("it is not 0"),
+    };
+    let mut has_address = false;
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
         match argument {
@@ -87,20 +114,30 @@ fn address() -> Result<String, lexopt::Error> {
                 print!("{HELP}");
                 process::exit(0);
             }
-            Value(value) if address.is_none() => address = Some(value.string()?),
+            Long("max-connections") => options.max_connections = arguments.value()?.parse()?,
+            Long("per-ip") => options.per_ip = Some(arguments.value()?.parse()?),
+            Long("idle-timeout") => options.idle_timeout = arguments.value()?.parse()?,
+            Value(value) if !has_address => {
+                options.address = value.string()?;
+                has_address = true;
+            }
             _ => return Err(argument.unexpected()),
         }
     }
-    Ok(address.unwrap_or_else(|| "127.0.0.1:9004".to_owned()))
+    Ok(options)
 }
 
-fn serve(address: String) -> io::Result<()> {
+fn serve(options: Options) -> io::Result<()> {
     let room = Arc::new(Room::default());
     let server = ThreadingTcpServer::builder()
         .disable_nagle_algorithm(true)
         .max_line(4096)
+        .max_connections(options.max_connections.get())
+        .max_per_ip(options.per_ip.map(NonZeroUsize::get))
+        .idle_timeout(Duration::from_secs(options.idle_timeout.get() as u64))
+        .read_timeout(Duration::from_secs(60))
         .write_timeout(Duration::from_secs(5))
-        .bind(address, move || Member {
+        .bind(options.address, move || Member {
             room: Arc::clone(&room),
             writer: None,
         })?;
@@ -110,12 +147,12 @@ fn serve(address: String) -> io::Result<()> {
 }
 
 fn main() -> ExitCode {
-    let address = address().unwrap_or_else(|error| {
+    let options = options().unwrap_or_else(|error| {
         eprintln!("chat_server: {error} (see --help)");
         process::exit(2);
     });
     let _ = WriteLogger::init(LevelFilter::Info, Config::default(), io::stderr());
-    if let Err(error) = serve(address) {
+    if let Err(error) = serve(options) {
         eprintln!("chat_server: {error}");
         return ExitCode::FAILURE;
     }

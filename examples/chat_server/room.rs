@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::mem;
 use std::sync::mpsc::{SyncSender, TrySendError};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use socketserver::request::Connection;
 
@@ -15,13 +15,13 @@ pub struct Room(Mutex<BTreeMap<u64, Person>>);
 
 struct Person {
     name: String,
-    queue: SyncSender<String>,
+    queue: SyncSender<Arc<str>>,
     connection: Connection,
     dropped: Cell<bool>,
 }
 
 impl Room {
-    pub fn enter(&self, connection: Connection, queue: SyncSender<String>) {
+    pub fn enter(&self, connection: Connection, queue: SyncSender<Arc<str>>) {
         let id = connection.id();
         let mut people = self.people();
         let mut name = format!("guest{id}");
@@ -108,9 +108,13 @@ impl Room {
 }
 
 impl Person {
+    fn send(&self, text: &str) {
+        self.send_line(format!("{text}\n").into());
+    }
+
     /// Never blocks. A person whose queue is full is disconnected.
-    fn send(&self, line: &str) {
-        let sent = self.queue.try_send(format!("{line}\n"));
+    fn send_line(&self, line: Arc<str>) {
+        let sent = self.queue.try_send(line);
         if matches!(sent, Err(TrySendError::Full(_))) && !self.dropped.replace(true) {
             let address = self.connection.client_address();
             log::warn!("{address} does not read, and is dropped");
@@ -120,11 +124,12 @@ impl Person {
     }
 }
 
-/// Sends a line to everybody but the person with this number.
-fn broadcast(people: &BTreeMap<u64, Person>, except: u64, line: &str) {
+/// Sends a line to everybody but the person with this number. All queues share its text.
+fn broadcast(people: &BTreeMap<u64, Person>, except: u64, text: &str) {
+    let line: Arc<str> = format!("{text}\n").into();
     for (id, person) in people {
         if *id != except {
-            person.send(line);
+            person.send_line(Arc::clone(&line));
         }
     }
 }

@@ -57,6 +57,7 @@ mod examples {
     mod errors;
     mod framed;
     mod hello;
+    mod limits;
     mod many_clients;
     mod relay;
     mod signals;

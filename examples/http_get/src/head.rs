@@ -68,9 +68,14 @@ impl fmt::Display for Head {
     }
 }
 
-/// Text from the network, without control characters for the terminal.
+/// Text from the network, without what steers a terminal, reverses the text or ends the line.
 pub fn printable(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).replace(char::is_control, "\u{FFFD}")
+    String::from_utf8_lossy(bytes).replace(is_escaped, "\u{FFFD}")
+}
+
+fn is_escaped(c: char) -> bool {
+    // Behind another character: only at the beginning a combining accent would be escaped.
+    !c.is_ascii_graphic() && c != ' ' && format!("-{c}").escape_debug().count() > 2
 }
 
 fn parse(received: &[u8], peer: &str) -> io::Result<Option<(Head, usize)>> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use httparse::Status::{Complete, Partial};
 use socketserver::StreamRequest;
 
-use super::request::Request;
+use super::request::{InvalidLength, Request};
 use super::status::Status;
 
 /// How long a header may take, from its first byte.
@@ -90,7 +90,10 @@ fn parse(head: &[u8]) -> Result<Request, Refusal> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
     let status = match request.parse(head) {
-        Ok(Complete(_)) => return Ok(Request::new(&request)),
+        Ok(Complete(_)) => match Request::new(&request) {
+            Ok(request) => return Ok(request),
+            Err(InvalidLength) => Status::BAD_REQUEST,
+        },
         Ok(Partial) => Status::BAD_REQUEST,
         Err(httparse::Error::TooManyHeaders) => Status::FIELDS_TOO_LARGE,
         Err(httparse::Error::Version) => unknown_version(head),

@@ -10,7 +10,8 @@
 //! nothing outside it is served or listed.
 //!
 //! A request's header has at most 64 KiB and 100 fields and must arrive within 10 s. A client that reads
-//! nothing of its response for 30 s is disconnected, and an idle one after `--idle-timeout`.
+//! nothing of its response for 30 s is disconnected, and an idle one after `--idle-timeout`. `--help` lists
+//! the limits of connections.
 
 mod answer;
 mod date;
@@ -27,6 +28,7 @@ mod target;
 
 use std::fmt;
 use std::io::{self, LineWriter};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -49,6 +51,13 @@ struct Options {
     /// What to serve
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     directory: PathBuf,
+    /// The most connections at once; others wait in the system's queue
+    #[arg(long, value_name = "N", default_value = "1024")]
+    max_connections: NonZeroUsize,
+    /// The most connections of one IPv4 address or IPv6 /64 network at once; more are closed
+    /// [default: no limit]
+    #[arg(long, value_name = "N")]
+    per_ip: Option<NonZeroUsize>,
     /// How long a connection may be idle between two requests
     #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     idle_timeout: u64,
@@ -104,6 +113,8 @@ fn serve(options: Options) -> io::Result<()> {
     };
     let server = ThreadingTcpServer::builder()
         .disable_nagle_algorithm(true)
+        .max_connections(options.max_connections.get())
+        .max_per_ip(options.per_ip.map(NonZeroUsize::get))
         .idle_timeout(Duration::from_secs(options.idle_timeout))
         .write_timeout(Duration::from_secs(30))
         .bind_fn(options.address, move |request| answer(&site, request))?;

@@ -9,8 +9,11 @@ pub struct Request {
     fields: Vec<(String, String)>,
 }
 
+/// The header does not say where the body ends, so neither is it known where the next request begins.
+pub struct InvalidLength;
+
 impl Request {
-    pub fn new(parsed: &httparse::Request<'_, '_>) -> Self {
+    pub fn new(parsed: &httparse::Request<'_, '_>) -> Result<Self, InvalidLength> {
         let fields = parsed.headers.iter().map(|field| {
             let value = String::from_utf8_lossy(field.value).into_owned();
             (field.name.to_owned(), value)
@@ -21,8 +24,10 @@ impl Request {
             keep_alive: false,
             fields: fields.collect(),
         };
-        request.keep_alive = request.stays(parsed.version == Some(1)) && !request.has_body();
-        request
+        // A body is not read here, so the connection cannot be used for another request after it.
+        let has_body = request.length()? > 0 || request.field("transfer-encoding").is_some();
+        request.keep_alive = request.stays(parsed.version == Some(1)) && !has_body;
+        Ok(request)
     }
 
     /// The first field of that name.
@@ -46,10 +51,20 @@ impl Request {
         !has_token("close") && (by_default || has_token("keep-alive"))
     }
 
-    /// A body is not read here, so the connection cannot be used for another request after it.
-    fn has_body(&self) -> bool {
-        let mut lengths = self.values("content-length");
-        lengths.any(|length| length != "0") || self.field("transfer-encoding").is_some()
+    /// The body's length: digits only, and the same number if it is there several times (RFC 9112, 6.3).
+    fn length(&self) -> Result<u64, InvalidLength> {
+        let lengths = self.values("content-length");
+        let lengths = lengths.flat_map(|value| value.split(','));
+        let mut known = None;
+        for text in lengths.map(|text| text.trim_matches([' ', '\t'])) {
+            let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+            let length: u64 = text.parse().map_err(|_| InvalidLength)?;
+            if !is_number || known.is_some_and(|other| other != length) {
+                return Err(InvalidLength);
+            }
+            known = Some(length);
+        }
+        Ok(known.unwrap_or(0))
     }
 }
 

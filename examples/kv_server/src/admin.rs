@@ -1,31 +1,32 @@
 //! Commands about the server and the connection.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 
-use super::command::{COMMANDS, Command, printable, wrong_number};
-use super::instance::Instance;
+use super::client::Client;
+use super::command::{COMMANDS, Command, printable, upper, wrong_number};
 use super::integer::integer;
 use super::pattern::matches;
 use super::reply::{NOT_AN_INTEGER, OK, Outcome, Protocol, Reply};
 
-pub fn ping(_: &Instance, words: &[Vec<u8>]) -> Outcome {
+pub fn ping(client: &Client<'_>, words: &[Vec<u8>]) -> Outcome {
     match &words[1..] {
         [] => Ok(Reply::Simple("PONG")),
-        [text] => Ok(Reply::text(text)),
+        [text] => client.bulk(text[..].into()),
         _ => Err(wrong_number("ping")),
     }
 }
 
-pub fn echo(_: &Instance, words: &[Vec<u8>]) -> Outcome {
-    Ok(Reply::text(&words[1]))
+pub fn echo(client: &Client<'_>, words: &[Vec<u8>]) -> Outcome {
+    client.bulk(words[1][..].into())
 }
 
-pub fn quit(_: &Instance, _: &[Vec<u8>]) -> Outcome {
+pub fn quit(_: &Client<'_>, _: &[Vec<u8>]) -> Outcome {
     Ok(Reply::Final("+OK".into()))
 }
 
 /// There is one database, number 0.
-pub fn select(_: &Instance, words: &[Vec<u8>]) -> Outcome {
+pub fn select(_: &Client<'_>, words: &[Vec<u8>]) -> Outcome {
     match integer(&words[1]) {
         Some(0) => Ok(OK),
         Some(_) => Err("ERR DB index is out of range".into()),
@@ -34,7 +35,7 @@ pub fn select(_: &Instance, words: &[Vec<u8>]) -> Outcome {
 }
 
 /// Agrees on the protocol: RESP2, unless a client asks for RESP3.
-pub fn hello(_: &Instance, words: &[Vec<u8>]) -> Outcome {
+pub fn hello(_: &Client<'_>, words: &[Vec<u8>]) -> Outcome {
     match words.get(1).map(Vec::as_slice) {
         None | Some(b"2") => Ok(Reply::Hello(Protocol::Resp2)),
         Some(b"3") => Ok(Reply::Hello(Protocol::Resp3)),
@@ -43,15 +44,15 @@ pub fn hello(_: &Instance, words: &[Vec<u8>]) -> Outcome {
 }
 
 /// What clients report about themselves is accepted and ignored.
-pub fn client(_: &Instance, words: &[Vec<u8>]) -> Outcome {
-    match &*words[1].to_ascii_uppercase() {
+pub fn client(_: &Client<'_>, words: &[Vec<u8>]) -> Outcome {
+    match &*upper(&words[1]) {
         b"SETINFO" | b"SETNAME" => Ok(OK),
         b"GETNAME" => Ok(Reply::Null),
         _ => Err(unknown_subcommand("CLIENT", &words[1])),
     }
 }
 
-pub fn config(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
+pub fn config(client: &Client<'_>, words: &[Vec<u8>]) -> Outcome {
     if !words[1].eq_ignore_ascii_case(b"get") {
         return Err(unknown_subcommand("CONFIG", &words[1]));
     }
@@ -62,30 +63,34 @@ pub fn config(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
     let settings = [
         ("appendonly", "no".to_owned()),
         ("databases", "1".to_owned()),
-        ("maxclients", instance.max_clients.to_string()),
-        ("maxmemory", instance.max_memory.to_string()),
+        ("maxclients", client.instance.max_clients.to_string()),
+        ("maxmemory", client.instance.max_memory.to_string()),
         ("save", String::new()),
     ];
     let wanted = |name: &str| {
-        let name = name.as_bytes();
-        patterns
-            .iter()
-            .any(|p| matches(&p.to_ascii_lowercase(), name))
+        let free = |_| Ok::<_, Infallible>(());
+        let is_match = |pattern: &Vec<u8>| matches(&lower(pattern), name.as_bytes(), free);
+        patterns.iter().any(|pattern| is_match(pattern) == Ok(true))
     };
     let found = settings.into_iter().filter(|(name, _)| wanted(name));
     let pairs = found.map(|(name, value)| (name, Reply::text(value)));
     Ok(Reply::Map(pairs.collect()))
 }
 
-pub fn command(_: &Instance, words: &[Vec<u8>]) -> Outcome {
+pub fn command(_: &Client<'_>, words: &[Vec<u8>]) -> Outcome {
     let Some(subcommand) = words.get(1) else {
         return Ok(Reply::array(COMMANDS.iter().map(description)));
     };
-    match &*subcommand.to_ascii_uppercase() {
+    match &*upper(subcommand) {
         b"COUNT" => Ok(Reply::count(COMMANDS.len())),
         b"DOCS" => Ok(Reply::Array(Vec::new())),
         _ => Err(unknown_subcommand("COMMAND", subcommand)),
     }
+}
+
+/// In lower case as the settings' names; a pattern that is longer than any of them is cut off.
+fn lower(pattern: &[u8]) -> Vec<u8> {
+    pattern[..pattern.len().min(128)].to_ascii_lowercase()
 }
 
 fn description(command: &Command) -> Reply {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 
-use super::instance::Instance;
+use super::client::Client;
 use super::reply::{Outcome, Reply};
 use super::{admin, info, keys, lists, strings};
 
@@ -14,7 +14,7 @@ pub struct Command {
     pub flags: &'static str,
     /// Which of its words are keys: the first, the last (counted from the end if negative), the step.
     pub keys: [i64; 3],
-    run: fn(&Instance, &[Vec<u8>]) -> Outcome,
+    run: fn(&Client<'_>, &[Vec<u8>]) -> Outcome,
 }
 
 const NO_KEY: [i64; 3] = [0, 0, 0];
@@ -61,7 +61,7 @@ const fn command(
     arity: i64,
     flags: &'static str,
     keys: [i64; 3],
-    run: fn(&Instance, &[Vec<u8>]) -> Outcome,
+    run: fn(&Client<'_>, &[Vec<u8>]) -> Outcome,
 ) -> Command {
     Command {
         name,
@@ -73,12 +73,12 @@ const fn command(
 }
 
 /// Runs the command in `words`, of which there is at least one.
-pub fn run(instance: &Instance, words: &[Vec<u8>]) -> Reply {
-    instance.commands.fetch_add(1, Ordering::Relaxed);
-    try_run(instance, words).unwrap_or_else(Reply::Error)
+pub fn run(client: &Client<'_>, words: &[Vec<u8>]) -> Reply {
+    client.instance.commands.fetch_add(1, Ordering::Relaxed);
+    try_run(client, words).unwrap_or_else(Reply::Error)
 }
 
-fn try_run(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
+fn try_run(client: &Client<'_>, words: &[Vec<u8>]) -> Outcome {
     let command = COMMANDS
         .iter()
         .find(|command| words[0].eq_ignore_ascii_case(command.name.as_bytes()))
@@ -86,10 +86,10 @@ fn try_run(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
     if !command.takes(words.len()) {
         return Err(wrong_number(command.name));
     }
-    if command.flags.contains("denyoom") && instance.store().used() > instance.max_memory {
+    if command.flags.contains("denyoom") && !client.may_write() {
         return Err("OOM command not allowed when used memory > 'maxmemory'.".into());
     }
-    (command.run)(instance, words)
+    (command.run)(client, words)
 }
 
 impl Command {
@@ -113,6 +113,11 @@ fn unknown(words: &[Vec<u8>]) -> Cow<'static, str> {
     }
     let name = printable(&words[0]);
     format!("ERR unknown command '{name}', with args beginning with: {beginning}").into()
+}
+
+/// The beginning of an option in upper case: enough to know it, however long it is.
+pub fn upper(word: &[u8]) -> Vec<u8> {
+    word[..word.len().min(32)].to_ascii_uppercase()
 }
 
 /// The beginning of what a client sent, without control characters.

@@ -3,6 +3,7 @@
 use std::process;
 use std::sync::atomic::Ordering;
 
+use super::client::Client;
 use super::instance::Instance;
 use super::reply::{Outcome, REDIS_VERSION, Reply};
 
@@ -16,7 +17,7 @@ const SECTIONS: [Section; 5] = [
     ("Keyspace", keyspace),
 ];
 
-pub fn info(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
+pub fn info(client: &Client<'_>, words: &[Vec<u8>]) -> Outcome {
     let is_wanted = |section: &str| {
         let names = [section, "default", "all", "everything"];
         let is_name = |word: &Vec<u8>| {
@@ -28,7 +29,7 @@ pub fn info(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
     };
     let wanted = SECTIONS.iter().filter(|(section, _)| is_wanted(section));
     let texts: Vec<_> = wanted
-        .map(|(section, lines)| format!("# {section}\r\n{}", lines(instance)))
+        .map(|(section, lines)| format!("# {section}\r\n{}", lines(client.instance)))
         .collect();
     Ok(Reply::text(texts.join("\r\n")))
 }
@@ -54,9 +55,10 @@ fn clients(instance: &Instance) -> String {
 
 fn memory(instance: &Instance) -> String {
     format!(
-        "used_memory:{}\r\nmaxmemory:{}\r\n",
+        "used_memory:{}\r\nmaxmemory:{}\r\nmem_clients_normal:{}\r\n",
         instance.store().used(),
-        instance.max_memory
+        instance.max_memory,
+        instance.client_memory()
     )
 }
 

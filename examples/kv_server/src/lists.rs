@@ -2,22 +2,22 @@
 
 use std::borrow::Cow;
 
+use super::client::Client;
 use super::command::{printable, wrong_number};
-use super::instance::Instance;
 use super::integer::integer;
 use super::reply::{NOT_AN_INTEGER, Outcome, Reply};
-use super::store::{End, List};
+use super::store::{Bytes, End, List};
 
-pub fn lpush(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
-    push(instance, words, End::Left)
+pub fn lpush(client: &Client<'_>, words: &[Vec<u8>]) -> Outcome {
+    push(client, words, End::Left)
 }
 
-pub fn rpush(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
-    push(instance, words, End::Right)
+pub fn rpush(client: &Client<'_>, words: &[Vec<u8>]) -> Outcome {
+    push(client, words, End::Right)
 }
 
-fn push(instance: &Instance, words: &[Vec<u8>], end: End) -> Outcome {
-    let mut store = instance.store();
+fn push(client: &Client<'_>, words: &[Vec<u8>], end: End) -> Outcome {
+    let mut store = client.instance.store();
     let mut length = 0;
     for element in &words[2..] {
         length = store.push(&words[1], element, end)?;
@@ -25,18 +25,17 @@ fn push(instance: &Instance, words: &[Vec<u8>], end: End) -> Outcome {
     Ok(Reply::count(length))
 }
 
-pub fn lrange(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
+pub fn lrange(client: &Client<'_>, words: &[Vec<u8>]) -> Outcome {
     let start = integer(&words[2]).ok_or(NOT_AN_INTEGER)?;
     let stop = integer(&words[3]).ok_or(NOT_AN_INTEGER)?;
-    let store = instance.store();
+    let store = client.instance.store();
     let Some(list) = store.list(&words[1])? else {
         return Ok(Reply::Array(Vec::new()));
     };
     let start = place(start, list.len());
     let end = place(stop.saturating_add(1), list.len());
     let end = if stop == -1 { list.len() } else { end };
-    let elements = list.iter().take(end).skip(start).cloned();
-    Ok(Reply::array(elements.map(Reply::Bulk)))
+    client.array(list.range(start.min(end)..end).map(Some))
 }
 
 /// The position of an index, which counts from the end if it is negative, and at most the length.
@@ -49,35 +48,43 @@ fn place(index: i64, length: usize) -> usize {
     }
 }
 
-pub fn llen(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
-    let store = instance.store();
+pub fn llen(client: &Client<'_>, words: &[Vec<u8>]) -> Outcome {
+    let store = client.instance.store();
     let length = store.list(&words[1])?.map_or(0, List::len);
     Ok(Reply::count(length))
 }
 
-pub fn lpop(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
-    pop(instance, words, End::Left)
+pub fn lpop(client: &Client<'_>, words: &[Vec<u8>]) -> Outcome {
+    pop(client, words, End::Left)
 }
 
-pub fn rpop(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
-    pop(instance, words, End::Right)
+pub fn rpop(client: &Client<'_>, words: &[Vec<u8>]) -> Outcome {
+    pop(client, words, End::Right)
 }
 
-fn pop(instance: &Instance, words: &[Vec<u8>], end: End) -> Outcome {
+fn pop(client: &Client<'_>, words: &[Vec<u8>], end: End) -> Outcome {
     let key = &words[1];
     let count = match &words[2..] {
         [] => None,
         [count] => Some(element_count(count)?),
         _ => return Err(wrong_number(&printable(&words[0]).to_lowercase())),
     };
-    let mut store = instance.store();
-    let there = store.list(key)?.is_some();
+    let mut store = client.instance.store();
+    let Some(list) = store.list(key)? else {
+        return Ok(count.map_or(Reply::Null, |_| Reply::NullArray));
+    };
+    let most = count.unwrap_or(1).min(list.len());
+    let elements = match end {
+        End::Left => list.range(..most),
+        End::Right => list.range(list.len() - most..),
+    };
+    let size = |element: &Bytes| element.len() + size_of::<Reply>();
+    client.memory.reserve(elements.map(size).sum())?;
     let mut next = || store.pop(key, end).map(Reply::Bulk);
-    Ok(match count {
-        None => next().unwrap_or(Reply::Null),
-        Some(_) if !there => Reply::NullArray,
-        Some(count) => Reply::array((0..count).map_while(|_| next())),
-    })
+    match count {
+        None => Ok(next().unwrap_or(Reply::Null)),
+        Some(_) => Ok(Reply::array((0..most).map_while(|_| next()))),
+    }
 }
 
 fn element_count(word: &[u8]) -> Result<usize, Cow<'static, str>> {

@@ -9,9 +9,17 @@
 //! PING ECHO SET (EX, PX, NX, XX) GET MSET MGET INCR INCRBY DEL EXISTS EXPIRE TTL PTTL TYPE KEYS DBSIZE
 //! LPUSH RPUSH LRANGE LLEN LPOP RPOP FLUSHALL INFO COMMAND, and what clients send first (CONFIG GET,
 //! CLIENT, HELLO, SELECT, QUIT), as RESP2, RESP3 or lines from `nc`. Error messages are those of Redis.
-//! A command has at most 16 MiB, and its parts must arrive within 30 s of each other.
+//! A command has at most 16 MiB, and its parts must arrive within 30 s of each other. A client that reads
+//! nothing of its replies for 30 s is disconnected, and KEYS gives up after 30 s, or when its client has
+//! closed the connection.
+//!
+//! `--max-memory` limits keys and values, and `--max-client-memory` what clients send and are to read,
+//! like `maxmemory` and `maxmemory-clients` of Redis. With them and about 200 KiB for each client, the
+//! memory in use has a limit. The C library of Linux may keep freed memory; with
+//! `MALLOC_MMAP_THRESHOLD_=131072` in the environment it returns large pieces to the system.
 
 mod admin;
+mod client;
 mod command;
 mod hooks;
 mod info;
@@ -20,6 +28,7 @@ mod instance;
 mod integer;
 mod keys;
 mod lists;
+mod memory;
 mod parser;
 mod pattern;
 mod reply;
@@ -49,14 +58,26 @@ struct Options {
     /// The limit of memory for keys and values, in MiB; above it only reads and removals work
     #[arg(long, value_name = "MIB", default_value = "256", value_parser = clap::value_parser!(u32).range(1..))]
     max_memory: u32,
+    /// The limit of memory for commands and replies of all clients together, in MiB; a command that
+    /// exceeds it gets an error, and the client that uses most is disconnected. The first 16 KiB of each
+    /// client are free
+    #[arg(long, value_name = "MIB", default_value = "128", value_parser = clap::value_parser!(u32).range(1..))]
+    max_client_memory: u32,
     /// The most clients at once; others read an error and are closed
     #[arg(long, value_name = "N", default_value = "512", value_parser = clap::value_parser!(u16).range(1..=4000))]
     max_clients: u16,
 }
 
+fn bytes(mebibytes: u32) -> usize {
+    usize::try_from(u64::from(mebibytes) << 20).unwrap_or(usize::MAX)
+}
+
 fn serve(options: Options) -> io::Result<()> {
-    let max_memory = usize::try_from(u64::from(options.max_memory) << 20).unwrap_or(usize::MAX);
-    let instance = Arc::new(Instance::new(max_memory, options.max_clients.into()));
+    let instance = Arc::new(Instance::new(
+        bytes(options.max_memory),
+        bytes(options.max_client_memory),
+        options.max_clients.into(),
+    ));
     let server = ThreadingTcpServer::builder()
         .disable_nagle_algorithm(true)
         // The replies to a pipeline are sent together.

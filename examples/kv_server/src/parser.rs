@@ -4,6 +4,7 @@ use std::io::{self, BufRead, Read};
 
 use super::inline;
 use super::integer::integer;
+use super::memory::Memory;
 
 /// The limit of memory for the words of one command, in bytes, with [`WORD`] for each.
 const MAX_LENGTH: usize = 16 << 20;
@@ -16,16 +17,18 @@ const LONGEST_LINE: u64 = 1 << 16;
 ///
 /// # Errors
 ///
-/// `InvalidData` for a malformed command, `UnexpectedEof` inside of one, and what the input reports.
-pub fn next_command(input: &mut impl BufRead) -> io::Result<Vec<Vec<u8>>> {
+/// `InvalidData` for a malformed command and above the limit of memory, `UnexpectedEof` inside of one, and what the input reports.
+pub fn next_command(input: &mut impl BufRead, memory: &Memory<'_>) -> io::Result<Vec<Vec<u8>>> {
     let line = line(input)?;
-    match line.strip_prefix(b"*") {
-        Some(count) => array(input, count),
-        None => inline::words(&line).ok_or_else(|| broken("unbalanced quotes in request")),
+    if let Some(count) = line.strip_prefix(b"*") {
+        return array(input, count, memory);
     }
+    let words = line.split(u8::is_ascii_whitespace).count();
+    reserve(memory, line.len() + words * WORD)?;
+    inline::words(&line).ok_or_else(|| broken("unbalanced quotes in request"))
 }
 
-fn array(input: &mut impl BufRead, count: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+fn array(input: &mut impl BufRead, count: &[u8], memory: &Memory<'_>) -> io::Result<Vec<Vec<u8>>> {
     let count = integer(count)
         .filter(|count| *count <= MOST_WORDS)
         .ok_or_else(|| broken("invalid multibulk length"))?;
@@ -37,8 +40,9 @@ fn array(input: &mut impl BufRead, count: &[u8]) -> io::Result<Vec<Vec<u8>>> {
             .checked_add(WORD)
             .and_then(|taken| left.checked_sub(taken))
             .ok_or_else(|| broken("invalid bulk length"))?;
-        words.push(bytes(input, length)?);
-        if bytes(input, 2)? != b"\r\n" {
+        reserve(memory, WORD)?;
+        words.push(bytes(input, length, memory)?);
+        if bytes(input, 2, memory)? != b"\r\n" {
             return Err(broken("expected a line's end after a bulk string"));
         }
     }
@@ -65,7 +69,7 @@ fn line(input: &mut impl BufRead) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-fn bytes(input: &mut impl BufRead, length: usize) -> io::Result<Vec<u8>> {
+fn bytes(input: &mut impl BufRead, length: usize, memory: &Memory<'_>) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     while bytes.len() < length {
         let arrived = input.fill_buf()?;
@@ -73,15 +77,32 @@ fn bytes(input: &mut impl BufRead, length: usize) -> io::Result<Vec<u8>> {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let taken = arrived.len().min(length - bytes.len());
+        grow(&mut bytes, taken, length, memory)?;
         bytes.extend_from_slice(&arrived[..taken]);
         input.consume(taken);
     }
     Ok(bytes)
 }
 
+/// Makes room for more bytes, at least as much as there is already, and at most for `length` in all.
+fn grow(bytes: &mut Vec<u8>, more: usize, length: usize, memory: &Memory<'_>) -> io::Result<()> {
+    let (used, capacity) = (bytes.len(), bytes.capacity());
+    if capacity - used < more {
+        let wanted = (used + more).max(2 * capacity).min(length);
+        reserve(memory, wanted - capacity)?;
+        bytes.reserve_exact(wanted - used);
+    }
+    Ok(())
+}
+
+fn reserve(memory: &Memory<'_>, bytes: usize) -> io::Result<()> {
+    let exceeded = |text| io::Error::new(io::ErrorKind::InvalidData, text);
+    memory.reserve(bytes).map_err(exceeded)
+}
+
 fn broken(what: &str) -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidData,
-        format!("Protocol error: {what}"),
+        format!("ERR Protocol error: {what}"),
     )
 }

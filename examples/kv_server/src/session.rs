@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use socketserver::prelude::*;
 
+use super::client::Client;
 use super::instance::Instance;
+use super::memory::Memory;
 use super::reply::{Protocol, Reply};
 use super::{command, parser};
 
@@ -25,13 +27,22 @@ impl Session {
 
 impl RequestHandler for Session {
     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
+        let connection = request.connection()?;
         while request.wait_for_data()? {
-            let reply = match parser::next_command(&mut request.rfile) {
+            let memory = Memory::new(&self.instance, &connection);
+            let reply = match parser::next_command(&mut request.rfile, &memory) {
                 Ok(words) if words.is_empty() => continue,
-                Ok(words) => command::run(&self.instance, &words),
+                Ok(words) => {
+                    let client = Client {
+                        instance: &self.instance,
+                        memory: &memory,
+                        request,
+                    };
+                    command::run(&client, &words)
+                }
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     log::info!("{}: {error}", request.client_address);
-                    Reply::Final(format!("-ERR {error}").into())
+                    Reply::Final(format!("-{error}").into())
                 }
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
                 Err(error) => return Err(error.into()),

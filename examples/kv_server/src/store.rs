@@ -12,9 +12,11 @@ pub type List = VecDeque<Bytes>;
 const WRONG_TYPE: Cow<str> =
     Cow::Borrowed("WRONGTYPE Operation against a key holding the wrong kind of value");
 
-/// The approximate memory of a key or an element in addition to its bytes.
-const KEY: usize = 128;
-const ELEMENT: usize = 48;
+/// The approximate memory of a key, its deadline or an element in addition to its bytes, in the C library
+/// of Linux.
+const KEY: usize = 192;
+const DEADLINE: usize = 64;
+const ELEMENT: usize = 64;
 
 #[derive(Default)]
 pub struct Store {
@@ -71,6 +73,7 @@ impl Store {
         let key = Bytes::from(key);
         self.used += KEY + key.len() + value.size();
         if let Some(at) = deadline {
+            self.used += DEADLINE;
             self.deadlines.insert((at, Arc::clone(&key)));
         }
         self.entries.insert(key, Entry { value, deadline });
@@ -82,7 +85,12 @@ impl Store {
         };
         self.used -= KEY + key.len() + entry.value.size();
         if let Some(at) = entry.deadline {
+            self.used -= DEADLINE;
             self.deadlines.remove(&(at, key));
+        }
+        // A table keeps its size when keys are removed, and that is not counted.
+        if is_sparse(self.entries.len(), self.entries.capacity()) {
+            self.entries.shrink_to(2 * self.entries.len());
         }
         true
     }
@@ -122,6 +130,9 @@ impl Store {
             End::Right => list.pop_back()?,
         };
         self.used -= ELEMENT + element.len();
+        if is_sparse(list.len(), list.capacity()) {
+            list.shrink_to(2 * list.len());
+        }
         if list.is_empty() {
             self.remove(key);
         }
@@ -140,6 +151,8 @@ impl Store {
         };
         if let Some(before) = entry.deadline.replace(at) {
             self.deadlines.remove(&(before, Arc::clone(&key)));
+        } else {
+            self.used += DEADLINE;
         }
         self.deadlines.insert((at, Arc::clone(&key)));
         self.entries.insert(key, entry);
@@ -154,8 +167,8 @@ impl Store {
         }
     }
 
-    pub fn keys(&self) -> Vec<Bytes> {
-        self.entries.keys().cloned().collect()
+    pub fn keys(&self) -> impl Iterator<Item = &Bytes> {
+        self.entries.keys()
     }
 
     pub fn len(&self) -> usize {
@@ -171,6 +184,11 @@ impl Store {
     pub fn used(&self) -> usize {
         self.used
     }
+}
+
+/// Whether less than a quarter of the memory is used.
+fn is_sparse(length: usize, capacity: usize) -> bool {
+    capacity > 64 && length < capacity / 4
 }
 
 impl Value {

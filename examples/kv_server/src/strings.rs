@@ -3,22 +3,24 @@
 use std::borrow::Cow;
 use std::time::Instant;
 
-use super::command::wrong_number;
-use super::instance::Instance;
+use super::client::Client;
+use super::command::{upper, wrong_number};
 use super::integer::integer;
 use super::keys::deadline;
 use super::reply::{NOT_AN_INTEGER, OK, Outcome, Reply, SYNTAX};
-use super::store::Value;
+use super::store::{Bytes, Value};
 
-pub fn get(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
-    let store = instance.store();
-    let text = store.text(&words[1])?;
-    Ok(text.cloned().map_or(Reply::Null, Reply::Bulk))
+pub fn get(client: &Client<'_>, words: &[Vec<u8>]) -> Outcome {
+    let store = client.instance.store();
+    match store.text(&words[1])? {
+        Some(text) => client.bulk(Bytes::clone(text)),
+        None => Ok(Reply::Null),
+    }
 }
 
-pub fn set(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
+pub fn set(client: &Client<'_>, words: &[Vec<u8>]) -> Outcome {
     let options = SetOptions::parse(&words[3..])?;
-    let mut store = instance.store();
+    let mut store = client.instance.store();
     let exists = store.contains(&words[1]);
     if options.if_exists.is_some_and(|wanted| wanted != exists) {
         return Ok(Reply::Null);
@@ -41,7 +43,7 @@ impl SetOptions {
         let mut time = None;
         let mut words = words.iter();
         while let Some(word) = words.next() {
-            match &*word.to_ascii_uppercase() {
+            match &*upper(word) {
                 b"NX" if options.if_exists != Some(true) => options.if_exists = Some(false),
                 b"XX" if options.if_exists != Some(false) => options.if_exists = Some(true),
                 b"EX" if time.is_none() => time = Some((words.next().ok_or(SYNTAX)?, 1000)),
@@ -58,41 +60,33 @@ impl SetOptions {
     }
 }
 
-pub fn mset(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
+pub fn mset(client: &Client<'_>, words: &[Vec<u8>]) -> Outcome {
     let pairs = words[1..].chunks_exact(2);
     if !pairs.remainder().is_empty() {
         return Err(wrong_number("mset"));
     }
-    let mut store = instance.store();
+    let mut store = client.instance.store();
     for pair in pairs {
         store.set(&pair[0], Value::Text(pair[1][..].into()), None);
     }
     Ok(OK)
 }
 
-pub fn mget(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
-    let store = instance.store();
-    let text = |key: &Vec<u8>| store.text(key).ok().flatten().cloned();
-    let texts = words[1..]
-        .iter()
-        .map(|key| text(key).map_or(Reply::Null, Reply::Bulk));
-    Ok(Reply::array(texts))
+pub fn mget(client: &Client<'_>, words: &[Vec<u8>]) -> Outcome {
+    let store = client.instance.store();
+    client.array(words[1..].iter().map(|key| store.text(key).ok().flatten()))
 }
 
-pub fn incr(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
-    add(instance, &words[1], 1)
+pub fn incr(client: &Client<'_>, words: &[Vec<u8>]) -> Outcome {
+    add(client, &words[1], 1)
 }
 
-pub fn incrby(instance: &Instance, words: &[Vec<u8>]) -> Outcome {
-    add(
-        instance,
-        &words[1],
-        integer(&words[2]).ok_or(NOT_AN_INTEGER)?,
-    )
+pub fn incrby(client: &Client<'_>, words: &[Vec<u8>]) -> Outcome {
+    add(client, &words[1], integer(&words[2]).ok_or(NOT_AN_INTEGER)?)
 }
 
-fn add(instance: &Instance, key: &[u8], amount: i64) -> Outcome {
-    let mut store = instance.store();
+fn add(client: &Client<'_>, key: &[u8], amount: i64) -> Outcome {
+    let mut store = client.instance.store();
     let value = match store.text(key)? {
         Some(text) => integer(text).ok_or(NOT_AN_INTEGER)?,
         None => 0,

@@ -1,60 +1,86 @@
 //! Python's `format % arguments`, as far as log messages use it: `%s %r %a %d %i %u %x %X %o %f %F
 //! %%` with flags, width and precision, and `%(name)s` from a dict.
 
-use serde_pickle::{HashableValue, Value};
+use std::fmt::{self, Write};
+
+use num_bigint::BigInt;
 
 use super::repr;
+use super::text::Limited;
+use super::value::{Id, Value, Values, item};
 
 /// The limit of width and precision; Python has none.
 const WIDEST: usize = 1000;
+/// The limit of conversions in one format; Python has none.
+const MAX_CONVERSIONS: usize = 256;
 
-/// `None` where Python raises an error, and for what is not supported.
-pub fn apply(format: &str, arguments: &Value) -> Option<String> {
-    let mut arguments = Arguments::new(arguments);
-    let mut out = String::new();
+pub enum Error {
+    /// Python raises an error, or it is not supported.
+    Misfit,
+    /// The output is full.
+    Full,
+}
+
+impl From<fmt::Error> for Error {
+    fn from(_: fmt::Error) -> Self {
+        Error::Full
+    }
+}
+
+/// Writes the text. After an error a part of it is written.
+pub fn apply(
+    out: &mut Limited,
+    format: &str,
+    values: &Values<'_>,
+    arguments: Id,
+) -> Result<(), Error> {
+    let mut arguments = Arguments::new(values, arguments);
     let mut rest = format;
     while let Some(at) = rest.find('%') {
-        out.push_str(&rest[..at]);
+        out.write_str(&rest[..at])?;
         rest = &rest[at + 1..];
-        let name = take_name(&mut rest)?;
-        let spec = Spec::take(&mut rest)?;
+        let name = take_name(&mut rest).ok_or(Error::Misfit)?;
+        let spec = Spec::take(&mut rest).ok_or(Error::Misfit)?;
         if spec.kind == '%' {
-            out.push('%');
+            out.write_char('%')?;
         } else {
-            out.push_str(&spec.write(arguments.next(name)?)?);
+            let value = arguments.next(name).ok_or(Error::Misfit)?;
+            spec.write(out, values, value)?;
         }
     }
-    out.push_str(rest);
-    arguments.are_used_up().then_some(out)
+    out.write_str(rest)?;
+    arguments.are_used_up().then_some(()).ok_or(Error::Misfit)
 }
 
 /// A tuple's items in order; or a dict's by name, and the dict itself without one.
 struct Arguments<'a> {
-    all: &'a Value,
+    values: &'a Values<'a>,
+    all: Id,
     used: usize,
 }
 
 impl<'a> Arguments<'a> {
-    fn new(all: &'a Value) -> Self {
-        Arguments { all, used: 0 }
+    fn new(values: &'a Values<'a>, all: Id) -> Self {
+        Arguments {
+            values,
+            all,
+            used: 0,
+        }
     }
 
-    fn next(&mut self, name: Option<&str>) -> Option<&'a Value> {
-        match (self.all, name) {
-            (Value::Dict(items), Some(name)) => items.get(&HashableValue::String(name.to_owned())),
+    fn next(&mut self, name: Option<&str>) -> Option<Id> {
+        self.used += 1;
+        match (&self.values[self.all], name) {
+            _ if self.used > MAX_CONVERSIONS => None,
+            (Value::Dict(items), Some(name)) => item(self.values, items, name),
             (_, Some(_)) => None,
-            (all, None) => {
-                self.used += 1;
-                match all {
-                    Value::Tuple(items) => items.get(self.used - 1),
-                    single => (self.used == 1).then_some(single),
-                }
-            }
+            (Value::Tuple(items), None) => items.get(self.used - 1).copied(),
+            (_, None) => (self.used == 1).then_some(self.all),
         }
     }
 
     fn are_used_up(&self) -> bool {
-        match self.all {
+        match &self.values[self.all] {
             Value::Tuple(items) => self.used == items.len(),
             Value::Dict(_) => true,
             _ => self.used == 1,
@@ -108,33 +134,47 @@ impl Spec {
         Some(spec)
     }
 
-    fn write(&self, value: &Value) -> Option<String> {
-        match self.kind {
-            's' => Some(self.pad_text(repr::text(value))),
-            'r' => Some(self.pad_text(repr::repr(value))),
-            'a' => Some(self.pad_text(ascii(&repr::repr(value)))),
-            'd' | 'i' | 'u' => self.pad_whole("", decimal(value)?),
-            'x' => self.pad_whole("0x", hexadecimal(value)?),
-            'X' => self.pad_whole("0X", hexadecimal(value)?.to_uppercase()),
-            'o' => self.pad_whole("0o", octal(value)?),
-            'f' | 'F' => Some(self.pad_number("", &self.fixed(value)?)),
+    fn write(&self, out: &mut Limited, values: &Values<'_>, id: Id) -> Result<(), Error> {
+        let value = &values[id];
+        let number = match self.kind {
+            's' | 'r' | 'a' => return Ok(self.write_text(out, values, id)?),
+            'd' | 'i' | 'u' => decimal(value).map(|number| self.pad_whole("", number)),
+            'x' => whole(value).map(|number| self.pad_whole("0x", format!("{number:x}"))),
+            'X' => whole(value).map(|number| self.pad_whole("0X", format!("{number:X}"))),
+            'o' => whole(value).map(|number| self.pad_whole("0o", format!("{number:o}"))),
+            'f' | 'F' => self.fixed(value).map(|text| self.pad_number("", &text)),
             _ => None,
-        }
+        };
+        Ok(out.write_str(&number.ok_or(Error::Misfit)?)?)
     }
 
-    fn pad_text(&self, text: String) -> String {
+    /// No more of the text is made than is written.
+    fn write_text(&self, out: &mut Limited, values: &Values<'_>, id: Id) -> fmt::Result {
         let most = self.precision.unwrap_or(usize::MAX);
-        let text: String = text.chars().take(most).collect();
+        let mut text = Limited::new(out.left().min(most.saturating_mul(4)));
+        // An error means that it is longer: what has been written is enough.
+        let _ = match self.kind {
+            's' => repr::write_str(&mut text, values, id),
+            _ => repr::write_repr(&mut text, values, id),
+        };
+        let text = match self.kind {
+            'a' => ascii(text.as_str()),
+            _ => text.into_string(),
+        };
+        let end = text
+            .char_indices()
+            .nth(most)
+            .map_or(text.len(), |(at, _)| at);
         match self.left {
-            true => format!("{text:<0$}", self.width),
-            false => format!("{text:>0$}", self.width),
+            true => write!(out, "{:<1$}", &text[..end], self.width),
+            false => write!(out, "{:>1$}", &text[..end], self.width),
         }
     }
 
-    fn pad_whole(&self, prefix: &str, number: String) -> Option<String> {
+    fn pad_whole(&self, prefix: &str, number: String) -> String {
         let (sign, digits) = split_sign(&number);
         let number = format!("{sign}{digits:0>0$}", self.precision.unwrap_or(0));
-        Some(self.pad_number(if self.prefix { prefix } else { "" }, &number))
+        self.pad_number(if self.prefix { prefix } else { "" }, &number)
     }
 
     /// The zeros of `%05d` go between the sign and the digits.
@@ -161,9 +201,9 @@ impl Spec {
         }
     }
 
-    fn fixed(&self, value: &Value) -> Option<String> {
+    fn fixed(&self, value: &Value<'_>) -> Option<String> {
         let number = match value {
-            Value::F64(number) => *number,
+            Value::Float(number) => *number,
             whole => decimal(whole)?.parse().ok()?,
         };
         let text = format!("{number:.0$}", self.precision.unwrap_or(6));
@@ -192,40 +232,21 @@ fn split_sign(number: &str) -> (&str, &str) {
     number.split_at(number.starts_with('-').into())
 }
 
-fn decimal(value: &Value) -> Option<String> {
+fn decimal(value: &Value<'_>) -> Option<String> {
     match value {
-        Value::Bool(value) => Some(u8::from(*value).to_string()),
-        Value::I64(value) => Some(value.to_string()),
-        Value::Int(value) => Some(value.to_string()),
-        Value::F64(value) if value.is_finite() => {
+        Value::Float(value) if value.is_finite() => {
             // No "-0" for a truncated fraction.
             let text = format!("{:.0}", value.trunc());
             Some(if text == "-0" { "0".to_owned() } else { text })
         }
-        _ => None,
+        other => whole(other).map(|number| number.to_string()),
     }
 }
 
-fn hexadecimal(value: &Value) -> Option<String> {
+fn whole(value: &Value<'_>) -> Option<BigInt> {
     match value {
-        Value::Int(value) => Some(format!("{value:x}")),
-        other => whole(other).map(|(sign, digits)| format!("{sign}{digits:x}")),
-    }
-}
-
-fn octal(value: &Value) -> Option<String> {
-    match value {
-        Value::Int(value) => Some(format!("{value:o}")),
-        other => whole(other).map(|(sign, digits)| format!("{sign}{digits:o}")),
-    }
-}
-
-/// Sign and size: Python writes `-ff` where Rust would write the two's complement.
-fn whole(value: &Value) -> Option<(&'static str, u64)> {
-    match value {
-        Value::Bool(value) => Some(("", u64::from(*value))),
-        Value::I64(value) if *value < 0 => Some(("-", value.unsigned_abs())),
-        Value::I64(value) => Some(("", value.unsigned_abs())),
+        Value::Bool(value) => Some(u8::from(*value).into()),
+        Value::Int(value) => Some(value.clone()),
         _ => None,
     }
 }

@@ -1,176 +1,323 @@
 //! Unpickles data that is not trusted.
 //!
-//! The crate `serde-pickle` runs no code, but it follows the pickle's instructions: a hundred bytes can
-//! make it copy a list into itself until the memory is full, and 20,000 nest lists until the stack
-//! overflows. So a pickle is checked first, and refused if it does what no log record does.
+//! No code is run. The memory for the values is about that of the pickle, whatever it says: texts are
+//! parts of the pickle, and what is used again is not copied.
 
-use std::collections::{BTreeMap, HashMap};
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::str;
 
-use serde_pickle::{DeOptions, HashableValue, Value, value_from_slice};
+use num_bigint::BigInt;
 
-pub type Attributes = BTreeMap<HashableValue, Value>;
+use super::record::Record;
+use super::text;
+use super::value::{Callable, Id, Value};
 
-/// Limits for one record. Python's own records come with about 100 instructions and 3 containers.
+/// The limit of instructions. Python's own records have about 100.
 const MAX_INSTRUCTIONS: usize = 10_000;
-/// Each container could be inside the one before; unpacking them recurses.
-const MAX_CONTAINERS: usize = 256;
-/// A text that is used again becomes a copy: this is the limit of all copies, in bytes.
-const MAX_COPIED: usize = 1 << 20;
-/// A container is copied with all that is in it, which may be nearly the whole record.
-const MAX_CONTAINERS_COPIED: usize = 16;
 /// The digits of a number: converting them takes time that grows with their square.
 const MAX_DIGITS: usize = 1000;
+/// The limit of all that calls convert or copy, in bytes: as much as the longest record.
+const MAX_CONVERTED: usize = 1 << 20;
 
-/// The attributes of a record. Objects that are not plain data become `None` or their state.
-pub fn load(data: &[u8]) -> Result<Attributes, String> {
-    Screen::default().pass(data)?;
-    let options = DeOptions::new()
-        .decode_strings()
-        .replace_unresolved_globals()
-        .replace_recursive_structures();
-    match value_from_slice(data, options) {
-        Ok(Value::Dict(attributes)) => Ok(attributes),
-        Ok(_) => Err("the pickle is not a dict".to_owned()),
-        // The error may quote the pickle at length.
-        Err(error) => Err(error.to_string().escape_debug().take(200).collect()),
+const INVALID: &str = "the pickle is invalid";
+
+/// The record in a pickle. Objects that are not plain data become `None` or their state.
+pub fn load(data: &[u8]) -> Result<Record<'_>, String> {
+    let mut unpickler = Unpickler {
+        rest: data,
+        convertible: MAX_CONVERTED,
+        ..Unpickler::default()
+    };
+    for _ in 0..MAX_INSTRUCTIONS {
+        match unpickler.take(1)?[0] {
+            b'.' => {
+                let id = unpickler.pop()?;
+                return Record::new(unpickler.values, id).ok_or("the pickle is not a dict".into());
+            }
+            code => unpickler.run(code)?,
+        }
     }
+    Err(format!("over {MAX_INSTRUCTIONS} instructions"))
 }
 
 #[derive(Default)]
-struct Screen {
-    instructions: usize,
-    containers: usize,
-    copied: usize,
-    containers_copied: usize,
-    /// The memo: the length of a text, a number or a name, or `None` for a container.
-    memo: HashMap<u32, Option<usize>>,
-    /// The same for what the last instruction made.
-    last: Option<usize>,
+struct Unpickler<'a> {
+    rest: &'a [u8],
+    values: Vec<Value<'a>>,
+    stack: Vec<Id>,
+    /// The stack's length at each mark.
+    marks: Vec<usize>,
+    memo: HashMap<u32, Id>,
+    convertible: usize,
 }
 
-impl Screen {
-    fn pass(mut self, mut rest: &[u8]) -> Result<(), String> {
-        while let Some(code) = take(&mut rest, 1) {
-            self.instructions += 1;
-            if self.instructions > MAX_INSTRUCTIONS {
-                return Err(format!("over {MAX_INSTRUCTIONS} instructions"));
+impl<'a> Unpickler<'a> {
+    fn run(&mut self, code: u8) -> Result<(), String> {
+        match code {
+            // The version, and a frame's length.
+            0x80 => drop(self.take(1)?),
+            0x95 => drop(self.take(8)?),
+            b'(' => self.marks.push(self.stack.len()),
+            b'0' if self.marks.last() == Some(&self.stack.len()) => drop(self.marks.pop()),
+            b'0' => drop(self.pop()?),
+            b'1' => drop(self.pop_to_mark()?),
+            b'p' | b'q' | b'r' | 0x94 => {
+                let key = self.key(code)?;
+                self.memo.insert(key, self.top()?);
             }
-            if code == b"." {
-                return Ok(());
+            b'g' | b'h' | b'j' => {
+                let key = self.key(code)?;
+                let id = self.memo.get(&key).copied();
+                self.stack.push(id.ok_or(INVALID)?);
             }
-            self.last = self.instruction(code[0], &mut rest)?;
+            b'a' | b'e' | b's' | b'u' | 0x90 => self.fill(code)?,
+            b'c' | 0x93 => {
+                let global = self.global(code)?;
+                self.push(global);
+            }
+            b'R' | b'i' | b'o' | 0x81 | 0x92 | b'b' => self.object(code)?,
+            b')' | 0x85..=0x87 | b't' | b']' | b'l' | b'}' | b'd' | 0x8f | 0x91 => {
+                let container = self.container(code)?;
+                self.push(container);
+            }
+            _ => {
+                let plain = self.plain(code)?;
+                self.push(plain);
+            }
         }
-        Err("the pickle has no end".to_owned())
+        Ok(())
     }
 
-    /// Skips one instruction; returns the length of the text or number it makes.
-    fn instruction(&mut self, code: u8, rest: &mut &[u8]) -> Result<Option<usize>, String> {
-        let argument = argument(code, rest).ok_or("the pickle is truncated")?;
-        match code {
-            // None, True, False, numbers, texts, and the names of classes.
-            b'c' | 0x93 | b'N' | 0x88 | 0x89 | b'K' | b'M' | b'J' | b'G' | 0x8a | b'S' | b'V'
-            | b'U' | b'T' | b'C' | b'B' | b'X' | 0x8c | 0x8d | 0x8e | 0x96 => {
-                return Ok(Some(argument.len()));
+    fn plain(&mut self, code: u8) -> Result<Value<'a>, String> {
+        Ok(match code {
+            b'N' => Value::None,
+            0x88 | 0x89 => Value::Bool(code == 0x88),
+            b'K' => integer(self.take(1)?),
+            b'M' => integer(self.take(2)?),
+            b'J' => Value::Int(BigInt::from_signed_bytes_le(self.take(4)?)),
+            0x8a => Value::Int(BigInt::from_signed_bytes_le(self.prefixed(1)?)),
+            b'I' | b'L' | b'F' => number(code, self.line()?)?,
+            b'G' => Value::Float(f64::from_be_bytes(
+                self.take(8)?.try_into().map_err(|_| INVALID)?,
+            )),
+            b'S' => Value::Text(text::unescape(self.line()?).ok_or(INVALID)?.into()),
+            b'V' => Value::Text(text::raw_unicode(self.line()?).into()),
+            b'U' | 0x8c => Value::Text(String::from_utf8_lossy(self.prefixed(1)?)),
+            b'T' | b'X' => Value::Text(String::from_utf8_lossy(self.prefixed(4)?)),
+            0x8d => Value::Text(String::from_utf8_lossy(self.prefixed(8)?)),
+            b'C' => Value::Bytes(self.prefixed(1)?.into()),
+            b'B' => Value::Bytes(self.prefixed(4)?.into()),
+            0x8e | 0x96 => Value::Bytes(self.prefixed(8)?.into()),
+            _ => return Err(format!("instruction {code:#04x} has no place in a record")),
+        })
+    }
+
+    fn container(&mut self, code: u8) -> Result<Value<'a>, String> {
+        Ok(match code {
+            b')' => Value::Tuple(Vec::new()),
+            0x85..=0x87 => {
+                let length = usize::from(code - 0x84);
+                let start = self.stack.len().checked_sub(length).ok_or(INVALID)?;
+                if self.marks.last().is_some_and(|mark| start < *mark) {
+                    return Err(INVALID.into());
+                }
+                Value::Tuple(self.stack.split_off(start))
             }
-            b'I' | b'L' | b'F' if argument.len() <= MAX_DIGITS => return Ok(Some(argument.len())),
-            b'p' | b'q' | b'r' | 0x94 => self.put(code, argument)?,
-            b'g' | b'h' | b'j' => self.get(code, argument)?,
-            // Version, frame, mark, pop.
-            0x80 | 0x95 | b'(' | b'0' | b'1' => {}
-            // Tuples, lists, dicts, sets, objects: making them and filling them.
-            b')'
-            | 0x85..=0x87
-            | b't'
-            | b']'
-            | b'l'
-            | b'a'
-            | b'e'
-            | b'}'
-            | b'd'
-            | b's'
-            | b'u'
-            | 0x8f..=0x92
-            | b'R'
-            | b'i'
-            | b'o'
-            | 0x81
-            | b'b' => {
-                self.containers += 1;
-                if self.containers > MAX_CONTAINERS {
-                    return Err(format!("over {MAX_CONTAINERS} containers"));
+            b't' => Value::Tuple(self.pop_to_mark()?),
+            b']' => Value::List(Vec::new()),
+            b'l' => Value::List(self.pop_to_mark()?),
+            b'}' => Value::Dict(Vec::new()),
+            b'd' => Value::Dict(pairs(&self.pop_to_mark()?)),
+            0x8f => Value::Set(Vec::new()),
+            _ => Value::FrozenSet(self.pop_to_mark()?),
+        })
+    }
+
+    /// Adds one item or all above the mark to the container below.
+    fn fill(&mut self, code: u8) -> Result<(), String> {
+        let more = match code {
+            b'a' => vec![self.pop()?],
+            b's' => {
+                let value = self.pop()?;
+                vec![self.pop()?, value]
+            }
+            _ => self.pop_to_mark()?,
+        };
+        let id = self.top()?;
+        match (&mut self.values[id], code) {
+            (Value::List(items), b'a' | b'e') | (Value::Set(items), 0x90) => items.extend(more),
+            (Value::Dict(items), b's' | b'u') => items.extend(pairs(&more)),
+            // An object's items are not plain data.
+            (Value::None, _) => {}
+            _ => return Err(INVALID.into()),
+        }
+        Ok(())
+    }
+
+    /// A class or a function, by its name.
+    fn global(&mut self, code: u8) -> Result<Value<'a>, String> {
+        if code == b'c' {
+            return Ok(callable(self.line()?, self.line()?));
+        }
+        let (name, module) = (self.pop()?, self.pop()?);
+        match (&self.values[module], &self.values[name]) {
+            (Value::Text(module), Value::Text(name)) => {
+                Ok(callable(module.as_bytes(), name.as_bytes()))
+            }
+            _ => Err(INVALID.into()),
+        }
+    }
+
+    fn object(&mut self, code: u8) -> Result<(), String> {
+        let mut made = Value::None;
+        match code {
+            b'R' => {
+                let (arguments, called) = (self.pop()?, self.pop()?);
+                made = self.call(called, arguments)?;
+            }
+            b'i' => {
+                let _class = (self.line()?, self.line()?);
+                self.pop_to_mark()?;
+            }
+            b'o' => drop(self.pop_to_mark()?),
+            // The class and the arguments of its `__new__`, in one or in two parts.
+            0x81 | 0x92 => {
+                for _ in 0..if code == 0x81 { 2 } else { 3 } {
+                    self.pop()?;
                 }
             }
-            _ => return Err(format!("instruction {code:#04x} has no place in a record")),
+            // The state takes the object's place.
+            _ => {
+                let state = self.pop()?;
+                self.pop()?;
+                self.stack.push(state);
+                return Ok(());
+            }
         }
-        Ok(None)
+        self.push(made);
+        Ok(())
     }
 
-    fn put(&mut self, code: u8, argument: &[u8]) -> Result<(), String> {
-        let key = match code {
-            0x94 => self.memo.len() as u32,
-            _ => key(code, argument)?,
+    /// The result of a call, which pickles need for bytes and sets.
+    fn call(&mut self, called: Id, arguments: Id) -> Result<Value<'a>, String> {
+        let Value::Callable(callable) = self.values[called] else {
+            return Ok(Value::None);
         };
-        self.memo.insert(key, self.last);
-        Ok(())
+        let argument = match &self.values[arguments] {
+            Value::Tuple(items) => items.first().map(|id| &self.values[*id]),
+            _ => return Err(INVALID.into()),
+        };
+        let left = self.convertible.checked_sub(argument.map_or(0, size));
+        self.convertible = left.ok_or(format!("over {MAX_CONVERTED} bytes are converted"))?;
+        Ok(match (callable, argument) {
+            // Bytes are in old pickles as a text of as many characters.
+            (Callable::Encode | Callable::ByteArray, Some(Value::Text(text))) => {
+                Value::Bytes(text.chars().map(|c| c as u8).collect())
+            }
+            (Callable::Encode | Callable::ByteArray, None) => Value::Bytes(Cow::default()),
+            (Callable::ByteArray, Some(Value::Bytes(bytes))) => Value::Bytes(bytes.clone()),
+            (Callable::List, Some(Value::List(items))) => Value::List(items.clone()),
+            (Callable::Set, Some(Value::List(items))) => Value::Set(items.clone()),
+            (Callable::FrozenSet, Some(Value::List(items))) => Value::FrozenSet(items.clone()),
+            _ => Value::None,
+        })
     }
 
-    fn get(&mut self, code: u8, argument: &[u8]) -> Result<(), String> {
-        match self.memo.get(&key(code, argument)?).copied().flatten() {
-            Some(length) => self.copied += length,
-            None => self.containers_copied += 1,
-        }
-        if self.copied > MAX_COPIED {
-            return Err(format!("over {MAX_COPIED} bytes are copies"));
-        }
-        if self.containers_copied > MAX_CONTAINERS_COPIED {
-            return Err(format!(
-                "over {MAX_CONTAINERS_COPIED} containers are copies"
-            ));
-        }
-        Ok(())
+    fn push(&mut self, value: Value<'a>) {
+        self.stack.push(self.values.len());
+        self.values.push(value);
+    }
+
+    fn top(&self) -> Result<Id, String> {
+        let bottom = self.marks.last().copied().unwrap_or(0);
+        let top = self.stack[bottom..].last().copied();
+        top.ok_or(INVALID.into())
+    }
+
+    fn pop(&mut self) -> Result<Id, String> {
+        let top = self.top()?;
+        self.stack.pop();
+        Ok(top)
+    }
+
+    fn pop_to_mark(&mut self) -> Result<Vec<Id>, String> {
+        let mark = self.marks.pop().ok_or(INVALID)?;
+        Ok(self.stack.split_off(mark))
+    }
+
+    /// The memo's key for an instruction that puts or gets.
+    fn key(&mut self, code: u8) -> Result<u32, String> {
+        let key = match code {
+            b'p' | b'g' => str::from_utf8(self.line()?).map_or(None, |text| text.parse().ok()),
+            b'q' | b'h' => Some(self.take(1)?[0].into()),
+            0x94 => self.memo.len().try_into().ok(),
+            _ => little_endian(self.take(4)?).try_into().ok(),
+        };
+        key.ok_or(INVALID.into())
+    }
+
+    fn take(&mut self, length: usize) -> Result<&'a [u8], String> {
+        let (taken, rest) = self
+            .rest
+            .split_at_checked(length)
+            .ok_or("the pickle is truncated")?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    fn line(&mut self) -> Result<&'a [u8], String> {
+        let end = self.rest.iter().position(|byte| *byte == b'\n');
+        let line = self.take(end.ok_or("the pickle is truncated")? + 1)?;
+        Ok(&line[..line.len() - 1])
+    }
+
+    fn prefixed(&mut self, prefix: usize) -> Result<&'a [u8], String> {
+        let length = little_endian(self.take(prefix)?);
+        self.take(length.try_into().unwrap_or(usize::MAX))
     }
 }
 
-/// The argument of an instruction: of a fixed length, up to a newline, or after its length.
-fn argument<'a>(code: u8, rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    match code {
-        0x80 | b'K' | b'h' | b'q' => take(rest, 1),
-        b'M' => take(rest, 2),
-        b'J' | b'j' | b'r' => take(rest, 4),
-        b'G' | 0x95 => take(rest, 8),
-        b'I' | b'L' | b'F' | b'S' | b'V' | b'p' | b'g' => line(rest),
-        b'c' | b'i' => line(rest).and_then(|_module| line(rest)),
-        b'U' | b'C' | 0x8c | 0x8a => prefixed(rest, 1),
-        b'T' | b'B' | b'X' => prefixed(rest, 4),
-        0x8d | 0x8e | 0x96 => prefixed(rest, 8),
-        _ => Some(&[]),
+fn callable(module: &[u8], name: &[u8]) -> Value<'static> {
+    Value::Callable(match (module, name) {
+        (b"_codecs", b"encode") => Callable::Encode,
+        (b"builtins" | b"__builtin__", b"bytearray" | b"bytes") => Callable::ByteArray,
+        (b"builtins" | b"__builtin__", b"frozenset") => Callable::FrozenSet,
+        (b"builtins" | b"__builtin__", b"list") => Callable::List,
+        (b"builtins" | b"__builtin__", b"set") => Callable::Set,
+        _ => return Value::None,
+    })
+}
+
+/// The bytes that a copy takes.
+fn size(value: &Value<'_>) -> usize {
+    match value {
+        Value::Text(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        Value::List(items) => items.len() * size_of::<Id>(),
+        _ => 0,
     }
 }
 
-fn key(code: u8, argument: &[u8]) -> Result<u32, String> {
-    let key = match code {
-        b'p' | b'g' => str::from_utf8(argument).ok().and_then(|s| s.parse().ok()),
-        _ => little_endian(argument).try_into().ok(),
+fn integer(bytes: &[u8]) -> Value<'static> {
+    Value::Int(little_endian(bytes).into())
+}
+
+/// `I`, where 00 and 01 are False and True, `L` with an L at the end, or `F`.
+fn number(code: u8, line: &[u8]) -> Result<Value<'static>, String> {
+    let text = str::from_utf8(line).unwrap_or_default().trim();
+    let value = match (code, text) {
+        _ if text.len() > MAX_DIGITS => None,
+        (b'I', "00" | "01") => Some(Value::Bool(text == "01")),
+        (b'F', _) => text.parse().ok().map(Value::Float),
+        _ => text.trim_end_matches('L').parse().ok().map(Value::Int),
     };
-    key.ok_or_else(|| "a memo's key is no number".to_owned())
+    value.ok_or("a number is invalid or too long".into())
 }
 
-fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
-    let (taken, left) = rest.split_at_checked(length)?;
-    *rest = left;
-    Some(taken)
-}
-
-fn line<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let end = rest.iter().position(|byte| *byte == b'\n')?;
-    let line = take(rest, end + 1)?;
-    Some(&line[..end])
-}
-
-fn prefixed<'a>(rest: &mut &'a [u8], prefix: usize) -> Option<&'a [u8]> {
-    let length = little_endian(take(rest, prefix)?);
-    take(rest, length.try_into().ok()?)
+fn pairs(ids: &[Id]) -> Vec<(Id, Id)> {
+    let pairs = ids.chunks_exact(2);
+    pairs.map(|pair| (pair[0], pair[1])).collect()
 }
 
 fn little_endian(bytes: &[u8]) -> u64 {

@@ -1,73 +1,119 @@
 //! One log record, and how it is printed.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
-use serde_pickle::{HashableValue, Value};
-
-use super::pickle::Attributes;
+use super::text::Limited;
+use super::value::{Id, Value, item};
 use super::{percent, repr};
 
-/// The attributes of a `logging.LogRecord`; any of them may be missing.
-pub struct Record(pub Attributes);
+/// The limit of a printed record, in bytes.
+const MAX_PRINTED: usize = 1 << 20;
 
-impl Record {
-    fn get(&self, name: &str) -> Option<&Value> {
-        let value = self.0.get(&HashableValue::String(name.to_owned()));
-        value.filter(|value| **value != Value::None)
+/// A `logging.LogRecord`. Any of its attributes may be missing.
+pub struct Record<'a> {
+    values: Vec<Value<'a>>,
+    attributes: Vec<(Id, Id)>,
+}
+
+impl<'a> Record<'a> {
+    /// `None` if the value is not a dict.
+    pub fn new(mut values: Vec<Value<'a>>, id: Id) -> Option<Self> {
+        let Value::Dict(attributes) = &mut values[id] else {
+            return None;
+        };
+        let attributes = std::mem::take(attributes);
+        Some(Record { values, attributes })
     }
 
-    fn text(&self, name: &str) -> String {
-        self.get(name).map_or_else(|| "-".to_owned(), repr::text)
+    /// `TIME LEVEL LOGGER: MESSAGE`, and the traceback after it if there is one. Further lines are
+    /// indented, so that one record cannot look like two.
+    pub fn line(&self) -> String {
+        let mut line = Limited::new(MAX_PRINTED);
+        let complete = self.write(&mut line);
+        let end = if complete.is_ok() { "" } else { " [cut off]" };
+        line.into_string() + end
+    }
+
+    fn write(&self, line: &mut Limited) -> fmt::Result {
+        let (level, name) = (self.text("levelname"), self.text("name"));
+        write!(line, "{} ", self.time())?;
+        write_printable(line, level.as_str(), "\\n")?;
+        line.write_str(" ")?;
+        write_printable(line, name.as_str(), "\\n")?;
+        line.write_str(": ")?;
+        write_printable(line, self.message().as_str(), NEW_LINE)?;
+        for more in ["exc_text", "stack_info"] {
+            if self.get(more).is_some() {
+                line.write_str(NEW_LINE)?;
+                write_printable(line, self.text(more).as_str(), NEW_LINE)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn get(&self, name: &str) -> Option<Id> {
+        let id = item(&self.values, &self.attributes, name)?;
+        (!matches!(self.values[id], Value::None)).then_some(id)
+    }
+
+    fn text(&self, name: &str) -> Limited {
+        let mut text = Limited::new(MAX_PRINTED);
+        let _ = match self.get(name) {
+            Some(id) => repr::write_str(&mut text, &self.values, id),
+            None => text.write_str("-"),
+        };
+        text
     }
 
     /// The message with its arguments; the two next to each other if they do not fit.
-    fn message(&self) -> String {
+    fn message(&self) -> Limited {
         let message = self.text("msg");
-        match self.get("args") {
-            Some(arguments) if !repr::is_empty(arguments) => percent::apply(&message, arguments)
-                .unwrap_or_else(|| format!("{message} {}", repr::repr(arguments))),
-            _ => message,
+        let Some(arguments) = self.get("args") else {
+            return message;
+        };
+        if repr::is_empty(&self.values[arguments]) {
+            return message;
+        }
+        let mut text = Limited::new(MAX_PRINTED);
+        let applied = percent::apply(&mut text, message.as_str(), &self.values, arguments);
+        match applied {
+            Ok(()) | Err(percent::Error::Full) => text,
+            Err(percent::Error::Misfit) => {
+                let mut text = message;
+                let _ = text
+                    .write_str(" ")
+                    .and_then(|()| repr::write_repr(&mut text, &self.values, arguments));
+                text
+            }
         }
     }
 
     fn time(&self) -> String {
-        match self.get("created") {
-            Some(Value::F64(seconds)) => time(*seconds),
-            Some(Value::I64(seconds)) => time(*seconds as f64),
+        match self.get("created").map(|id| &self.values[id]) {
+            Some(Value::Float(seconds)) => time(*seconds),
+            Some(Value::Int(seconds)) => {
+                i64::try_from(seconds).map_or("-".to_owned(), |s| time(s as f64))
+            }
             _ => "-".to_owned(),
         }
     }
 }
 
-/// `TIME LEVEL LOGGER: MESSAGE`, and the traceback after it if there is one. Further lines are indented,
-/// so that one record cannot look like two.
-impl fmt::Display for Record {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (level, name) = (self.text("levelname"), self.text("name"));
-        let (level, name) = (printable(&level, "\\n"), printable(&name, "\\n"));
-        write!(f, "{} {level} {name}: ", self.time())?;
-        f.write_str(&printable(&self.message(), "\n    "))?;
-        for more in ["exc_text", "stack_info"] {
-            if let Some(text) = self.get(more) {
-                write!(f, "\n    {}", printable(&repr::text(text), "\n    "))?;
-            }
-        }
-        Ok(())
-    }
-}
+/// The beginning of a record's further lines.
+const NEW_LINE: &str = "\n    ";
 
-/// Control characters are shown as escapes, and not sent to the terminal.
-fn printable(text: &str, newline: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' => out.push_str(newline),
-            '\t' => out.push(c),
-            c if c.is_control() => out.extend(c.escape_default()),
-            c => out.push(c),
-        }
+/// Writes what a terminal would not print as escapes, but not quotes, backslashes and tabs.
+fn write_printable(out: &mut Limited, text: &str, new_line: &str) -> fmt::Result {
+    const PLAIN: [char; 5] = ['\n', '\t', '\\', '\'', '"'];
+    for part in text.split_inclusive(PLAIN) {
+        let body = part.trim_end_matches(PLAIN);
+        write!(out, "{}", body.escape_debug())?;
+        out.write_str(match &part[body.len()..] {
+            "\n" => new_line,
+            end => end,
+        })?;
     }
-    out
+    Ok(())
 }
 
 /// Seconds since 1970 as UTC, down to the millisecond, as Python prints them.

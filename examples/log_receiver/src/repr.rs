@@ -1,41 +1,27 @@
-//! Python values as Python writes them, except that dicts and sets are sorted.
+//! Python values as Python writes them.
 
-use serde_pickle::{HashableValue, Value};
+use std::fmt::{self, Write};
+
+use super::value::{Id, Value, Values};
+
+/// What is nested more deeply is written as `...`.
+const MAX_DEPTH: usize = 200;
 
 /// Python's `str(value)`.
-pub fn text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => repr(other),
+pub fn write_str(out: &mut dyn Write, values: &Values<'_>, id: Id) -> fmt::Result {
+    match &values[id] {
+        Value::Text(text) => out.write_str(text),
+        _ => write_repr(out, values, id),
     }
 }
 
 /// Python's `repr(value)`.
-pub fn repr(value: &Value) -> String {
-    match value {
-        Value::Bytes(bytes) => quoted(bytes.iter().map(|byte| char::from(*byte)), true),
-        Value::String(text) => quoted(text.chars(), false),
-        Value::F64(number) => float(*number),
-        Value::List(items) => format!("[{}]", joined(items.iter().map(repr))),
-        Value::Tuple(items) if items.len() == 1 => format!("({},)", repr(&items[0])),
-        Value::Tuple(items) => format!("({})", joined(items.iter().map(repr))),
-        Value::Set(items) if items.is_empty() => "set()".to_owned(),
-        Value::Set(items) => format!("{{{}}}", joined(items.iter().map(key))),
-        Value::FrozenSet(items) if items.is_empty() => "frozenset()".to_owned(),
-        Value::FrozenSet(items) => format!("frozenset({{{}}})", joined(items.iter().map(key))),
-        Value::Dict(items) => {
-            let items = items
-                .iter()
-                .map(|(k, v)| format!("{}: {}", key(k), repr(v)));
-            format!("{{{}}}", joined(items))
-        }
-        // None, True, False and whole numbers.
-        plain => plain.to_string(),
-    }
+pub fn write_repr(out: &mut dyn Write, values: &Values<'_>, id: Id) -> fmt::Result {
+    Repr { out, values }.value(id, 0)
 }
 
 /// Whether Python's `if args:` is false.
-pub fn is_empty(value: &Value) -> bool {
+pub fn is_empty(value: &Value<'_>) -> bool {
     match value {
         Value::Tuple(items) | Value::List(items) => items.is_empty(),
         Value::Dict(items) => items.is_empty(),
@@ -43,12 +29,62 @@ pub fn is_empty(value: &Value) -> bool {
     }
 }
 
-fn key(value: &HashableValue) -> String {
-    repr(&value.clone().into_value())
+struct Repr<'a> {
+    out: &'a mut dyn Write,
+    values: &'a Values<'a>,
 }
 
-fn joined(items: impl Iterator<Item = String>) -> String {
-    items.collect::<Vec<_>>().join(", ")
+impl Repr<'_> {
+    fn value(&mut self, id: Id, depth: usize) -> fmt::Result {
+        if depth > MAX_DEPTH {
+            return self.out.write_str("...");
+        }
+        match &self.values[id] {
+            Value::None | Value::Callable(_) => self.out.write_str("None"),
+            Value::Bool(true) => self.out.write_str("True"),
+            Value::Bool(false) => self.out.write_str("False"),
+            Value::Int(number) => write!(self.out, "{number}"),
+            Value::Float(number) => self.out.write_str(&float(*number)),
+            Value::Text(text) => {
+                let quote = quote(text.contains('\''), text.contains('"'));
+                write_quoted(self.out, text.chars(), quote, false)
+            }
+            Value::Bytes(bytes) => {
+                self.out.write_str("b")?;
+                let quote = quote(bytes.contains(&b'\''), bytes.contains(&b'"'));
+                let characters = bytes.iter().copied().map(char::from);
+                write_quoted(self.out, characters, quote, true)
+            }
+            Value::List(items) => self.items("[", items, "]", depth),
+            Value::Tuple(items) if items.len() == 1 => self.items("(", items, ",)", depth),
+            Value::Tuple(items) => self.items("(", items, ")", depth),
+            Value::Set(items) if items.is_empty() => self.out.write_str("set()"),
+            Value::Set(items) => self.items("{", items, "}", depth),
+            Value::FrozenSet(items) if items.is_empty() => self.out.write_str("frozenset()"),
+            Value::FrozenSet(items) => self.items("frozenset({", items, "})", depth),
+            Value::Dict(items) => self.dict(items, depth),
+        }
+    }
+
+    fn items(&mut self, begin: &str, items: &[Id], end: &str, depth: usize) -> fmt::Result {
+        self.out.write_str(begin)?;
+        for (n, item) in items.iter().enumerate() {
+            self.out.write_str(if n == 0 { "" } else { ", " })?;
+            self.value(*item, depth + 1)?;
+        }
+        self.out.write_str(end)
+    }
+
+    fn dict(&mut self, items: &[(Id, Id)], depth: usize) -> fmt::Result {
+        self.out.write_str("{")?;
+        for (n, (key, value)) in items.iter().enumerate() {
+            self.out.write_str(if n == 0 { "" } else { ", " })?;
+            self.value(*key, depth + 1)?;
+            self.out.write_str(": ")?;
+            self.value(*value, depth + 1)?;
+        }
+        self.out.write_str("}")
+    }
 }
 
 /// The shortest digits that read back as the same number, as in Rust, with Python's exponent.
@@ -66,23 +102,28 @@ fn float(number: f64) -> String {
     }
 }
 
-fn quoted(characters: impl Iterator<Item = char> + Clone, bytes: bool) -> String {
-    let has = |wanted| characters.clone().any(|c| c == wanted);
-    let quote = if has('\'') && !has('"') { '"' } else { '\'' };
-    let mut out = String::from(if bytes { "b" } else { "" });
-    out.push(quote);
+fn quote(has_single: bool, has_double: bool) -> char {
+    if has_single && !has_double { '"' } else { '\'' }
+}
+
+fn write_quoted(
+    out: &mut dyn Write,
+    characters: impl Iterator<Item = char>,
+    quote: char,
+    bytes: bool,
+) -> fmt::Result {
+    out.write_char(quote)?;
     for c in characters {
-        match c {
-            '\\' | '\n' | '\r' | '\t' => out.extend(c.escape_default()),
-            c if c == quote => out.extend(['\\', c]),
-            c if is_printable(c, bytes) => out.push(c),
-            c if u32::from(c) < 0x100 => out.push_str(&format!("\\x{:02x}", u32::from(c))),
-            c if u32::from(c) < 0x10000 => out.push_str(&format!("\\u{:04x}", u32::from(c))),
-            c => out.push_str(&format!("\\U{:08x}", u32::from(c))),
+        match (c, u32::from(c)) {
+            ('\\' | '\n' | '\r' | '\t', _) => write!(out, "{}", c.escape_default())?,
+            _ if c == quote => write!(out, "\\{c}")?,
+            _ if is_printable(c, bytes) => out.write_char(c)?,
+            (_, code @ ..=0xff) => write!(out, "\\x{code:02x}")?,
+            (_, code @ ..=0xffff) => write!(out, "\\u{code:04x}")?,
+            (_, code) => write!(out, "\\U{code:08x}")?,
         }
     }
-    out.push(quote);
-    out
+    out.write_char(quote)
 }
 
 fn is_printable(c: char, bytes: bool) -> bool {

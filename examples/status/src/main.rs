@@ -24,7 +24,13 @@ use socketserver::{OverloadPolicy, RejectReason};
 use screen::Screen;
 use status::Watch;
 
-/// Sends back all that it receives, and shows the server's statistics
+/// How long a client may send nothing.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long a client may read nothing of what it is sent.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Sends back all that it receives, and shows the server's statistics. A client is disconnected when it
+/// sends nothing for 5 minutes, or reads nothing for 30 seconds
 #[derive(Parser)]
 struct Options {
     /// Where to listen
@@ -104,6 +110,8 @@ fn run(options: Options) -> io::Result<()> {
         .max_connections(max_connections)
         .max_per_ip(options.per_ip.map(NonZeroUsize::get))
         .overload(options.overload.into())
+        .idle_timeout(IDLE_TIMEOUT)
+        .write_timeout(WRITE_TIMEOUT)
         .bind_fn(options.address, echo)?;
     server.shutdown_on_ctrlc()?;
     println!("listening on {}", server.server_address());

@@ -150,14 +150,7 @@ impl fmt::Display for Message<'_> {
 
 /// Characters that end the line, move the cursor or reverse the text are shown as escapes.
 fn printable(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\\' | '\u{2028}' | '\u{2029}' => out.extend(c.escape_default()),
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => out.extend(c.escape_default()),
-            c if c.is_control() => out.extend(c.escape_default()),
-            c => out.push(c),
-        }
-    }
-    out
+    // Quotes are shown as they are: each of them has a backslash of its own here.
+    let escaped = text.escape_debug().to_string();
+    escaped.replace("\\'", "'").replace("\\\"", "\"")
 }

@@ -10,7 +10,9 @@ use std::thread;
 use nix::sys::signal::Signal;
 use socket2::{Domain, Socket, Type};
 
+use support::child::in_child;
 use support::example::Example;
+use support::process::peak_resident;
 use support::{LONG, eventually, python};
 
 fn start() -> Example {
@@ -92,6 +94,16 @@ fn two_python_clients_chat() {
         * ada has left\n\
         \n";
     assert_eq!(received, expected);
+}
+
+/// No client can reverse the text on the terminals of others, or make one line look like two.
+#[test]
+fn characters_that_are_not_printed_are_removed() {
+    let server = start();
+    let mut sender = ChatClient::named(&server, "sender");
+    let mut receiver = ChatClient::named(&server, "receiver");
+    sender.send("it's \"a\\\"\u{202e}b\u{2066}\u{200f}\u{2028}\u{85}\x1b\0 e\u{301} naïve");
+    receiver.receive_until("sender: it's \"a\\\"b e\u{301} naïve");
 }
 
 /// Each client receives every line of every other client, in order, and none of its own.
@@ -207,6 +219,28 @@ fn a_client_that_stops_reading_is_dropped_and_the_others_continue() {
     let (status, _, log) = server.finish();
     assert!(status.success());
     assert!(log.contains("does not read, and is dropped"), "{log}");
+}
+
+/// All queues share the text of a line.
+#[test]
+fn clients_that_do_not_read_use_little_memory() {
+    // In a process of its own, because of the descriptors.
+    in_child(|| {
+        let server = start();
+        let _stalled: Vec<_> = (0..200).map(|_| stalled(&server)).collect();
+        let mut sender = ChatClient::named(&server, "sender");
+        let text = "x".repeat(4000);
+        for n in 0..2000 {
+            sender.send(&format!("{n} {text}"));
+        }
+        sender.send("/who");
+        let mut names = String::new();
+        while !names.starts_with("* here: ") {
+            names = sender.receive();
+        }
+        let peak = peak_resident(server.pid());
+        assert!(peak < 100 << 10, "{peak} KiB");
+    });
 }
 
 #[test]

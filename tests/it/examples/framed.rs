@@ -219,6 +219,47 @@ fn an_invalid_message_closes_its_own_connection_only() {
     }
 }
 
+/// Upper case may have up to three times as many bytes.
+#[test]
+fn a_reply_over_the_limit_closes_its_own_connection_only() {
+    const LIMIT: usize = 1 << 20;
+    let server = Example::start("framed_server", &[ANY]);
+    let good = connect(&server);
+    let upper = "\u{399}\u{308}\u{301}";
+    for (letter, upper, count) in [("\u{390}", upper, LIMIT / 6), ("x", "X", LIMIT)] {
+        (&good)
+            .write_all(&frame(&letter.repeat(count)))
+            .expect("the server reads");
+        assert!(read_frame(&good) == upper.repeat(count), "{letter}");
+    }
+    for (letter, count) in [
+        ("\u{390}", LIMIT / 6 + 1),
+        ("\u{390}", LIMIT / 2),
+        ("\u{390}", LIMIT / 2 + 1),
+    ] {
+        let mut bad = connect(&server);
+        // The last one is too long itself, and is not read to its end.
+        let _ = bad.write_all(&frame(&letter.repeat(count)));
+        let mut reply = Vec::new();
+        let _ = bad.read_to_end(&mut reply);
+        assert_eq!(reply, b"", "{letter} {count}");
+    }
+    (&good)
+        .write_all(&frame("still there"))
+        .expect("the server reads");
+    assert_eq!(read_frame(&good), "STILL THERE");
+    drop(good);
+    let log = end(server);
+    for reason in [
+        "the reply to 349526 bytes: the message to send is too long: 1048578 bytes, 1048576 at most",
+        "the reply to 1048576 bytes: the message to send is too long: 3145728 bytes, 1048576 at most",
+        "the announced message is too long: 1048578 bytes, 1048576 at most",
+    ] {
+        assert_eq!(log.matches(reason).count(), 1, "{reason}: {log}");
+    }
+    assert!(!log.contains("panicked"), "{log}");
+}
+
 #[test]
 fn sigterm_ends_a_server_with_an_idle_client() {
     let server = Example::start("framed_server", &[ANY]);

@@ -212,9 +212,10 @@ fn redirects_are_not_followed() {
 
 #[test]
 fn control_characters_in_a_header_are_escaped() {
-    let answer = "HTTP/1.1 200 \u{9b}2J\r\nX: \u{9b}31mred\r\nSet-Cookie: \u{9b}\r\n\r\n";
+    let answer = "HTTP/1.1 200 \u{9b}2J\u{202e}\r\nX: \u{9b}31mred\u{2028}\u{2066}\r\nSet-Cookie: \u{9b}\r\n\r\n";
     let fetched = fetch(&url(&answering(answer)), &[]).saved(b"");
-    let steering = |c: char| c.is_control() && c != '\n';
+    let steering =
+        |c: char| (c.is_control() && c != '\n') || "\u{202e}\u{2028}\u{2066}".contains(c);
     assert!(!fetched.stdout.contains(steering), "{fetched:?}");
     assert!(fetched.stdout.contains("not a cookie"), "{fetched:?}");
 }

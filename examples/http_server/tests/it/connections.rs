@@ -94,6 +94,64 @@ fn the_request_determines_keep_alive() {
     }
 }
 
+/// A proxy could take another number for the body's length, and so see other requests than the server.
+#[test]
+fn an_invalid_content_length_is_refused() {
+    let site = Site::new();
+    let server = site.serve();
+    for (fields, is_valid) in [
+        ("Content-Length: 5, 6", false),
+        ("Content-Length: 5\r\nContent-Length: 6", false),
+        ("Content-Length: 0\r\nContent-Length: 5", false),
+        ("Content-Length: +5", false),
+        ("Content-Length: -5", false),
+        ("Content-Length:", false),
+        ("Content-Length: ", false),
+        ("Content-Length: 5,", false),
+        ("Content-Length: five", false),
+        ("Content-Length: 0x5", false),
+        ("Content-Length: 5 5", false),
+        ("Content-Length: 5.0", false),
+        ("Content-Length: \u{664}", false),
+        ("Content-Length: 18446744073709551616", false),
+        ("Content-Length: x\r\nTransfer-Encoding: chunked", false),
+        ("Content-Length: 5", true),
+        ("Content-Length: \t 5 ", true),
+        ("Content-Length: 5, 5", true),
+        ("Content-Length: 5\r\ncontent-length: 5", true),
+        ("Content-Length: 5\r\nContent-Length: 005", true),
+    ] {
+        let mut client = Client::new(&server.address);
+        client.send(format!(
+            "GET /a.txt HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n"
+        ));
+        let answer = client.receive();
+        let status = if is_valid { 200 } else { 400 };
+        assert_eq!(answer.status, status, "{fields}");
+        // What follows may be a body or a request, and gets no answer.
+        assert_eq!(answer.field("connection"), Some("close"), "{fields}");
+        assert_eq!(client.rest(), b"", "{fields}");
+    }
+    // No body, so the next request is found.
+    for fields in ["Content-Length: 0", "Content-Length: 0, 00"] {
+        let mut client = Client::new(&server.address);
+        client.send(format!("GET /a.txt HTTP/1.1\r\n{fields}\r\n\r\n"));
+        assert_eq!(client.receive().status, 200, "{fields}");
+        assert_eq!(client.get("/a.txt").text(), TEXT, "{fields}");
+    }
+}
+
+#[test]
+fn connections_have_a_limit() {
+    let site = Site::new();
+    let server = site.serve_with(&["--max-connections", "3", "--per-ip", "2"]);
+    let mut served = [Client::new(&server.address), Client::new(&server.address)];
+    for client in &mut served {
+        assert_eq!(client.get("/a.txt").text(), TEXT);
+    }
+    assert_eq!(Client::new(&server.address).rest(), b"");
+}
+
 #[test]
 fn an_idle_connection_is_closed() {
     let site = Site::new();

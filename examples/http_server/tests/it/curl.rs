@@ -45,6 +45,18 @@ fn curl_reuses_one_connection() {
 }
 
 #[test]
+fn curl_reads_why_an_invalid_length_is_refused() {
+    let site = Site::new();
+    let server = site.serve();
+    let options = ["-H", "Content-Length: 5, 6", "-w", "%{http_code}"];
+    let printed = curl(&server, &options, &["/a.txt"]);
+    assert!(
+        printed.ends_with("400") && printed.contains("Bad Request"),
+        "{printed}"
+    );
+}
+
+#[test]
 fn head_has_no_body() {
     let site = Site::new();
     let server = site.serve();

@@ -5,6 +5,7 @@ mod commands;
 mod keys;
 mod kv;
 mod limits;
+mod memory;
 mod resp;
 mod sessions;
 

@@ -47,6 +47,19 @@ impl Client {
         }
     }
 
+    /// Sends, although the server may close the connection meanwhile.
+    pub fn send_if_open(&mut self, data: impl AsRef<[u8]>) {
+        let _ = self.stream.get_mut().write_all(data.as_ref());
+    }
+
+    /// The next reply; `None` if the connection has ended.
+    pub fn reply_if_any(&mut self) -> Option<String> {
+        match self.stream.fill_buf() {
+            Ok([]) | Err(_) => None,
+            Ok(_) => Some(self.reply()),
+        }
+    }
+
     /// Sends words as an array of bulk strings, and returns the reply.
     pub fn call<W: AsRef<[u8]>>(&mut self, words: &[W]) -> String {
         self.send(encode(words));

@@ -1,5 +1,6 @@
 //! Tests of the program `log_receiver`, which runs as a child process.
 
+mod limits;
 mod records;
 
 /// The path of the program under test.

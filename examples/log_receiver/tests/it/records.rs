@@ -10,34 +10,45 @@ use support::{python, socket_folder};
 use crate::PROGRAM;
 use crate::script;
 
-fn start() -> Example {
+pub fn start() -> Example {
     Example::start(PROGRAM, &["127.0.0.1:0"])
 }
 
-fn connect(receiver: &Example) -> TcpStream {
+pub fn connect(receiver: &Example) -> TcpStream {
     support::connect_to(&receiver.address)
 }
 
-fn read_line(receiver: &mut Example) -> String {
+pub fn read_line(receiver: &mut Example) -> String {
     let mut line = String::new();
     let read = receiver.stdout.read_line(&mut line);
     read.expect("the output is text");
     line
 }
 
-fn send(stream: &mut TcpStream, pickle: &[u8]) {
+pub fn send(stream: &mut TcpStream, pickle: &[u8]) {
     let length = u32::try_from(pickle.len()).expect("the length fits");
     let message = [&length.to_be_bytes(), pickle].concat();
     stream.write_all(&message).expect("the server reads");
 }
 
 /// A dict with a message, in protocol 1.
-fn good(message: &str) -> Vec<u8> {
+pub fn good(message: &str) -> Vec<u8> {
     let length = u8::try_from(message.len()).expect("the length fits");
     [b"}(U\x03msgU", &[length][..], message.as_bytes(), b"u."].concat()
 }
 
-fn ends(stream: &mut TcpStream) {
+/// A record whose message is `message` and whose arguments are a tuple of `arguments`, all as pickled.
+pub fn record(message: &[u8], arguments: &[u8]) -> Vec<u8> {
+    let arguments = [b"(", arguments, b"t"].concat();
+    [b"}(U\x03msg", message, b"U\x04args", &arguments, b"u."].concat()
+}
+
+pub fn text(text: &str) -> Vec<u8> {
+    let length = u32::try_from(text.len()).expect("the length fits");
+    [b"X", &length.to_le_bytes()[..], text.as_bytes()].concat()
+}
+
+pub fn ends(stream: &mut TcpStream) {
     let mut rest = Vec::new();
     // The connection may also end with a reset, if the server has not read everything.
     let _ = stream.read_to_end(&mut rest);
@@ -175,6 +186,38 @@ fn a_record_that_is_too_long_or_truncated_closes_only_its_connection() {
     );
     // A client that closes inside a record has disconnected, which is no error.
     assert!(!log.contains("bytes are missing"), "{log}");
+}
+
+/// A list that contains itself, and a text that is used twice.
+#[test]
+fn values_are_shared_like_in_python() {
+    let mut receiver = start();
+    let mut stream = connect(&receiver);
+    let arguments = b"U\x03twoq\0h\0\x86q\x01h\x01";
+    send(&mut stream, &record(&text("%s %s"), arguments));
+    assert_eq!(
+        read_line(&mut receiver),
+        "- - -: ('two', 'two') ('two', 'two')\n"
+    );
+    // Filled after it was stored, as Python pickles each list.
+    send(&mut stream, &record(&text("%s"), b"]q\0h\0K\x01a0"));
+    assert_eq!(read_line(&mut receiver), "- - -: [1]\n");
+    send(&mut stream, &record(&text("%.9s"), b"]q\0h\0a"));
+    assert_eq!(read_line(&mut receiver), "- - -: [[[[[[[[[\n");
+}
+
+/// Neither escape codes nor other characters that change how the rest is shown.
+#[test]
+fn characters_that_are_not_printed_are_escaped() {
+    let mut receiver = start();
+    let mut stream = connect(&receiver);
+    let message = "it's \"C:\\x\"\t\u{202e}\u{2066}\u{200f}\u{2028}\u{85}\u{9b}\u{7f}\r\0 e\u{301}";
+    let shown =
+        "it's \"C:\\x\"\t\\u{202e}\\u{2066}\\u{200f}\\u{2028}\\u{85}\\u{9b}\\u{7f}\\r\\0 e\u{301}";
+    let named = [b"}(U\x04name", &text("a\u{2029}\nb")[..], b"U\x03msg"].concat();
+    send(&mut stream, &[&named[..], &text(message), b"u."].concat());
+    let line = read_line(&mut receiver);
+    assert_eq!(line, format!("- - a\\u{{2029}}\\nb: {shown}\n"));
 }
 
 /// The network may fragment a record.

@@ -115,6 +115,10 @@ fn a_message_cannot_imitate_two_messages() {
         (&b"<13>a: b\n<13>c: d\r\n\0"[..], r"a: b\n<13>c: d"),
         (b"<13>a\x1b[2Jb: c\x85 \x7f", r"a\u{1b}[2Jb: c� \u{7f}"),
         ("<13>a: b\u{2028}c\u{85}".as_bytes(), r"a: b\u{2028}c\u{85}"),
+        (
+            "<13>a: it's \"so\" e\u{301}\u{2028}\u{200f}\u{61c}\u{2069}\u{feff}".as_bytes(),
+            "a: it's \"so\" e\u{301}\\u{2028}\\u{200f}\\u{61c}\\u{2069}\\u{feff}",
+        ),
         (b"<13>a: \\n is not \n", r"a: \\n is not "),
         (b"<13>\xff\xfe", r"-: ��"),
     ] {

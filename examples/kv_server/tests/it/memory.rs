@@ -1,0 +1,164 @@
+//! The example `kv_server`: the limits of its memory, and patterns that take long.
+
+use std::io::Write;
+use std::net::TcpStream;
+
+use support::example::{self, Example};
+use support::process::{is_asleep, peak_resident};
+use support::{ANY, LONG, eventually};
+
+use crate::PROGRAM;
+use crate::resp::{Client, encode};
+
+/// The limits of [`start`], and what each client and the program itself use, in KiB.
+const MOST: u64 = (16 + 16 + 24) << 10;
+
+fn start() -> Example {
+    let limits = ["--max-memory", "16", "--max-client-memory", "16"];
+    let mut command = example::command(PROGRAM, &[&[ANY], &limits[..]].concat());
+    // With this setting the C library returns freed memory to the system.
+    command.env("MALLOC_MMAP_THRESHOLD_", "131072");
+    Example::launch(command)
+}
+
+fn peak_is_low(server: &Example, what: &str) {
+    let peak = peak_resident(server.pid());
+    assert!(peak < MOST, "{what}: {peak} KiB");
+}
+
+/// A client that sends commands and reads no reply. The server may close the connection meanwhile.
+fn silent(server: &Example, commands: &[u8]) -> TcpStream {
+    let mut stream = support::connect_to(&server.address);
+    let _ = stream.write_all(commands);
+    stream
+}
+
+/// Each list was long and has one element left.
+#[test]
+fn lists_that_have_shrunk_use_no_memory() {
+    let server = start();
+    let mut client = Client::connect(&server.address);
+    let push = |list: &str| encode(&[&["RPUSH", list][..], &[""; 50_000]].concat());
+    for n in 0..32 {
+        let list = format!("list {n}");
+        client.send([push(&list), push(&list)].concat());
+        assert_eq!([client.reply(), client.reply()], ["50000", "100000"]);
+        // In two pieces, from both ends.
+        let popped = client.call(&["LPOP", &list, "50000"]);
+        assert_eq!(popped.len(), 4 * 50_000, "{n}");
+        let popped = client.call(&["RPOP", &list, "49999"]);
+        assert_eq!(popped.len(), 4 * 49_999, "{n}");
+    }
+    assert_eq!(client.run("DBSIZE"), "32");
+    peak_is_low(&server, "lists");
+}
+
+/// Each client gets another value, which is not in the store any longer.
+#[test]
+fn replies_that_nobody_reads_have_a_limit() {
+    let server = start();
+    let mut refused = 0;
+    let mut clients = Vec::new();
+    for n in 0..40 {
+        let mut writer = Client::connect(&server.address);
+        let value = vec![b'x'; 7 << 20];
+        writer.send_if_open(encode(&[b"SET", &b"large"[..], &value]));
+        refused += u32::from(writer.reply_if_any().is_none_or(|reply| reply != "OK"));
+        let get = encode(&["GET", "large"]).repeat(4);
+        clients.push(silent(&server, &[&get, &b"PING\r\n"[..]].concat()));
+        peak_is_low(&server, &format!("value {n}"));
+    }
+    assert!(refused > 0, "the limit is reached");
+    // Small commands still work.
+    let mut client = Client::connect(&server.address);
+    assert_eq!(client.run("SET a 1"), "OK");
+    assert_eq!(client.run("GET a"), "\"1\"");
+    // The clients that do not read are disconnected, so another attempt succeeds.
+    eventually("a large value can be set", || {
+        let mut writer = Client::connect(&server.address);
+        writer.send_if_open(encode(&[b"SET", &b"large"[..], &vec![b'y'; 7 << 20]]));
+        writer.reply_if_any().is_some_and(|reply| reply == "OK")
+    });
+    drop(clients);
+    eventually("the memory is free again", || {
+        client.run("INFO memory").contains("mem_clients_normal:0")
+    });
+    assert_eq!(client.run("GET large").len(), (7 << 20) + 2);
+}
+
+/// The elements are small, and there are many.
+#[test]
+fn long_arrays_that_nobody_reads_have_a_limit() {
+    let server = start();
+    let mut client = Client::connect(&server.address);
+    for _ in 0..4 {
+        client.call(&[&["RPUSH", "list"][..], &["x"; 50_000]].concat());
+    }
+    let clients: Vec<_> = (0..40)
+        .map(|_| silent(&server, &encode(&["LRANGE", "list", "0", "-1"]).repeat(4)))
+        .collect();
+    eventually("all clients are served", || is_asleep(server.pid()));
+    peak_is_low(&server, "arrays");
+    drop(clients);
+}
+
+/// All but the last byte of large commands.
+#[test]
+fn commands_that_do_not_end_have_a_limit() {
+    let server = start();
+    let mut command = encode(&[b"ECHO", &vec![b'x'; 7 << 20][..]]);
+    command.pop();
+    let clients: Vec<_> = (0..20).map(|_| silent(&server, &command)).collect();
+    eventually("all is received", || is_asleep(server.pid()));
+    peak_is_low(&server, "commands");
+    let mut client = Client::connect(&server.address);
+    let large = vec![b'x'; 7 << 20];
+    client.send_if_open(encode(&[b"ECHO", &large[..]]));
+    let reply = client.reply_if_any();
+    assert!(reply.is_none_or(|reply| reply.starts_with("(error) OOM")));
+    drop(clients);
+}
+
+/// Comparing this pattern with this key takes longer than the test.
+fn slow_search(server: &Example) -> TcpStream {
+    let mut client = Client::connect(&server.address);
+    let key = vec![b'a'; 4 << 20];
+    assert_eq!(client.call(&[b"SET", &key[..], b""]), "OK");
+    let pattern = [b"*", &b"a".repeat(2 << 20)[..], b"b"].concat();
+    silent(server, &encode(&[b"KEYS", &pattern[..]]))
+}
+
+#[test]
+fn keys_gives_up_when_its_client_is_gone() {
+    let server = Example::start(PROGRAM, &[ANY]);
+    let searching = slow_search(&server);
+    eventually("the search runs", || !is_asleep(server.pid()));
+    let mut other = Client::connect(&server.address);
+    assert_eq!(other.run("PING"), "PONG");
+    drop(searching);
+    eventually("the search has ended", || {
+        is_asleep(server.pid()) && other.run("INFO clients").contains("connected_clients:1\\r")
+    });
+    server.signal(nix::sys::signal::Signal::SIGTERM);
+    let (status, _, log) = server.finish();
+    assert!(status.success() && !log.contains("ERROR"), "{log}");
+}
+
+/// A pattern with many stars, and the longest set.
+#[test]
+fn patterns_take_no_exponential_time() {
+    let server = Example::start(PROGRAM, &[ANY]);
+    let mut client = Client::connect(&server.address);
+    let key = "a".repeat(1000);
+    client.run(&format!("SET {key} 1"));
+    let begin = std::time::Instant::now();
+    let stars = format!("{}b", "a*".repeat(500));
+    assert_eq!(client.run(&format!("KEYS {stars}")), "[]");
+    let set = format!("*[{}]", "b".repeat(1000));
+    assert_eq!(client.run(&format!("KEYS {set}")), "[]");
+    assert_eq!(
+        client.run(&format!("KEYS {}", "*a".repeat(1000))),
+        format!("[\"{key}\"]")
+    );
+    assert!(begin.elapsed() < LONG);
+}
