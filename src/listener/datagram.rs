@@ -8,7 +8,7 @@ use std::path::Path;
 use parking_lot::Mutex;
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::socket::{bind_ip, check_kind, open_each, open_ip, unix_address};
+use super::socket::{bind_ip, check_kind, local_unix_address, open_each, open_ip, unix_address};
 use super::socket_path::SocketPath;
 use super::{Bind, Listener, SocketOptions};
 use crate::log_line::log_line;
@@ -28,6 +28,10 @@ impl Listener for Udp {
     fn server_bind(&mut self) -> io::Result<()> {
         self.requested
             .map_or(Ok(()), |address| bind_ip(self.receiver.socket(), address))
+    }
+
+    fn set_options(&mut self, options: &SocketOptions) {
+        self.receiver.set_options(options);
     }
 
     fn server_activate(&mut self) -> io::Result<()> {
@@ -60,7 +64,7 @@ impl<A: ToSocketAddrs + Debug> Bind<A> for Udp {
     }
 }
 
-/// Adopts a bound socket, with the default `max_packet_size`. Do not set it non-blocking: replies
+/// Adopts a bound socket. Do not set it non-blocking: replies
 /// would fail while the send buffer is full.
 impl From<UdpSocket> for Udp {
     fn from(socket: UdpSocket) -> Self {
@@ -107,6 +111,10 @@ impl Listener for UnixDatagram {
         Ok(())
     }
 
+    fn set_options(&mut self, options: &SocketOptions) {
+        self.receiver.set_options(options);
+    }
+
     fn server_activate(&mut self) -> io::Result<()> {
         check_kind(&SockRef::from(self.receiver.socket()), Type::DGRAM, true)
     }
@@ -116,10 +124,7 @@ impl Listener for UnixDatagram {
     }
 
     fn local_address(&self) -> io::Result<Address> {
-        match &self.requested {
-            Some(address) => Ok(address.clone()),
-            None => self.receiver.socket().local_addr().map(Address::from),
-        }
+        local_unix_address(self.receiver.socket(), self.requested.as_ref())
     }
 }
 
@@ -135,7 +140,7 @@ impl<A: AsRef<Path>> Bind<A> for UnixDatagram {
     }
 }
 
-/// Adopts a bound socket, with the default `max_packet_size`. Its path is not removed on close.
+/// Adopts a bound socket. Its path is not removed on close.
 impl From<net::UnixDatagram> for UnixDatagram {
     fn from(socket: net::UnixDatagram) -> Self {
         UnixDatagram {
@@ -173,6 +178,10 @@ impl Receiver {
             socket: DatagramSocket::new(socket),
             buffer: Mutex::new(vec![0; options.max_packet_size + 1]),
         }
+    }
+
+    fn set_options(&mut self, options: &SocketOptions) {
+        *self.buffer.get_mut() = vec![0; options.max_packet_size + 1];
     }
 
     fn socket(&self) -> &Socket {

@@ -139,7 +139,7 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
     /// [`Listener`] of your own.
     ///
     /// The socket must be bound. It is activated, but not bound again, so the options and the hook for
-    /// binding have no effect.
+    /// binding have no effect. `request_queue_size` and `max_packet_size` do apply.
     ///
     /// # Errors
     ///
@@ -185,6 +185,7 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
         run_handler: Box<HandlerFn<L::Request>>,
     ) -> io::Result<Server<L, D>> {
         self.check()?;
+        listener.set_options(&self.sockets);
         listener.server_activate()?;
         self.build(listener, true, run_handler)
     }
