@@ -106,7 +106,7 @@ impl Listener for UnixDatagram {
 
     fn server_bind(&mut self) -> io::Result<()> {
         if let Some(address) = &self.requested {
-            self.path = SocketPath::bind(self.receiver.socket(), address, Type::DGRAM)?;
+            self.path = SocketPath::bind(self.receiver.socket(), address)?;
         }
         Ok(())
     }

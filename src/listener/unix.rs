@@ -34,7 +34,7 @@ impl Listener for Unix {
 
     fn server_bind(&mut self) -> io::Result<()> {
         if let Some(address) = &self.requested {
-            self.path = SocketPath::bind(&SockRef::from(&self.socket), address, Type::STREAM)?;
+            self.path = SocketPath::bind(&SockRef::from(&self.socket), address)?;
         }
         Ok(())
     }

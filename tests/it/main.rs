@@ -147,5 +147,6 @@ mod stream {
     mod write_timeout;
 }
 mod unix {
+    mod bind_race;
     mod path;
 }
