@@ -3,6 +3,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::AsRawFd;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Server;
@@ -94,6 +95,8 @@ pub(super) struct AcceptState<R: Request> {
     pub(super) saturation: SaturationLog,
     pub(super) listen: ListenState,
     pub(super) backoff: Backoff,
+    /// After errors of the poller.
+    pub(super) poller_backoff: Backoff,
 }
 
 /// The thread that serves: accepts requests, and waits for them.
@@ -233,7 +236,39 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
         let due = [deadline, pause_end, self.next_reap, next_expiry];
         let due = due.into_iter().flatten().min();
         let listener = for_clients.then(|| self.listener.as_fd());
-        self.handle.poller().wait(listener, due, &mut self.events)
+        let waited = self.handle.poller().wait(listener, due, &mut self.events);
+        match waited {
+            Err(error) => return self.pause_without_poller(error, due),
+            Ok(()) if for_clients => {
+                let address = self.handle.server_address();
+                self.state.poller_backoff.all_accepted(address);
+            }
+            Ok(()) => {}
+        }
+        Ok(())
+    }
+
+    /// After an error of the poller.
+    fn pause_without_poller(&mut self, error: io::Error, due: Option<Instant>) -> io::Result<()> {
+        let address = self.handle.server_address();
+        if matches!(AcceptError::of(&error), AcceptError::Listener) {
+            let text = format!("cannot wait for clients on {address}: {error}");
+            return Err(io::Error::new(error.kind(), text));
+        }
+        let backoff = &mut self.state.poller_backoff;
+        backoff.pause(&error, address);
+        let due = due.into_iter().chain(backoff.until).min();
+        // Without a descriptor the poller needs no memory, so that it can wait for a notification.
+        if self
+            .handle
+            .poller()
+            .wait(None, due, &mut self.events)
+            .is_err()
+        {
+            let pause = due.map(|due| due.saturating_duration_since(Instant::now()));
+            thread::sleep(pause.unwrap_or(Backoff::LONGEST));
+        }
+        Ok(())
     }
 }
 
