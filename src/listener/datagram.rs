@@ -35,7 +35,8 @@ impl Listener for Udp {
     }
 
     fn server_activate(&mut self) -> io::Result<()> {
-        check_kind(&SockRef::from(self.receiver.socket()), Type::DGRAM, false)
+        check_kind(&SockRef::from(self.receiver.socket()), Type::DGRAM, false)?;
+        self.receiver.activate()
     }
 
     fn accept(&self, server: &ServerHandle) -> io::Result<DatagramRequest> {
@@ -170,6 +171,8 @@ struct Receiver {
     socket: DatagramSocket,
     /// One byte longer than `max_packet_size`: if that byte is filled, the datagram was longer.
     buffer: Mutex<Vec<u8>>,
+    /// Whether the system reports where each datagram arrived.
+    has_packet_info: bool,
 }
 
 impl Receiver {
@@ -177,11 +180,17 @@ impl Receiver {
         Receiver {
             socket: DatagramSocket::new(socket),
             buffer: Mutex::new(vec![0; options.max_packet_size + 1]),
+            has_packet_info: false,
         }
     }
 
     fn set_options(&mut self, options: &SocketOptions) {
         *self.buffer.get_mut() = vec![0; options.max_packet_size + 1];
+    }
+
+    fn activate(&mut self) -> io::Result<()> {
+        self.has_packet_info = sys::datagram::request_packet_info(self.socket())?;
+        Ok(())
     }
 
     fn socket(&self) -> &Socket {
@@ -190,10 +199,18 @@ impl Receiver {
 
     fn receive(&self, server: &ServerHandle) -> io::Result<DatagramRequest> {
         let mut buffer = self.buffer.lock();
-        let (length, sender) = sys::try_recv_from(self.socket(), &mut buffer)?;
+        let (length, sender, arrival) = if self.has_packet_info {
+            sys::datagram::try_recv(self.socket(), &mut buffer)?
+        } else {
+            let (length, sender) = sys::try_recv_from(self.socket(), &mut buffer)?;
+            (length, sender, None)
+        };
         let max = buffer.len() - 1;
         let packet = &buffer[..length.min(max)];
         let mut request = DatagramRequest::new(packet, self.socket.clone(), sender, server);
+        if let Some(arrival) = arrival {
+            request.set_arrival(arrival);
+        }
         request.truncated = length > max;
         if request.truncated {
             log_truncated(&request);

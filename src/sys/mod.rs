@@ -2,6 +2,7 @@
 //! children.
 #![allow(unsafe_code)]
 
+pub(crate) mod datagram;
 pub(crate) mod linger;
 #[cfg(feature = "fork")]
 pub(crate) mod process;

@@ -37,8 +37,10 @@ mod auth {
     mod vectors;
 }
 mod datagram {
+    mod local_address;
     mod replies;
     mod unsendable;
+    mod write_timeout;
 }
 mod dispatch {
     mod custom;
