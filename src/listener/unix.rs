@@ -16,8 +16,13 @@ use crate::{Address, ServerHandle};
 /// Connections over a Unix socket. Python's `UnixStreamServer`.
 ///
 /// On close the server removes the path if its own socket is still there. On bind it replaces a
-/// stale socket, which a killed server leaves behind. If a program listens on the path, or the path
-/// is a file that is not a socket, bind fails with `AddrInUse`.
+/// stale socket, which a killed server leaves behind. If a program has bound the path, even if it does not
+/// listen yet, or the path is a file that is not a socket, bind fails with `AddrInUse`.
+///
+/// Of several servers that bind the path at once, one succeeds. While a server binds, there is an empty file
+/// beside the path, with `.bind-lock` after its name: the lock for that. If the process is killed in this
+/// moment, the file stays until the next bind of the path; it locks nothing then. If another process holds
+/// the lock for 5 s, bind fails with `AddrInUse`.
 #[derive(Debug)]
 pub struct Unix {
     /// The first field, so that it is dropped before the socket: a client then finds no path, instead

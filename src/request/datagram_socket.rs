@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use socket2::Socket;
 
 use super::transport::uninterrupted;
@@ -30,6 +31,8 @@ struct Shared {
     socket: Socket,
     /// The server that receives on it; it counts the sent bytes.
     server: OnceLock<ServerHandle>,
+    /// Receivers for which a send does not wait, each with the end of that, the latest first.
+    timed_out: Mutex<Vec<(Address, Instant)>>,
 }
 
 impl DatagramSocket {
@@ -37,6 +40,7 @@ impl DatagramSocket {
         DatagramSocket(Arc::new(Shared {
             socket,
             server: OnceLock::new(),
+            timed_out: Mutex::default(),
         }))
     }
 
@@ -49,8 +53,10 @@ impl DatagramSocket {
     }
 
     /// Sends one datagram. Blocks while the send buffer, or the queue of the receiving Unix socket, is
-    /// full: at most for the server's [`write_timeout`](crate::Builder::write_timeout), by default 1 s. A
-    /// forced close of the server ends the wait within 50 ms; from then on a send does not wait.
+    /// full: at most for the server's [`write_timeout`](crate::Builder::write_timeout), by default 1 s.
+    /// After such a timeout, sends to the same address fail at once instead of waiting, for ten times as
+    /// long, so that a client that never reads takes little of the server's time. A forced close of the
+    /// server ends the wait within 50 ms; from then on a send does not wait.
     ///
     /// To wait, it sets the socket's send timeout (`SO_SNDTIMEO`) to 50 ms or less.
     ///
@@ -73,7 +79,7 @@ impl DatagramSocket {
     ) -> io::Result<()> {
         let to = address.to_sock_addr();
         let sent = to.and_then(|to| {
-            self.send_in_time(|flags| {
+            self.send_in_time(address, |flags| {
                 uninterrupted(|| sys::datagram::send(self.socket(), data, &to, from, flags))
             })
         });
@@ -86,23 +92,51 @@ impl DatagramSocket {
 
     /// Waits in steps, because no event wakes a thread that waits for the queue of another Unix socket, and
     /// poll(2) does not report that queue.
-    fn send_in_time(&self, send: impl Fn(i32) -> io::Result<usize>) -> io::Result<usize> {
+    fn send_in_time(
+        &self,
+        address: &Address,
+        send: impl Fn(i32) -> io::Result<usize>,
+    ) -> io::Result<usize> {
         let mut sent = send(MSG_DONTWAIT);
-        let limit = self.write_timeout();
-        let give_up_at = limit.and_then(|limit| Instant::now().checked_add(limit));
+        let mut give_up_at = None;
         while matches!(&sent, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
             if self.is_closed_by_force() {
                 let text = "the server was closed by force";
                 return Err(io::Error::new(io::ErrorKind::ConnectionAborted, text));
             }
-            let left = give_up_at.map(|at| at.saturating_duration_since(Instant::now()));
+            let at = *give_up_at.get_or_insert_with(|| self.give_up_at(address));
+            let left = at.map(|at| at.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {
+                self.remember_timeout(address);
                 let text = "the receiver's queue or the send buffer is full (write_timeout)";
                 return Err(io::Error::new(io::ErrorKind::TimedOut, text));
             }
             sent = self.wait_and_send(left.unwrap_or(STEP).min(STEP), &send);
         }
         sent
+    }
+
+    /// When a send that begins to wait now has to fail.
+    fn give_up_at(&self, address: &Address) -> Option<Instant> {
+        let now = Instant::now();
+        let mut timed_out = self.0.timed_out.lock();
+        timed_out.retain(|(_, until)| *until > now);
+        if timed_out.iter().any(|(other, _)| other == address) {
+            return Some(now);
+        }
+        now.checked_add(self.write_timeout()?)
+    }
+
+    fn remember_timeout(&self, address: &Address) {
+        const MAX_REMEMBERED: usize = 100;
+        let mut timed_out = self.0.timed_out.lock();
+        let is_known = timed_out.iter().any(|(other, _)| other == address);
+        let pause = self.write_timeout().map(|limit| limit.saturating_mul(10));
+        let until = pause.and_then(|pause| Instant::now().checked_add(pause));
+        if let Some(until) = until.filter(|_| !is_known) {
+            timed_out.truncate(MAX_REMEMBERED - 1);
+            timed_out.insert(0, (address.clone(), until));
+        }
     }
 
     fn wait_and_send(

@@ -88,8 +88,8 @@ impl<L: Listener, D> Builder<L, D> {
     /// the time that it waits for other threads that send.
     ///
     /// On datagram servers it applies to each reply and each
-    /// [`send_to`](crate::request::DatagramSocket::send_to). Default 1 s: a Unix client that does not read
-    /// must not stop the server. A server without threads serves nobody else meanwhile.
+    /// [`send_to`](crate::request::DatagramSocket::send_to), which says more. Default 1 s: a Unix client
+    /// that does not read must not stop the server. A server without threads serves nobody else meanwhile.
     pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.streams.write_timeout = timeout.into();
         self.streams.datagram_write_timeout = self.streams.write_timeout;

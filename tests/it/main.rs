@@ -4,6 +4,7 @@ mod accept {
     mod errors;
     mod handle_request;
     mod pause;
+    mod poller;
     mod shared_listener;
     mod stop_listening;
     mod stop_listening_address;

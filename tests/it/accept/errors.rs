@@ -3,7 +3,7 @@
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -293,69 +293,4 @@ fn a_paused_server_sleeps_after_an_accept_error() -> io::Result<()> {
     let iterations = iterations.load(Ordering::SeqCst);
     assert!(iterations < 10, "{iterations}");
     server.stop()
-}
-
-/// An error of the poller is not one of the socket: the server goes on without it.
-#[test]
-fn backs_off_after_an_error_of_the_poller() -> io::Result<()> {
-    let logs = Logs::from_here();
-    let (fails, calls) = (
-        Arc::new(AtomicBool::new(true)),
-        Arc::<AtomicUsize>::default(),
-    );
-    let count = Arc::clone(&calls);
-    let listener = FakeListener::new(move |tcp, server| {
-        count.fetch_add(1, Ordering::SeqCst);
-        tcp.accept(server)
-    });
-    let listener = listener.with_failing_poller(Arc::clone(&fails));
-    let begin = Instant::now();
-    let server = Server::<FakeListener, Inline>::builder()
-        .adopt_fn(listener, |request| Ok(request.wfile.write_all(b"hello")?))?;
-    let server = server.serve_in_background()?;
-    let address = server.server_address().clone();
-    eventually("six attempts to accept", || {
-        calls.load(Ordering::SeqCst) >= 6
-    });
-    // Five pauses: 5, 10, 20, 40 and 80 ms. On a busy machine they take longer.
-    let took = begin.elapsed();
-    assert!(took >= Duration::from_millis(155), "{took:?}");
-    assert_eq!(read_all(connect(&address)), "hello");
-
-    let lines = logs.with(&address.to_string());
-    let warnings = lines.iter().filter(|(level, _)| *level == log::Level::Warn);
-    assert!(
-        (1..calls.load(Ordering::SeqCst)).contains(&warnings.count()),
-        "{lines:?}"
-    );
-    let again = format!("accepting again on {address}");
-    assert_eq!(logs.with(&again), []);
-    fails.store(false, Ordering::SeqCst);
-    assert_eq!(read_all(connect(&address)), "hello");
-    eventually("the log reports that the server accepts again", || {
-        server.handle().shutdown();
-        !logs.with(&again).is_empty()
-    });
-    server.stop()
-}
-
-#[test]
-fn shutdown_interrupts_the_pause_after_an_error_of_the_poller() -> io::Result<()> {
-    let calls = Arc::<AtomicUsize>::default();
-    let count = Arc::clone(&calls);
-    let listener = FakeListener::new(move |tcp, server| {
-        count.fetch_add(1, Ordering::SeqCst);
-        tcp.accept(server)
-    });
-    let listener = listener.with_failing_poller(Arc::new(AtomicBool::new(true)));
-    let server = Server::<FakeListener, Inline>::builder().adopt_fn(listener, |_| Ok(()))?;
-    let server = server.serve_in_background()?;
-    // The pause after the ninth attempt is the first that lasts a whole second.
-    eventually("nine attempts to accept", || {
-        calls.load(Ordering::SeqCst) >= 9
-    });
-    let stopped = Instant::now();
-    server.stop()?;
-    assert!(stopped.elapsed() < Duration::from_millis(900));
-    Ok(())
 }

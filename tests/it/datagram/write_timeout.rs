@@ -97,6 +97,31 @@ fn a_client_that_does_not_read_stops_the_server_for_one_second() {
     is_served(&server, &folder);
 }
 
+/// A client that ignores replies takes the time of one timeout, not of one for each of its packets.
+#[test]
+fn a_client_that_has_timed_out_is_not_waited_for() {
+    let limit = Duration::from_secs(2);
+    let builder = UnixDatagramServer::builder().write_timeout(limit);
+    let (server, reports, folder) = start(builder);
+    let client = send_flood(&server, &folder);
+    expect_timeout(&next(&reports), limit, &folder);
+    let path = server
+        .server_address()
+        .path()
+        .expect("the server has a path");
+    client.send_to(b"flood", path).expect("the server is bound");
+    let blocked = next(&reports);
+    assert_eq!(blocked.error.kind(), ErrorKind::TimedOut);
+    assert!(blocked.took < limit / 2, "{:?}", blocked.took);
+
+    // It gets what it has room for.
+    client.set_nonblocking(true).expect("the mode can be set");
+    while client.recv(&mut [0; 1000]).is_ok() {}
+    client.set_nonblocking(false).expect("the mode can be set");
+    client.send_to(b"hello", path).expect("the server is bound");
+    assert_eq!(client.recv(&mut [0; 10]).expect("the server answers"), 5);
+}
+
 #[test]
 fn the_write_timeout_can_be_set() {
     let limit = Duration::from_millis(120);
