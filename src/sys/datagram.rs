@@ -16,6 +16,7 @@ pub(crate) struct PacketInfo {
     /// Where it was sent to. This may be a broadcast or multicast address.
     pub(crate) destination: IpAddr,
     /// Where its reply leaves from. `None` lets the kernel choose.
+    #[cfg_attr(not(any(target_os = "linux", target_os = "android")), allow(dead_code))]
     source: Option<IpAddr>,
     /// The index of the network interface, where the address is valid only on that.
     pub(crate) interface: u32,
