@@ -123,10 +123,9 @@ impl DatagramRequest {
     pub(crate) fn set_arrival(&mut self, arrival: PacketInfo) {
         self.arrival = Some(arrival);
         let port = self.server.server_address().port().unwrap_or_default();
-        let is_ipv4 = |address: SocketAddr| address.is_ipv4();
         let address = match (arrival.destination, self.client_address.socket_addr()) {
             (IpAddr::V6(ip), _) => SocketAddrV6::new(ip, port, 0, arrival.interface).into(),
-            (ip, Some(client)) if is_ipv4(client) => SocketAddr::new(ip, port),
+            (ip, Some(SocketAddr::V4(_))) => SocketAddr::new(ip, port),
             // In the same form as the client's address.
             (IpAddr::V4(ip), _) => (ip.to_ipv6_mapped(), port).into(),
         };
