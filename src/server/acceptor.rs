@@ -4,11 +4,13 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::AsRawFd;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Server;
+use super::backoff::Backoff;
 use super::request_log::SaturationLog;
 use super::service::Accepted;
+use crate::ServerHandle;
 use crate::dispatch::{Dispatch, Job, Waker};
 use crate::error::catch_and_log;
 use crate::handle::{Control, ListenState, Serving};
@@ -18,7 +20,6 @@ use crate::request::{Lifecycle, Request};
 use crate::statistics::Cause;
 use crate::sync::MutexGuard;
 use crate::sys::Events;
-use crate::{Address, ServerHandle};
 
 impl<L: Listener, D: Dispatch> Server<L, D> {
     /// Serves requests until [`shutdown`](crate::ServerHandle::shutdown). Python's `serve_forever`.
@@ -277,62 +278,6 @@ impl<L: Listener, D: Dispatch> Drop for Acceptor<'_, L, D> {
     fn drop(&mut self) {
         if self.handle.is_shutdown_begun() {
             self.server.reject_pending(&mut self.state);
-        }
-    }
-}
-
-/// The pauses after accept errors, each twice as long as the one before until a client is accepted.
-#[derive(Default)]
-pub(super) struct Backoff {
-    until: Option<Instant>,
-    last: Option<Duration>,
-    retries: u32,
-    warned_at: Option<Instant>,
-    has_failed: bool,
-}
-
-impl Backoff {
-    const SHORTEST: Duration = Duration::from_millis(5);
-    const LONGEST: Duration = Duration::from_secs(1);
-    const MAX_RETRIES: u32 = 1000;
-
-    fn is_pausing(&mut self) -> bool {
-        self.until = self.until.filter(|until| Instant::now() < *until);
-        self.until.is_some()
-    }
-
-    /// Whether to retry at once. An error that comes again and again is not one client's.
-    fn may_retry(&mut self) -> bool {
-        self.retries += 1;
-        self.retries <= Self::MAX_RETRIES
-    }
-
-    /// Logs one line per second at most.
-    fn pause(&mut self, error: &io::Error, server: &Address) {
-        let is_recent = |at: Instant| at.elapsed() < Self::LONGEST;
-        if !self.warned_at.is_some_and(is_recent) {
-            self.warned_at = Some(Instant::now());
-            self.has_failed = true;
-            log_line!(
-                target: "socketserver::server", Warn,
-                "cannot accept on {server}: {error}; trying again at least every {:?}", Self::LONGEST
-            );
-        }
-        let pause = self
-            .last
-            .map_or(Self::SHORTEST, |last| Self::LONGEST.min(last * 2));
-        self.last = Some(pause);
-        self.until = Some(Instant::now() + pause);
-    }
-
-    fn reset(&mut self) {
-        (self.last, self.retries) = (None, 0);
-    }
-
-    fn all_accepted(&mut self, server: &Address) {
-        self.reset();
-        if std::mem::take(&mut self.has_failed) {
-            log_line!(target: "socketserver::server", Info, "accepting again on {server}");
         }
     }
 }

@@ -3,8 +3,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::acceptor::{AcceptState, Backoff};
+use super::acceptor::AcceptState;
 use super::admission::RejectPool;
+use super::backoff::Backoff;
 use super::request_log::SaturationLog;
 use super::service::{HandlerFn, Service, from_closure, from_factory};
 use super::{Hooks, Server};

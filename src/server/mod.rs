@@ -10,6 +10,7 @@
 mod acceptor;
 mod admission;
 mod background;
+mod backoff;
 mod builder;
 mod hooks;
 #[cfg(all(test, shuttle))]
