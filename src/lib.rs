@@ -65,7 +65,7 @@
 //! at once. [`OverloadPolicy`] selects what happens to further clients: they wait, are queued or are
 //! rejected. [`Hooks::reject_request`] answers rejected clients.
 //! [`Builder::read_timeout`], `write_timeout`, `idle_timeout` and `max_lifetime` limit how long a client may
-//! take; none is set by default. See [`guide::limits`].
+//! take; none is set by default for connections. See [`guide::limits`].
 //!
 //! # Shutdown
 //!

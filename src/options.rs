@@ -50,6 +50,8 @@ impl SocketOptions {
 pub(crate) struct StreamOptions {
     pub(crate) read_timeout: Option<Duration>,
     pub(crate) write_timeout: Option<Duration>,
+    /// The `write_timeout` of a datagram server.
+    pub(crate) datagram_write_timeout: Option<Duration>,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) max_lifetime: Option<Duration>,
     pub(crate) disable_nagle_algorithm: bool,
@@ -79,6 +81,7 @@ impl Default for StreamOptions {
         StreamOptions {
             read_timeout: None,
             write_timeout: None,
+            datagram_write_timeout: Some(Duration::from_secs(1)),
             idle_timeout: None,
             max_lifetime: None,
             disable_nagle_algorithm: false,

@@ -122,7 +122,7 @@ impl ServerHandle {
     }
 
     pub(crate) fn set_bound(&self, address: Address) {
-        // `Server::server_bind` makes sure that a server is bound once.
+        // A server is bound once.
         let _ = self.0.bound_address.set(address);
     }
 

@@ -141,6 +141,11 @@ impl ServerHandle {
         self.0.lingering.finish(self.0.shutdown.give_up_at());
     }
 
+    /// Whether the time for a graceful shutdown is over.
+    pub(crate) fn is_closed_by_force(&self) -> bool {
+        self.0.shutdown.force.lock().forced.is_some()
+    }
+
     /// Marks the calling thread as the one that serves, until the value is dropped.
     pub(crate) fn start_serving(&self) -> Serving<'_> {
         *self.0.shutdown.serving.lock() = Some(thread::current().id());

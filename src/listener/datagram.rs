@@ -8,7 +8,7 @@ use std::path::Path;
 use parking_lot::Mutex;
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::socket::{bind_ip, check_kind, open_each, open_ip, unix_address};
+use super::socket::{bind_ip, check_kind, local_unix_address, open_each, open_ip, unix_address};
 use super::socket_path::SocketPath;
 use super::{Bind, Listener, SocketOptions};
 use crate::log_line::log_line;
@@ -30,8 +30,13 @@ impl Listener for Udp {
             .map_or(Ok(()), |address| bind_ip(self.receiver.socket(), address))
     }
 
+    fn set_options(&mut self, options: &SocketOptions) {
+        self.receiver.set_options(options);
+    }
+
     fn server_activate(&mut self) -> io::Result<()> {
-        check_kind(&SockRef::from(self.receiver.socket()), Type::DGRAM, false)
+        check_kind(&SockRef::from(self.receiver.socket()), Type::DGRAM, false)?;
+        self.receiver.activate()
     }
 
     fn accept(&self, server: &ServerHandle) -> io::Result<DatagramRequest> {
@@ -60,7 +65,7 @@ impl<A: ToSocketAddrs + Debug> Bind<A> for Udp {
     }
 }
 
-/// Adopts a bound socket, with the default `max_packet_size`. Do not set it non-blocking: replies
+/// Adopts a bound socket. Do not set it non-blocking: replies
 /// would fail while the send buffer is full.
 impl From<UdpSocket> for Udp {
     fn from(socket: UdpSocket) -> Self {
@@ -102,9 +107,13 @@ impl Listener for UnixDatagram {
 
     fn server_bind(&mut self) -> io::Result<()> {
         if let Some(address) = &self.requested {
-            self.path = SocketPath::bind(self.receiver.socket(), address, Type::DGRAM)?;
+            self.path = SocketPath::bind(self.receiver.socket(), address)?;
         }
         Ok(())
+    }
+
+    fn set_options(&mut self, options: &SocketOptions) {
+        self.receiver.set_options(options);
     }
 
     fn server_activate(&mut self) -> io::Result<()> {
@@ -116,10 +125,7 @@ impl Listener for UnixDatagram {
     }
 
     fn local_address(&self) -> io::Result<Address> {
-        match &self.requested {
-            Some(address) => Ok(address.clone()),
-            None => self.receiver.socket().local_addr().map(Address::from),
-        }
+        local_unix_address(self.receiver.socket(), self.requested.as_ref())
     }
 }
 
@@ -135,7 +141,7 @@ impl<A: AsRef<Path>> Bind<A> for UnixDatagram {
     }
 }
 
-/// Adopts a bound socket, with the default `max_packet_size`. Its path is not removed on close.
+/// Adopts a bound socket. Its path is not removed on close.
 impl From<net::UnixDatagram> for UnixDatagram {
     fn from(socket: net::UnixDatagram) -> Self {
         UnixDatagram {
@@ -165,6 +171,8 @@ struct Receiver {
     socket: DatagramSocket,
     /// One byte longer than `max_packet_size`: if that byte is filled, the datagram was longer.
     buffer: Mutex<Vec<u8>>,
+    /// Whether the system reports where each datagram arrived.
+    has_packet_info: bool,
 }
 
 impl Receiver {
@@ -172,7 +180,17 @@ impl Receiver {
         Receiver {
             socket: DatagramSocket::new(socket),
             buffer: Mutex::new(vec![0; options.max_packet_size + 1]),
+            has_packet_info: false,
         }
+    }
+
+    fn set_options(&mut self, options: &SocketOptions) {
+        *self.buffer.get_mut() = vec![0; options.max_packet_size + 1];
+    }
+
+    fn activate(&mut self) -> io::Result<()> {
+        self.has_packet_info = sys::datagram::request_packet_info(self.socket())?;
+        Ok(())
     }
 
     fn socket(&self) -> &Socket {
@@ -181,10 +199,18 @@ impl Receiver {
 
     fn receive(&self, server: &ServerHandle) -> io::Result<DatagramRequest> {
         let mut buffer = self.buffer.lock();
-        let (length, sender) = sys::try_recv_from(self.socket(), &mut buffer)?;
+        let (length, sender, arrival) = if self.has_packet_info {
+            sys::datagram::try_recv(self.socket(), &mut buffer)?
+        } else {
+            let (length, sender) = sys::try_recv_from(self.socket(), &mut buffer)?;
+            (length, sender, None)
+        };
         let max = buffer.len() - 1;
         let packet = &buffer[..length.min(max)];
         let mut request = DatagramRequest::new(packet, self.socket.clone(), sender, server);
+        if let Some(arrival) = arrival {
+            request.set_arrival(arrival);
+        }
         request.truncated = length > max;
         if request.truncated {
             log_truncated(&request);

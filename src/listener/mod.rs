@@ -95,6 +95,13 @@ pub trait Listener: AsFd + Send + Sync + 'static {
     /// [`DatagramRequest`](crate::DatagramRequest).
     type Request: Request;
 
+    /// Takes those settings of the builder that apply to a socket that exists: `request_queue_size` and
+    /// `max_packet_size`. [`Builder::adopt`](crate::Builder::adopt) calls this first. The default does
+    /// nothing; a listener that wraps another one passes them on.
+    fn set_options(&mut self, options: &SocketOptions) {
+        let _ = options;
+    }
+
     /// Binds the socket. The default does nothing, for a socket that is already bound.
     ///
     /// # Errors

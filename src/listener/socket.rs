@@ -152,6 +152,28 @@ pub(super) fn check_kind(socket: &SockRef<'_>, kind: Type, unix: bool) -> io::Re
     )))
 }
 
+/// Keeps `accept` from waiting for a client. Other holders of the socket, which are duplicates or other
+/// processes, may make it blocking at any time. Then Linux applies the receive timeout to `accept`;
+/// other systems do not, so there the socket is made non-blocking again before each `accept`.
+pub(super) fn let_accept_return(socket: &SockRef<'_>) -> io::Result<()> {
+    if cfg!(any(target_os = "linux", target_os = "android")) {
+        socket.set_read_timeout(Some(Duration::from_micros(1)))?;
+    }
+    socket.set_nonblocking(true)
+}
+
+/// The address of a bound Unix socket, or the requested one of a socket that is not bound yet.
+pub(super) fn local_unix_address(
+    socket: &Socket,
+    requested: Option<&Address>,
+) -> io::Result<Address> {
+    let local = Address::from(socket.local_addr()?);
+    Ok(match requested {
+        Some(requested) if local == Address::Unnamed => requested.clone(),
+        _ => local,
+    })
+}
+
 /// The longest path of a Unix socket in bytes: the size of `sun_path` without its final zero.
 const LONGEST_PATH: usize = if cfg!(any(target_os = "linux", target_os = "android")) {
     107

@@ -1,13 +1,15 @@
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use socket2::{Socket, Type};
+use socket2::{Domain, Socket, Type};
 
 use super::socket::{cannot_listen_unix, context};
-use crate::Address;
 use crate::log_line::log_line;
+use crate::{Address, sys};
 
 /// The path of a Unix socket that this server has bound. Dropping it removes the file if it is still
 /// the same socket.
@@ -17,37 +19,36 @@ pub(super) struct SocketPath {
     /// The path of the socket while the server does not listen.
     closed_path: PathBuf,
     identity: (u64, u64),
-    kind: Type,
 }
 
 impl SocketPath {
     /// Binds `socket`. Returns `None` for an abstract name, which has no file to remove.
     ///
-    /// A file at the path is replaced only if it is a stale socket: no program listens on it, because
-    /// its server was killed.
-    pub(super) fn bind(socket: &Socket, address: &Address, kind: Type) -> io::Result<Option<Self>> {
+    /// A file at the path is replaced only if it is a stale socket: no program has it open, because its
+    /// server was killed. Of several servers that bind the path at once, one succeeds.
+    pub(super) fn bind(socket: &Socket, address: &Address) -> io::Result<Option<Self>> {
         let raw = address.to_sock_addr()?;
+        let failed = |e| cannot_listen_unix(e, address);
+        let Some(path) = address.path() else {
+            return socket.bind(&raw).map(|()| None).map_err(failed);
+        };
+        let _lock = BindLock::acquire(path).map_err(failed)?;
         let mut bound = socket.bind(&raw);
-        if let (Err(error), Some(path)) = (&bound, address.path()) {
-            if error.kind() == io::ErrorKind::AddrInUse {
-                remove_stale(path, address, kind)?;
-                bound = socket.bind(&raw);
-            }
+        if matches!(&bound, Err(error) if error.kind() == io::ErrorKind::AddrInUse) {
+            remove_stale(path, address)?;
+            bound = socket.bind(&raw);
         }
-        bound.map_err(|e| cannot_listen_unix(e, address))?;
-        address.path().map(|path| Self::own(path, kind)).transpose()
+        bound.map_err(failed)?;
+        Self::own(path).map(Some)
     }
 
-    fn own(path: &Path, kind: Type) -> io::Result<Self> {
+    fn own(path: &Path) -> io::Result<Self> {
         // Absolute: the working directory may change before the file is removed.
         let path = std::path::absolute(path)?;
-        let mut closed_path = path.clone().into_os_string();
-        closed_path.push(".closed");
         Ok(SocketPath {
             identity: identity(&path)?,
-            closed_path: closed_path.into(),
+            closed_path: with_suffix(&path, ".closed"),
             path,
-            kind,
         })
     }
 
@@ -80,7 +81,8 @@ impl SocketPath {
         // A link, because rename(2) would replace any file.
         let mut linked = fs::hard_link(from, to);
         if matches!(&linked, Err(error) if error.kind() == io::ErrorKind::AlreadyExists) {
-            remove_stale(to, &Address::Path(to.to_owned()), self.kind)?;
+            let _lock = BindLock::acquire(to)?;
+            remove_stale(to, &Address::Path(to.to_owned()))?;
             linked = fs::hard_link(from, to);
         }
         linked.map_err(|e| {
@@ -114,12 +116,82 @@ impl Drop for SocketPath {
     }
 }
 
+/// The right to bind a path. Without it, one server could take the new socket of another one for a stale
+/// socket, and remove it.
+///
+/// It is a locked file beside the path, which is there only while a server binds. The system releases the
+/// lock of a process that is killed, and the next bind removes the file.
+struct BindLock {
+    path: PathBuf,
+    /// Locked until it is closed.
+    _file: File,
+}
+
+impl BindLock {
+    /// A bind takes much less, unless its process is stopped.
+    const TIMEOUT: Duration = Duration::from_secs(5);
+
+    fn acquire(path: &Path) -> io::Result<Self> {
+        let path = with_suffix(&std::path::absolute(path)?, ".bind-lock");
+        let give_up_at = Instant::now() + Self::TIMEOUT;
+        loop {
+            let file = Self::open(&path)?;
+            let is_locked = sys::try_lock(&file)?;
+            // Another server may have removed the file after it was opened.
+            if is_locked && identity(&path).is_ok_and(|found| Self::is(&file, found)) {
+                return Ok(BindLock { path, _file: file });
+            }
+            if Instant::now() >= give_up_at {
+                let text = format!("another program has locked {}", path.display());
+                return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
+            }
+            if !is_locked {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+
+    /// Opens only an empty file, because the file is removed later.
+    fn open(path: &Path) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600);
+        // Neither follows a symbolic link nor waits for the reader of a pipe.
+        options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+        let file = options.open(path)?;
+        let found = file.metadata()?;
+        if found.is_file() && found.len() == 0 {
+            return Ok(file);
+        }
+        let text = format!("{} is not an empty file", path.display());
+        Err(io::Error::new(io::ErrorKind::AlreadyExists, text))
+    }
+
+    fn is(file: &File, found: (u64, u64)) -> bool {
+        file.metadata()
+            .is_ok_and(|file| (file.dev(), file.ino()) == found)
+    }
+}
+
+impl Drop for BindLock {
+    fn drop(&mut self) {
+        // If this fails, the next bind removes it.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
+}
+
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
-/// Removes the file at `path` if it is a socket on which no program listens.
-fn remove_stale(path: &Path, address: &Address, kind: Type) -> io::Result<()> {
+/// Removes the file at `path` if it is a socket that no program has open. Only the holder of the
+/// [`BindLock`] may call it.
+fn remove_stale(path: &Path, address: &Address) -> io::Result<()> {
     let in_use = |why: &str| {
         io::Error::new(
             io::ErrorKind::AddrInUse,
@@ -136,12 +208,12 @@ fn remove_stale(path: &Path, address: &Address, kind: Type) -> io::Result<()> {
         }
         _ => {}
     }
-    // Non-blocking: with a full backlog connect would block, although a program listens.
-    let probe = Socket::new(socket2::Domain::UNIX, kind, None)?;
-    probe.set_nonblocking(true)?;
+    // A datagram socket, because its connect finds a stream socket that does not listen yet, too: it fails
+    // with EPROTOTYPE. Nothing arrives at that socket.
+    let probe = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
     match probe.connect(&address.to_sock_addr()?) {
         Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
-            log_line!(target: "socketserver::listener", Info, "replacing the stale socket {address}: no program listens on it");
+            log_line!(target: "socketserver::listener", Info, "replacing the stale socket {address}: no program has it open");
             fs::remove_file(path)
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),

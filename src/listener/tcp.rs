@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::socket::{bind_ip, cannot_listen_ip, check_kind, open_each, open_ip};
+use super::socket::{bind_ip, cannot_listen_ip, check_kind, let_accept_return, open_each, open_ip};
 use super::{Bind, Listener, SocketOptions};
 use crate::request::StreamRequest;
 use crate::{Address, ServerHandle};
@@ -19,8 +19,9 @@ use crate::{Address, ServerHandle};
 #[derive(Debug)]
 pub struct Tcp {
     socket: TcpListener,
-    /// The address to bind and the backlog; `None` for an adopted socket.
-    requested: Option<(SocketAddr, i32)>,
+    /// The address to bind; `None` for an adopted socket.
+    requested: Option<SocketAddr>,
+    backlog: i32,
 }
 
 impl Listener for Tcp {
@@ -28,16 +29,24 @@ impl Listener for Tcp {
 
     fn server_bind(&mut self) -> io::Result<()> {
         match self.requested {
-            Some((address, _)) if address.port() == 0 => self.bind_free_port(address),
-            Some((address, _)) => bind_ip(&SockRef::from(&self.socket), address),
+            Some(address) if address.port() == 0 => self.bind_free_port(address),
+            Some(address) => bind_ip(&SockRef::from(&self.socket), address),
             None => Ok(()),
         }
     }
 
+    fn set_options(&mut self, options: &SocketOptions) {
+        self.backlog = options.request_queue_size;
+    }
+
+    /// Only a socket that listens gets `SO_REUSEADDR` here: until then another one with it could bind the
+    /// same port, and listen first.
     fn server_activate(&mut self) -> io::Result<()> {
-        check_kind(&SockRef::from(&self.socket), Type::STREAM, false)?;
+        let socket = SockRef::from(&self.socket);
+        check_kind(&socket, Type::STREAM, false)?;
         self.listen()?;
-        self.socket.set_nonblocking(true)
+        self.allow_reactivation()?;
+        let_accept_return(&socket)
     }
 
     /// On Linux, `shutdown` of a listening socket closes the connections in its backlog and refuses
@@ -56,12 +65,18 @@ impl Listener for Tcp {
     }
 
     fn server_reactivate(&self) -> io::Result<()> {
+        self.allow_reactivation()?;
         self.listen()
     }
 
     fn accept(&self, server: &ServerHandle) -> io::Result<StreamRequest> {
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        self.socket.set_nonblocking(true)?;
         let (stream, client_address) = self.socket.accept()?;
-        // On other systems the connection inherits the listener's non-blocking mode.
+        // The connection inherits the listener's receive timeout.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        stream.set_read_timeout(None)?;
+        // On other systems it inherits the listener's non-blocking mode.
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
         stream.set_nonblocking(false)?;
         Ok(StreamRequest::from_transport(
@@ -74,7 +89,7 @@ impl Listener for Tcp {
     fn local_address(&self) -> io::Result<Address> {
         match (self.socket.local_addr()?, self.requested) {
             // Port 0 means that the socket is not bound yet.
-            (local, Some((requested, _))) if local.port() == 0 => Ok(requested.into()),
+            (local, Some(requested)) if local.port() == 0 => Ok(requested.into()),
             (local, _) => Ok(local.into()),
         }
     }
@@ -84,8 +99,8 @@ impl Tcp {
     /// Finds a free port, then binds it by number: Linux frees a port that it chose itself when the
     /// socket stops listening.
     ///
-    /// `SO_REUSEADDR` is off meanwhile. With it two servers could bind the same free port, and the
-    /// second one would fail in `listen`.
+    /// `SO_REUSEADDR` is off meanwhile, on Linux until the socket listens. With it two servers could bind
+    /// the same free port, and the second one would fail in `listen`.
     fn bind_free_port(&self, address: SocketAddr) -> io::Result<()> {
         const MAX_ATTEMPTS: usize = 100;
         let socket = SockRef::from(&self.socket);
@@ -100,22 +115,25 @@ impl Tcp {
             }
         }
         bound.map_err(|e| cannot_listen_ip(e, &socket, address))?;
-        socket.set_reuse_address(reuse)
+        socket.set_reuse_address(reuse && !cfg!(target_os = "linux"))
     }
 
-    /// On Linux this sets `SO_REUSEADDR` on the bound socket, regardless of the option for bind.
-    /// Connections inherit it. A connection without it, even one in `TIME_WAIT`, would keep
-    /// `server_reactivate` from listening again.
     fn listen(&self) -> io::Result<()> {
-        let backlog = self.requested.map_or(i32::MAX, |(_, backlog)| backlog);
         let address = self.socket.local_addr()?;
         let socket = SockRef::from(&self.socket);
-        if cfg!(target_os = "linux") && self.requested.is_some() {
-            socket.set_reuse_address(true)?;
-        }
         socket
-            .listen(backlog)
+            .listen(self.backlog)
             .map_err(|e| cannot_listen_ip(e, &socket, address))
+    }
+
+    /// On Linux this sets `SO_REUSEADDR`, regardless of the option for bind. Connections inherit it. A
+    /// connection without it, even one in `TIME_WAIT`, would keep `server_reactivate` from listening
+    /// again.
+    fn allow_reactivation(&self) -> io::Result<()> {
+        if cfg!(target_os = "linux") && self.requested.is_some() {
+            SockRef::from(&self.socket).set_reuse_address(true)?;
+        }
+        Ok(())
     }
 }
 
@@ -132,19 +150,21 @@ impl<A: ToSocketAddrs + Debug> Bind<A> for Tcp {
             let socket = open_ip(address, Type::STREAM, options)?;
             Ok(Tcp {
                 socket: socket.into(),
-                requested: Some((address, options.request_queue_size)),
+                requested: Some(address),
+                backlog: options.request_queue_size,
             })
         })
     }
 }
 
-/// Adopts a bound socket, which may already listen. It becomes non-blocking, and so do its
-/// duplicates.
+/// Adopts a bound socket, which may already listen. It becomes non-blocking, and on Linux gets a receive
+/// timeout of 1 µs; both apply to its duplicates too.
 impl From<TcpListener> for Tcp {
     fn from(socket: TcpListener) -> Self {
         Tcp {
             socket,
             requested: None,
+            backlog: SocketOptions::default().request_queue_size,
         }
     }
 }

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::socket::{cannot_listen_unix, check_kind, unix_address};
+use super::socket::{
+    cannot_listen_unix, check_kind, let_accept_return, local_unix_address, unix_address,
+};
 use super::socket_path::SocketPath;
 use super::{Bind, Listener, SocketOptions};
 use crate::request::StreamRequest;
@@ -14,40 +16,46 @@ use crate::{Address, ServerHandle};
 /// Connections over a Unix socket. Python's `UnixStreamServer`.
 ///
 /// On close the server removes the path if its own socket is still there. On bind it replaces a
-/// stale socket, which a killed server leaves behind. If a program listens on the path, or the path
-/// is a file that is not a socket, bind fails with `AddrInUse`.
+/// stale socket, which a killed server leaves behind. If a program has bound the path, even if it does not
+/// listen yet, or the path is a file that is not a socket, bind fails with `AddrInUse`.
+///
+/// Of several servers that bind the path at once, one succeeds. While a server binds, there is an empty file
+/// beside the path, with `.bind-lock` after its name: the lock for that. If the process is killed in this
+/// moment, the file stays until the next bind of the path; it locks nothing then. If another process holds
+/// the lock for 5 s, bind fails with `AddrInUse`.
 #[derive(Debug)]
 pub struct Unix {
     /// The first field, so that it is dropped before the socket: a client then finds no path, instead
     /// of a path that refuses it.
     path: Option<SocketPath>,
     socket: UnixListener,
-    /// The address to bind and the backlog; `None` for an adopted socket.
-    requested: Option<(Address, i32)>,
+    /// The address to bind; `None` for an adopted socket.
+    requested: Option<Address>,
+    backlog: i32,
 }
 
 impl Listener for Unix {
     type Request = StreamRequest;
 
     fn server_bind(&mut self) -> io::Result<()> {
-        if let Some((address, _)) = &self.requested {
-            self.path = SocketPath::bind(&SockRef::from(&self.socket), address, Type::STREAM)?;
+        if let Some(address) = &self.requested {
+            self.path = SocketPath::bind(&SockRef::from(&self.socket), address)?;
         }
         Ok(())
+    }
+
+    fn set_options(&mut self, options: &SocketOptions) {
+        self.backlog = options.request_queue_size;
     }
 
     fn server_activate(&mut self) -> io::Result<()> {
         let socket = SockRef::from(&self.socket);
         check_kind(&socket, Type::STREAM, true)?;
-        let backlog = self
-            .requested
-            .as_ref()
-            .map_or(i32::MAX, |(_, backlog)| *backlog);
         let address = self.local_address()?;
         socket
-            .listen(backlog)
+            .listen(self.backlog)
             .map_err(|e| cannot_listen_unix(e, &address))?;
-        self.socket.set_nonblocking(true)
+        let_accept_return(&socket)
     }
 
     /// Renames the path and closes the connections in the backlog. `shutdown` on the socket would
@@ -64,6 +72,8 @@ impl Listener for Unix {
     }
 
     fn accept(&self, server: &ServerHandle) -> io::Result<StreamRequest> {
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        self.socket.set_nonblocking(true)?;
         let (stream, client_address) = self.socket.accept()?;
         // On other systems the connection inherits the listener's non-blocking mode.
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -76,34 +86,32 @@ impl Listener for Unix {
     }
 
     fn local_address(&self) -> io::Result<Address> {
-        match &self.requested {
-            Some((address, _)) => Ok(address.clone()),
-            None => self.socket.local_addr().map(Address::from),
-        }
+        local_unix_address(&SockRef::from(&self.socket), self.requested.as_ref())
     }
 }
 
 impl<A: AsRef<Path>> Bind<A> for Unix {
     fn open(address: A, options: &SocketOptions) -> io::Result<Vec<Self>> {
-        let address = unix_address(address.as_ref())?;
+        let requested = Some(unix_address(address.as_ref())?);
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        let requested = Some((address, options.request_queue_size));
         Ok(vec![Unix {
             path: None,
             socket: socket.into(),
             requested,
+            backlog: options.request_queue_size,
         }])
     }
 }
 
-/// Adopts a bound socket, which may already listen. It becomes non-blocking, and so do its
-/// duplicates. Its path is not removed on close.
+/// Adopts a bound socket, which may already listen. It becomes non-blocking, and on Linux gets a receive
+/// timeout of 1 µs; both apply to its duplicates too. Its path is not removed on close.
 impl From<UnixListener> for Unix {
     fn from(socket: UnixListener) -> Self {
         Unix {
             path: None,
             socket,
             requested: None,
+            backlog: SocketOptions::default().request_queue_size,
         }
     }
 }

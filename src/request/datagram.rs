@@ -1,20 +1,15 @@
-use std::error::Error;
-use std::fmt;
 use std::io::{self, Cursor};
 use std::mem;
-use std::net::{IpAddr, UdpSocket};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixDatagram;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use socket2::{SockAddr, Socket};
-
-use super::transport::uninterrupted;
-use super::{Extensions, Lifecycle, Request};
+use super::datagram_socket::Unsent;
+use super::{DatagramSocket, Extensions, Lifecycle, Request};
 use crate::error::RequestError;
 use crate::handle::ConnectionEntry;
+use crate::sys::datagram::PacketInfo;
 use crate::{Address, ServerHandle};
 
 /// One datagram, as a handler sees it: the same over UDP and Unix sockets. Python's
@@ -54,6 +49,9 @@ pub struct DatagramRequest {
     /// Values from a listener, `verify_request` or the handler itself.
     pub extensions: Extensions,
     id: u64,
+    /// Where it arrived, if the socket is bound to an unspecified address.
+    arrival: Option<PacketInfo>,
+    local_address: Option<Address>,
     /// Bytes sent in reply.
     sent: AtomicU64,
 }
@@ -68,7 +66,7 @@ impl DatagramRequest {
         server: &ServerHandle,
     ) -> Self {
         server.registry().count_bytes(packet.len() as u64, 0);
-        socket.0.server.get_or_init(|| server.clone());
+        socket.set_server(server);
         let packet: Arc<[u8]> = packet.into();
         DatagramRequest {
             truncated: false,
@@ -80,6 +78,8 @@ impl DatagramRequest {
             server: server.clone(),
             extensions: Extensions::default(),
             id: server.next_id(),
+            arrival: None,
+            local_address: None,
             sent: AtomicU64::new(0),
         }
     }
@@ -90,15 +90,46 @@ impl DatagramRequest {
         self.id
     }
 
+    /// The address that the datagram was sent to, with the server's port. A server on an unspecified
+    /// address (`0.0.0.0`, `[::]`) receives what is sent to any address of the machine, also to a broadcast
+    /// or multicast address. Python has only the server's address.
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// On systems other than Linux and Android it is the server's address.
+    #[doc(alias("IP_PKTINFO", "IPV6_RECVPKTINFO"))]
+    pub fn local_address(&self) -> &Address {
+        let server = || self.server.server_address();
+        self.local_address.as_ref().unwrap_or_else(server)
+    }
+
     /// Sends one datagram to the client now, also an empty one. Does not change `wfile`.
+    ///
+    /// It leaves from [`local_address`](Self::local_address), like the reply in `wfile`; the reply to a
+    /// broadcast or multicast leaves from an address of the network interface.
     ///
     /// # Errors
     ///
     /// Those of [`DatagramSocket::send_to`].
     pub fn reply(&self, data: &[u8]) -> io::Result<()> {
-        self.socket.send_to(data, &self.client_address)?;
+        self.socket
+            .send_from(self.arrival, data, &self.client_address)?;
         self.sent.fetch_add(data.len() as u64, Ordering::Relaxed);
         Ok(())
+    }
+}
+
+impl DatagramRequest {
+    pub(crate) fn set_arrival(&mut self, arrival: PacketInfo) {
+        self.arrival = Some(arrival);
+        let port = self.server.server_address().port().unwrap_or_default();
+        let address = match (arrival.destination, self.client_address.socket_addr()) {
+            (IpAddr::V6(ip), _) => SocketAddrV6::new(ip, port, 0, arrival.interface).into(),
+            (ip, Some(SocketAddr::V4(_))) => SocketAddr::new(ip, port),
+            // In the same form as the client's address.
+            (IpAddr::V4(ip), _) => (ip.to_ipv6_mapped(), port).into(),
+        };
+        self.local_address = Some(address.into());
     }
 }
 
@@ -156,112 +187,4 @@ impl Lifecycle for DatagramRequest {
     fn byte_counts(&self) -> (u64, u64) {
         (self.packet.len() as u64, self.sent.load(Ordering::Relaxed))
     }
-}
-
-/// The socket of a datagram server. Cloneable, to send from any thread at any time.
-///
-/// The address stays bound until the last clone is dropped.
-#[derive(Clone, Debug)]
-pub struct DatagramSocket(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
-    socket: Socket,
-    /// The server that receives on it; it counts the sent bytes.
-    server: OnceLock<ServerHandle>,
-}
-
-impl DatagramSocket {
-    pub(crate) fn new(socket: Socket) -> Self {
-        DatagramSocket(Arc::new(Shared {
-            socket,
-            server: OnceLock::new(),
-        }))
-    }
-
-    pub(crate) fn socket(&self) -> &Socket {
-        &self.0.socket
-    }
-
-    /// Sends one datagram. Blocks while the send buffer, or the queue of the receiving Unix socket, is
-    /// full.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` for a datagram too long for the socket (65,507 bytes over UDP on IPv4),
-    /// `AddrNotAvailable` for a client without an address, and errors of the socket. Each names
-    /// the address.
-    #[doc(alias = "sendto")]
-    pub fn send_to(&self, data: &[u8], address: &Address) -> io::Result<()> {
-        let send = |to: &SockAddr| uninterrupted(|| self.socket().send_to(data, to));
-        let sent = match address {
-            Address::Ip(address) => send(&(*address).into()),
-            other => other.to_sock_addr().and_then(|to| send(&to)),
-        };
-        let sent = sent.map_err(|e| explain(e, data.len(), address))?;
-        if let Some(server) = self.0.server.get() {
-            server.registry().count_bytes(0, sent as u64);
-        }
-        Ok(())
-    }
-}
-
-impl AsFd for DatagramSocket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket().as_fd()
-    }
-}
-
-impl From<UdpSocket> for DatagramSocket {
-    fn from(socket: UdpSocket) -> Self {
-        DatagramSocket::new(socket.into())
-    }
-}
-
-impl From<UnixDatagram> for DatagramSocket {
-    fn from(socket: UnixDatagram) -> Self {
-        DatagramSocket::new(socket.into())
-    }
-}
-
-fn explain(error: io::Error, length: usize, address: &Address) -> io::Error {
-    let mut message = format!("cannot send {length} bytes to {address}: {error}");
-    let mut kind = error.kind();
-    if error.raw_os_error() == Some(EMSGSIZE) {
-        kind = io::ErrorKind::InvalidInput;
-        if let Some(ip) = address.ip() {
-            message += &format!("; {} at most over UDP", longest(ip));
-        }
-    }
-    let address = address.clone();
-    io::Error::new(kind, Unsent { address, message })
-}
-
-/// The error of a datagram that was not sent. With the address, an error of a reply is told apart from
-/// all others.
-#[derive(Debug)]
-struct Unsent {
-    address: Address,
-    message: String,
-}
-
-impl fmt::Display for Unsent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl Error for Unsent {}
-
-/// `ErrorKind` has no variant for it.
-const EMSGSIZE: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {
-    90
-} else {
-    40
-};
-
-/// An IP packet has 65,535 bytes. Of these the IPv4 header takes 20, the IPv6 header none, and the UDP
-/// header 8.
-fn longest(ip: IpAddr) -> usize {
-    if ip.is_ipv4() { 65_507 } else { 65_527 }
 }

@@ -13,6 +13,7 @@ mod close_reason;
 mod conn;
 mod connection;
 mod datagram;
+mod datagram_socket;
 mod lines;
 mod mirror;
 mod reader;
@@ -28,7 +29,8 @@ use std::any::Any;
 use std::fmt;
 
 pub use self::connection::Connection;
-pub use self::datagram::{DatagramRequest, DatagramSocket};
+pub use self::datagram::DatagramRequest;
+pub use self::datagram_socket::DatagramSocket;
 pub(crate) use self::lifecycle::Lifecycle;
 pub use self::lines::ReadHalf;
 pub use self::reader::Reader;

@@ -3,11 +3,14 @@ use std::collections::VecDeque;
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::AsRawFd;
-use std::time::{Duration, Instant};
+use std::thread;
+use std::time::Instant;
 
 use super::Server;
+use super::backoff::Backoff;
 use super::request_log::SaturationLog;
 use super::service::Accepted;
+use crate::ServerHandle;
 use crate::dispatch::{Dispatch, Job, Waker};
 use crate::error::catch_and_log;
 use crate::handle::{Control, ListenState, Serving};
@@ -17,7 +20,6 @@ use crate::request::{Lifecycle, Request};
 use crate::statistics::Cause;
 use crate::sync::MutexGuard;
 use crate::sys::Events;
-use crate::{Address, ServerHandle};
 
 impl<L: Listener, D: Dispatch> Server<L, D> {
     /// Serves requests until [`shutdown`](crate::ServerHandle::shutdown). Python's `serve_forever`.
@@ -94,6 +96,8 @@ pub(super) struct AcceptState<R: Request> {
     pub(super) saturation: SaturationLog,
     pub(super) listen: ListenState,
     pub(super) backoff: Backoff,
+    /// After errors of the poller.
+    pub(super) poller_backoff: Backoff,
 }
 
 /// The thread that serves: accepts requests, and waits for them.
@@ -233,7 +237,39 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
         let due = [deadline, pause_end, self.next_reap, next_expiry];
         let due = due.into_iter().flatten().min();
         let listener = for_clients.then(|| self.listener.as_fd());
-        self.handle.poller().wait(listener, due, &mut self.events)
+        let waited = self.handle.poller().wait(listener, due, &mut self.events);
+        match waited {
+            Err(error) => return self.pause_without_poller(error, due),
+            Ok(()) if for_clients => {
+                let address = self.handle.server_address();
+                self.state.poller_backoff.all_accepted(address);
+            }
+            Ok(()) => {}
+        }
+        Ok(())
+    }
+
+    /// After an error of the poller.
+    fn pause_without_poller(&mut self, error: io::Error, due: Option<Instant>) -> io::Result<()> {
+        let address = self.handle.server_address();
+        if matches!(AcceptError::of(&error), AcceptError::Listener) {
+            let text = format!("cannot wait for clients on {address}: {error}");
+            return Err(io::Error::new(error.kind(), text));
+        }
+        let backoff = &mut self.state.poller_backoff;
+        backoff.pause(&error, address);
+        let due = due.into_iter().chain(backoff.until).min();
+        // Without a descriptor the poller needs no memory, so that it can wait for a notification.
+        if self
+            .handle
+            .poller()
+            .wait(None, due, &mut self.events)
+            .is_err()
+        {
+            let pause = due.map(|due| due.saturating_duration_since(Instant::now()));
+            thread::sleep(pause.unwrap_or(Backoff::LONGEST));
+        }
+        Ok(())
     }
 }
 
@@ -242,62 +278,6 @@ impl<L: Listener, D: Dispatch> Drop for Acceptor<'_, L, D> {
     fn drop(&mut self) {
         if self.handle.is_shutdown_begun() {
             self.server.reject_pending(&mut self.state);
-        }
-    }
-}
-
-/// The pauses after accept errors, each twice as long as the one before until a client is accepted.
-#[derive(Default)]
-pub(super) struct Backoff {
-    until: Option<Instant>,
-    last: Option<Duration>,
-    retries: u32,
-    warned_at: Option<Instant>,
-    has_failed: bool,
-}
-
-impl Backoff {
-    const SHORTEST: Duration = Duration::from_millis(5);
-    const LONGEST: Duration = Duration::from_secs(1);
-    const MAX_RETRIES: u32 = 1000;
-
-    fn is_pausing(&mut self) -> bool {
-        self.until = self.until.filter(|until| Instant::now() < *until);
-        self.until.is_some()
-    }
-
-    /// Whether to retry at once. An error that comes again and again is not one client's.
-    fn may_retry(&mut self) -> bool {
-        self.retries += 1;
-        self.retries <= Self::MAX_RETRIES
-    }
-
-    /// Logs one line per second at most.
-    fn pause(&mut self, error: &io::Error, server: &Address) {
-        let is_recent = |at: Instant| at.elapsed() < Self::LONGEST;
-        if !self.warned_at.is_some_and(is_recent) {
-            self.warned_at = Some(Instant::now());
-            self.has_failed = true;
-            log_line!(
-                target: "socketserver::server", Warn,
-                "cannot accept on {server}: {error}; trying again at least every {:?}", Self::LONGEST
-            );
-        }
-        let pause = self
-            .last
-            .map_or(Self::SHORTEST, |last| Self::LONGEST.min(last * 2));
-        self.last = Some(pause);
-        self.until = Some(Instant::now() + pause);
-    }
-
-    fn reset(&mut self) {
-        (self.last, self.retries) = (None, 0);
-    }
-
-    fn all_accepted(&mut self, server: &Address) {
-        self.reset();
-        if std::mem::take(&mut self.has_failed) {
-            log_line!(target: "socketserver::server", Info, "accepting again on {server}");
         }
     }
 }

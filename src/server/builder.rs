@@ -3,8 +3,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::acceptor::{AcceptState, Backoff};
+use super::acceptor::AcceptState;
 use super::admission::RejectPool;
+use super::backoff::Backoff;
 use super::request_log::SaturationLog;
 use super::service::{HandlerFn, Service, from_closure, from_factory};
 use super::{Hooks, Server};
@@ -139,7 +140,7 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
     /// [`Listener`] of your own.
     ///
     /// The socket must be bound. It is activated, but not bound again, so the options and the hook for
-    /// binding have no effect.
+    /// binding have no effect. `request_queue_size` and `max_packet_size` do apply.
     ///
     /// # Errors
     ///
@@ -185,6 +186,7 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
         run_handler: Box<HandlerFn<L::Request>>,
     ) -> io::Result<Server<L, D>> {
         self.check()?;
+        listener.set_options(&self.sockets);
         listener.server_activate()?;
         self.build(listener, true, run_handler)
     }
@@ -261,6 +263,7 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
                 saturation: SaturationLog::default(),
                 listen: ListenState::Open,
                 backoff: Backoff::default(),
+                poller_backoff: Backoff::default(),
             }),
             reject_pool: RejectPool::new(!forks),
             block_on_close: self.block_on_close,

@@ -10,6 +10,7 @@
 mod acceptor;
 mod admission;
 mod background;
+mod backoff;
 mod builder;
 mod hooks;
 #[cfg(all(test, shuttle))]
@@ -137,8 +138,18 @@ impl<L: Listener, D: Dispatch + Default> Server<L, D> {
 }
 
 impl<L: Listener, D: Dispatch> Server<L, D> {
-    /// The address it is bound to, with the real port where port 0 was requested.
+    /// The address it is bound to, with the real port where port 0 was requested. A program may also bind
+    /// the socket of an [`unbound`](Builder::unbound) server itself; [handles](Self::handle) know the
+    /// address after this call or [`server_activate`](Self::server_activate).
     pub fn server_address(&self) -> &Address {
+        let is_bound = self.handle.is_bound();
+        if let Some(listener) = self.listener.as_ref().filter(|_| !is_bound) {
+            let local = listener.local_address().ok();
+            // Before the bind, this is the requested address.
+            if let Some(local) = local.filter(|local| local != self.handle.server_address()) {
+                self.handle.set_bound(local);
+            }
+        }
         self.handle.server_address()
     }
 
@@ -194,6 +205,8 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
             .as_mut()
             .expect("there is a listener until the server is closed");
         activate(listener, self.service.hooks.as_deref())?;
+        // Does nothing after `server_bind`.
+        self.handle.set_bound(listener.local_address()?);
         self.active = true;
         Ok(())
     }

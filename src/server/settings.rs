@@ -83,6 +83,19 @@ impl<L: Listener, D> Builder<L, D> {
         self
     }
 
+    /// How long each write may take before it fails with `TimedOut`. `None` is no limit, and the default of
+    /// stream servers. There it applies to each write of a connection, until the system has all of it, with
+    /// the time that it waits for other threads that send.
+    ///
+    /// On datagram servers it applies to each reply and each
+    /// [`send_to`](crate::request::DatagramSocket::send_to), which says more. Default 1 s: a Unix client
+    /// that does not read must not stop the server. A server without threads serves nobody else meanwhile.
+    pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.streams.write_timeout = timeout.into();
+        self.streams.datagram_write_timeout = self.streams.write_timeout;
+        self
+    }
+
     /// How many requests there may be at once, from accept to close. This limits the memory and the
     /// descriptors that clients can take. 0 counts as 1. `None`, the default: the limit of the dispatcher
     /// (threads, children, or one request at a time) applies alone.
@@ -150,13 +163,6 @@ impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
     /// [`write_timeout`](Self::write_timeout) it is Python's `StreamRequestHandler.timeout`.
     pub fn read_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.streams.read_timeout = timeout.into();
-        self
-    }
-
-    /// How long each write may take before it fails with `TimedOut`: until the system has all of it,
-    /// with the time that it waits for other threads that send. `None`, the default, is no limit.
-    pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.streams.write_timeout = timeout.into();
         self
     }
 

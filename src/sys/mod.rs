@@ -2,15 +2,17 @@
 //! children.
 #![allow(unsafe_code)]
 
+pub(crate) mod datagram;
 pub(crate) mod linger;
 #[cfg(feature = "fork")]
 pub(crate) mod process;
 pub(crate) mod stream;
 pub(crate) mod timer;
 
+use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -57,6 +59,19 @@ pub(crate) fn reset(connection: &impl AsFd) -> io::Result<()> {
     // SAFETY: zeroes are a valid address of the family AF_UNSPEC, and `length` is its whole storage.
     let unspecified = unsafe { SockAddr::new(unspecified, length) };
     SockRef::from(connection).connect(&unspecified)
+}
+
+/// Locks the file, unless another process or another opening of the file holds the lock: then this returns
+/// false. The lock lasts until the file is closed.
+pub(crate) fn try_lock(file: &File) -> io::Result<bool> {
+    // SAFETY: the descriptor is open during the call.
+    match unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } {
+        0 => Ok(true),
+        _ => match io::Error::last_os_error() {
+            error if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            error => Err(error),
+        },
+    }
 }
 
 /// Where the accept loop waits: for a client, a notification or a deadline.

@@ -4,6 +4,8 @@ mod accept {
     mod errors;
     mod handle_request;
     mod pause;
+    mod poller;
+    mod shared_listener;
     mod stop_listening;
     mod stop_listening_address;
 }
@@ -36,8 +38,10 @@ mod auth {
     mod vectors;
 }
 mod datagram {
+    mod local_address;
     mod replies;
     mod unsendable;
+    mod write_timeout;
 }
 mod dispatch {
     mod custom;
@@ -147,5 +151,6 @@ mod stream {
     mod write_timeout;
 }
 mod unix {
+    mod bind_race;
     mod path;
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind};
 
+use socket2::{Domain, Socket, Type};
 use socketserver::Builder;
 use socketserver::dispatch::Inline;
 use socketserver::listener::Tcp;
@@ -40,4 +41,20 @@ fn without_allow_reuse_address_the_error_names_the_option() -> io::Result<()> {
     assert!(text.contains(&address.to_string()), "{text}");
     assert!(text.contains("allow_reuse_address(true)"), "{text}");
     Ok(())
+}
+
+/// Otherwise one of two servers that ask for a free port at the same time could fail.
+#[test]
+fn a_free_port_is_not_shared_before_the_server_listens() -> io::Result<()> {
+    let mut server = TcpServer::builder().unbound_fn(ANY, |_| Ok(()))?;
+    server.server_bind()?;
+    let other = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    other.set_reuse_address(true)?;
+    let address = server
+        .server_address()
+        .socket_addr()
+        .expect("an IP address");
+    let error = other.bind(&address.into()).expect_err("the port is taken");
+    assert_eq!(error.kind(), ErrorKind::AddrInUse);
+    server.server_activate()
 }

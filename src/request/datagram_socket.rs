@@ -1,0 +1,230 @@
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixDatagram;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use socket2::Socket;
+
+use super::transport::uninterrupted;
+use crate::options::StreamOptions;
+use crate::sys::datagram::PacketInfo;
+use crate::sys::{self, MSG_DONTWAIT};
+use crate::{Address, ServerHandle};
+
+/// How soon a blocked send notices that its server was closed by force.
+const STEP: Duration = Duration::from_millis(50);
+
+/// The socket of a datagram server. Cloneable, to send from any thread at any time.
+///
+/// The address stays bound until the last clone is dropped.
+#[derive(Clone, Debug)]
+pub struct DatagramSocket(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    socket: Socket,
+    /// The server that receives on it; it counts the sent bytes.
+    server: OnceLock<ServerHandle>,
+    /// Receivers for which a send does not wait, each with the end of that, the latest first.
+    timed_out: Mutex<Vec<(Address, Instant)>>,
+}
+
+impl DatagramSocket {
+    pub(crate) fn new(socket: Socket) -> Self {
+        DatagramSocket(Arc::new(Shared {
+            socket,
+            server: OnceLock::new(),
+            timed_out: Mutex::default(),
+        }))
+    }
+
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.0.socket
+    }
+
+    pub(super) fn set_server(&self, server: &ServerHandle) {
+        self.0.server.get_or_init(|| server.clone());
+    }
+
+    /// Sends one datagram. Blocks while the send buffer, or the queue of the receiving Unix socket, is
+    /// full: at most for the server's [`write_timeout`](crate::Builder::write_timeout), by default 1 s.
+    /// After such a timeout, sends to the same address fail at once instead of waiting, for ten times as
+    /// long, so that a client that never reads takes little of the server's time. A forced close of the
+    /// server ends the wait within 50 ms; from then on a send does not wait.
+    ///
+    /// To wait, it sets the socket's send timeout (`SO_SNDTIMEO`) to 50 ms or less.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a datagram too long for the socket (65,507 bytes over UDP on IPv4),
+    /// `AddrNotAvailable` for a client without an address, `TimedOut` after the `write_timeout`,
+    /// `ConnectionAborted` after a forced close, and errors of the socket. Each names the address.
+    #[doc(alias = "sendto")]
+    pub fn send_to(&self, data: &[u8], address: &Address) -> io::Result<()> {
+        self.send_from(None, data, address)
+    }
+
+    /// Sends from the address where a datagram arrived.
+    pub(super) fn send_from(
+        &self,
+        from: Option<PacketInfo>,
+        data: &[u8],
+        address: &Address,
+    ) -> io::Result<()> {
+        let to = address.to_sock_addr();
+        let sent = to.and_then(|to| {
+            self.send_in_time(address, |flags| {
+                uninterrupted(|| sys::datagram::send(self.socket(), data, &to, from, flags))
+            })
+        });
+        let sent = sent.map_err(|e| explain(e, data.len(), address))?;
+        if let Some(server) = self.0.server.get() {
+            server.registry().count_bytes(0, sent as u64);
+        }
+        Ok(())
+    }
+
+    /// Waits in steps, because no event wakes a thread that waits for the queue of another Unix socket, and
+    /// poll(2) does not report that queue.
+    fn send_in_time(
+        &self,
+        address: &Address,
+        send: impl Fn(i32) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let mut sent = send(MSG_DONTWAIT);
+        let mut give_up_at = None;
+        while matches!(&sent, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
+            if self.is_closed_by_force() {
+                let text = "the server was closed by force";
+                return Err(io::Error::new(io::ErrorKind::ConnectionAborted, text));
+            }
+            let at = *give_up_at.get_or_insert_with(|| self.give_up_at(address));
+            let left = at.map(|at| at.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                self.remember_timeout(address);
+                let text = "the receiver's queue or the send buffer is full (write_timeout)";
+                return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+            }
+            sent = self.wait_and_send(left.unwrap_or(STEP).min(STEP), &send);
+        }
+        sent
+    }
+
+    /// When a send that begins to wait now has to fail.
+    fn give_up_at(&self, address: &Address) -> Option<Instant> {
+        let now = Instant::now();
+        let mut timed_out = self.0.timed_out.lock();
+        timed_out.retain(|(_, until)| *until > now);
+        if timed_out.iter().any(|(other, _)| other == address) {
+            return Some(now);
+        }
+        now.checked_add(self.write_timeout()?)
+    }
+
+    fn remember_timeout(&self, address: &Address) {
+        const MAX_REMEMBERED: usize = 100;
+        let mut timed_out = self.0.timed_out.lock();
+        let is_known = timed_out.iter().any(|(other, _)| other == address);
+        let pause = self.write_timeout().map(|limit| limit.saturating_mul(10));
+        let until = pause.and_then(|pause| Instant::now().checked_add(pause));
+        if let Some(until) = until.filter(|_| !is_known) {
+            timed_out.truncate(MAX_REMEMBERED - 1);
+            timed_out.insert(0, (address.clone(), until));
+        }
+    }
+
+    fn wait_and_send(
+        &self,
+        time: Duration,
+        send: impl Fn(i32) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        const PAUSE: Duration = Duration::from_millis(1);
+        let time = time.max(PAUSE);
+        self.socket().set_write_timeout(Some(time))?;
+        let begun = Instant::now();
+        let sent = send(0);
+        // A socket that the program has set non-blocking does not wait.
+        if sent.is_err() && begun.elapsed() < PAUSE {
+            thread::sleep(PAUSE);
+        }
+        sent
+    }
+
+    fn write_timeout(&self) -> Option<Duration> {
+        match self.0.server.get() {
+            Some(server) => server.stream_options().datagram_write_timeout,
+            None => StreamOptions::default().datagram_write_timeout,
+        }
+    }
+
+    fn is_closed_by_force(&self) -> bool {
+        let server = self.0.server.get();
+        server.is_some_and(ServerHandle::is_closed_by_force)
+    }
+}
+
+impl AsFd for DatagramSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket().as_fd()
+    }
+}
+
+impl From<UdpSocket> for DatagramSocket {
+    fn from(socket: UdpSocket) -> Self {
+        DatagramSocket::new(socket.into())
+    }
+}
+
+impl From<UnixDatagram> for DatagramSocket {
+    fn from(socket: UnixDatagram) -> Self {
+        DatagramSocket::new(socket.into())
+    }
+}
+
+fn explain(error: io::Error, length: usize, address: &Address) -> io::Error {
+    let mut message = format!("cannot send {length} bytes to {address}: {error}");
+    let mut kind = error.kind();
+    if error.raw_os_error() == Some(EMSGSIZE) {
+        kind = io::ErrorKind::InvalidInput;
+        if let Some(ip) = address.ip() {
+            message += &format!("; {} at most over UDP", longest(ip));
+        }
+    }
+    let address = address.clone();
+    io::Error::new(kind, Unsent { address, message })
+}
+
+/// The error of a datagram that was not sent. With the address, an error of a reply is told apart from
+/// all others.
+#[derive(Debug)]
+pub(super) struct Unsent {
+    pub(super) address: Address,
+    message: String,
+}
+
+impl fmt::Display for Unsent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for Unsent {}
+
+/// `ErrorKind` has no variant for it.
+const EMSGSIZE: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {
+    90
+} else {
+    40
+};
+
+/// An IP packet has 65,535 bytes. Of these the IPv4 header takes 20, the IPv6 header none, and the UDP
+/// header 8.
+fn longest(ip: IpAddr) -> usize {
+    if ip.is_ipv4() { 65_507 } else { 65_527 }
+}
