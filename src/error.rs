@@ -6,6 +6,7 @@ use std::iter;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::Address;
 use crate::framing::FramingError;
 use crate::log_line::log_line;
 
@@ -90,15 +91,19 @@ impl RequestError {
         self.chain().find_map(kind)
     }
 
+    /// The system's error number, as [`raw_os_error`] finds it. Python's `error.errno`.
+    #[doc(alias = "errno")]
+    pub fn raw_os_error(&self) -> Option<i32> {
+        raw_os_error(&*self.error)
+    }
+
     /// The first `io::Error` in the error or its sources.
     pub(crate) fn io_error(&self) -> Option<&io::Error> {
         self.chain().find_map(|error| error.downcast_ref())
     }
 
-    /// The error and its sources.
     fn chain(&self) -> impl Iterator<Item = &(dyn Error + 'static)> {
-        let first: &(dyn Error + 'static) = &*self.error;
-        iter::successors(Some(first), |&error| error.source())
+        chain(&*self.error)
     }
 
     /// Whether the client has disconnected, or a forced close during a shutdown has ended the
@@ -137,6 +142,79 @@ impl Error for RequestError {
         Some(&*self.error)
     }
 }
+
+/// The system's error number (errno) of the first `io::Error` that has one, in `error` or its sources.
+///
+/// This crate's errors say what failed, and with which address. `io::Error::raw_os_error` returns `None` for
+/// an error with such a text; this function returns the number.
+///
+/// ```
+/// use socketserver::prelude::*;
+/// use socketserver::raw_os_error;
+///
+/// // EADDRNOTAVAIL on Linux.
+/// const ADDRESS_NOT_AVAILABLE: i32 = 99;
+///
+/// let error = TcpServer::bind_fn("192.0.2.1:0", |_| Ok(())).unwrap_err();
+/// # if cfg!(target_os = "linux") {
+/// assert_eq!(raw_os_error(&error), Some(ADDRESS_NOT_AVAILABLE));
+/// # }
+/// ```
+#[doc(alias = "errno")]
+pub fn raw_os_error(error: &(dyn Error + 'static)) -> Option<i32> {
+    let number = |error: &(dyn Error + 'static)| {
+        let error: &io::Error = error.downcast_ref()?;
+        let described = || SystemError::of(error)?.os_error;
+        error.raw_os_error().or_else(described)
+    };
+    chain(error).find_map(number)
+}
+
+/// An error and its sources.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    iter::successors(Some(error), |&error| error.source())
+}
+
+/// An error of the system with a text that says what failed. The text contains the system's own text, so it
+/// has no source.
+#[derive(Debug)]
+pub(crate) struct SystemError {
+    text: String,
+    os_error: Option<i32>,
+    /// The address to which a datagram was not sent.
+    pub(crate) receiver: Option<Address>,
+}
+
+impl SystemError {
+    /// `error` with this text.
+    pub(crate) fn describe(error: &io::Error, text: String) -> io::Error {
+        SystemError::new(error, text).with_kind(error.kind())
+    }
+
+    pub(crate) fn new(error: &io::Error, text: String) -> Self {
+        SystemError {
+            text,
+            os_error: raw_os_error(error),
+            receiver: None,
+        }
+    }
+
+    pub(crate) fn with_kind(self, kind: io::ErrorKind) -> io::Error {
+        io::Error::new(kind, self)
+    }
+
+    pub(crate) fn of(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
+    }
+}
+
+impl fmt::Display for SystemError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Error for SystemError {}
 
 /// The error that represents a panic. Its text is the panic's message.
 #[derive(Debug)]

@@ -152,7 +152,7 @@ mod sys;
 pub use crate::address::Address;
 #[doc(inline)]
 pub use crate::dispatch::Dispatch;
-pub use crate::error::{HandlerError, HandlerResult, RequestError, Stage};
+pub use crate::error::{HandlerError, HandlerResult, RequestError, Stage, raw_os_error};
 pub use crate::handle::{DrainReport, ServerHandle};
 #[doc(alias("BaseRequestHandler", "StreamRequestHandler", "DatagramRequestHandler"))]
 pub use crate::handler::RequestHandler;

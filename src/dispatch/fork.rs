@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::child_table::ChildTable;
 use super::{Dispatch, Job, Waker};
+use crate::error::SystemError;
 use crate::handle::ChildProcesses;
 use crate::sys::process::{self, ForkGuard, Forked};
 
@@ -113,7 +114,7 @@ impl Fork {
         process::fork(guard).map_err(|e| {
             let children = self.children();
             let message = format!("cannot fork in addition to {children} children: {e}");
-            io::Error::new(e.kind(), message)
+            SystemError::describe(&e, message)
         })
     }
 }

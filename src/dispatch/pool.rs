@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Dispatch, Job, ThreadGauge, Waker};
 use crate::ServerHandle;
-use crate::error::catch;
+use crate::error::{SystemError, catch};
 use crate::sync::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Condvar, Mutex};
@@ -166,7 +166,7 @@ impl Dispatch for ThreadPool {
             let threads = state.threads.len();
             drop(state);
             let message = format!("cannot start a thread in addition to {threads}: {error}");
-            job.refuse(io::Error::new(error.kind(), message));
+            job.refuse(SystemError::describe(&error, message));
         }
     }
 

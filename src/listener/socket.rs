@@ -10,6 +10,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use super::SocketOptions;
 use crate::Address;
+use crate::error::SystemError;
 
 /// Opens one listener for each IP address of `address`. Asks the resolver for the addresses of a
 /// name, never for the name of an address.
@@ -81,17 +82,17 @@ pub(super) fn cannot_listen_ip(
     address: SocketAddr,
 ) -> io::Error {
     let why = match error.kind() {
-        ErrorKind::AddrInUse => return in_use(socket, address),
+        ErrorKind::AddrInUse => return in_use(error, socket, address),
         ErrorKind::PermissionDenied => "; ports below 1024 need a privilege",
         ErrorKind::AddrNotAvailable => "; no interface of this machine has that address",
         _ => "",
     };
     let text = format!("cannot listen on {address}: {error}{why}");
-    io::Error::new(error.kind(), text)
+    SystemError::describe(&error, text)
 }
 
 /// `EADDRINUSE` has several causes, and the kernel does not report which one it is.
-fn in_use(socket: &Socket, address: SocketAddr) -> io::Error {
+fn in_use(error: io::Error, socket: &Socket, address: SocketAddr) -> io::Error {
     let is_tcp = socket.r#type().is_ok_and(|kind| kind == Type::STREAM);
     let why = if address.port() == 0 {
         "no port is free; close programs or connections"
@@ -108,7 +109,7 @@ fn in_use(socket: &Socket, address: SocketAddr) -> io::Error {
          allow_reuse_address(true), or wait about a minute"
     };
     let text = format!("cannot listen on {address}: address in use: {why}");
-    io::Error::new(ErrorKind::AddrInUse, text)
+    SystemError::describe(&error, text)
 }
 
 /// Whether a program listens on this TCP address. Connects to it: the kernel refuses the connection
@@ -134,7 +135,7 @@ pub(super) fn cannot_listen_unix(error: io::Error, address: &Address) -> io::Err
         _ => "",
     };
     let text = format!("cannot listen on {address}: {error}{why}");
-    io::Error::new(error.kind(), text)
+    SystemError::describe(&error, text)
 }
 
 /// Refuses a socket of the wrong kind. Only an adopted socket can be of the wrong kind.
@@ -150,16 +151,6 @@ pub(super) fn check_kind(socket: &SockRef<'_>, kind: Type, unix: bool) -> io::Re
     Err(invalid_input(format!(
         "the socket to adopt is not {expected}"
     )))
-}
-
-/// Keeps `accept` from waiting for a client. Other holders of the socket, which are duplicates or other
-/// processes, may make it blocking at any time. Then Linux applies the receive timeout to `accept`;
-/// other systems do not, so there the socket is made non-blocking again before each `accept`.
-pub(super) fn let_accept_return(socket: &SockRef<'_>) -> io::Result<()> {
-    if cfg!(any(target_os = "linux", target_os = "android")) {
-        socket.set_read_timeout(Some(Duration::from_micros(1)))?;
-    }
-    socket.set_nonblocking(true)
 }
 
 /// The address of a bound Unix socket, or the requested one of a socket that is not bound yet.
@@ -200,7 +191,7 @@ pub(super) fn unix_address(path: &Path) -> io::Result<Address> {
 
 /// Puts `what` before the text of an error and keeps its kind.
 pub(super) fn context(error: io::Error, what: fmt::Arguments<'_>) -> io::Error {
-    io::Error::new(error.kind(), format!("{what}: {error}"))
+    SystemError::describe(&error, format!("{what}: {error}"))
 }
 
 fn invalid_input(text: String) -> io::Error {

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::socket::{bind_ip, cannot_listen_ip, check_kind, let_accept_return, open_each, open_ip};
+use super::socket::{bind_ip, cannot_listen_ip, check_kind, open_each, open_ip};
 use super::{Bind, Listener, SocketOptions};
 use crate::request::StreamRequest;
 use crate::{Address, ServerHandle};
@@ -46,7 +46,7 @@ impl Listener for Tcp {
         check_kind(&socket, Type::STREAM, false)?;
         self.listen()?;
         self.allow_reactivation()?;
-        let_accept_return(&socket)
+        self.socket.set_nonblocking(true)
     }
 
     /// On Linux, `shutdown` of a listening socket closes the connections in its backlog and refuses
@@ -70,13 +70,10 @@ impl Listener for Tcp {
     }
 
     fn accept(&self, server: &ServerHandle) -> io::Result<StreamRequest> {
-        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        // Another holder of the socket may have made it blocking.
         self.socket.set_nonblocking(true)?;
         let (stream, client_address) = self.socket.accept()?;
-        // The connection inherits the listener's receive timeout.
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        stream.set_read_timeout(None)?;
-        // On other systems it inherits the listener's non-blocking mode.
+        // On other systems the connection inherits the listener's non-blocking mode.
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
         stream.set_nonblocking(false)?;
         Ok(StreamRequest::from_transport(
@@ -157,8 +154,8 @@ impl<A: ToSocketAddrs + Debug> Bind<A> for Tcp {
     }
 }
 
-/// Adopts a bound socket, which may already listen. It becomes non-blocking, and on Linux gets a receive
-/// timeout of 1 µs; both apply to its duplicates too.
+/// Adopts a bound socket, which may already listen. It becomes non-blocking before each `accept`, and so
+/// do its duplicates.
 impl From<TcpListener> for Tcp {
     fn from(socket: TcpListener) -> Self {
         Tcp {

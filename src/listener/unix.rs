@@ -5,9 +5,7 @@ use std::path::Path;
 
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::socket::{
-    cannot_listen_unix, check_kind, let_accept_return, local_unix_address, unix_address,
-};
+use super::socket::{cannot_listen_unix, check_kind, local_unix_address, unix_address};
 use super::socket_path::SocketPath;
 use super::{Bind, Listener, SocketOptions};
 use crate::request::StreamRequest;
@@ -55,7 +53,7 @@ impl Listener for Unix {
         socket
             .listen(self.backlog)
             .map_err(|e| cannot_listen_unix(e, &address))?;
-        let_accept_return(&socket)
+        self.socket.set_nonblocking(true)
     }
 
     /// Renames the path and closes the connections in the backlog. `shutdown` on the socket would
@@ -72,7 +70,7 @@ impl Listener for Unix {
     }
 
     fn accept(&self, server: &ServerHandle) -> io::Result<StreamRequest> {
-        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        // Another holder of the socket may have made it blocking.
         self.socket.set_nonblocking(true)?;
         let (stream, client_address) = self.socket.accept()?;
         // On other systems the connection inherits the listener's non-blocking mode.
@@ -103,8 +101,8 @@ impl<A: AsRef<Path>> Bind<A> for Unix {
     }
 }
 
-/// Adopts a bound socket, which may already listen. It becomes non-blocking, and on Linux gets a receive
-/// timeout of 1 µs; both apply to its duplicates too. Its path is not removed on close.
+/// Adopts a bound socket, which may already listen. It becomes non-blocking before each `accept`, and so
+/// do its duplicates. Its path is not removed on close.
 impl From<UnixListener> for Unix {
     fn from(socket: UnixListener) -> Self {
         Unix {

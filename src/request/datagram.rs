@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::datagram_socket::Unsent;
 use super::{DatagramSocket, Extensions, Lifecycle, Request};
-use crate::error::RequestError;
+use crate::error::{RequestError, SystemError};
 use crate::handle::ConnectionEntry;
 use crate::sys::datagram::PacketInfo;
 use crate::{Address, ServerHandle};
@@ -173,11 +172,11 @@ impl Lifecycle for DatagramRequest {
 
     fn is_disconnect(&self, error: &RequestError) -> bool {
         use io::ErrorKind::{AddrNotAvailable, ConnectionRefused, NotFound};
-        let source = error.io_error().and_then(io::Error::get_ref);
-        let unsent: Option<&Unsent> = source.and_then(|source| source.downcast_ref());
-        unsent.is_some_and(|unsent| match error.io_kind() {
-            Some(ConnectionRefused | NotFound) => unsent.address == self.client_address,
-            Some(AddrNotAvailable) => unsent.address == Address::Unnamed,
+        let system = error.io_error().and_then(SystemError::of);
+        let receiver = system.and_then(|error| error.receiver.as_ref());
+        receiver.is_some_and(|receiver| match error.io_kind() {
+            Some(ConnectionRefused | NotFound) => *receiver == self.client_address,
+            Some(AddrNotAvailable) => *receiver == Address::Unnamed,
             _ => false,
         })
     }

@@ -1,5 +1,3 @@
-use std::error::Error;
-use std::fmt;
 use std::io;
 use std::net::{IpAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -12,6 +10,7 @@ use parking_lot::Mutex;
 use socket2::Socket;
 
 use super::transport::uninterrupted;
+use crate::error::SystemError;
 use crate::options::StreamOptions;
 use crate::sys::datagram::PacketInfo;
 use crate::sys::{self, MSG_DONTWAIT};
@@ -196,25 +195,10 @@ fn explain(error: io::Error, length: usize, address: &Address) -> io::Error {
             message += &format!("; {} at most over UDP", longest(ip));
         }
     }
-    let address = address.clone();
-    io::Error::new(kind, Unsent { address, message })
+    let mut error = SystemError::new(&error, message);
+    error.receiver = Some(address.clone());
+    error.with_kind(kind)
 }
-
-/// The error of a datagram that was not sent. With the address, an error of a reply is told apart from
-/// all others.
-#[derive(Debug)]
-pub(super) struct Unsent {
-    pub(super) address: Address,
-    message: String,
-}
-
-impl fmt::Display for Unsent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl Error for Unsent {}
 
 /// `ErrorKind` has no variant for it.
 const EMSGSIZE: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {

@@ -12,7 +12,7 @@ use super::request_log::SaturationLog;
 use super::service::Accepted;
 use crate::ServerHandle;
 use crate::dispatch::{Dispatch, Job, Waker};
-use crate::error::catch_and_log;
+use crate::error::{SystemError, catch_and_log};
 use crate::handle::{Control, ListenState, Serving};
 use crate::listener::{AcceptError, Listener};
 use crate::log_line::log_line;
@@ -254,7 +254,7 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
         let address = self.handle.server_address();
         if matches!(AcceptError::of(&error), AcceptError::Listener) {
             let text = format!("cannot wait for clients on {address}: {error}");
-            return Err(io::Error::new(error.kind(), text));
+            return Err(SystemError::describe(&error, text));
         }
         let backoff = &mut self.state.poller_backoff;
         backoff.pause(&error, address);

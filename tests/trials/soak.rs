@@ -127,7 +127,7 @@ fn watch(server: &Server, duration: Duration, interval: Duration) -> Vec<Sample>
 type Seconds = (u32, u32);
 
 /// Checks that the medians of two periods agree within 5 %, or within `slack` descriptors and
-/// threads.
+/// threads, and half a mebibyte: the allocator keeps some memory that was freed.
 fn expect_flat(samples: &[Sample], early: Seconds, late: Seconds, slack: u64) {
     let between = |(from, to): Seconds, what: fn(&Sample) -> u64| {
         let range = f64::from(from)..f64::from(to) + 1.0;
@@ -146,7 +146,7 @@ fn expect_flat(samples: &[Sample], early: Seconds, late: Seconds, slack: u64) {
         mebibytes(memory.1)
     );
     assert!(
-        agree(memory.0, memory.1, 5, 64 * slack),
+        agree(memory.0, memory.1, 5, 512.max(64 * slack)),
         "memory in KiB: {memory:?}"
     );
     assert!(

@@ -4,13 +4,12 @@ use std::io;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
-use socketserver::dispatch::{Inline, ThreadPool};
+use socketserver::dispatch::Inline;
 use socketserver::prelude::*;
 use socketserver::{Dispatch, Server};
 
@@ -43,29 +42,6 @@ fn a_listener_made_blocking_can_be_shut_down<L: Kind>() {
     join_soon(thread::spawn(|| server.stop())).expect("the server has ended");
 }
 
-/// A flag that is set before each `accept` would sometimes be too early.
-fn a_listener_made_blocking_again_and_again_can_be_shut_down<L: Kind>() {
-    let folder = socket_folder();
-    let server = Server::<L, ThreadPool>::bind_fn(L::address(folder.path()), echo_message);
-    let server = server.expect("the address is free");
-    let shared = duplicate(&server);
-    let ends = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            while !ends.load(Ordering::Relaxed) {
-                make_blocking(&shared);
-            }
-        });
-        let server = in_background(Ok(server));
-        for _ in 0..50 {
-            let mut client = L::connect(server.server_address());
-            assert_eq!(client.exchange("hello"), "hello");
-        }
-        join_soon(thread::spawn(|| server.stop())).expect("the server has ended");
-        ends.store(true, Ordering::Relaxed);
-    });
-}
-
 fn handle_request_keeps_its_timeout<L: Kind>() {
     let folder = socket_folder();
     let builder = Server::<L, Inline>::builder().timeout(Duration::from_millis(30));
@@ -76,8 +52,7 @@ fn handle_request_keeps_its_timeout<L: Kind>() {
     join_soon(served).expect("a timeout is no error");
 }
 
-/// The accepted connections inherit the listener's options.
-fn a_connection_has_no_timeout_of_the_listener<L: Kind<Request = StreamRequest>>() {
+fn a_connection_is_blocking_and_has_no_timeout<L: Kind<Request = StreamRequest>>() {
     let folder = socket_folder();
     let (report, reports) = channel();
     let server = Server::<L, Inline>::bind_fn(L::address(folder.path()), move |request| {
@@ -91,9 +66,8 @@ fn a_connection_has_no_timeout_of_the_listener<L: Kind<Request = StreamRequest>>
 
 for_stream_kinds! {
     a_listener_made_blocking_can_be_shut_down
-    a_listener_made_blocking_again_and_again_can_be_shut_down
     handle_request_keeps_its_timeout
-    a_connection_has_no_timeout_of_the_listener
+    a_connection_is_blocking_and_has_no_timeout
 }
 
 #[test]
