@@ -16,12 +16,15 @@ mod slow_client;
 mod targets;
 
 mod abrupt_clients;
+mod bind_race;
 mod blocked_handlers;
 mod connection_flood;
 mod datagram_flood;
+mod deaf_client;
 mod descriptor_limit;
 mod echo_flood;
 mod lingering;
+mod panicking_logger;
 mod random_bytes;
 mod random_target_bytes;
 mod slow_clients;
