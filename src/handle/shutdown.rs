@@ -18,7 +18,8 @@ impl ServerHandle {
     /// loop to end.
     ///
     /// Running requests go on, at most for the
-    /// [`shutdown_timeout`](crate::Builder::shutdown_timeout). [Idle](crate::StreamRequest::wait_for_data)
+    /// [`shutdown_timeout`](crate::Builder::shutdown_timeout). Of each connection, the messages that have
+    /// begun to arrive are served, and no later ones. [Idle](crate::StreamRequest::wait_for_data)
     /// connections end now.
     ///
     /// A shutdown cannot be undone. If it is called before [`serve_forever`](crate::Server::serve_forever),
@@ -33,6 +34,7 @@ impl ServerHandle {
             self.force_after(shutdown.timeout);
         }
         shutdown.wake_waiting();
+        self.0.lingering.shutdown();
         self.0.poller.notify();
         self.0.registry.for_each_connection(|conn| conn.drain());
         if let Some(children) = self.children() {

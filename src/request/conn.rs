@@ -14,7 +14,7 @@ use super::transport::Transport;
 use crate::handle::{ConnectionEntry, OpenConnection};
 use crate::statistics::ByteCounters;
 use crate::sys;
-use crate::sys::linger::Lingering;
+use crate::sys::linger::{Input, Lingering};
 use crate::sys::timer::{OnTimer, Timer};
 use crate::{Address, ServerHandle};
 
@@ -165,6 +165,15 @@ impl Conn {
             self.transport.reset_on_close();
             return;
         }
+        if self.state.has(Flag::ReadingEnded) {
+            // After a shutdown of both sides, Linux answers what arrives with a reset. So the sending side
+            // stays open until the client has received everything.
+            self.transport.discard_input();
+            if sys::stream::unacknowledged(&self.transport) > 0 {
+                self.lingering.add(&self.transport, Input::Leave);
+            }
+            return;
+        }
         // Fails with ENOTCONN after a reset by the client.
         let is_open = self.transport.shutdown(Shutdown::Write).is_ok();
         if !is_open || self.state.has(Flag::EndSeen) || self.transport.discard_input() {
@@ -172,7 +181,7 @@ impl Conn {
         }
         // Without a reply there is nothing that a reset can destroy.
         if self.bytes.totals().1 > 0 {
-            self.lingering.add(&self.transport);
+            self.lingering.add(&self.transport, Input::Discard);
         }
     }
 
@@ -190,7 +199,9 @@ impl Conn {
 
     /// A blocked read sees the end of the stream.
     fn end_idle(&self) {
-        let _ = self.transport.shutdown(Shutdown::Read);
+        if self.transport.shutdown(Shutdown::Read).is_ok() {
+            self.state.set(Flag::ReadingEnded, true);
+        }
     }
 }
 

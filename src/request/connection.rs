@@ -70,20 +70,20 @@ impl Connection {
     /// Sends all of `data`, never in the middle of what another thread sends. It bypasses the buffer of
     /// the handler's `wfile`, which is sent later.
     ///
-    /// Blocks while the client does not read; with a write timeout, until the client has taken nothing for
-    /// that long.
+    /// Blocks while the client does not read or another thread sends; with a write timeout, at most for that
+    /// time. After an error in the middle of a message, nothing more can be sent.
     ///
     /// # Errors
     ///
-    /// `NotConnected` once the connection is closed, `TimedOut` after the write timeout, and what
-    /// the socket reports.
+    /// `NotConnected` once the connection is closed, `TimedOut` after the write timeout, `BrokenPipe` after a
+    /// message that was sent only in part, and what the socket reports.
     #[doc(alias = "sendall")]
     pub fn send_all(&self, data: &[u8]) -> io::Result<()> {
         self.conn()?.send_all(data)
     }
 
-    /// Sets how long one write may block, in this handle and in the handler. `None`, the default, is no
-    /// limit.
+    /// Sets how long one write may take, in this handle and in the handler, with the time that it waits for
+    /// other threads. `None`, the default, is no limit.
     ///
     /// # Errors
     ///

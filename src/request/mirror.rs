@@ -30,6 +30,10 @@ pub(super) enum Flag {
     Unsent = 1 << 8,
     /// The connection is split: a read does not flush the write buffer.
     Split = 1 << 9,
+    /// A message was sent only in part: what is sent after it would be in the middle of it.
+    Torn = 1 << 10,
+    /// This side has shut down the reading side, to end the wait of an idle connection.
+    ReadingEnded = 1 << 11,
 }
 
 /// A connection's activity, and a copy of the rest of its state, in one atomic: all that a message has to

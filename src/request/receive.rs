@@ -43,7 +43,7 @@ impl Conn {
         if self.state.is_idle() && self.is_verified() {
             return self.receive_first(buffer);
         }
-        if self.state.has_boundaries() || !self.is_verified() {
+        if self.state.has_boundaries() || self.state.has(Flag::Late) || !self.is_verified() {
             return self.receive_more(buffer);
         }
         match self.read(buffer)? {
@@ -72,13 +72,13 @@ impl Conn {
         Ok(n)
     }
 
-    /// A blocking read. If a shutdown begins meanwhile, it does not know whether these bytes had arrived
-    /// before. They are served.
+    /// A blocking read. If a shutdown sets the mark meanwhile, it does not know whether these bytes had
+    /// arrived before. They are served.
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let was_draining = self.state.has(Flag::Draining);
+        let had_mark = self.state.has_mark();
         let n = self.transport.read(buffer)?;
         self.bytes.add_received(n);
-        if !was_draining && self.state.has(Flag::Draining) {
+        if !had_mark && self.state.has(Flag::Draining) {
             self.state.extend_mark(|| self.arrived());
         }
         Ok(n)

@@ -8,7 +8,7 @@ use parking_lot::MutexGuard;
 
 use super::conn::{Conn, deadline};
 use super::state::Flag;
-use super::transport::Transport;
+use super::transport::{MAX_SLICES, Transport};
 
 impl Conn {
     /// Buffers all of it, or sends a part.
@@ -66,7 +66,12 @@ impl Conn {
                 self.state.set(Flag::Unsent, false);
                 return Err(error);
             }
-            act(&mut guard)
+            let before = self.bytes.totals().1;
+            let written = act(&mut guard);
+            if written.is_err() && self.bytes.totals().1 > before {
+                self.state.set(Flag::Torn, true);
+            }
+            written
         });
         written.map_err(|error| self.explain(error, "could not send to", self.write_timeout()))
     }
@@ -167,11 +172,13 @@ struct Sender<'a> {
 
 impl Sender<'_> {
     fn write_all_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
-        let mut sent = self.send(|transport| transport.try_write_vectored(data))?;
-        for slice in data {
-            let (done, rest) = slice.split_at(sent.min(slice.len()));
-            sent -= done.len();
-            self.write_all(rest)?;
+        for data in data.chunks(MAX_SLICES) {
+            let mut sent = self.send(|transport| transport.try_write_vectored(data))?;
+            for slice in data {
+                let (done, rest) = slice.split_at(sent.min(slice.len()));
+                sent -= done.len();
+                self.write_all(rest)?;
+            }
         }
         Ok(data.iter().map(|slice| slice.len()).sum())
     }

@@ -130,6 +130,12 @@ impl ConnState {
         Ok(is_served)
     }
 
+    /// Whether a shutdown has set the mark.
+    pub(super) fn has_mark(&self) -> bool {
+        // The flag is set first. The lock waits until the mark is set too.
+        self.has(Flag::Draining) && self.locked.lock().mark.is_some()
+    }
+
     /// Moves the mark to what has arrived now, unless it is behind that. Called when a shutdown has set it
     /// while the handler received: then it does not count those bytes.
     pub(super) fn extend_mark(&self, arrived: impl Fn() -> Arrived) {
@@ -185,7 +191,12 @@ impl ConnState {
     /// The error of a write after the connection was closed; a connection that was closed as idle can
     /// still be written to.
     pub(super) fn check_writable(&self, client: &dyn fmt::Display) -> io::Result<()> {
-        if !self.has(Flag::Closed) {
+        let now = self.mirror.load();
+        if now.has(Flag::Torn) {
+            let text = format!("an earlier message to {client} was sent only in part");
+            return Err(io::Error::new(io::ErrorKind::BrokenPipe, text));
+        }
+        if !now.has(Flag::Closed) {
             return Ok(());
         }
         let error = self.close_reason().and_then(|reason| reason.error(client));
@@ -210,7 +221,7 @@ impl ConnState {
         let mut locked = self.locked.lock();
         if let Ending::Closed(reason) = locked.ending {
             if reason.is_graceful() {
-                locked.mark = Some(received);
+                locked.mark = locked.mark.max(Some(received));
                 self.set_ending(&mut locked, Ending::ClosedLate(reason));
             }
         }

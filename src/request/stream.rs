@@ -91,7 +91,8 @@ impl StreamRequest {
     }
 
     /// Waits for the next message, and returns whether there is one: `false` at the end of the stream,
-    /// when the server shuts down, and after the idle timeout. The data stays in `rfile`.
+    /// when the server shuts down, and after the idle timeout. The data stays in `rfile`. Messages that have
+    /// begun to arrive before a shutdown are served, also several of them.
     ///
     /// Meanwhile the connection is idle: a graceful shutdown ends it at once. (A new connection is idle
     /// too, until something is received or sent.) A connection that is not idle is never ended by a

@@ -28,8 +28,8 @@ impl StreamRequest {
         self.conn.transport.set_read_timeout(timeout.into())
     }
 
-    /// Sets how long one write may block before it fails with `TimedOut`. `None`, the default, is no
-    /// limit.
+    /// Sets how long one write may take before it fails with `TimedOut`, with the time that it waits for
+    /// other threads that send. `None`, the default, is no limit.
     ///
     /// # Errors
     ///

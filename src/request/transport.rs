@@ -11,6 +11,9 @@ use crate::Address;
 use crate::sys::stream::{self, MSG_NOSIGNAL};
 use crate::sys::{self, MSG_DONTWAIT, MSG_PEEK, recv_with_flags, signals};
 
+/// How many slices the system takes in one call: `IOV_MAX`.
+pub(super) const MAX_SLICES: usize = 1024;
+
 const SEND_FLAGS: i32 = MSG_DONTWAIT | MSG_NOSIGNAL;
 
 /// The connected socket of a request, over TCP or a Unix socket.
@@ -57,7 +60,13 @@ impl Transport {
 
     /// Fails with `WouldBlock` instead of blocking.
     pub(super) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        uninterrupted(|| recv_with_flags(self, buffer, MSG_DONTWAIT))
+        // The caller holds a lock, so nothing runs for a signal.
+        loop {
+            match recv_with_flags(self, buffer, MSG_DONTWAIT) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                received => return received,
+            }
+        }
     }
 
     /// Sends what there is space for; fails with `WouldBlock` if there is none.
@@ -65,7 +74,7 @@ impl Transport {
         uninterrupted(|| SockRef::from(self).send_with_flags(data, SEND_FLAGS))
     }
 
-    /// As [`try_write`](Self::try_write).
+    /// As [`try_write`](Self::try_write), at most [`MAX_SLICES`].
     pub(super) fn try_write_vectored(&self, data: &[IoSlice<'_>]) -> io::Result<usize> {
         uninterrupted(|| SockRef::from(self).send_vectored_with_flags(data, SEND_FLAGS))
     }
@@ -151,6 +160,9 @@ impl AsFd for Transport {
 /// A socket of a listener of the user's own.
 impl From<OwnedFd> for Transport {
     fn from(socket: OwnedFd) -> Self {
+        // The standard library does so for its own sockets.
+        #[cfg(target_vendor = "apple")]
+        let _ = SockRef::from(&socket).set_nosigpipe(true);
         let address = SockRef::from(&socket).local_addr();
         if address.is_ok_and(|address| address.is_unix()) {
             Transport(Kind::Unix(socket.into()))

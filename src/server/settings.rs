@@ -234,11 +234,13 @@ impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
 /// One thread of the process does this for all servers. A lingering connection counts neither for
 /// [`max_connections`](Self::max_connections) nor for [`max_per_ip`](Self::max_per_ip), but it has a
 /// descriptor. Closing the server waits until clients have received what was sent to them, at most for
-/// `lingering_timeout` and the [`shutdown_timeout`](Self::shutdown_timeout); then all are closed. The end of
+/// `lingering_timeout` and the [`shutdown_timeout`](Self::shutdown_timeout); then all are closed. With
+/// [`block_on_close(false)`](Self::block_on_close) it does not wait, and they stay until a limit. The end of
 /// the process closes them too. A forked child lingers by itself before it ends, and counts meanwhile; so it
-/// ends early, when its client has received everything and sends nothing for a quarter of a second.
+/// does that for two seconds at most, and ends when its client has received everything and sends nothing for
+/// a quarter of a second.
 impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
-    /// How long a client may send nothing. Default 5 s, as in nginx.
+    /// How long a client may send nothing. Default 5 s, as in nginx. Checked every quarter of a second.
     #[doc(alias("lingering_close", "SO_LINGER"))]
     pub fn lingering_timeout(mut self, timeout: Duration) -> Self {
         self.streams.linger.timeout = timeout;

@@ -20,7 +20,7 @@ use socket2::SockRef;
 
 use super::stream::{unacknowledged, wait};
 use super::timer::ThreadState;
-use super::{MSG_DONTWAIT, fork_lock};
+use super::{MSG_DONTWAIT, fork_lock, signals};
 use crate::log_line::log_line;
 use crate::options::LingerOptions;
 
@@ -29,6 +29,17 @@ use crate::options::LingerOptions;
 pub(crate) struct Lingering {
     options: LingerOptions,
     count: AtomicUsize,
+    /// The server shuts down.
+    ending: AtomicBool,
+}
+
+/// What becomes of the input of a lingering connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// It is read and discarded, until the client ends the stream.
+    Discard,
+    /// It is not read, and the connection is closed when the client has received everything.
+    Leave,
 }
 
 impl Lingering {
@@ -36,6 +47,7 @@ impl Lingering {
         Arc::new(Lingering {
             options,
             count: AtomicUsize::new(0),
+            ending: AtomicBool::new(false),
         })
     }
 
@@ -44,12 +56,12 @@ impl Lingering {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Keeps a socket open whose sending side is shut down, until its client ends the stream or a limit is
+    /// Keeps a socket open until its client has ended the stream or received everything, or a limit is
     /// reached. The caller closes its own descriptor. Does nothing at the limit of lingering connections,
     /// and if there is no descriptor for one more.
-    pub(crate) fn add(self: &Arc<Self>, socket: &impl AsFd) {
+    pub(crate) fn add(self: &Arc<Self>, socket: &impl AsFd, input: Input) {
         if IN_CHILD.load(Ordering::Relaxed) {
-            return self.linger_here(socket);
+            return self.linger_here(socket, input);
         }
         let enter = |count| (count < self.options.max).then_some(count + 1);
         let entered = self
@@ -60,7 +72,7 @@ impl Lingering {
         }
         // Counts from here on until it is dropped.
         let entry = |socket| Socket {
-            limits: SocketLimits::new(&self.options),
+            limits: SocketLimits::new(&self.options, input),
             socket,
             server: Arc::clone(self),
         };
@@ -77,22 +89,31 @@ impl Lingering {
     }
 
     /// In a forked process there is no thread for it, and the process still counts as a child. So it ends
-    /// early: when the client has received everything, and sends nothing for one tick.
-    fn linger_here(&self, socket: &impl AsFd) {
-        let mut limits = SocketLimits::new(&self.options);
-        while !limits.are_over(socket) {
-            let events = if limits.bytes > 0 { libc::POLLIN } else { 0 };
-            let tick = Instant::now() + TICK;
-            let has_arrived = wait(socket, events, Some(tick)).unwrap_or(false);
-            let is_over = if has_arrived {
-                discard(socket, &mut limits)
-            } else {
-                unacknowledged(socket) == 0
-            };
-            if is_over {
+    /// early: when the client has received everything, and sends nothing for one tick or the server shuts
+    /// down.
+    fn linger_here(&self, socket: &impl AsFd, input: Input) {
+        const LONGEST: Duration = Duration::from_secs(2);
+        let mut limits = SocketLimits::new(&self.options, input);
+        let longest = Instant::now() + LONGEST;
+        while self.options.max > 0 && !limits.are_over(socket) && Instant::now() < longest {
+            let tick = Instant::now() + limits.tick();
+            let has_arrived =
+                limits.bytes > 0 && wait(socket, libc::POLLIN, Some(tick)).unwrap_or(false);
+            if limits.bytes == 0 {
+                thread::sleep(limits.tick());
+                signals::run_pending();
+            }
+            let is_quiet = !has_arrived || self.ending.load(Ordering::SeqCst);
+            let has_ended = has_arrived && discard(socket, &mut limits);
+            if has_ended || (is_quiet && unacknowledged(socket) == 0) {
                 return;
             }
         }
+    }
+
+    /// The server shuts down.
+    pub(crate) fn shutdown(&self) {
+        self.ending.store(true, Ordering::SeqCst);
     }
 
     /// Closes all of them: each as soon as its client has received everything, the others when
@@ -126,6 +147,9 @@ impl Lingering {
 /// How often limits of time are checked.
 const TICK: Duration = Duration::from_millis(250);
 
+/// How often it is checked whether a client has received everything. No event tells it.
+const SHORT_TICK: Duration = Duration::from_millis(10);
+
 /// What is discarded of one socket before the next one has its turn.
 const TURN: usize = 64 * 1024;
 
@@ -158,14 +182,22 @@ struct SocketLimits {
 }
 
 impl SocketLimits {
-    fn new(options: &LingerOptions) -> Self {
+    fn new(options: &LingerOptions, input: Input) -> Self {
         let now = Instant::now();
         SocketLimits {
             timeout: options.timeout,
             quiet_until: now.checked_add(options.timeout),
             until: now.checked_add(options.time),
-            bytes: options.bytes,
+            bytes: if input == Input::Discard {
+                options.bytes
+            } else {
+                0
+            },
         }
+    }
+
+    fn tick(&self) -> Duration {
+        if self.bytes > 0 { TICK } else { SHORT_TICK }
     }
 
     /// At the limit of bytes nothing more is read, so that the client's system holds back what follows.
@@ -213,6 +245,8 @@ pub(super) struct State {
     poller: Option<Arc<Poller>>,
     sockets: HashMap<usize, Socket>,
     next_key: usize,
+    /// When the limits are checked next.
+    next_tick: Option<Instant>,
 }
 
 static THREAD: LazyLock<LingerThread> = LazyLock::new(|| LingerThread {
@@ -231,12 +265,16 @@ impl LingerThread {
         let key = state.next_key;
         // The largest key is the poller's own.
         state.next_key = (key + 1) % (usize::MAX / 2);
-        let poller = state.poller.as_ref().expect("the thread has a poller");
-        // SAFETY: `State::remove` deletes the descriptor from the poller before it is closed.
-        unsafe { poller.add_with_mode(&socket.socket, Event::readable(key), PollMode::Level)? };
-        if state.sockets.is_empty() {
-            // It waits without a tick.
-            poller.notify()?;
+        let poller = Arc::clone(state.poller.as_ref().expect("the thread has a poller"));
+        if socket.limits.bytes > 0 {
+            // SAFETY: `State::remove` deletes the descriptor from the poller before it is closed.
+            unsafe { poller.add_with_mode(&socket.socket, Event::readable(key), PollMode::Level)? };
+        }
+        let at = Instant::now() + socket.limits.tick();
+        if state.next_tick.is_none_or(|next| at < next) {
+            state.next_tick = Some(at);
+            // Fails only if it is notified already.
+            let _ = poller.notify();
         }
         state.sockets.insert(key, socket);
         Ok(())
@@ -262,18 +300,16 @@ impl LingerThread {
 
     fn run(&self, poller: &Poller) {
         let mut events = Events::new();
-        let mut next_tick = Instant::now();
         let mut state = lock();
         fork_lock::thread_started();
         state.thread = ThreadState::Running;
         self.started.notify_all();
         drop(state);
         loop {
-            let is_empty = fork_lock::run(|| turn(&events, &mut next_tick));
-            let pause = next_tick.saturating_duration_since(Instant::now());
+            let next_tick = fork_lock::run(|| lock().on_events(&events)).flatten();
+            let pause = next_tick.map(|at| at.saturating_duration_since(Instant::now()));
             events.clear();
-            let waited = poller.wait(&mut events, (is_empty != Some(true)).then_some(pause));
-            if waited.is_err() {
+            if poller.wait(&mut events, pause).is_err() {
                 // If the error stays, the thread does not take a whole processor.
                 thread::sleep(TICK);
             }
@@ -281,22 +317,22 @@ impl LingerThread {
     }
 }
 
-/// Serves the sockets that are readable, and closes those whose time is over. Returns whether none is
-/// left.
-fn turn(events: &Events, next_tick: &mut Instant) -> bool {
-    let mut state = lock();
-    for event in events.iter() {
-        state.on_readable(event.key);
-    }
-    let now = Instant::now();
-    if now >= *next_tick {
-        *next_tick = now + TICK;
-        state.close(|socket| socket.limits.are_over(&socket.socket));
-    }
-    state.sockets.is_empty()
-}
-
 impl State {
+    /// Serves the sockets that are readable, and closes those whose time is over. Returns when to do so
+    /// again, if any are left.
+    fn on_events(&mut self, events: &Events) -> Option<Instant> {
+        for event in events.iter() {
+            self.on_readable(event.key);
+        }
+        let now = Instant::now();
+        if self.next_tick.is_some_and(|at| at <= now) {
+            self.close(|socket| socket.limits.are_over(&socket.socket));
+            let ticks = self.sockets.values().map(|socket| socket.limits.tick());
+            self.next_tick = ticks.min().map(|tick| now + tick);
+        }
+        self.next_tick
+    }
+
     fn on_readable(&mut self, key: usize) {
         if let Some(socket) = self.sockets.get_mut(&key) {
             let has_ended = discard(&socket.socket, &mut socket.limits);
@@ -304,6 +340,7 @@ impl State {
                 self.remove(key);
             } else if socket.limits.bytes == 0 {
                 self.stop_reading(key);
+                self.next_tick = Some(Instant::now() + SHORT_TICK);
             }
         }
     }

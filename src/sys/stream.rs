@@ -10,11 +10,11 @@ use socket2::SockRef;
 
 use super::signals;
 
-/// Without it a write to a connection that the client has closed would send SIGPIPE to this process.
-/// Elsewhere the standard library sets a socket option instead.
-#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+/// Without it a write to a connection that the client has closed would send SIGPIPE to this process. Apple's
+/// systems have an option of the socket instead.
+#[cfg(not(target_vendor = "apple"))]
 pub(crate) const MSG_NOSIGNAL: i32 = libc::MSG_NOSIGNAL;
-#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+#[cfg(target_vendor = "apple")]
 pub(crate) const MSG_NOSIGNAL: i32 = 0;
 
 /// Waits until `socket` is readable or writable, or has failed. Returns false if the deadline passes
@@ -60,18 +60,19 @@ pub(crate) fn unread(socket: &impl AsFd) -> u64 {
     queued(socket, libc::FIONREAD)
 }
 
-/// How many bytes were sent over TCP that the client's system has not acknowledged yet. 0 for a Unix socket,
-/// which delivers at once, and if the system does not tell.
+/// How many bytes were sent over TCP that the client's system has not acknowledged yet. 0 after a reset, for
+/// a Unix socket, which delivers at once, and if the system does not tell.
+#[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn unacknowledged(socket: &impl AsFd) -> u64 {
-    let is_tcp = || {
-        let address = SockRef::from(socket).local_addr();
-        address.is_ok_and(|address| !address.is_unix())
-    };
-    if cfg!(any(target_os = "linux", target_os = "android")) && is_tcp() {
-        queued(socket, libc::TIOCOUTQ)
-    } else {
-        0
+    match tcp_state(socket) {
+        None | Some(CLOSE) => 0,
+        Some(_) => queued(socket, libc::TIOCOUTQ),
     }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn unacknowledged(_: &impl AsFd) -> u64 {
+    0
 }
 
 fn queued(socket: &impl AsFd, request: libc::c_ulong) -> u64 {
@@ -92,10 +93,12 @@ pub(crate) const RECEIVES_AFTER_SHUTDOWN: bool =
 /// Whether the client of a TCP connection has ended its stream.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn client_has_ended(socket: &impl AsFd) -> bool {
-    /// States in which no end has been received, as in the kernel's `tcp_states.h`.
-    const ESTABLISHED: u8 = 1;
-    const FIN_WAIT1: u8 = 4;
-    const FIN_WAIT2: u8 = 5;
+    !matches!(tcp_state(socket), Some(ESTABLISHED | FIN_WAIT1 | FIN_WAIT2))
+}
+
+/// The state of a TCP connection. `None` for other sockets.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn tcp_state(socket: &impl AsFd) -> Option<u8> {
     // The first field of `tcp_info`.
     let mut state = 0u8;
     let mut length: libc::socklen_t = 1;
@@ -109,8 +112,18 @@ fn client_has_ended(socket: &impl AsFd) -> bool {
             &mut length,
         )
     };
-    result != 0 || ![ESTABLISHED, FIN_WAIT1, FIN_WAIT2].contains(&state)
+    (result == 0).then_some(state)
 }
+
+/// States of TCP connections, as in the kernel's `tcp_states.h`. In the first three no end has been received.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const ESTABLISHED: u8 = 1;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const FIN_WAIT1: u8 = 4;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const FIN_WAIT2: u8 = 5;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const CLOSE: u8 = 7;
 
 /// Elsewhere a socket whose reading side is shut down receives nothing more.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]

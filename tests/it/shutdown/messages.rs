@@ -14,7 +14,23 @@ use tempfile::TempDir;
 
 use support::gate::Gate;
 use support::kind::{Client, StreamClient, StreamKind};
-use support::{ANY, LONG, connect, for_stream_kinds, in_background, next, read_all, socket_folder};
+use support::{
+    ANY, LONG, connect, eventually, for_stream_kinds, in_background, next, read_all, socket_folder,
+};
+
+/// The same without `next_line`, so that the server does not know where a message ends.
+fn report_plain_lines(served: Sender<String>) -> impl Fn(&mut StreamRequest) -> HandlerResult {
+    move |request| {
+        loop {
+            let line = request.rfile.readline(100)?;
+            if line.is_empty() {
+                return Ok(());
+            }
+            served.send(String::from_utf8_lossy(line.trim_ascii_end()).into_owned())?;
+            request.wfile.write_all(b"done\n")?;
+        }
+    }
+}
 
 /// Reports the lines that it serves, and answers `done`.
 fn report_lines(served: Sender<String>) -> impl Fn(&mut StreamRequest) -> HandlerResult {
@@ -122,6 +138,28 @@ fn an_idle_timeout_never_cuts_a_message<L: StreamKind>() {
     }
 }
 
+/// New connections are idle too, and their handlers may read in the plain way.
+fn a_shutdown_never_cuts_a_message_that_is_read_in_the_plain_way<L: StreamKind>() {
+    for _ in 0..5 {
+        let ((served, lines), folder) = (channel(), socket_folder());
+        let handler = report_plain_lines(served);
+        let server = Server::<L, ThreadPool>::bind_fn(L::address(folder.path()), handler);
+        let server = in_background(server);
+        let connect = |_| L::connect(server.server_address());
+        let mut clients: Vec<_> = (0..60).map(connect).collect();
+        eventually("all are accepted", || {
+            server.handle().statistics().active == 60
+        });
+        let handle = server.handle();
+        let served = served_of_halves(&mut clients, &lines, move || handle.shutdown());
+        assert!(
+            served.iter().all(|line| line == "delete 1234"),
+            "{served:?}"
+        );
+        server.stop().expect("a shutdown is not an error");
+    }
+}
+
 fn messages_that_arrived_before_are_served_and_no_others<L: StreamKind>() {
     let (gate, folder) = (Gate::default(), socket_folder());
     let hold = gate.clone();
@@ -216,6 +254,7 @@ fn a_client_that_goes_on_sending_does_not_delay_the_end<L: StreamKind>() {
 for_stream_kinds! {
     a_shutdown_never_cuts_a_message
     an_idle_timeout_never_cuts_a_message
+    a_shutdown_never_cuts_a_message_that_is_read_in_the_plain_way
     messages_that_arrived_before_are_served_and_no_others
     the_rest_of_a_message_is_received_and_what_follows_is_not
     a_client_that_goes_on_sending_does_not_delay_the_end
@@ -281,4 +320,39 @@ fn an_eight_mebibyte_echo_is_not_reset_by_a_shutdown() {
     drop(client);
     support::join_soon(stopping).expect("a shutdown is not an error");
     let _ = sending.join().expect("sending does not panic");
+}
+
+/// The reply is on its way when the shutdown, or the idle timeout, closes the connection.
+#[test]
+fn a_reply_of_an_idle_connection_arrives_although_the_client_sends() {
+    const LENGTH: usize = 1_000_000;
+    for idle in [None, Some(Duration::from_millis(200))] {
+        let builder = ThreadingTcpServer::builder().idle_timeout(idle);
+        let server = in_background(builder.bind_fn(ANY, |request| {
+            while request.next_line()?.is_some() {
+                // The buffers of the system take it.
+                request.wfile.write_all(&vec![b'r'; LENGTH])?;
+            }
+            Ok(())
+        }));
+        let mut client = connect(server.server_address());
+        client.write_all(b"get\n").expect("the server reads");
+        eventually("the reply is sent", || {
+            server.handle().statistics().bytes_out == LENGTH as u64
+        });
+        if idle.is_none() {
+            server.handle().shutdown();
+        }
+        eventually("the connection is closed", || {
+            server.handle().statistics().active == 0
+        });
+        for _ in 0..10 {
+            client
+                .write_all(b"more\n")
+                .expect("the server's system takes it");
+            thread::sleep(Duration::from_millis(5));
+        }
+        let mut reply = vec![0; LENGTH];
+        client.read_exact(&mut reply).expect("the whole reply");
+    }
 }

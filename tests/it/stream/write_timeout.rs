@@ -10,7 +10,7 @@ use socketserver::prelude::*;
 use socketserver::{HandlerError, OverloadPolicy};
 
 use support::child::in_child;
-use support::{ANY, connect, exchange, in_background, join_soon, next};
+use support::{ANY, connect, exchange, in_background, join_soon, next, read_all};
 
 const TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -101,10 +101,10 @@ fn a_write_through_a_handle_ends_in_time() {
     }));
 }
 
-/// The second thread waits for the first, and then for the client.
+/// The first thread sends a part of its message. Nothing may follow that.
 #[test]
 fn a_write_that_waits_for_another_thread_ends_in_time() {
-    assert_in_time(blocked_write(0, LONG_MESSAGE, |request, data| {
+    let (took, error) = blocked_write(0, LONG_MESSAGE, |request, data| {
         let connection = request.connection()?;
         thread::scope(|scope| {
             let other = scope.spawn(|| connection.send_all(data));
@@ -113,7 +113,22 @@ fn a_write_that_waits_for_another_thread_ends_in_time() {
             let _ = other.join();
             sent
         })
-    }));
+    });
+    assert_eq!(error, ErrorKind::BrokenPipe);
+    assert!(took <= LATEST, "it took {took:?}");
+}
+
+/// The system takes 1,024 slices in one call.
+#[test]
+fn a_vectored_write_of_many_slices_is_one_message() {
+    let server = ThreadingTcpServer::bind_fn(ANY, |request| {
+        let slices = [IoSlice::new(b"ab"); 5000];
+        let sent = request.wfile.write_vectored(&slices)?;
+        Ok(assert_eq!(sent, 10_000))
+    });
+    let server = in_background(server);
+    let received = read_all(connect(server.server_address()));
+    assert_eq!(received, "ab".repeat(5000));
 }
 
 /// A client that takes a little now and then.
