@@ -163,9 +163,13 @@ impl Error for RequestError {
 #[doc(alias = "errno")]
 pub fn raw_os_error(error: &(dyn Error + 'static)) -> Option<i32> {
     let number = |error: &(dyn Error + 'static)| {
+        if let Some(described) = error.downcast_ref::<SystemError>() {
+            return described.os_error;
+        }
         let error: &io::Error = error.downcast_ref()?;
-        let described = || SystemError::of(error)?.os_error;
-        error.raw_os_error().or_else(described)
+        // What it wraps is not one of its sources.
+        let wrapped = || raw_os_error(error.get_ref()?);
+        error.raw_os_error().or_else(wrapped)
     };
     chain(error).find_map(number)
 }

@@ -110,7 +110,8 @@ pub trait Dispatch: Send + Sync + 'static {
     }
 }
 
-/// Several servers share one dispatcher: see [`ThreadPool`].
+/// Several servers share one dispatcher: see [`ThreadPool`]. Do not share a dispatcher that forks: the
+/// children of one server would end with another.
 impl<D: Dispatch + ?Sized> Dispatch for Arc<D> {
     fn dispatch(&self, job: Job) {
         (**self).dispatch(job);

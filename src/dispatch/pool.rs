@@ -22,7 +22,8 @@ use crate::sync::{Condvar, Mutex};
 ///
 /// Several servers share one in an [`Arc`]. The limit of threads then holds for all of them, so a server whose
 /// clients take all threads keeps the clients of the others waiting;
-/// [`max_connections`](crate::Builder::max_connections) of each server prevents that. A server that stops waits
+/// [`max_connections`](crate::Builder::max_connections) of each server prevents that. If several servers
+/// accept a client for the last thread at once, one of the clients waits for it. A server that stops waits
 /// for its own requests only. The last owner to be dropped ends the idle threads and waits for them; threads
 /// that still run a request end after it.
 ///

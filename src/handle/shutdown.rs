@@ -101,6 +101,7 @@ impl ServerHandle {
         self.is_shutdown_begun()
     }
 
+    /// Whether the time for a graceful shutdown is over.
     pub(crate) fn is_forced(&self) -> bool {
         self.0.shutdown.force.lock().forced.is_some()
     }
@@ -141,11 +142,6 @@ impl ServerHandle {
     /// over or some time after the forced close.
     pub(crate) fn wait_for_lingering(&self) {
         self.0.lingering.finish(self.0.shutdown.give_up_at());
-    }
-
-    /// Whether the time for a graceful shutdown is over.
-    pub(crate) fn is_closed_by_force(&self) -> bool {
-        self.0.shutdown.force.lock().forced.is_some()
     }
 
     /// Marks the calling thread as the one that serves, until the value is dropped.

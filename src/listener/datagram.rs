@@ -65,8 +65,7 @@ impl<A: ToSocketAddrs + Debug> Bind<A> for Udp {
     }
 }
 
-/// Adopts a bound socket. Do not set it non-blocking: replies
-/// would fail while the send buffer is full.
+/// Adopts a bound socket.
 impl From<UdpSocket> for Udp {
     fn from(socket: UdpSocket) -> Self {
         Udp {

@@ -45,7 +45,7 @@ use crate::{Address, ServerHandle};
 /// use std::io;
 /// use std::os::fd::{AsFd, BorrowedFd};
 ///
-/// use socketserver::listener::{Listener, Tcp};
+/// use socketserver::listener::{Listener, SocketOptions, Tcp};
 /// use socketserver::prelude::*;
 /// use socketserver::{Address, Server, ServerHandle, dispatch::Inline};
 ///
@@ -62,6 +62,10 @@ use crate::{Address, ServerHandle};
 ///         let number = Number(request.id());
 ///         request.extensions.insert(number);
 ///         Ok(request)
+///     }
+///
+///     fn set_options(&mut self, options: &SocketOptions) {
+///         self.0.set_options(options);
 ///     }
 ///
 ///     fn server_activate(&mut self) -> io::Result<()> {
@@ -157,7 +161,8 @@ pub trait Listener: AsFd + Send + Sync + 'static {
     /// | `ConnectionAborted`, `ConnectionReset`, `ConnectionRefused`, `TimedOut`: the client has closed its connection | accepts again at once |
     /// | `PermissionDenied` (`EPERM`): a firewall rejected the client | accepts again at once |
     /// | `NetworkDown`, `NetworkUnreachable`, `HostUnreachable`: a network error of the new connection, see accept(2) | accepts again at once |
-    /// | `EMFILE`, `ENFILE`: no descriptor is free; `ENOBUFS`, `ENOMEM`: no memory | logs a warning, pauses, accepts again |
+    /// | `EMFILE`, `ENFILE`: no descriptor is free | closes the server's [lingering](crate::Builder::max_lingering) connections, logs a warning, pauses, accepts again |
+    /// | `ENOBUFS`, `ENOMEM`: no memory | logs a warning, pauses, accepts again |
     /// | `InvalidInput` (`EINVAL`), `Unsupported` (`EOPNOTSUPP`), `EBADF`, `ENOTSOCK`, `EFAULT`: this is not a listening socket | stops: `serve_forever` returns the error |
     /// | any other error | logs a warning, pauses, accepts again |
     ///
@@ -210,6 +215,13 @@ pub(crate) enum AcceptError {
 }
 
 impl AcceptError {
+    /// Whether the process or the system has no free descriptor.
+    pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
+        const ENFILE: i32 = 23;
+        const EMFILE: i32 = 24;
+        matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
+    }
+
     pub(crate) fn of(error: &io::Error) -> Self {
         use io::ErrorKind::*;
         const EBADF: i32 = 9;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Socket, Type};
 
 use super::socket::{cannot_listen_unix, context};
+use crate::error::SystemError;
 use crate::log_line::log_line;
 use crate::{Address, sys};
 
@@ -32,14 +33,17 @@ impl SocketPath {
         let Some(path) = address.path() else {
             return socket.bind(&raw).map(|()| None).map_err(failed);
         };
-        let _lock = BindLock::acquire(path).map_err(failed)?;
         let mut bound = socket.bind(&raw);
-        if matches!(&bound, Err(error) if error.kind() == io::ErrorKind::AddrInUse) {
-            remove_stale(path, address)?;
-            bound = socket.bind(&raw);
+        match bound {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                let _lock = BindLock::acquire(path, BindLock::TIMEOUT)?;
+                remove_stale(path, address, &error)?;
+                bound = socket.bind(&raw);
+            }
+            _ => {}
         }
         bound.map_err(failed)?;
-        Self::own(path).map(Some)
+        Self::own(path).map(Some).map_err(failed)
     }
 
     fn own(path: &Path) -> io::Result<Self> {
@@ -80,10 +84,14 @@ impl SocketPath {
         }
         // A link, because rename(2) would replace any file.
         let mut linked = fs::hard_link(from, to);
-        if matches!(&linked, Err(error) if error.kind() == io::ErrorKind::AlreadyExists) {
-            let _lock = BindLock::acquire(to)?;
-            remove_stale(to, &Address::Path(to.to_owned()))?;
-            linked = fs::hard_link(from, to);
+        match linked {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                // The accept loop does not wait. It tries again later.
+                let _lock = BindLock::acquire(to, Duration::ZERO)?;
+                remove_stale(to, &Address::Path(to.to_owned()), &error)?;
+                linked = fs::hard_link(from, to);
+            }
+            _ => {}
         }
         linked.map_err(|e| {
             context(
@@ -116,11 +124,11 @@ impl Drop for SocketPath {
     }
 }
 
-/// The right to bind a path. Without it, one server could take the new socket of another one for a stale
-/// socket, and remove it.
+/// The right to remove a stale socket. Without it, one server could take the new socket of another one for
+/// a stale socket, and remove it.
 ///
-/// It is a locked file beside the path, which is there only while a server binds. The system releases the
-/// lock of a process that is killed, and the next bind removes the file.
+/// It is a locked file beside the path, which is there only while a server replaces a stale socket. The
+/// system releases the lock of a process that is killed, and the next such bind removes the file.
 struct BindLock {
     path: PathBuf,
     /// Locked until it is closed.
@@ -131,12 +139,13 @@ impl BindLock {
     /// A bind takes much less, unless its process is stopped.
     const TIMEOUT: Duration = Duration::from_secs(5);
 
-    fn acquire(path: &Path) -> io::Result<Self> {
+    fn acquire(path: &Path, timeout: Duration) -> io::Result<Self> {
         let path = with_suffix(&std::path::absolute(path)?, ".bind-lock");
-        let give_up_at = Instant::now() + Self::TIMEOUT;
+        let failed = |e| context(e, format_args!("cannot lock {}", path.display()));
+        let give_up_at = Instant::now() + timeout;
         loop {
-            let file = Self::open(&path)?;
-            let is_locked = sys::try_lock(&file)?;
+            let file = Self::open(&path).map_err(failed)?;
+            let is_locked = sys::try_lock(&file).map_err(failed)?;
             // Another server may have removed the file after it was opened.
             if is_locked && identity(&path).is_ok_and(|found| Self::is(&file, found)) {
                 return Ok(BindLock { path, _file: file });
@@ -162,7 +171,7 @@ impl BindLock {
         if found.is_file() && found.len() == 0 {
             return Ok(file);
         }
-        let text = format!("{} is not an empty file", path.display());
+        let text = "it is not an empty file";
         Err(io::Error::new(io::ErrorKind::AlreadyExists, text))
     }
 
@@ -190,14 +199,13 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 }
 
 /// Removes the file at `path` if it is a socket that no program has open. Only the holder of the
-/// [`BindLock`] may call it.
-fn remove_stale(path: &Path, address: &Address) -> io::Result<()> {
+/// [`BindLock`] may call it. `error` is that of the bind.
+fn remove_stale(path: &Path, address: &Address, error: &io::Error) -> io::Result<()> {
     let in_use = |why: &str| {
-        io::Error::new(
-            io::ErrorKind::AddrInUse,
-            format!("cannot listen on {address}: {why}"),
-        )
+        let text = format!("cannot listen on {address}: {why}");
+        SystemError::new(error, text).with_kind(io::ErrorKind::AddrInUse)
     };
+    let failed = |e| cannot_listen_unix(e, address);
     match fs::symlink_metadata(path) {
         // Removed by another process after the failed bind.
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -210,11 +218,11 @@ fn remove_stale(path: &Path, address: &Address) -> io::Result<()> {
     }
     // A datagram socket, because its connect finds a stream socket that does not listen yet, too: it fails
     // with EPROTOTYPE. Nothing arrives at that socket.
-    let probe = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
+    let probe = Socket::new(Domain::UNIX, Type::DGRAM, None).map_err(failed)?;
     match probe.connect(&address.to_sock_addr()?) {
         Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
             log_line!(target: "socketserver::listener", Info, "replacing the stale socket {address}: no program has it open");
-            fs::remove_file(path)
+            fs::remove_file(path).map_err(failed)
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         _ => Err(in_use(

@@ -1,6 +1,6 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::Path;
 
 use socket2::{Domain, SockRef, Socket, Type};
@@ -17,10 +17,10 @@ use crate::{Address, ServerHandle};
 /// stale socket, which a killed server leaves behind. If a program has bound the path, even if it does not
 /// listen yet, or the path is a file that is not a socket, bind fails with `AddrInUse`.
 ///
-/// Of several servers that bind the path at once, one succeeds. While a server binds, there is an empty file
-/// beside the path, with `.bind-lock` after its name: the lock for that. If the process is killed in this
-/// moment, the file stays until the next bind of the path; it locks nothing then. If another process holds
-/// the lock for 5 s, bind fails with `AddrInUse`.
+/// Of several servers that bind the path at once, one succeeds. While a server replaces a stale
+/// socket, there is an empty file beside the path, with `.bind-lock` after its name, which is the lock. If the
+/// process is killed at that moment, the file stays until a server of the same user replaces a stale socket
+/// there; it locks nothing. If another process holds the lock for 5 s, bind fails with `AddrInUse`.
 #[derive(Debug)]
 pub struct Unix {
     /// The first field, so that it is dropped before the socket: a client then finds no path, instead
@@ -61,7 +61,10 @@ impl Listener for Unix {
     fn server_deactivate(&self) -> io::Result<()> {
         let path = self.path.as_ref().ok_or(io::ErrorKind::Unsupported)?;
         path.close()?;
-        while self.socket.accept().is_ok() {}
+        // Clients that know the new path cannot keep the accept loop here.
+        const MAX_CLOSED: usize = 10_000;
+        let accepted = std::iter::repeat_with(|| self.try_accept()).take(MAX_CLOSED);
+        accepted.take_while(Result::is_ok).for_each(drop);
         Ok(())
     }
 
@@ -70,9 +73,7 @@ impl Listener for Unix {
     }
 
     fn accept(&self, server: &ServerHandle) -> io::Result<StreamRequest> {
-        // Another holder of the socket may have made it blocking.
-        self.socket.set_nonblocking(true)?;
-        let (stream, client_address) = self.socket.accept()?;
+        let (stream, client_address) = self.try_accept()?;
         // On other systems the connection inherits the listener's non-blocking mode.
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
         stream.set_nonblocking(false)?;
@@ -85,6 +86,14 @@ impl Listener for Unix {
 
     fn local_address(&self) -> io::Result<Address> {
         local_unix_address(&SockRef::from(&self.socket), self.requested.as_ref())
+    }
+}
+
+impl Unix {
+    fn try_accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
+        // Another holder of the socket may have made it blocking.
+        self.socket.set_nonblocking(true)?;
+        self.socket.accept()
     }
 }
 

@@ -30,8 +30,8 @@ struct Shared {
     socket: Socket,
     /// The server that receives on it; it counts the sent bytes.
     server: OnceLock<ServerHandle>,
-    /// Receivers for which a send does not wait, each with the end of that, the latest first.
-    timed_out: Mutex<Vec<(Address, Instant)>>,
+    /// Until when no send waits, after one has waited in vain.
+    no_wait_until: Mutex<Option<Instant>>,
 }
 
 impl DatagramSocket {
@@ -39,7 +39,7 @@ impl DatagramSocket {
         DatagramSocket(Arc::new(Shared {
             socket,
             server: OnceLock::new(),
-            timed_out: Mutex::default(),
+            no_wait_until: Mutex::default(),
         }))
     }
 
@@ -53,9 +53,10 @@ impl DatagramSocket {
 
     /// Sends one datagram. Blocks while the send buffer, or the queue of the receiving Unix socket, is
     /// full: at most for the server's [`write_timeout`](crate::Builder::write_timeout), by default 1 s.
-    /// After such a timeout, sends to the same address fail at once instead of waiting, for ten times as
-    /// long, so that a client that never reads takes little of the server's time. A forced close of the
-    /// server ends the wait within 50 ms; from then on a send does not wait.
+    /// After such a timeout, all sends that would have to wait fail at once, for ten times as long: clients
+    /// that never read take at most a tenth of the time of a thread. (In a forking server this holds for each
+    /// child alone.) A forced close of the server ends the wait within 50 ms; from then on a send does not
+    /// wait.
     ///
     /// To wait, it sets the socket's send timeout (`SO_SNDTIMEO`) to 50 ms or less.
     ///
@@ -78,7 +79,7 @@ impl DatagramSocket {
     ) -> io::Result<()> {
         let to = address.to_sock_addr();
         let sent = to.and_then(|to| {
-            self.send_in_time(address, |flags| {
+            self.send_in_time(|flags| {
                 uninterrupted(|| sys::datagram::send(self.socket(), data, &to, from, flags))
             })
         });
@@ -91,11 +92,7 @@ impl DatagramSocket {
 
     /// Waits in steps, because no event wakes a thread that waits for the queue of another Unix socket, and
     /// poll(2) does not report that queue.
-    fn send_in_time(
-        &self,
-        address: &Address,
-        send: impl Fn(i32) -> io::Result<usize>,
-    ) -> io::Result<usize> {
+    fn send_in_time(&self, send: impl Fn(i32) -> io::Result<usize>) -> io::Result<usize> {
         let mut sent = send(MSG_DONTWAIT);
         let mut give_up_at = None;
         while matches!(&sent, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
@@ -103,10 +100,10 @@ impl DatagramSocket {
                 let text = "the server was closed by force";
                 return Err(io::Error::new(io::ErrorKind::ConnectionAborted, text));
             }
-            let at = *give_up_at.get_or_insert_with(|| self.give_up_at(address));
+            let at = *give_up_at.get_or_insert_with(|| self.give_up_at());
             let left = at.map(|at| at.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {
-                self.remember_timeout(address);
+                self.remember_timeout();
                 let text = "the receiver's queue or the send buffer is full (write_timeout)";
                 return Err(io::Error::new(io::ErrorKind::TimedOut, text));
             }
@@ -116,25 +113,24 @@ impl DatagramSocket {
     }
 
     /// When a send that begins to wait now has to fail.
-    fn give_up_at(&self, address: &Address) -> Option<Instant> {
+    fn give_up_at(&self) -> Option<Instant> {
         let now = Instant::now();
-        let mut timed_out = self.0.timed_out.lock();
-        timed_out.retain(|(_, until)| *until > now);
-        if timed_out.iter().any(|(other, _)| other == address) {
-            return Some(now);
+        match *self.0.no_wait_until.lock() {
+            Some(until) if now < until => Some(now),
+            _ => now.checked_add(self.write_timeout()?),
         }
-        now.checked_add(self.write_timeout()?)
     }
 
-    fn remember_timeout(&self, address: &Address) {
-        const MAX_REMEMBERED: usize = 100;
-        let mut timed_out = self.0.timed_out.lock();
-        let is_known = timed_out.iter().any(|(other, _)| other == address);
-        let pause = self.write_timeout().map(|limit| limit.saturating_mul(10));
-        let until = pause.and_then(|pause| Instant::now().checked_add(pause));
-        if let Some(until) = until.filter(|_| !is_known) {
-            timed_out.truncate(MAX_REMEMBERED - 1);
-            timed_out.insert(0, (address.clone(), until));
+    /// Does not extend the time, so that some sends wait again after it.
+    fn remember_timeout(&self) {
+        const PAUSE: u32 = 10;
+        let now = Instant::now();
+        let mut until = self.0.no_wait_until.lock();
+        if until.is_none_or(|until| until <= now) {
+            let pause = self
+                .write_timeout()
+                .map(|limit| limit.saturating_mul(PAUSE));
+            *until = pause.and_then(|pause| now.checked_add(pause));
         }
     }
 
@@ -164,7 +160,7 @@ impl DatagramSocket {
 
     fn is_closed_by_force(&self) -> bool {
         let server = self.0.server.get();
-        server.is_some_and(ServerHandle::is_closed_by_force)
+        server.is_some_and(ServerHandle::is_forced)
     }
 }
 

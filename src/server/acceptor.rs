@@ -222,7 +222,9 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
             }
             AcceptError::Client => self.state.backoff.pause(&error, address),
             AcceptError::System => {
-                self.handle.lingering().close_all();
+                if AcceptError::is_out_of_descriptors(&error) {
+                    self.handle.lingering().close_all();
+                }
                 self.state.backoff.pause(&error, address);
             }
             AcceptError::Listener => return Err(error),
@@ -252,7 +254,12 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
     /// After an error of the poller.
     fn pause_without_poller(&mut self, error: io::Error, due: Option<Instant>) -> io::Result<()> {
         let address = self.handle.server_address();
-        if matches!(AcceptError::of(&error), AcceptError::Listener) {
+        // These mean that the descriptor cannot be polled.
+        let is_permanent = matches!(
+            error.kind(),
+            io::ErrorKind::PermissionDenied | io::ErrorKind::AlreadyExists
+        );
+        if is_permanent || matches!(AcceptError::of(&error), AcceptError::Listener) {
             let text = format!("cannot wait for clients on {address}: {error}");
             return Err(SystemError::describe(&error, text));
         }

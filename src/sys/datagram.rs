@@ -38,8 +38,8 @@ mod linux {
     use crate::Address;
 
     /// Space for the control messages of one datagram, aligned like their headers: both kinds of packet
-    /// information, of 32 and 40 bytes.
-    type Control = [u64; 16];
+    /// information, of 32 and 40 bytes, and what the program has asked for on a socket of its own.
+    type Control = [u64; 64];
 
     /// Asks for the packet information of each datagram if the socket is bound to an unspecified address.
     /// Returns whether it is.
@@ -72,7 +72,7 @@ mod linux {
         socket: &Socket,
         buffer: &mut [u8],
     ) -> io::Result<(usize, Address, Option<PacketInfo>)> {
-        let mut control: Control = [0; 16];
+        let mut control: Control = [0; 64];
         let mut data = iovec {
             iov_base: buffer.as_mut_ptr().cast(),
             iov_len: buffer.len(),
@@ -104,7 +104,8 @@ mod linux {
         from: Option<PacketInfo>,
         flags: c_int,
     ) -> io::Result<usize> {
-        let mut control: Control = [0; 16];
+        // One message.
+        let mut control = [0; 8];
         let mut data = iovec {
             iov_base: data.as_ptr() as *mut _,
             iov_len: data.len(),
@@ -121,7 +122,7 @@ mod linux {
         usize::try_from(sent).map_err(|_| io::Error::last_os_error())
     }
 
-    fn message(data: &mut iovec, control: &mut Control, control_length: usize) -> msghdr {
+    fn message(data: &mut iovec, control: &mut [u64], control_length: usize) -> msghdr {
         // SAFETY: zeroes are a valid value: null pointers and lengths of 0.
         let mut message: msghdr = unsafe { mem::zeroed() };
         message.msg_iov = data;
@@ -140,8 +141,8 @@ mod linux {
             // SAFETY: as above. The data may be unaligned.
             unsafe {
                 match ((*header).cmsg_level, (*header).cmsg_type) {
-                    (IPPROTO_IP, IP_PKTINFO) => return Some(ipv4(read(header))),
-                    (IPPROTO_IPV6, IPV6_PKTINFO) => found = Some(ipv6(read(header))),
+                    (IPPROTO_IP, IP_PKTINFO) => return read(header).map(ipv4),
+                    (IPPROTO_IPV6, IPV6_PKTINFO) => found = read(header).map(ipv6),
                     _ => {}
                 }
                 header = libc::CMSG_NXTHDR(message, header);
@@ -150,12 +151,18 @@ mod linux {
         found
     }
 
+    /// `None` if the message was truncated, because there was no space for all messages.
+    ///
     /// # Safety
     ///
-    /// The control message contains a `T`.
-    unsafe fn read<T>(header: *const cmsghdr) -> T {
-        // SAFETY: the caller's.
-        unsafe { ptr::read_unaligned(libc::CMSG_DATA(header).cast()) }
+    /// The control message has the length that its header says, and a `T` may have any bytes.
+    unsafe fn read<T>(header: *const cmsghdr) -> Option<T> {
+        // SAFETY: the length is checked first. The data may be unaligned.
+        unsafe {
+            let needed = libc::CMSG_LEN(mem::size_of::<T>() as c_uint);
+            let is_whole = (*header).cmsg_len as usize >= needed as usize;
+            is_whole.then(|| ptr::read_unaligned(libc::CMSG_DATA(header).cast()))
+        }
     }
 
     fn ipv4(info: in_pktinfo) -> PacketInfo {
@@ -210,7 +217,7 @@ mod linux {
     /// Writes the only control message.
     fn write<T>(message: &mut msghdr, level: c_int, kind: c_int, value: T) {
         let length = mem::size_of::<T>() as c_uint;
-        // SAFETY: the buffer is a `Control`, which is longer than the message and aligned like its header.
+        // SAFETY: the buffer of `send` is longer than the message and aligned like its header.
         unsafe {
             message.msg_controllen = libc::CMSG_SPACE(length) as _;
             let header = message.msg_control.cast::<cmsghdr>();

@@ -42,6 +42,17 @@ fn a_listener_made_blocking_can_be_shut_down<L: Kind>() {
     join_soon(thread::spawn(|| server.stop())).expect("the server has ended");
 }
 
+fn a_listener_made_blocking_can_stop_listening<L: Kind>() {
+    let folder = socket_folder();
+    let server = Server::<L, Inline>::bind_fn(L::address(folder.path()), echo_message);
+    let server = server.expect("the address is free");
+    let shared = duplicate(&server);
+    let server = in_background(Ok(server));
+    make_blocking(&shared);
+    server.handle().stop_listening();
+    join_soon(thread::spawn(|| server.stop())).expect("the server has ended");
+}
+
 fn handle_request_keeps_its_timeout<L: Kind>() {
     let folder = socket_folder();
     let builder = Server::<L, Inline>::builder().timeout(Duration::from_millis(30));
@@ -66,6 +77,7 @@ fn a_connection_is_blocking_and_has_no_timeout<L: Kind<Request = StreamRequest>>
 
 for_stream_kinds! {
     a_listener_made_blocking_can_be_shut_down
+    a_listener_made_blocking_can_stop_listening
     handle_request_keeps_its_timeout
     a_connection_is_blocking_and_has_no_timeout
 }

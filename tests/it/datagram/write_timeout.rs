@@ -122,6 +122,28 @@ fn a_client_that_has_timed_out_is_not_waited_for() {
     assert_eq!(client.recv(&mut [0; 10]).expect("the server answers"), 5);
 }
 
+/// A new address for each datagram does not make the server wait again.
+#[test]
+fn many_clients_that_do_not_read_take_one_timeout() {
+    let limit = Duration::from_secs(2);
+    let builder = UnixDatagramServer::builder().write_timeout(limit);
+    let (server, reports, folder) = start(builder);
+    let path = server.server_address().path().expect("it has a path");
+    let clients: Vec<_> = (0..5)
+        .map(|number| {
+            let client = Client::bind(folder.path().join(number.to_string()));
+            let client = client.expect("the folder is writable");
+            client.send_to(b"flood", path).expect("the server is bound");
+            client
+        })
+        .collect();
+    let begun = Instant::now();
+    for _ in &clients {
+        assert_eq!(next(&reports).error.kind(), ErrorKind::TimedOut);
+    }
+    assert!(begun.elapsed() < 2 * limit, "{:?}", begun.elapsed());
+}
+
 #[test]
 fn the_write_timeout_can_be_set() {
     let limit = Duration::from_millis(120);
