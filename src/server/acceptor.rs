@@ -254,12 +254,7 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
     /// After an error of the poller.
     fn pause_without_poller(&mut self, error: io::Error, due: Option<Instant>) -> io::Result<()> {
         let address = self.handle.server_address();
-        // These mean that the descriptor cannot be polled.
-        let is_permanent = matches!(
-            error.kind(),
-            io::ErrorKind::PermissionDenied | io::ErrorKind::AlreadyExists
-        );
-        if is_permanent || matches!(AcceptError::of(&error), AcceptError::Listener) {
+        if matches!(AcceptError::of(&error), AcceptError::Listener) {
             let text = format!("cannot wait for clients on {address}: {error}");
             return Err(SystemError::describe(&error, text));
         }

@@ -9,10 +9,11 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use socket2::{Domain, Socket, Type};
 use socketserver::listener;
 use socketserver::prelude::*;
-use socketserver::{Address, UnixDatagramServer, UnixStreamServer};
+use socketserver::{Address, UnixDatagramServer, UnixStreamServer, raw_os_error};
 
 use support::{ANY, socket_folder, socket_path};
 
@@ -32,6 +33,27 @@ fn expect_error<T: Debug>(result: io::Result<T>, kind: ErrorKind, words: &[&str]
     for word in words {
         assert!(message.contains(word), "{word:?} is not in {message:?}");
     }
+}
+
+/// Ports of Python programs compare the number.
+#[test]
+fn the_error_number_survives() {
+    let number = |error: &io::Error| raw_os_error(error);
+    let in_use = Some(Errno::EADDRINUSE as i32);
+    let tcp = TcpListener::bind(ANY).expect("a port is free");
+    let address = tcp.local_addr().expect("the socket is bound");
+    let error = TcpServer::bind_fn(address, stream).expect_err("the port is in use");
+    assert_eq!(number(&error), in_use);
+    let wrapped = io::Error::other(error);
+    assert_eq!(number(&wrapped), in_use);
+    let (_folder, path) = socket_path();
+    let _other = UnixListener::bind(&path).expect("the path is free");
+    let error = UnixStreamServer::bind_fn(&path, stream).expect_err("the path is in use");
+    assert_eq!(number(&error), in_use);
+    let error = UnixStreamServer::bind_fn("/no folder/socket", stream).expect_err("no folder");
+    assert_eq!(number(&error), Some(Errno::ENOENT as i32));
+    let error = TcpServer::bind_fn("no address", stream).expect_err("no address");
+    assert_eq!(number(&error), None);
 }
 
 /// Tries to bind both kinds of IP server to an invalid address.

@@ -114,6 +114,7 @@ fn the_lock_file_of_a_killed_process_does_no_harm<L: Kind>() {
 
 fn a_file_with_the_name_of_the_lock_is_kept<L: Kind>() {
     let (_folder, path) = socket_path();
+    stale_socket(&path, L::STREAM);
     let lock = path.with_extension("bind-lock");
     fs::write(&lock, "content").expect("the temporary folder is writable");
     let error = bind::<L>(&path).expect_err("the lock is not a lock");
