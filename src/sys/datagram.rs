@@ -159,8 +159,8 @@ mod linux {
     unsafe fn read<T>(header: *const cmsghdr) -> Option<T> {
         // SAFETY: the length is checked first. The data may be unaligned.
         unsafe {
-            let needed = libc::CMSG_LEN(mem::size_of::<T>() as c_uint);
-            let is_whole = (*header).cmsg_len as usize >= needed as usize;
+            let needed = libc::CMSG_LEN(mem::size_of::<T>() as c_uint) as _;
+            let is_whole = (*header).cmsg_len >= needed;
             is_whole.then(|| ptr::read_unaligned(libc::CMSG_DATA(header).cast()))
         }
     }
