@@ -53,7 +53,7 @@ fn choose(n: usize) -> Prefix {
     let widths = [Prefix::U8, Prefix::U16, Prefix::U32, Prefix::U64];
     let signed = [Prefix::I8, Prefix::I16, Prefix::I32, Prefix::I64];
     let prefix = [widths, signed][n / 4 % 2][n % 4];
-    if n / 8 % 2 == 0 {
+    if (n / 8).is_multiple_of(2) {
         prefix
     } else {
         prefix.little_endian()

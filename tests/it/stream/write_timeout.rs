@@ -124,7 +124,8 @@ fn a_vectored_write_of_many_slices_is_one_message() {
     let server = ThreadingTcpServer::bind_fn(ANY, |request| {
         let slices = [IoSlice::new(b"ab"); 5000];
         let sent = request.wfile.write_vectored(&slices)?;
-        Ok(assert_eq!(sent, 10_000))
+        assert_eq!(sent, 10_000);
+        Ok(())
     });
     let server = in_background(server);
     let received = read_all(connect(server.server_address()));
