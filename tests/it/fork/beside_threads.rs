@@ -329,3 +329,27 @@ fn a_rejected_client_that_sent_first_gets_the_answer() {
         server.stop().expect("a shutdown is not an error");
     })
 }
+
+/// A child that lingers counts, so it does that for a short time only, whatever its client sends.
+#[test]
+fn a_client_that_sends_on_does_not_keep_its_child() {
+    in_child(|| {
+        for max_lingering in [0, 1024] {
+            let server = TcpServer::builder()
+                .dispatch(beside_threads())
+                .max_lingering(max_lingering)
+                .bind_fn(ANY, pid);
+            let server = in_background(server);
+            let mut client = connect(server.server_address());
+            client.write_all(b"hello\n").expect("the server reads");
+            let begun = std::time::Instant::now();
+            eventually("the child has ended", || {
+                let _ = client.write_all(b"x");
+                server.handle().statistics().finished == 1
+            });
+            // The limit of a connection that lingers is 30 s.
+            assert!(begun.elapsed() < Duration::from_secs(15));
+            server.stop().expect("a shutdown is not an error");
+        }
+    })
+}
