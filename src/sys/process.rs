@@ -44,6 +44,7 @@ impl ForkGuard {
         self.timers.thread = ThreadState::None;
         self.timers.due.clear();
         self.timers.times.clear();
+        self.timers.wakes_at = None;
         self.lingering.reset();
     }
 }

@@ -29,11 +29,11 @@ impl Timer {
     pub(crate) fn set(at: Instant, target: Weak<dyn OnTimer>) -> io::Result<Self> {
         let thread = timer_thread();
         let mut timers = thread.running()?;
-        let is_first = timers.first().is_none_or(|first| at < first);
+        let is_too_late = timers.wakes_at.is_none_or(|wakes_at| at < wakes_at);
         timers.next_id += 1;
         let id = timers.next_id;
         timers.insert(id, at, target);
-        if is_first {
+        if is_too_late {
             thread.earlier.notify_one();
         }
         Ok(Timer(id))
@@ -59,7 +59,7 @@ fn timer_thread() -> &'static TimerThread {
 struct TimerThread {
     timers: Mutex<Timers>,
     started: Condvar,
-    /// A timer was set that is due before all others.
+    /// A timer was set that is due before the thread wakes up.
     earlier: Condvar,
 }
 
@@ -69,6 +69,9 @@ pub(super) struct Timers {
     pub(super) due: BTreeMap<(Instant, u64), Weak<dyn OnTimer>>,
     pub(super) times: HashMap<u64, Instant>,
     next_id: u64,
+    /// Until when the thread waits; `None` is no limit. It may wake up for a timer that was cancelled: most
+    /// timers are, and each notification would cost more than that.
+    pub(super) wakes_at: Option<Instant>,
     pub(super) thread: ThreadState,
 }
 
@@ -144,7 +147,8 @@ impl TimerThread {
             if let Some(due) = timers.pop_due() {
                 return due;
             }
-            timers = match timers.first() {
+            timers.wakes_at = timers.first();
+            timers = match timers.wakes_at {
                 None => wait(&self.earlier, timers),
                 Some(first) => {
                     let pause = first.saturating_duration_since(Instant::now());
