@@ -94,10 +94,13 @@ fn never_closing(count: usize) {
         begin.elapsed(),
         delays.describe()
     );
-    assert!(threads <= 10, "{threads} threads");
-    assert!(open <= at_rest + MAX_LINGERING + 5, "{open} descriptors");
+    // A few are for clients that are being served.
+    assert!(threads <= 50, "{threads} threads");
+    assert!(open <= at_rest + MAX_LINGERING + 50, "{open} descriptors");
     drop(clients);
-    eventually("all are closed", || descriptors(server.pid()) <= at_rest);
+    eventually("all are closed", || {
+        descriptors(server.pid()) <= at_rest + LINGER_DESCRIPTORS
+    });
 }
 
 /// A client whose connection the server has closed.
