@@ -167,10 +167,13 @@ impl Conn {
         }
         if self.state.has(Flag::ReadingEnded) {
             // After a shutdown of both sides, Linux answers what arrives with a reset. So the sending side
-            // stays open until the client has received everything.
+            // stays open until the client has received everything, unless another thread is sending.
             self.transport.discard_input();
-            if sys::stream::unacknowledged(&self.transport) > 0 {
+            let is_sending = self.write_buffer.try_lock().is_none();
+            if !is_sending && sys::stream::unacknowledged(&self.transport) > 0 {
                 self.lingering.add(&self.transport, Input::Leave);
+            } else {
+                let _ = self.transport.shutdown(Shutdown::Write);
             }
             return;
         }
