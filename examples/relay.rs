@@ -8,7 +8,7 @@
 //!
 //! Each end receives what the other sends: its bytes, the end of its stream while the other direction
 //! goes on, and a reset. The name in `TARGET` is resolved for each connection. Both ends get a reset when
-//! neither has sent anything for the idle timeout, or when one of them reads nothing for that long.
+//! nothing could be received from or sent to either end for the idle timeout.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
@@ -35,8 +35,8 @@ Usage: relay [OPTIONS] [ADDRESS] <TARGET>
                             [default: 1024]
   --per-ip <N>              The most connections of one IPv4 address or IPv6 /64 network at
                             once; more are closed [default: no limit]
-  --idle-timeout <SECONDS>  How long both ends may be silent, and how long one may read
-                            nothing, in whole seconds [default: 600]
+  --idle-timeout <SECONDS>  Both ends are reset when nothing could be received from or sent to
+                            either end for that long, in whole seconds [default: 600]
   --drain <SECONDS>         How long connections may finish after Ctrl-C or SIGTERM, in whole
                             seconds [default: 10]
   -h, --help                Print this help
@@ -99,20 +99,34 @@ fn is_host_and_port(text: &str) -> bool {
 struct Shared {
     broken: AtomicBool,
     begin: Instant,
-    /// When a direction last copied something, in milliseconds since the beginning.
+    /// When a direction last received or sent something, in milliseconds since the beginning.
     active: AtomicU64,
     idle_timeout: Duration,
 }
 
 impl Shared {
-    fn set_active(&self) {
-        let now = self.begin.elapsed().as_millis();
-        self.active.store(now as u64, Ordering::Relaxed);
+    /// Repeats a read or write until it is done, or both directions are idle.
+    fn repeat(&self, mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+        loop {
+            match call() {
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if is_timeout(&e) => self.check_idle()?,
+                done => {
+                    let now = self.begin.elapsed().as_millis();
+                    self.active.store(now as u64, Ordering::Relaxed);
+                    return done;
+                }
+            }
+        }
     }
 
-    fn is_idle(&self) -> bool {
+    fn check_idle(&self) -> io::Result<()> {
         let active = Duration::from_millis(self.active.load(Ordering::Relaxed));
-        self.begin.elapsed() >= active + self.idle_timeout
+        if self.begin.elapsed() < active + self.idle_timeout {
+            return Ok(());
+        }
+        let seconds = self.idle_timeout.as_secs();
+        Err(io::Error::other(format!("it was idle for {seconds} s")))
     }
 }
 
@@ -122,10 +136,10 @@ fn relay(request: &mut StreamRequest, target: &str, idle_timeout: Duration) -> H
     prepare(&SockRef::from(&target))?;
     // Until all is copied, its end is a reset: also if the program ends first.
     SockRef::from(&target).set_linger(Some(Duration::ZERO))?;
-    // Each read looks from time to time whether the other direction is idle too.
-    request.set_read_timeout(Some(idle_timeout / 4))?;
+    // Each read and write looks from time to time whether the other direction is idle too.
+    request.set_timeout(idle_timeout / 4)?;
     target.set_read_timeout(Some(idle_timeout / 4))?;
-    target.set_write_timeout(Some(idle_timeout))?;
+    target.set_write_timeout(Some(idle_timeout / 4))?;
     let shared = Shared {
         broken: AtomicBool::new(false),
         begin: Instant::now(),
@@ -182,15 +196,14 @@ fn copy(from: impl Read, mut to: impl Write + AsFd, shared: &Shared) -> io::Resu
 fn copy_data(mut from: impl Read, to: &mut impl Write, shared: &Shared) -> io::Result<()> {
     let mut buffer = vec![0; 1 << 16];
     loop {
-        match from.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(received) => {
-                shared.set_active();
-                to.write_all(&buffer[..received])?;
-            }
-            Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            Err(e) if is_timeout(&e) && !shared.is_idle() => {}
-            Err(error) => return Err(error),
+        let received = shared.repeat(|| from.read(&mut buffer))?;
+        if received == 0 {
+            return Ok(());
+        }
+        let mut rest = &buffer[..received];
+        while !rest.is_empty() {
+            let sent = shared.repeat(|| to.write(rest))?;
+            rest = &rest[sent..];
         }
     }
 }
@@ -204,7 +217,6 @@ fn serve(options: Options) -> io::Result<()> {
     let server = ThreadingTcpServer::builder()
         .max_connections(options.max_connections.get())
         .max_per_ip(options.per_ip.map(NonZeroUsize::get))
-        .write_timeout(idle_timeout)
         .shutdown_timeout(options.drain)
         .bind_fn(options.address, move |request| {
             relay(request, &target, idle_timeout)
