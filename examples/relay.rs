@@ -15,7 +15,8 @@ use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::os::fd::AsFd;
 use std::process::{self, ExitCode};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -98,9 +99,8 @@ fn is_host_and_port(text: &str) -> bool {
 /// What the two directions of a connection share.
 struct Shared {
     broken: AtomicBool,
-    begin: Instant,
-    /// When a direction last received or sent something, in milliseconds since the beginning.
-    active: AtomicU64,
+    /// When a direction last received or sent something.
+    active: Mutex<Instant>,
     idle_timeout: Duration,
 }
 
@@ -108,25 +108,21 @@ impl Shared {
     /// Repeats a read or write until it is done, or both directions are idle.
     fn repeat(&self, mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
         loop {
-            match call() {
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) if is_timeout(&e) => self.check_idle()?,
-                done => {
-                    let now = self.begin.elapsed().as_millis();
-                    self.active.store(now as u64, Ordering::Relaxed);
+            let done = call();
+            let mut active = self.active.lock().expect("copying does not panic");
+            match done.as_ref().map_err(io::Error::kind) {
+                Err(ErrorKind::Interrupted | ErrorKind::TimedOut | ErrorKind::WouldBlock) => {
+                    if active.elapsed() >= self.idle_timeout {
+                        let seconds = self.idle_timeout.as_secs();
+                        return Err(io::Error::other(format!("it was idle for {seconds} s")));
+                    }
+                }
+                _ => {
+                    *active = Instant::now();
                     return done;
                 }
             }
         }
-    }
-
-    fn check_idle(&self) -> io::Result<()> {
-        let active = Duration::from_millis(self.active.load(Ordering::Relaxed));
-        if self.begin.elapsed() < active + self.idle_timeout {
-            return Ok(());
-        }
-        let seconds = self.idle_timeout.as_secs();
-        Err(io::Error::other(format!("it was idle for {seconds} s")))
     }
 }
 
@@ -142,8 +138,7 @@ fn relay(request: &mut StreamRequest, target: &str, idle_timeout: Duration) -> H
     target.set_write_timeout(Some(idle_timeout / 4))?;
     let shared = Shared {
         broken: AtomicBool::new(false),
-        begin: Instant::now(),
-        active: AtomicU64::new(0),
+        active: Mutex::new(Instant::now()),
         idle_timeout,
     };
     let (rfile, wfile) = request.split();
@@ -206,10 +201,6 @@ fn copy_data(mut from: impl Read, to: &mut impl Write, shared: &Shared) -> io::R
             rest = &rest[sent..];
         }
     }
-}
-
-fn is_timeout(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock)
 }
 
 fn serve(options: Options) -> io::Result<()> {
