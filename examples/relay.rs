@@ -8,7 +8,8 @@
 //!
 //! Each end receives what the other sends: its bytes, the end of its stream while the other direction
 //! goes on, and a reset. The name in `TARGET` is resolved for each connection. Both ends get a reset when
-//! nothing could be received from or sent to either end for the idle timeout.
+//! nothing could be received from or sent to either end for the idle timeout. TCP sends to a slow reader in
+//! steps of about 100 KB: the timeout must be longer than it takes to read that.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
