@@ -8,14 +8,16 @@
 //!
 //! Each end receives what the other sends: its bytes, the end of its stream while the other direction
 //! goes on, and a reset. The name in `TARGET` is resolved for each connection. Both ends get a reset when
-//! neither has sent anything for the idle timeout, or when one of them reads nothing for that long.
+//! nothing could be received from or sent to either end for the idle timeout. TCP sends to a slow reader in
+//! steps of about 100 KB: the timeout must be longer than it takes to read that.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::os::fd::AsFd;
 use std::process::{self, ExitCode};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -35,8 +37,8 @@ Usage: relay [OPTIONS] [ADDRESS] <TARGET>
                             [default: 1024]
   --per-ip <N>              The most connections of one IPv4 address or IPv6 /64 network at
                             once; more are closed [default: no limit]
-  --idle-timeout <SECONDS>  How long both ends may be silent, and how long one may read
-                            nothing, in whole seconds [default: 600]
+  --idle-timeout <SECONDS>  Both ends are reset when nothing could be received from or sent to
+                            either end for that long, in whole seconds [default: 600]
   --drain <SECONDS>         How long connections may finish after Ctrl-C or SIGTERM, in whole
                             seconds [default: 10]
   -h, --help                Print this help
@@ -98,21 +100,30 @@ fn is_host_and_port(text: &str) -> bool {
 /// What the two directions of a connection share.
 struct Shared {
     broken: AtomicBool,
-    begin: Instant,
-    /// When a direction last copied something, in milliseconds since the beginning.
-    active: AtomicU64,
+    /// When a direction last received or sent something.
+    active: Mutex<Instant>,
     idle_timeout: Duration,
 }
 
 impl Shared {
-    fn set_active(&self) {
-        let now = self.begin.elapsed().as_millis();
-        self.active.store(now as u64, Ordering::Relaxed);
-    }
-
-    fn is_idle(&self) -> bool {
-        let active = Duration::from_millis(self.active.load(Ordering::Relaxed));
-        self.begin.elapsed() >= active + self.idle_timeout
+    /// Repeats a read or write until it is done, or both directions are idle.
+    fn repeat(&self, mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+        loop {
+            let done = call();
+            let mut active = self.active.lock().expect("copying does not panic");
+            match done.as_ref().map_err(io::Error::kind) {
+                Err(ErrorKind::Interrupted | ErrorKind::TimedOut | ErrorKind::WouldBlock) => {
+                    if active.elapsed() >= self.idle_timeout {
+                        let seconds = self.idle_timeout.as_secs();
+                        return Err(io::Error::other(format!("it was idle for {seconds} s")));
+                    }
+                }
+                _ => {
+                    *active = Instant::now();
+                    return done;
+                }
+            }
+        }
     }
 }
 
@@ -122,14 +133,13 @@ fn relay(request: &mut StreamRequest, target: &str, idle_timeout: Duration) -> H
     prepare(&SockRef::from(&target))?;
     // Until all is copied, its end is a reset: also if the program ends first.
     SockRef::from(&target).set_linger(Some(Duration::ZERO))?;
-    // Each read looks from time to time whether the other direction is idle too.
-    request.set_read_timeout(Some(idle_timeout / 4))?;
+    // Each read and write looks from time to time whether the other direction is idle too.
+    request.set_timeout(idle_timeout / 4)?;
     target.set_read_timeout(Some(idle_timeout / 4))?;
-    target.set_write_timeout(Some(idle_timeout))?;
+    target.set_write_timeout(Some(idle_timeout / 4))?;
     let shared = Shared {
         broken: AtomicBool::new(false),
-        begin: Instant::now(),
-        active: AtomicU64::new(0),
+        active: Mutex::new(Instant::now()),
         idle_timeout,
     };
     let (rfile, wfile) = request.split();
@@ -182,21 +192,16 @@ fn copy(from: impl Read, mut to: impl Write + AsFd, shared: &Shared) -> io::Resu
 fn copy_data(mut from: impl Read, to: &mut impl Write, shared: &Shared) -> io::Result<()> {
     let mut buffer = vec![0; 1 << 16];
     loop {
-        match from.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(received) => {
-                shared.set_active();
-                to.write_all(&buffer[..received])?;
-            }
-            Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            Err(e) if is_timeout(&e) && !shared.is_idle() => {}
-            Err(error) => return Err(error),
+        let received = shared.repeat(|| from.read(&mut buffer))?;
+        if received == 0 {
+            return Ok(());
+        }
+        let mut rest = &buffer[..received];
+        while !rest.is_empty() {
+            let sent = shared.repeat(|| to.write(rest))?;
+            rest = &rest[sent..];
         }
     }
-}
-
-fn is_timeout(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock)
 }
 
 fn serve(options: Options) -> io::Result<()> {
@@ -204,7 +209,6 @@ fn serve(options: Options) -> io::Result<()> {
     let server = ThreadingTcpServer::builder()
         .max_connections(options.max_connections.get())
         .max_per_ip(options.per_ip.map(NonZeroUsize::get))
-        .write_timeout(idle_timeout)
         .shutdown_timeout(options.drain)
         .bind_fn(options.address, move |request| {
             relay(request, &target, idle_timeout)

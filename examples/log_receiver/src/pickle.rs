@@ -13,10 +13,11 @@ use super::record::Record;
 use super::text;
 use super::value::{Callable, Id, Value};
 
-/// The limit of instructions. Python's own records have about 100.
-const MAX_INSTRUCTIONS: usize = 10_000;
-/// The digits of a number: converting them takes time that grows with their square.
-const MAX_DIGITS: usize = 1000;
+/// The limit of instructions. Python's own records have about 100, and four more for each item of a dict.
+const MAX_INSTRUCTIONS: usize = 200_000;
+/// The limit of a whole number in bytes, and in digits: converting it takes time that grows with their square.
+const MAX_NUMBER: u64 = 1024;
+const MAX_DIGITS: usize = 2500;
 /// The limit of all that calls convert or copy, in bytes: as much as the longest record.
 const MAX_CONVERTED: usize = 1 << 20;
 
@@ -97,6 +98,13 @@ impl<'a> Unpickler<'a> {
             b'M' => integer(self.take(2)?),
             b'J' => Value::Int(BigInt::from_signed_bytes_le(self.take(4)?)),
             0x8a => Value::Int(BigInt::from_signed_bytes_le(self.prefixed(1)?)),
+            0x8b => {
+                let length = little_endian(self.take(4)?);
+                if length > MAX_NUMBER {
+                    return Err(format!("a number of {length} bytes is too long"));
+                }
+                Value::Int(BigInt::from_signed_bytes_le(self.take(length as usize)?))
+            }
             b'I' | b'L' | b'F' => number(code, self.line()?)?,
             b'G' => Value::Float(f64::from_be_bytes(
                 self.take(8)?.try_into().map_err(|_| INVALID)?,
@@ -108,7 +116,8 @@ impl<'a> Unpickler<'a> {
             0x8d => Value::Text(String::from_utf8_lossy(self.prefixed(8)?)),
             b'C' => Value::Bytes(self.prefixed(1)?.into()),
             b'B' => Value::Bytes(self.prefixed(4)?.into()),
-            0x8e | 0x96 => Value::Bytes(self.prefixed(8)?.into()),
+            0x8e => Value::Bytes(self.prefixed(8)?.into()),
+            0x96 => Value::ByteArray(self.prefixed(8)?.into()),
             _ => return Err(format!("instruction {code:#04x} has no place in a record")),
         })
     }
@@ -212,11 +221,11 @@ impl<'a> Unpickler<'a> {
         self.convertible = left.ok_or(format!("over {MAX_CONVERTED} bytes are converted"))?;
         Ok(match (callable, argument) {
             // Bytes are in old pickles as a text of as many characters.
-            (Callable::Encode | Callable::ByteArray, Some(Value::Text(text))) => {
-                Value::Bytes(text.chars().map(|c| c as u8).collect())
-            }
-            (Callable::Encode | Callable::ByteArray, None) => Value::Bytes(Cow::default()),
-            (Callable::ByteArray, Some(Value::Bytes(bytes))) => Value::Bytes(bytes.clone()),
+            (Callable::Bytes, Some(Value::Text(text))) => Value::Bytes(latin_1(text)),
+            (Callable::Bytes, None) => Value::Bytes(Cow::default()),
+            (Callable::ByteArray, Some(Value::Text(text))) => Value::ByteArray(latin_1(text)),
+            (Callable::ByteArray, Some(Value::Bytes(bytes))) => Value::ByteArray(bytes.clone()),
+            (Callable::ByteArray, None) => Value::ByteArray(Cow::default()),
             (Callable::List, Some(Value::List(items))) => Value::List(items.clone()),
             (Callable::Set, Some(Value::List(items))) => Value::Set(items.clone()),
             (Callable::FrozenSet, Some(Value::List(items))) => Value::FrozenSet(items.clone()),
@@ -280,8 +289,8 @@ impl<'a> Unpickler<'a> {
 
 fn callable(module: &[u8], name: &[u8]) -> Value<'static> {
     Value::Callable(match (module, name) {
-        (b"_codecs", b"encode") => Callable::Encode,
-        (b"builtins" | b"__builtin__", b"bytearray" | b"bytes") => Callable::ByteArray,
+        (b"_codecs", b"encode") | (b"builtins" | b"__builtin__", b"bytes") => Callable::Bytes,
+        (b"builtins" | b"__builtin__", b"bytearray") => Callable::ByteArray,
         (b"builtins" | b"__builtin__", b"frozenset") => Callable::FrozenSet,
         (b"builtins" | b"__builtin__", b"list") => Callable::List,
         (b"builtins" | b"__builtin__", b"set") => Callable::Set,
@@ -293,10 +302,14 @@ fn callable(module: &[u8], name: &[u8]) -> Value<'static> {
 fn size(value: &Value<'_>) -> usize {
     match value {
         Value::Text(text) => text.len(),
-        Value::Bytes(bytes) => bytes.len(),
+        Value::Bytes(bytes) | Value::ByteArray(bytes) => bytes.len(),
         Value::List(items) => items.len() * size_of::<Id>(),
         _ => 0,
     }
+}
+
+fn latin_1(text: &str) -> Cow<'static, [u8]> {
+    text.chars().map(|c| c as u8).collect()
 }
 
 fn integer(bytes: &[u8]) -> Value<'static> {

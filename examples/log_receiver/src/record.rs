@@ -6,9 +6,6 @@ use super::text::Limited;
 use super::value::{Id, Value, item};
 use super::{percent, repr};
 
-/// The limit of a printed record, in bytes.
-const MAX_PRINTED: usize = 1 << 20;
-
 /// A `logging.LogRecord`. Any of its attributes may be missing.
 pub struct Record<'a> {
     values: Vec<Value<'a>>,
@@ -26,26 +23,28 @@ impl<'a> Record<'a> {
     }
 
     /// `TIME LEVEL LOGGER: MESSAGE`, and the traceback after it if there is one. Further lines are
-    /// indented, so that one record cannot look like two.
-    pub fn line(&self) -> String {
-        let mut line = Limited::new(MAX_PRINTED);
+    /// indented, so that one record cannot look like two. What is longer than `max_len` bytes is cut off.
+    pub fn line(&self, max_len: usize) -> String {
+        let mut line = Limited::new(max_len);
         let complete = self.write(&mut line);
         let end = if complete.is_ok() { "" } else { " [cut off]" };
         line.into_string() + end
     }
 
     fn write(&self, line: &mut Limited) -> fmt::Result {
-        let (level, name) = (self.text("levelname"), self.text("name"));
+        let max_len = line.left();
+        let text = |name| self.text(name, max_len);
+        let (level, name) = (text("levelname"), text("name"));
         write!(line, "{} ", self.time())?;
         write_printable(line, level.as_str(), "\\n")?;
         line.write_str(" ")?;
         write_printable(line, name.as_str(), "\\n")?;
         line.write_str(": ")?;
-        write_printable(line, self.message().as_str(), NEW_LINE)?;
+        write_printable(line, self.message(max_len).as_str(), NEW_LINE)?;
         for more in ["exc_text", "stack_info"] {
             if self.get(more).is_some() {
                 line.write_str(NEW_LINE)?;
-                write_printable(line, self.text(more).as_str(), NEW_LINE)?;
+                write_printable(line, text(more).as_str(), NEW_LINE)?;
             }
         }
         Ok(())
@@ -56,8 +55,8 @@ impl<'a> Record<'a> {
         (!matches!(self.values[id], Value::None)).then_some(id)
     }
 
-    fn text(&self, name: &str) -> Limited {
-        let mut text = Limited::new(MAX_PRINTED);
+    fn text(&self, name: &str, max_len: usize) -> Limited {
+        let mut text = Limited::new(max_len);
         let _ = match self.get(name) {
             Some(id) => repr::write_str(&mut text, &self.values, id),
             None => text.write_str("-"),
@@ -66,15 +65,15 @@ impl<'a> Record<'a> {
     }
 
     /// The message with its arguments; the two next to each other if they do not fit.
-    fn message(&self) -> Limited {
-        let message = self.text("msg");
+    fn message(&self, max_len: usize) -> Limited {
+        let message = self.text("msg", max_len);
         let Some(arguments) = self.get("args") else {
             return message;
         };
         if repr::is_empty(&self.values[arguments]) {
             return message;
         }
-        let mut text = Limited::new(MAX_PRINTED);
+        let mut text = Limited::new(max_len);
         let applied = percent::apply(&mut text, message.as_str(), &self.values, arguments);
         match applied {
             Ok(()) | Err(percent::Error::Full) => text,

@@ -49,11 +49,11 @@ impl Repr<'_> {
                 let quote = quote(text.contains('\''), text.contains('"'));
                 write_quoted(self.out, text.chars(), quote, false)
             }
-            Value::Bytes(bytes) => {
-                self.out.write_str("b")?;
-                let quote = quote(bytes.contains(&b'\''), bytes.contains(&b'"'));
-                let characters = bytes.iter().copied().map(char::from);
-                write_quoted(self.out, characters, quote, true)
+            Value::Bytes(bytes) => self.bytes(bytes),
+            Value::ByteArray(bytes) => {
+                self.out.write_str("bytearray(")?;
+                self.bytes(bytes)?;
+                self.out.write_str(")")
             }
             Value::List(items) => self.items("[", items, "]", depth),
             Value::Tuple(items) if items.len() == 1 => self.items("(", items, ",)", depth),
@@ -64,6 +64,13 @@ impl Repr<'_> {
             Value::FrozenSet(items) => self.items("frozenset({", items, "})", depth),
             Value::Dict(items) => self.dict(items, depth),
         }
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> fmt::Result {
+        self.out.write_str("b")?;
+        let quote = quote(bytes.contains(&b'\''), bytes.contains(&b'"'));
+        let characters = bytes.iter().copied().map(char::from);
+        write_quoted(self.out, characters, quote, true)
     }
 
     fn items(&mut self, begin: &str, items: &[Id], end: &str, depth: usize) -> fmt::Result {

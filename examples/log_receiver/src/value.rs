@@ -19,6 +19,7 @@ pub enum Value<'a> {
     Float(f64),
     Text(Cow<'a, str>),
     Bytes(Cow<'a, [u8]>),
+    ByteArray(Cow<'a, [u8]>),
     Tuple(Vec<Id>),
     List(Vec<Id>),
     Set(Vec<Id>),
@@ -31,7 +32,7 @@ pub enum Value<'a> {
 #[derive(Clone, Copy)]
 pub enum Callable {
     ByteArray,
-    Encode,
+    Bytes,
     FrozenSet,
     List,
     Set,

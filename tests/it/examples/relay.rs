@@ -2,10 +2,12 @@
 
 use std::env;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use socket2::{Domain, Socket, Type};
 
 use support::example::{self, Example};
 use support::pattern::Pattern;
@@ -194,6 +196,50 @@ fn a_client_that_does_not_read_blocks_its_target_only() {
     });
     still_relays(&relay);
     drop(client);
+}
+
+/// Slowly: what was received once takes longer to send than the idle timeout, but a part of it is always sent.
+#[test]
+fn an_end_that_reads_slowly_is_not_idle() {
+    let relay = Relay::start(&["--idle-timeout", "2"]);
+    let client = connect_with_small_buffer(&relay.example.address);
+    let (target, _) = relay.target.accept().expect("the relay connects");
+    thread::scope(|scope| {
+        // It ends when the client is gone.
+        scope.spawn(|| while (&target).write_all(&[b'x'; 1 << 16]).is_ok() {});
+        let mut buffer = [0; 4096];
+        for _ in 0..300 {
+            let received = (&client).read(&mut buffer);
+            assert!(received.expect("the relay goes on") > 0);
+            thread::sleep(Duration::from_millis(20));
+        }
+        reset(client);
+    });
+}
+
+/// The system tells a sender early that there is space in a small buffer.
+fn connect_with_small_buffer(address: &str) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("there are descriptors");
+    let small = socket.set_recv_buffer_size(1 << 14);
+    small.expect("the option is set");
+    let address: SocketAddr = address.parse().expect("an IP address");
+    socket.connect(&address.into()).expect("the relay listens");
+    let stream = TcpStream::from(socket);
+    set_timeouts(&stream);
+    stream
+}
+
+#[test]
+fn idle_ends_are_reset() {
+    let relay = Relay::start(&["--idle-timeout", "1"]);
+    let (client, target) = relay.connect();
+    send_text(&client, "question");
+    expect_text(&target, "question");
+    assert_reset(&client);
+    assert_reset(&target);
+    let (status, _, log) = interrupt(relay).finish();
+    assert!(status.success());
+    assert!(log.contains("was reset: it was idle for 1 s"), "{log}");
 }
 
 /// Sends SIGINT, and waits until the relay has closed its port.

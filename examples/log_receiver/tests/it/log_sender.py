@@ -22,6 +22,8 @@ FITTING = [
     ("%d|%5d|%-5d|%05d|%+d|% d|%.3d", 1, 2, 3, -4, 5, 6, 7),
     ("%d %d %d %d %i %u %ld", 3.99, -0.5, 1e20, True, -1, 2, 3),
     ("%d %s %d", 2**70, -(2**70), -(2**63)),
+    ("%d %s", 2**5000, -(2**5000)),
+    ("%r %s %r", bytearray(b'\n\x00\xff'), bytearray(), [bytearray(b'a')]),
     ("%x %X %#x %#06x %x %x %o %#o", 255, 255, 255, 255, -255, 2**70, 8, 8),
     ("%f %.2f %8.2f|%-8.1f|%08.3f %.0f %f", 1.5, 2.675, 3.14159, 4.0, -5.5, 2.5, 3),
     ("%f %F %f %.1f", float("nan"), float("inf"), float("-inf"), 2**70),
@@ -91,6 +93,7 @@ def tell_usual():
     logger.warning("two\nlines and an \x1b[1mescape\x1b[0m, Gr\u00fc\u00dfe")
     now = datetime.datetime.now()
     logger.error("extra", extra={"when": now, "since": now, "where": [1, {"x": 2}]})
+    logger.error("many items", extra={"items": {str(n): str(-n) for n in range(20_000)}})
     try:
         1 / 0
     except ZeroDivisionError:

@@ -157,10 +157,10 @@ fn pickles_within_the_limits_are_accepted() {
 }
 
 #[test]
-fn a_record_that_is_too_long_or_truncated_closes_only_its_connection() {
+fn a_record_that_is_much_too_long_or_truncated_closes_only_its_connection() {
     let mut receiver = start();
     let mut other = connect(&receiver);
-    for announced in [u32::MAX, (1 << 20) + 1] {
+    for announced in [u32::MAX, (16 << 20) + 1] {
         let mut stream = connect(&receiver);
         stream
             .write_all(&announced.to_be_bytes())
@@ -184,8 +184,44 @@ fn a_record_that_is_too_long_or_truncated_closes_only_its_connection() {
         log.contains("the announced message is too long: 4294967295 bytes, 1048576 at most"),
         "{log}"
     );
+    assert!(!log.contains("[ERROR]"), "{log}");
     // A client that closes inside a record has disconnected, which is no error.
     assert!(!log.contains("bytes are missing"), "{log}");
+}
+
+#[test]
+fn a_record_that_is_too_long_is_skipped() {
+    let mut receiver = start();
+    let mut stream = connect(&receiver);
+    for length in [(1 << 20) + 1, 16 << 20] {
+        send(&mut stream, &vec![b'.'; length]);
+        send(&mut stream, &good("the next one"));
+        assert_eq!(read_line(&mut receiver), "- - -: the next one\n");
+    }
+    receiver.signal(Signal::SIGTERM);
+    let (_, _, log) = receiver.finish();
+    assert!(log.contains("1048577 bytes are too long"), "{log}");
+    assert!(!log.contains("[ERROR]"), "{log}");
+}
+
+/// In 256 bytes and more, Python pickles a number with another instruction. It is limited to 1 KiB.
+#[test]
+fn a_whole_number_may_be_long() {
+    let long = |length: u32| {
+        let number = [&length.to_le_bytes()[..], &vec![0x11; length as usize]].concat();
+        record(&text("%x"), &[b"\x8b", &number[..]].concat())
+    };
+    let mut receiver = start();
+    let mut stream = connect(&receiver);
+    for pickle in [long(1024), long(1025), good("the next one")] {
+        send(&mut stream, &pickle);
+    }
+    let printed = format!("- - -: {}\n", "1".repeat(2048));
+    assert_eq!(read_line(&mut receiver), printed);
+    assert_eq!(read_line(&mut receiver), "- - -: the next one\n");
+    receiver.signal(Signal::SIGTERM);
+    let (_, _, log) = receiver.finish();
+    assert!(log.contains("a number of 1025 bytes is too long"), "{log}");
 }
 
 /// A list that contains itself, and a text that is used twice.
