@@ -93,7 +93,8 @@ impl Framing {
     ///   the stream ended too early.
     /// - [`Io`](FramingError::Io): an error of the reader, such as an expired timeout.
     ///
-    /// After an error the position in the stream is unknown: do not read from it again. To wait for a
+    /// After [`FramingError::TooLong`] only the length was read. After any other error the position in the
+    /// stream is unknown: do not read from it again. To wait for a
     /// message with a timeout and continue after it, wait for the first byte with
     /// [`wait_for_data`](crate::StreamRequest::wait_for_data) or
     /// [`fill_buf`](std::io::BufRead::fill_buf), which consume nothing.
