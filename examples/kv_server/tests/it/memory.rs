@@ -119,19 +119,30 @@ fn commands_that_do_not_end_have_a_limit() {
     drop(clients);
 }
 
-/// Comparing this pattern with this key takes longer than the test.
-fn slow_search(server: &Example) -> TcpStream {
+/// Comparing this pattern with this key takes longer than the test. What is sent behind the command may be more
+/// than the server's buffer holds.
+fn slow_search(server: &Example, behind: &[u8]) -> TcpStream {
     let mut client = Client::connect(&server.address);
     let key = vec![b'a'; 4 << 20];
     assert_eq!(client.call(&[b"SET", &key[..], b""]), "OK");
     let pattern = [b"*", &b"a".repeat(2 << 20)[..], b"b"].concat();
-    silent(server, &encode(&[b"KEYS", &pattern[..]]))
+    let command = encode(&[b"KEYS", &pattern[..]]);
+    silent(server, &[&command, behind].concat())
 }
 
 #[test]
 fn keys_gives_up_when_its_client_is_gone() {
+    keys_gives_up(b"");
+}
+
+#[test]
+fn keys_gives_up_when_its_client_is_gone_after_more_commands() {
+    keys_gives_up(&b"PING\r\n".repeat(8000));
+}
+
+fn keys_gives_up(behind: &[u8]) {
     let server = Example::start(PROGRAM, &[ANY]);
-    let searching = slow_search(&server);
+    let searching = slow_search(&server, behind);
     eventually("the search runs", || !is_asleep(server.pid()));
     let mut other = Client::connect(&server.address);
     assert_eq!(other.run("PING"), "PONG");
