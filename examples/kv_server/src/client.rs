@@ -26,7 +26,7 @@ impl Client<'_> {
     }
 
     pub fn bulk(&self, bytes: Bytes) -> Outcome {
-        self.memory.reserve(bytes.len())?;
+        self.memory.share(&bytes)?;
         Ok(Reply::Bulk(bytes))
     }
 
