@@ -6,10 +6,8 @@
 //! ```
 //!
 //! `/nick NAME` changes your name, `/who` lists who is here, `/quit` leaves. Lines of the server itself
-//! begin with `*`. A line has at most 4,096 bytes. A slow client does not delay the others: each client has
-//! a queue and a thread that sends from it. A client that does not read is disconnected when its queue is
-//! full, or when nothing could be sent to it for 5 s. A line that was begun must go on within 60 s. `--help`
-//! lists the limits of connections and of the time without a line.
+//! begin with `*`. A slow client does not delay the others: each client has a queue and a thread that sends
+//! from it. A client that does not read is disconnected when its queue is full. `--help` lists the limits.
 
 mod room;
 mod writer;
@@ -39,6 +37,9 @@ Usage: chat_server [OPTIONS] [ADDRESS]
   --idle-timeout <SECONDS>  How long a client may send nothing, in whole seconds
                             [default: 3600]
   -h, --help                Print this help
+
+A line has at most 4,096 bytes, and one that was begun must go on within 60 s. A client
+is disconnected when 256 KiB wait for it, or nothing could be sent to it for 5 s.
 ";
 
 struct Member {
@@ -82,7 +83,10 @@ impl RequestHandler for Member {
 /// characters that reverse the text or end the line.
 fn printable(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line).replace('\t', " ");
-    let is_printed = |c: &char| c.is_ascii_graphic() || *c == ' ' || !is_escaped(*c);
+    // Persian, Hindi and emoji need the two joiners.
+    let is_joiner = |c: char| matches!(c, '\u{200c}' | '\u{200d}');
+    let is_printed =
+        |c: &char| c.is_ascii_graphic() || *c == ' ' || is_joiner(*c) || !is_escaped(*c);
     let text: String = text.chars().filter(is_printed).collect();
     text.trim().to_owned()
 }

@@ -3,10 +3,11 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::mem;
-use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use socketserver::request::Connection;
+
+use super::writer::Queue;
 
 /// The people in it, by the numbers of their connections. The lock is held while a line is put in all
 /// queues, so everybody sees all lines in the same order. Nothing blocks meanwhile.
@@ -15,13 +16,13 @@ pub struct Room(Mutex<BTreeMap<u64, Person>>);
 
 struct Person {
     name: String,
-    queue: SyncSender<Arc<str>>,
+    queue: Queue,
     connection: Connection,
     dropped: Cell<bool>,
 }
 
 impl Room {
-    pub fn enter(&self, connection: Connection, queue: SyncSender<Arc<str>>) {
+    pub fn enter(&self, connection: Connection, queue: Queue) {
         let id = connection.id();
         let mut people = self.people();
         let mut name = format!("guest{id}");
@@ -114,8 +115,7 @@ impl Person {
 
     /// Never blocks. A person whose queue is full is disconnected.
     fn send_line(&self, line: Arc<str>) {
-        let sent = self.queue.try_send(line);
-        if matches!(sent, Err(TrySendError::Full(_))) && !self.dropped.replace(true) {
+        if !self.queue.push(line) && !self.dropped.replace(true) {
             let address = self.connection.client_address();
             log::warn!("{address} does not read, and is dropped");
             // The handler reads the end of the stream then, and the person leaves.

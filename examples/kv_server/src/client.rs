@@ -26,7 +26,7 @@ impl Client<'_> {
     }
 
     pub fn bulk(&self, bytes: Bytes) -> Outcome {
-        self.memory.reserve(bytes.len())?;
+        self.memory.share(&bytes)?;
         Ok(Reply::Bulk(bytes))
     }
 
@@ -44,14 +44,27 @@ impl Client<'_> {
     }
 
     /// Whether the client has closed the connection, or its side of it: as for Redis, that is the same.
-    /// What it sent before may hide this.
     pub fn is_gone(&self) -> bool {
-        let mut polled = [PollFd::new(self.request.as_fd(), PollFlags::POLLIN)];
-        let readable = poll(&mut polled, PollTimeout::ZERO);
-        if !matches!(readable, Ok(1..)) {
+        let events = PollFlags::POLLIN | PEER_CLOSED;
+        let mut polled = [PollFd::new(self.request.as_fd(), events)];
+        if !matches!(poll(&mut polled, PollTimeout::ZERO), Ok(1..)) {
             return false;
+        }
+        let ended = PollFlags::POLLHUP | PollFlags::POLLERR;
+        // `nix` does not know POLLRDHUP, and returns `None` for it.
+        if polled[0]
+            .revents()
+            .is_none_or(|found| found.intersects(ended))
+        {
+            return true;
         }
         let mut byte = [MaybeUninit::uninit()];
         !matches!(SockRef::from(self.request).peek(&mut byte), Ok(1))
     }
 }
+
+/// Reports the end of the stream even if data before it is still to be read. Other systems report POLLHUP.
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+const PEER_CLOSED: PollFlags = PollFlags::from_bits_retain(nix::libc::POLLRDHUP);
+#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
+const PEER_CLOSED: PollFlags = PollFlags::empty();

@@ -35,6 +35,9 @@ impl Hooks for InstanceHooks {
         // There is no idle timeout, so keepalive finds clients whose machine is gone.
         let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(300));
         SockRef::from(&*request).set_tcp_keepalive(&keepalive)?;
+        // So the system takes a long reply in small steps, and a client that reads slowly is not stalled.
+        #[cfg(target_os = "linux")]
+        SockRef::from(&*request).set_tcp_notsent_lowat(128 << 10)?;
         Ok(true)
     }
 

@@ -3,12 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 use socketserver::request::Connection;
 
-use super::store::Store;
+use super::store::{Bytes, Store};
+
+/// After this time without a byte from the client or to it, its memory may be taken for another one.
+const STALLED: Duration = Duration::from_secs(1);
 
 pub struct Instance {
     store: Mutex<Store>,
@@ -53,30 +56,33 @@ impl Instance {
         total(&self.holders.lock())
     }
 
-    /// Counts more memory for a client, unless the limit would be exceeded. Then the client that uses most
-    /// is disconnected, so that those that do not read cannot hinder the others for long.
-    pub fn reserve(&self, client: &Connection, bytes: usize) -> bool {
+    /// Counts more memory for a client, and a value that it shares with others, unless the limit would be
+    /// exceeded. Then the stalled client that uses most is disconnected, so that those that do not read
+    /// cannot hinder the others for long.
+    pub fn reserve(&self, client: &Connection, bytes: usize, value: Option<&Bytes>) -> bool {
         let mut holders = self.holders.lock();
-        if total(&holders).saturating_add(bytes) <= self.max_client_memory {
-            let holder = holders.entry(client.id()).or_insert_with(|| Holder {
-                connection: client.clone(),
-                bytes: 0,
-            });
-            holder.bytes += bytes;
-            return true;
+        let is_counted = |value: &&Bytes| holders.values().any(|holder| holder.shares(value));
+        let shared = value.filter(|value| !is_counted(value));
+        let more = bytes.saturating_add(shared.map_or(0, |value| value.len()));
+        if total(&holders).saturating_add(more) > self.max_client_memory {
+            let used = holders.get(&client.id()).map_or(0, Holder::size);
+            drop_largest(&mut holders, used.saturating_add(more));
+            return false;
         }
-        let used = holders.get(&client.id()).map_or(0, |holder| holder.bytes);
-        let largest = holders.values().max_by_key(|holder| holder.bytes);
-        let largest = largest.filter(|largest| largest.bytes >= used.saturating_add(bytes));
-        if let Some(Holder { connection, .. }) = largest {
-            log::warn!(
-                "{}: uses most memory, and is dropped",
-                connection.client_address()
-            );
-            // An error means that it has ended already.
-            let _ = connection.shutdown();
+        let holder = holders
+            .entry(client.id())
+            .or_insert_with(|| Holder::new(client));
+        holder.bytes += bytes;
+        holder.value = value.cloned().or(holder.value.take());
+        holder.moved = Instant::now();
+        true
+    }
+
+    /// Notes that bytes were read from the client or sent to it.
+    pub fn moved(&self, client: &Connection) {
+        if let Some(holder) = self.holders.lock().get_mut(&client.id()) {
+            holder.moved = Instant::now();
         }
-        false
     }
 
     pub fn release(&self, client: &Connection) {
@@ -94,10 +100,56 @@ impl Instance {
 struct Holder {
     connection: Connection,
     bytes: usize,
+    /// What its reply shares with other replies.
+    value: Option<Bytes>,
+    /// When bytes were read from the client or sent to it.
+    moved: Instant,
+    dropped: bool,
 }
 
+impl Holder {
+    fn new(client: &Connection) -> Self {
+        Holder {
+            connection: client.clone(),
+            bytes: 0,
+            value: None,
+            moved: Instant::now(),
+            dropped: false,
+        }
+    }
+
+    fn shares(&self, value: &Bytes) -> bool {
+        let own = self.value.as_ref();
+        own.is_some_and(|own| Arc::ptr_eq(own, value))
+    }
+
+    fn size(&self) -> usize {
+        self.bytes + self.value.as_ref().map_or(0, |value| value.len())
+    }
+}
+
+/// Each shared value counts once.
 fn total(holders: &HashMap<u64, Holder>) -> usize {
-    holders.values().map(|holder| holder.bytes).sum()
+    let own: usize = holders.values().map(|holder| holder.bytes).sum();
+    let values = holders.values().filter_map(|holder| holder.value.as_ref());
+    let values: HashMap<_, _> = values.map(|value| (value.as_ptr(), value.len())).collect();
+    own + values.into_values().sum::<usize>()
+}
+
+/// Disconnects the client that uses most of those that are stalled, if it uses at least this much. While it
+/// ends, no other is disconnected.
+fn drop_largest(holders: &mut HashMap<u64, Holder>, bytes: usize) {
+    let stalled = holders
+        .values_mut()
+        .filter(|holder| holder.moved.elapsed() >= STALLED);
+    let largest = stalled.max_by_key(|holder| holder.size());
+    if let Some(holder) = largest.filter(|holder| holder.size() >= bytes && !holder.dropped) {
+        holder.dropped = true;
+        let address = holder.connection.client_address();
+        log::warn!("{address}: uses most memory, does not go on, and is dropped");
+        // An error means that it has ended already.
+        let _ = holder.connection.shutdown();
+    }
 }
 
 /// Counts one client until it is dropped.

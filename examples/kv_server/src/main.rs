@@ -59,8 +59,8 @@ struct Options {
     #[arg(long, value_name = "MIB", default_value = "256", value_parser = clap::value_parser!(u32).range(1..))]
     max_memory: u32,
     /// The limit of memory for commands and replies of all clients together, in MiB; a command that
-    /// exceeds it gets an error, and the client that uses most is disconnected. The first 16 KiB of each
-    /// client are free
+    /// exceeds it gets an error, and of the clients that have neither sent nor read anything for 1 s, the one
+    /// that uses most is disconnected. The first 16 KiB of each client are free
     #[arg(long, value_name = "MIB", default_value = "128", value_parser = clap::value_parser!(u32).range(1..))]
     max_client_memory: u32,
     /// The most clients at once; others read an error and are closed

@@ -17,7 +17,8 @@ const LONGEST_LINE: u64 = 1 << 16;
 ///
 /// # Errors
 ///
-/// `InvalidData` for a malformed command and above the limit of memory, `UnexpectedEof` inside of one, and what the input reports.
+/// `InvalidData` for a malformed command and above the limit of memory, `UnexpectedEof` inside of one, and
+/// what the input reports.
 pub fn next_command(input: &mut impl BufRead, memory: &Memory<'_>) -> io::Result<Vec<Vec<u8>>> {
     let line = line(input)?;
     if let Some(count) = line.strip_prefix(b"*") {
@@ -78,6 +79,7 @@ fn bytes(input: &mut impl BufRead, length: usize, memory: &Memory<'_>) -> io::Re
         }
         let taken = arrived.len().min(length - bytes.len());
         grow(&mut bytes, taken, length, memory)?;
+        memory.moved(taken);
         bytes.extend_from_slice(&arrived[..taken]);
         input.consume(taken);
     }

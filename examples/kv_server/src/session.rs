@@ -1,9 +1,10 @@
 //! One client: reads commands and writes replies.
 
-use std::io;
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use socketserver::prelude::*;
+use socketserver::request::Writer;
 
 use super::client::Client;
 use super::instance::Instance;
@@ -47,7 +48,8 @@ impl RequestHandler for Session {
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
                 Err(error) => return Err(error.into()),
             };
-            reply.write(self.protocol, &mut request.wfile)?;
+            let mut out = InPieces(&mut request.wfile, &memory);
+            reply.write(self.protocol, &mut out)?;
             match reply {
                 Reply::Hello(protocol) => self.protocol = protocol,
                 Reply::Final(_) => break,
@@ -55,5 +57,23 @@ impl RequestHandler for Session {
             }
         }
         Ok(())
+    }
+}
+
+/// How much of a reply is sent in one write, in bytes.
+const PIECE: usize = 64 << 10;
+
+/// Sends a large reply in pieces, so that it is known whether the client reads.
+struct InPieces<'a>(&'a mut Writer, &'a Memory<'a>);
+
+impl Write for InPieces<'_> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let sent = self.0.write(&data[..data.len().min(PIECE)])?;
+        self.1.moved(sent);
+        Ok(sent)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use socket2::{Domain, Socket, Type};
 
 use support::child::in_child;
-use support::example::Example;
+use support::example::{self, Example};
 use support::process::peak_resident;
 use support::{LONG, eventually, python};
 
@@ -104,6 +104,26 @@ fn characters_that_are_not_printed_are_removed() {
     let mut receiver = ChatClient::named(&server, "receiver");
     sender.send("it's \"a\\\"\u{202e}b\u{2066}\u{200f}\u{2028}\u{85}\x1b\0 e\u{301} naïve");
     receiver.receive_until("sender: it's \"a\\\"b e\u{301} naïve");
+}
+
+/// Persian and Hindi words and some emoji are other ones without them.
+#[test]
+fn joiners_are_kept() {
+    let server = start();
+    let mut sender = ChatClient::named(&server, "sender");
+    let mut receiver = ChatClient::named(&server, "receiver");
+    let text = "می\u{200c}خواهم क्\u{200d}ष 👩\u{200d}👧";
+    sender.send(&format!("{text}\u{200b}\u{feff}"));
+    receiver.receive_until(&format!("sender: {text}"));
+}
+
+#[test]
+fn the_help_lists_all_limits() {
+    let output = example::run("chat_server", &["--help"]);
+    let help = String::from_utf8(output.stdout).expect("the output is text");
+    for limit in ["4,096 bytes", "60 s", "256 KiB", "5 s"] {
+        assert!(help.contains(limit), "{limit}: {help}");
+    }
 }
 
 /// Each client receives every line of every other client, in order, and none of its own.
@@ -241,6 +261,31 @@ fn clients_that_do_not_read_use_little_memory() {
         let peak = peak_resident(server.pid());
         assert!(peak < 100 << 10, "{peak} KiB");
     });
+}
+
+/// Each reply to `/who` is long, and shared with nobody.
+#[test]
+fn lists_of_names_that_nobody_reads_use_little_memory() {
+    let server = start();
+    let mut watcher = ChatClient::named(&server, "watcher");
+    let letter = |n: u32| char::from_u32(0x2_0000 + n).expect("an ideograph");
+    let name = |n: u32| letter(n).to_string().repeat(32);
+    let mut clients: Vec<_> = (0..100)
+        .map(|n| ChatClient::named(&server, &name(n)))
+        .collect();
+    for client in &mut clients[..20] {
+        client.send("/who\n".repeat(1040).trim_end());
+        let stream = client.stream.get_ref();
+        stream
+            .shutdown(Shutdown::Write)
+            .expect("the socket is connected");
+    }
+    let mut left = 0;
+    while left < 20 {
+        left += usize::from(watcher.receive().ends_with(" has left"));
+    }
+    let peak = peak_resident(server.pid());
+    assert!(peak < 100 << 10, "{peak} KiB");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The example `kv_server`: the limits of its memory, and patterns that take long.
 
-use std::io::Write;
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::thread;
 
 use support::example::{self, Example};
 use support::process::{is_asleep, peak_resident};
@@ -86,6 +87,95 @@ fn replies_that_nobody_reads_have_a_limit() {
     assert_eq!(client.run("GET large").len(), (7 << 20) + 2);
 }
 
+/// Values of this size, each larger than half of the limit for clients in [`with_values`].
+const VALUE: usize = 700 << 10;
+
+fn with_values() -> Example {
+    let server = Example::start(PROGRAM, &[ANY, "--max-client-memory", "1"]);
+    let mut client = Client::connect(&server.address);
+    for key in ["a", "b"] {
+        let set = [&b"SET"[..], key.as_bytes(), &[b'x'; VALUE]];
+        assert_eq!(client.call(&set), "OK");
+    }
+    server
+}
+
+/// Reads a reply to GET: whether it is the value, or the error about memory.
+fn is_value(stream: &mut impl BufRead) -> bool {
+    let mut line = String::new();
+    stream.read_line(&mut line).expect("the server answers");
+    if line.starts_with("-OOM ") {
+        return false;
+    }
+    assert_eq!(line, format!("${VALUE}\r\n"));
+    let mut reply = stream.take(VALUE as u64 + 2);
+    let read = io::copy(&mut reply, &mut io::sink()).expect("the server answers");
+    assert_eq!(read, VALUE as u64 + 2);
+    true
+}
+
+/// One client for each key reads its value many times. Returns how often there was no memory.
+fn read_at_once(server: &Example, keys: &[&str]) -> usize {
+    let read = |key: &str| {
+        let mut stream = BufReader::new(support::connect_to(&server.address));
+        let get = encode(&["GET", key]);
+        let refused = |_: &u32| {
+            let sent = stream.get_mut().write_all(&get);
+            sent.expect("the server reads");
+            !is_value(&mut stream)
+        };
+        (0..100).filter(refused).count()
+    };
+    thread::scope(|scope| {
+        let read = &read;
+        let readers: Vec<_> = keys
+            .iter()
+            .map(|key| scope.spawn(move || read(key)))
+            .collect();
+        let refused = readers
+            .into_iter()
+            .map(|reader| reader.join().expect("it reads"));
+        refused.sum()
+    })
+}
+
+/// All replies with one value share it, so together they are below the limit.
+#[test]
+fn clients_that_read_the_same_value_at_once_get_it() {
+    assert_eq!(read_at_once(&with_values(), &["a"; 8]), 0);
+}
+
+/// Some commands get an error. Each of the replies that were begun ends.
+#[test]
+fn clients_that_read_are_not_disconnected() {
+    let server = with_values();
+    read_at_once(&server, &["a", "b", "a", "b"]);
+    server.signal(nix::sys::signal::Signal::SIGTERM);
+    let (_, _, log) = server.finish();
+    assert!(!log.contains("is dropped"), "{log}");
+}
+
+/// Another client gets many errors until the connection has ended.
+#[test]
+fn a_client_that_does_not_read_is_disconnected_once() {
+    let server = with_values();
+    let stalled = silent(&server, &encode(&["GET", "a"]).repeat(40));
+    let mut info = Client::connect(&server.address);
+    let mut other = BufReader::new(support::connect_to(&server.address));
+    eventually("the client is disconnected", || {
+        let get = encode(&["GET", "b"]).repeat(50);
+        other.get_mut().write_all(&get).expect("the server reads");
+        for _ in 0..50 {
+            is_value(&mut other);
+        }
+        info.run("INFO clients").contains("connected_clients:2\\r")
+    });
+    drop(stalled);
+    server.signal(nix::sys::signal::Signal::SIGTERM);
+    let (_, _, log) = server.finish();
+    assert_eq!(log.matches("is dropped").count(), 1, "{log}");
+}
+
 /// The elements are small, and there are many.
 #[test]
 fn long_arrays_that_nobody_reads_have_a_limit() {
@@ -130,9 +220,20 @@ fn slow_search(server: &Example) -> TcpStream {
 
 #[test]
 fn keys_gives_up_when_its_client_is_gone() {
+    keys_gives_up(b"");
+}
+
+#[test]
+fn keys_gives_up_when_its_client_is_gone_after_more_commands() {
+    // More than the server's buffer holds, and less than the system's.
+    keys_gives_up(&b"PING\r\n".repeat(4000));
+}
+
+fn keys_gives_up(behind: &[u8]) {
     let server = Example::start(PROGRAM, &[ANY]);
-    let searching = slow_search(&server);
+    let mut searching = slow_search(&server);
     eventually("the search runs", || !is_asleep(server.pid()));
+    searching.write_all(behind).expect("there is room");
     let mut other = Client::connect(&server.address);
     assert_eq!(other.run("PING"), "PONG");
     drop(searching);
