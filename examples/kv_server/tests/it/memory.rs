@@ -3,10 +3,11 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use support::example::{self, Example};
 use support::process::{is_asleep, peak_resident};
-use support::{ANY, LONG, eventually};
+use support::{ANY, LONG, eventually, unacknowledged};
 
 use crate::PROGRAM;
 use crate::resp::{Client, encode};
@@ -226,23 +227,44 @@ fn keys_gives_up_when_its_client_is_gone() {
 #[test]
 fn keys_gives_up_when_its_client_is_gone_after_more_commands() {
     // More than the server's buffer holds, and less than the system's.
-    keys_gives_up(&b"PING\r\n".repeat(4000));
+    keys_gives_up(&b"PING\r\n".repeat(3000));
 }
 
 fn keys_gives_up(behind: &[u8]) {
-    let server = Example::start(PROGRAM, &[ANY]);
-    let mut searching = slow_search(&server);
-    eventually("the search runs", || !is_asleep(server.pid()));
-    searching.write_all(behind).expect("there is room");
-    let mut other = Client::connect(&server.address);
-    assert_eq!(other.run("PING"), "PONG");
-    drop(searching);
-    eventually("the search has ended", || {
-        is_asleep(server.pid()) && other.run("INFO clients").contains("connected_clients:1\\r")
+    // Sometimes the server's system takes nothing more while the search runs. Then it does not learn either
+    // that the client is gone.
+    let reached = (0..10).any(|_| {
+        let server = Example::start(PROGRAM, &[ANY]);
+        let mut searching = slow_search(&server);
+        eventually("the search runs", || !is_asleep(server.pid()));
+        searching.write_all(behind).expect("there is room");
+        let mut other = Client::connect(&server.address);
+        assert_eq!(other.run("PING"), "PONG");
+        if !is_received(&searching) {
+            return false;
+        }
+        drop(searching);
+        eventually("the search has ended", || {
+            is_asleep(server.pid()) && other.run("INFO clients").contains("connected_clients:1\\r")
+        });
+        server.signal(nix::sys::signal::Signal::SIGTERM);
+        let (status, _, log) = server.finish();
+        assert!(status.success() && !log.contains("ERROR"), "{log}");
+        true
     });
-    server.signal(nix::sys::signal::Signal::SIGTERM);
-    let (status, _, log) = server.finish();
-    assert!(status.success() && !log.contains("ERROR"), "{log}");
+    assert!(reached, "the server's system takes the commands");
+}
+
+/// Whether the server's system has everything within a second.
+fn is_received(client: &TcpStream) -> bool {
+    let begun = Instant::now();
+    while unacknowledged(client) > 0 {
+        if begun.elapsed() > Duration::from_secs(1) {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    true
 }
 
 /// A pattern with many stars, and the longest set.
@@ -252,7 +274,7 @@ fn patterns_take_no_exponential_time() {
     let mut client = Client::connect(&server.address);
     let key = "a".repeat(1000);
     client.run(&format!("SET {key} 1"));
-    let begin = std::time::Instant::now();
+    let begin = Instant::now();
     let stars = format!("{}b", "a*".repeat(500));
     assert_eq!(client.run(&format!("KEYS {stars}")), "[]");
     let set = format!("*[{}]", "b".repeat(1000));
