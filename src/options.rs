@@ -113,6 +113,11 @@ impl Default for LingerOptions {
     }
 }
 
+/// A timeout that is not longer than `limit`; `None` is no timeout.
+pub(crate) fn at_most(limit: Duration, timeout: Option<Duration>) -> Duration {
+    timeout.map_or(limit, |timeout| timeout.min(limit))
+}
+
 pub(crate) fn check_time(name: &str, time: Option<Duration>) -> io::Result<()> {
     if time.is_none_or(|time| !time.is_zero()) {
         return Ok(());

@@ -12,6 +12,7 @@ use super::close_reason::CloseReason;
 use super::state::{ConnState, Flag};
 use super::transport::Transport;
 use crate::handle::{ConnectionEntry, OpenConnection};
+use crate::options::at_most;
 use crate::statistics::ByteCounters;
 use crate::sys;
 use crate::sys::linger::{Input, Lingering};
@@ -44,9 +45,7 @@ impl Conn {
         server: &ServerHandle,
     ) -> Arc<Self> {
         const VERIFY_TIMEOUT: Duration = Duration::from_secs(1);
-        let verify = |timeout: Option<Duration>| {
-            timeout.map_or(VERIFY_TIMEOUT, |timeout| timeout.min(VERIFY_TIMEOUT))
-        };
+        let verify = |timeout| at_most(VERIFY_TIMEOUT, timeout);
         let options = server.stream_options();
         Arc::new(Conn {
             transport,
@@ -120,7 +119,7 @@ impl Conn {
         if self.is_verified() {
             return timeout;
         }
-        Some(timeout.map_or(limit, |timeout| timeout.min(limit)))
+        Some(at_most(limit, timeout))
     }
 
     /// Until its handler begins, the connection is with `verify_request`, on the thread of the accept loop.

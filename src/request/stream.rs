@@ -11,6 +11,7 @@ use super::transport::Transport;
 use super::{Connection, Extensions, Lifecycle, ReadHalf, Reader, Request, Writer};
 use crate::error::RequestError;
 use crate::handle::ConnectionEntry;
+use crate::options::at_most;
 use crate::sys::timer::Timer;
 use crate::{Address, ServerHandle};
 
@@ -275,9 +276,8 @@ impl Lifecycle for StreamRequest {
 
     fn begin_rejection(&mut self, timeout: Duration, may_use_timer: bool) -> io::Result<()> {
         let options = self.server.stream_options();
-        let limited = |set: Option<Duration>| set.map_or(timeout, |set| set.min(timeout));
-        self.set_read_timeout(limited(options.read_timeout))?;
-        self.set_write_timeout(limited(options.write_timeout))?;
+        self.set_read_timeout(at_most(timeout, options.read_timeout))?;
+        self.set_write_timeout(at_most(timeout, options.write_timeout))?;
         if may_use_timer {
             self.set_max_lifetime(timeout)?;
         }
