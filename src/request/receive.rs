@@ -2,8 +2,6 @@
 
 use std::io;
 
-use socket2::SockRef;
-
 use super::conn::{Conn, deadline};
 use super::state::{Arrived, Flag};
 use crate::sys::stream;
@@ -31,8 +29,7 @@ impl Conn {
     }
 
     fn ignores_read_timeout(&self) -> bool {
-        let is_blocking = || SockRef::from(self).nonblocking().is_ok_and(|non| !non);
-        self.state.has_idle_timeout() && is_blocking()
+        self.state.has_idle_timeout() && !stream::is_nonblocking(self)
     }
 
     fn receive_once(&self, buffer: &mut [u8]) -> io::Result<usize> {
