@@ -78,8 +78,9 @@ impl ServerHandle {
     /// [`stop_serving`](Self::stop_serving).
     ///
     /// `handle.shutdown(); handle.wait();` or `handle.stop_serving(); handle.wait();` is Python's
-    /// `server.shutdown()`. Requests on other threads may still run: closing the server waits for them, and
-    /// so does [`shutdown_within`](Self::shutdown_within). On the thread that serves (in a hook, or in a
+    /// `server.shutdown()`. As there, no other thread may begin to serve again between the two calls. Requests
+    /// on other threads may still run: closing the server waits for them, and so does
+    /// [`shutdown_within`](Self::shutdown_within). On the thread that serves (in a hook, or in a
     /// handler of a server without threads) it returns at once, because it would wait for itself.
     pub fn wait(&self) {
         self.wait_while_serving(|| None);
@@ -109,11 +110,14 @@ impl ServerHandle {
     pub(super) fn wait_while_serving(&self, give_up_at: impl Fn() -> Option<Instant>) -> bool {
         let serving = &self.0.serving;
         let mut state = serving.state.lock();
+        let stops = state.stops;
         loop {
-            let has_ended = match state.thread {
-                None => state.has_stopped || self.is_shutdown_begun(),
-                Some(thread) => thread == thread::current().id(),
-            };
+            // Another thread may have begun to serve before this one woke up.
+            let has_ended = state.stops != stops
+                || match state.thread {
+                    None => state.has_stopped || self.is_shutdown_begun(),
+                    Some(thread) => thread == thread::current().id(),
+                };
             if has_ended {
                 return true;
             }
@@ -150,6 +154,8 @@ struct State {
     thread: Option<ThreadId>,
     /// The last thread that served has ended after a request.
     has_stopped: bool,
+    /// How often that has happened.
+    stops: usize,
     request: Option<StopRequest>,
 }
 
@@ -196,6 +202,7 @@ impl Drop for Serving<'_> {
         state
             .thread
             .take_if(|thread| *thread == thread::current().id());
+        state.stops += usize::from(state.has_stopped);
         drop(state);
         self.0.ended.notify_all();
     }
