@@ -180,7 +180,8 @@ fn one_report_for_all() -> io::Result<()> {
     let tcp = group.add(ThreadingTcpServer::bind_fn(ANY, gate.handler())?);
     group.add(ThreadingUnixStreamServer::bind_fn(&path, |request| {
         // Ends when its connection is closed by force.
-        Ok(drop(request.rfile.readline(100)?))
+        request.rfile.readline(100)?;
+        Ok(())
     })?);
     let handle = group.handle();
     let serving = thread::spawn(move || group.serve_forever());
