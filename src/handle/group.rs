@@ -8,6 +8,26 @@ use crate::sync::Mutex;
 
 /// A handle to the servers of a [`ServerGroup`](crate::ServerGroup): stops them and reports on them, from any
 /// thread. Cheap to clone.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use socketserver::prelude::*;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let mut group = ServerGroup::new();
+/// group.add(ThreadingTcpServer::bind_fn("127.0.0.1:0", |_| Ok(()))?);
+/// group.add(UdpServer::bind_fn("127.0.0.1:0", |_| Ok(()))?);
+/// let handle = group.handle();
+/// let serving = std::thread::spawn(move || group.serve_forever());
+/// for server in handle.servers() {
+///     println!("listening on {}", server.name());
+/// }
+/// let report = handle.shutdown_within(Duration::from_secs(5));
+/// assert_eq!(report.unfinished, 0);
+/// serving.join().expect("it does not panic")
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct GroupHandle(Arc<Shared>);
 

@@ -131,6 +131,17 @@ impl ServerHandle {
     /// The server's name in log lines and metrics: the [`name`](crate::Builder::name) that was set, or its
     /// kind and address, such as `tcp 127.0.0.1:53`, `udp 127.0.0.1:53`, `unix /run/app.sock` or
     /// `unix datagram /run/app.sock`.
+    ///
+    /// ```
+    /// use socketserver::prelude::*;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let server = TcpServer::bind_fn("127.0.0.1:0", |_| Ok(()))?;
+    /// let address = server.server_address();
+    /// assert_eq!(server.handle().name().to_string(), format!("tcp {address}"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn name(&self) -> impl fmt::Display + Copy {
         self.0.name()
     }

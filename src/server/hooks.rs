@@ -131,6 +131,32 @@ pub trait Hooks<R: Request = StreamRequest>: Send + Sync + 'static {
     /// A signal handler is called on any thread that does not block its signal; this hook is called only
     /// after one that was called on the thread of the accept loop.
     ///
+    /// ```no_run
+    /// use std::io;
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    ///
+    /// use socketserver::prelude::*;
+    ///
+    /// /// Set by the host's signal handler.
+    /// static PENDING: AtomicBool = AtomicBool::new(false);
+    ///
+    /// struct Host;
+    ///
+    /// impl Hooks for Host {
+    ///     fn handle_interrupt(&self, _: &ServerHandle) -> io::Result<()> {
+    ///         if PENDING.swap(false, Ordering::SeqCst) {
+    ///             return Err(io::Error::other("KeyboardInterrupt"));
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> io::Result<()> {
+    /// let server = TcpServer::builder().hooks(Host).bind_fn("127.0.0.1:9999", |_| Ok(()))?;
+    /// server.serve_forever()
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// `serve_forever` or `handle_request` ends and returns the error.
