@@ -104,7 +104,8 @@ impl Connection {
     }
 
     fn conn(&self) -> io::Result<Arc<Conn>> {
-        self.conn.upgrade().ok_or_else(|| {
+        let conn = self.conn.upgrade();
+        conn.filter(|conn| !conn.state.is_childs()).ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::NotConnected,
                 format!("the connection from {} is closed", self.client_address),
