@@ -138,6 +138,14 @@ impl Request for DatagramRequest {
     fn server(&self) -> &ServerHandle {
         &self.server
     }
+
+    fn extensions(&self) -> &Extensions {
+        &self.extensions
+    }
+
+    fn extensions_mut(&mut self) -> &mut Extensions {
+        &mut self.extensions
+    }
 }
 
 impl Lifecycle for DatagramRequest {

@@ -341,6 +341,14 @@ impl Request for StreamRequest {
     fn server(&self) -> &ServerHandle {
         &self.server
     }
+
+    fn extensions(&self) -> &Extensions {
+        &self.extensions
+    }
+
+    fn extensions_mut(&mut self) -> &mut Extensions {
+        &mut self.extensions
+    }
 }
 
 impl Lifecycle for StreamRequest {

@@ -231,7 +231,7 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
         /// Python's default for servers that fork.
         const FORKING_TIMEOUT: Duration = Duration::from_secs(300);
         let address = listener.local_address()?;
-        let children = self.dispatch.children();
+        let children = self.dispatch.child_processes();
         let forks = children.is_some();
         let handle = ServerHandle::new(
             address.clone(),

@@ -170,6 +170,56 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
             .expect("there is a listener until the server is closed")
     }
 
+    /// The dispatcher. For one of your own that wraps another one:
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    ///
+    /// use socketserver::dispatch::{Dispatch, Job, ThreadGauge, ThreadPool, Waker};
+    /// use socketserver::prelude::*;
+    ///
+    /// /// A pool that counts its jobs.
+    /// #[derive(Default)]
+    /// struct Counting {
+    ///     pool: ThreadPool,
+    ///     jobs: AtomicU64,
+    /// }
+    ///
+    /// impl Dispatch for Counting {
+    ///     fn dispatch(&self, job: Job) {
+    ///         self.jobs.fetch_add(1, Ordering::Relaxed);
+    ///         self.pool.dispatch(job);
+    ///     }
+    ///
+    ///     fn has_capacity(&self, waker: &Waker) -> bool {
+    ///         self.pool.has_capacity(waker)
+    ///     }
+    ///
+    ///     fn thread_gauge(&self) -> Option<ThreadGauge> {
+    ///         self.pool.thread_gauge()
+    ///     }
+    ///
+    ///     fn join(&self, server: &ServerHandle) {
+    ///         self.pool.join(server);
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let builder = TcpServer::builder().dispatch(Counting::default());
+    /// let server = builder.bind_fn("127.0.0.1:0", |_| Ok(()))?;
+    /// std::net::TcpStream::connect(server.server_address())?;
+    /// server.handle_request()?;
+    /// assert_eq!(server.dispatch().jobs.load(Ordering::Relaxed), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// A server in the background takes its dispatcher along: keep a clone of an `Arc<Counting>`, which is a
+    /// dispatcher too.
+    pub fn dispatch(&self) -> &D {
+        &self.dispatch
+    }
+
     /// Binds the socket of a server made with [`unbound`](Builder::unbound).
     ///
     /// # Errors
