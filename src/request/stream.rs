@@ -155,7 +155,7 @@ impl StreamRequest {
         Ok(Connection::new(&self.conn))
     }
 
-    /// Both directions, for two threads: a relay reads from one while it writes to the other. From here on
+    /// Both directions, for two threads of the handler: a relay reads from one while it writes to the other. From here on
     /// a read does not flush [`wfile`](Writer): a client that only sends would block both threads.
     ///
     /// ```no_run
@@ -412,6 +412,9 @@ impl Lifecycle for StreamRequest {
 
 /// The socket itself, for options that this type does not name: `socket2::SockRef::from(&*request)`.
 /// Reading from it bypasses what `rfile` has buffered. Python's `self.request`.
+///
+/// In a `select` or `poll` of your own, "not readable" says nothing about [`Reader::buffer`]: bytes of the
+/// client may be there. Look at the buffer first, and wait for the descriptor only if it is empty.
 impl AsFd for StreamRequest {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.conn.as_fd()
