@@ -13,7 +13,7 @@ use crate::ServerHandle;
 use crate::dispatch::Dispatch;
 use crate::error::HandlerResult;
 use crate::handle::{HandleConfig, ListenState};
-use crate::handler::RequestHandler;
+use crate::handler::{HandlerFactory, RequestHandler};
 use crate::limits::Limits;
 use crate::listener::{Bind, Listener};
 use crate::options::{SocketOptions, StreamOptions};
@@ -86,7 +86,7 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
     pub fn bind<A, F, H>(self, address: A, make_handler: F) -> io::Result<Server<L, D>>
     where
         L: Bind<A>,
-        F: Fn() -> H + Send + Sync + 'static,
+        F: HandlerFactory<H> + Send + Sync + 'static,
         H: RequestHandler<L::Request>,
     {
         self.bind_service(address, from_factory(make_handler))
@@ -117,7 +117,7 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
     pub fn unbound<A, F, H>(self, address: A, make_handler: F) -> io::Result<Server<L, D>>
     where
         L: Bind<A>,
-        F: Fn() -> H + Send + Sync + 'static,
+        F: HandlerFactory<H> + Send + Sync + 'static,
         H: RequestHandler<L::Request>,
     {
         self.unbound_service(address, from_factory(make_handler))
@@ -148,7 +148,7 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
     #[doc(alias("socket activation", "from_raw_fd"))]
     pub fn adopt<F, H>(self, socket: impl Into<L>, make_handler: F) -> io::Result<Server<L, D>>
     where
-        F: Fn() -> H + Send + Sync + 'static,
+        F: HandlerFactory<H> + Send + Sync + 'static,
         H: RequestHandler<L::Request>,
     {
         self.adopt_service(socket.into(), from_factory(make_handler))

@@ -36,7 +36,7 @@ pub use self::hooks::Hooks;
 use self::service::Service;
 use crate::dispatch::{Dispatch, Inline, ThreadPool};
 use crate::error::{HandlerResult, catch_and_log};
-use crate::handler::RequestHandler;
+use crate::handler::{HandlerFactory, RequestHandler};
 use crate::listener::{Bind, Listener, Tcp, Udp, Unix, UnixDatagram};
 use crate::log_line::log_line;
 use crate::sync::Mutex;
@@ -117,7 +117,7 @@ impl<L: Listener, D: Dispatch + Default> Server<L, D> {
     pub fn bind<A, F, H>(address: A, make_handler: F) -> io::Result<Self>
     where
         L: Bind<A>,
-        F: Fn() -> H + Send + Sync + 'static,
+        F: HandlerFactory<H> + Send + Sync + 'static,
         H: RequestHandler<L::Request>,
     {
         Self::builder().bind(address, make_handler)
