@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::SocketAddr as UnixAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use socket2::SockAddr;
 
@@ -15,7 +16,7 @@ use crate::log_line::escape_bytes;
 /// `/run/app.sock` or `@abstract`. A client chooses the path or name of its own Unix socket: what is not
 /// printable in it, such as line ends and escape codes, is printed as in a string literal (`\n`,
 /// `\u{1b}`), and bytes that are not UTF-8 as `\xff`. It implements `ToSocketAddrs`, so that
-/// `TcpStream::connect(server.server_address())` works.
+/// `TcpStream::connect(server.server_address())` works. All servers of its family can be bound to it.
 ///
 /// A server behind a proxy sees the address of the proxy here, not the IP of the client.
 ///
@@ -95,6 +96,64 @@ impl fmt::Display for Address {
             Address::Abstract(name) => f.pad(&format!("@{}", escape_bytes(name))),
             Address::Unnamed => f.pad("(unnamed)"),
         }
+    }
+}
+
+/// Parses what `Display` prints: `127.0.0.1:80`, `[::1]:80`, `@name` for an abstract name, or a path, which
+/// has a `/` in it and does not begin with `@`. For settings of a program, whose servers are [bound](crate::Builder::bind) to the
+/// result.
+///
+/// The text is taken literally, so escapes that `Display` has printed stay as they are. Nothing is looked
+/// up: `bind` itself takes host names.
+///
+/// ```
+/// use socketserver::Address;
+///
+/// # fn main() -> std::io::Result<()> {
+/// assert_eq!("[::1]:80".parse::<Address>()?.port(), Some(80));
+/// assert!("./app.sock".parse::<Address>()?.path().is_some());
+/// assert_eq!("@app".parse::<Address>()?, Address::Abstract(b"app".to_vec()));
+///
+/// let error = "localhost:80".parse::<Address>().expect_err("a host name");
+/// assert!(error.to_string().contains("host names are not looked up"));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// `InvalidInput` for all other text. The message names the text and says what is accepted.
+impl FromStr for Address {
+    type Err = io::Error;
+
+    fn from_str(text: &str) -> io::Result<Self> {
+        if let Ok(address) = text.parse() {
+            return Ok(Address::Ip(address));
+        }
+        match text.strip_prefix('@') {
+            _ if text.contains('\0') => {}
+            Some("") => {}
+            Some(name) => return Ok(Address::Abstract(name.into())),
+            None if text.contains('/') => return Ok(Address::Path(text.into())),
+            None => {}
+        }
+        Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{text:?} is not an address: {}", explain(text)),
+        ))
+    }
+}
+
+/// What is wrong with text that is not an address.
+fn explain(text: &str) -> String {
+    const ACCEPTED: &str = "an address is 127.0.0.1:80, [::1]:80, a path with a /, or @name";
+    let port = text.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+    match (text.parse(), port) {
+        (Ok(IpAddr::V4(_)), _) => format!("it has no port, as in {text}:80"),
+        (Ok(IpAddr::V6(_)), _) => format!("it has no port, as in [{text}]:80"),
+        (_, Some(Ok(_))) => format!("host names are not looked up; {ACCEPTED}"),
+        _ if text.is_empty() || text.contains(['@', ':', '\0']) => ACCEPTED.to_owned(),
+        _ => format!("{ACCEPTED}; the path of a file here is ./{text}"),
     }
 }
 

@@ -77,6 +77,22 @@ pub trait RequestHandler<R = StreamRequest> {
     }
 }
 
+/// Makes a handler for each request: every closure that returns one. Python's handler class.
+///
+/// The bound of [`Builder::bind`](crate::Builder::bind). It exists for the compiler's error when a handler is
+/// given instead: `F: Fn() -> H` is all that it takes.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a handler factory",
+    label = "expected a closure that makes a handler",
+    note = "`bind` takes a closure that makes a handler for each request: `|| MyHandler`",
+    note = "`bind_fn` takes a closure that handles each request: `|request| …`"
+)]
+pub trait HandlerFactory<H>: Fn() -> H {}
+
+// Otherwise the error would be about `Fn()`.
+#[diagnostic::do_not_recommend]
+impl<H, F: Fn() -> H> HandlerFactory<H> for F {}
+
 /// A closure is a handler with `handle` only.
 impl<R, F: FnMut(&mut R) -> HandlerResult> RequestHandler<R> for F {
     fn handle(&mut self, request: &mut R) -> HandlerResult {

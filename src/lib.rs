@@ -155,6 +155,7 @@ pub use crate::address::Address;
 pub use crate::dispatch::Dispatch;
 pub use crate::error::{HandlerError, HandlerResult, RequestError, Stage, raw_os_error};
 pub use crate::handle::{DrainReport, GroupHandle, ServerHandle};
+pub use crate::handler::HandlerFactory;
 #[doc(alias("BaseRequestHandler", "StreamRequestHandler", "DatagramRequestHandler"))]
 pub use crate::handler::RequestHandler;
 #[doc(alias("backpressure", "load shedding", "saturated"))]

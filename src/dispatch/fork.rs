@@ -144,7 +144,7 @@ impl Dispatch for Fork {
         self.table.has_capacity()
     }
 
-    fn children(&self) -> Option<Arc<dyn ChildProcesses>> {
+    fn child_processes(&self) -> Option<Arc<dyn ChildProcesses>> {
         Some(self.table.clone())
     }
 }

@@ -26,10 +26,11 @@ use std::sync::Arc;
 #[cfg(feature = "fork")]
 pub use self::fork::Fork;
 pub use self::pool::ThreadPool;
-use crate::ServerHandle;
 use crate::error::catch_silently;
 use crate::handle::ChildProcesses;
 pub use crate::handle::{ThreadGauge, Waker};
+use crate::request::Extensions;
+use crate::{Address, ServerHandle};
 
 /// Decides where and when a request runs. Python's `process_request`.
 ///
@@ -62,6 +63,10 @@ pub use crate::handle::{ThreadGauge, Waker};
 /// # Ok(())
 /// # }
 /// ```
+///
+/// A dispatcher that wraps another one passes on each method below: see
+/// [`Server::dispatch`](crate::Server::dispatch). `Fork` cannot be wrapped, because its server itself reaps the
+/// children.
 #[doc(alias("process_request", "ThreadingMixIn"))]
 pub trait Dispatch: Send + Sync + 'static {
     /// Runs the job, or passes it to another thread. Called on the thread of the accept loop: while it
@@ -95,7 +100,7 @@ pub trait Dispatch: Send + Sync + 'static {
 
     /// The processes of `Fork`.
     #[doc(hidden)]
-    fn children(&self) -> Option<Arc<dyn ChildProcesses>> {
+    fn child_processes(&self) -> Option<Arc<dyn ChildProcesses>> {
         None
     }
 
@@ -129,8 +134,8 @@ impl<D: Dispatch + ?Sized> Dispatch for Arc<D> {
         (**self).check()
     }
 
-    fn children(&self) -> Option<Arc<dyn ChildProcesses>> {
-        (**self).children()
+    fn child_processes(&self) -> Option<Arc<dyn ChildProcesses>> {
+        (**self).child_processes()
     }
 
     fn join(&self, server: &ServerHandle) {
@@ -152,6 +157,61 @@ impl Dispatch for Inline {
 }
 
 /// An accepted and verified request whose handler is not made yet. It can be kept, and run on any thread.
+///
+/// A dispatcher may decide by what the job is about, as Python's `process_request(request, client_address)`
+/// does:
+///
+/// ```
+/// use socketserver::dispatch::{Dispatch, Job, ThreadPool, Waker};
+/// use socketserver::prelude::*;
+///
+/// /// For clients with threads of their own.
+/// struct Trusted;
+///
+/// struct TrustLocal;
+///
+/// impl Hooks for TrustLocal {
+///     fn verify_request(&self, request: &mut StreamRequest) -> Result<bool, HandlerError> {
+///         if request.client_address.ip().is_some_and(|ip| ip.is_loopback()) {
+///             request.extensions.insert(Trusted);
+///         }
+///         Ok(true)
+///     }
+/// }
+///
+/// #[derive(Default)]
+/// struct TwoPools {
+///     trusted: ThreadPool,
+///     others: ThreadPool,
+/// }
+///
+/// impl Dispatch for TwoPools {
+///     fn dispatch(&self, job: Job) {
+///         let is_trusted = job.extensions().get::<Trusted>().is_some();
+///         let pool = if is_trusted { &self.trusted } else { &self.others };
+///         pool.dispatch(job);
+///     }
+///
+///     fn has_capacity(&self, waker: &Waker) -> bool {
+///         self.trusted.has_capacity(waker) && self.others.has_capacity(waker)
+///     }
+///
+///     fn join(&self, server: &ServerHandle) {
+///         self.trusted.join(server);
+///         self.others.join(server);
+///     }
+/// }
+///
+/// # fn main() -> std::io::Result<()> {
+/// let builder = TcpServer::builder().dispatch(TwoPools::default()).hooks(TrustLocal);
+/// let server = builder.bind_fn("127.0.0.1:0", |_| Ok(()))?;
+/// std::net::TcpStream::connect(server.server_address())?;
+/// server.handle_request()?;
+/// assert_eq!(server.dispatch().trusted.threads(), 1);
+/// assert_eq!(server.dispatch().others.threads(), 0);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a job that is dropped closes its request without a report"]
 pub struct Job(Box<dyn Work>);
 
@@ -163,15 +223,45 @@ pub(crate) trait Work: Send {
     fn refuse(self: Box<Self>, error: io::Error);
 
     /// The [identity](ServerHandle::identity) of its server.
-    fn server(&self) -> usize;
+    fn server_identity(&self) -> usize;
+
+    fn subject(&self) -> Subject<'_>;
 
     #[cfg(feature = "fork")]
     fn child_work(&mut self) -> &mut dyn child_table::ChildWork;
 }
 
+/// What a job is about.
+pub(crate) struct Subject<'a> {
+    pub(crate) id: u64,
+    pub(crate) client_address: &'a Address,
+    pub(crate) server: &'a ServerHandle,
+    pub(crate) extensions: &'a Extensions,
+}
+
 impl Job {
     pub(crate) fn new(work: impl Work + 'static) -> Self {
         Job(Box::new(work))
+    }
+
+    /// The request's number: unique within its server, counted from 1. The log names it.
+    pub fn id(&self) -> u64 {
+        self.0.subject().id
+    }
+
+    /// The client's address.
+    pub fn client_address(&self) -> &Address {
+        self.0.subject().client_address
+    }
+
+    /// The server that accepted the request. Several may share a dispatcher.
+    pub fn server(&self) -> &ServerHandle {
+        self.0.subject().server
+    }
+
+    /// What the listener and [`verify_request`](crate::Hooks::verify_request) have put into the request.
+    pub fn extensions(&self) -> &Extensions {
+        self.0.subject().extensions
     }
 
     /// Runs the handler from `setup` to `finish` and closes the request. Never panics: errors and panics

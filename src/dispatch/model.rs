@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Dispatch, Job, ThreadPool, Waker, Work};
+use super::{Dispatch, Job, Subject, ThreadPool, Waker, Work};
 use crate::handle::HandleConfig;
 use crate::limits::Limits;
 use crate::options::StreamOptions;
@@ -36,8 +36,12 @@ impl Work for Numbered {
         panic!("job {} was refused: {error}", self.number);
     }
 
-    fn server(&self) -> usize {
+    fn server_identity(&self) -> usize {
         self.server
+    }
+
+    fn subject(&self) -> Subject<'_> {
+        unreachable!("a pool does not look at its jobs")
     }
 }
 

@@ -152,7 +152,7 @@ impl ThreadPool {
 
 impl Dispatch for ThreadPool {
     fn dispatch(&self, job: Job) {
-        let server = job.0.server();
+        let server = job.0.server_identity();
         let mut state = self.shared.state.lock();
         state.add_job(server);
         if let Some(idle) = state.idle.pop() {
@@ -351,7 +351,7 @@ impl Worker {
     /// Runs the job, and those in the queue.
     fn run(&self, mut job: Job) -> bool {
         loop {
-            let server = job.0.server();
+            let server = job.0.server_identity();
             job.run();
             match self.shared.job_ended(self, server) {
                 Next::Run(next) => job = next,

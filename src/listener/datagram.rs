@@ -8,7 +8,9 @@ use std::path::Path;
 use parking_lot::Mutex;
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::socket::{bind_ip, check_kind, local_unix_address, open_each, open_ip, unix_address};
+use super::socket::{
+    bind_ip, check_kind, check_unix, local_unix_address, open_each, open_ip, unix_address,
+};
 use super::socket_path::SocketPath;
 use super::{Bind, Listener, SocketOptions};
 use crate::log_line::log_line;
@@ -128,15 +130,32 @@ impl Listener for UnixDatagram {
     }
 }
 
-impl<A: AsRef<Path>> Bind<A> for UnixDatagram {
-    fn open(address: A, options: &SocketOptions) -> io::Result<Vec<Self>> {
-        let requested = Some(unix_address(address.as_ref())?);
+impl UnixDatagram {
+    fn open_at(requested: Address, options: &SocketOptions) -> io::Result<Vec<Self>> {
         let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
         Ok(vec![UnixDatagram {
             path: None,
             receiver: Receiver::new(socket, options),
-            requested,
+            requested: Some(requested),
         }])
+    }
+}
+
+impl<A: AsRef<Path>> Bind<A> for UnixDatagram {
+    fn open(address: A, options: &SocketOptions) -> io::Result<Vec<Self>> {
+        Self::open_at(unix_address(address.as_ref())?, options)
+    }
+}
+
+impl Bind<&Address> for UnixDatagram {
+    fn open(address: &Address, options: &SocketOptions) -> io::Result<Vec<Self>> {
+        Self::open_at(check_unix(address)?, options)
+    }
+}
+
+impl Bind<Address> for UnixDatagram {
+    fn open(address: Address, options: &SocketOptions) -> io::Result<Vec<Self>> {
+        Self::open(&address, options)
     }
 }
 

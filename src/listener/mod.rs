@@ -13,7 +13,8 @@
 //!
 //! Both IP kinds take any `std::net::ToSocketAddrs`: `"127.0.0.1:80"`, `("::1", 80)`,
 //! `"localhost:80"`. If a name has several addresses, the server uses the first that it can bind. An
-//! abstract name is a path that starts with a zero byte: `"\0name"`.
+//! abstract name is a path that starts with a zero byte: `"\0name"`. All kinds take an [`Address`] of their
+//! family, such as one that was parsed from a setting.
 //!
 //! Your own listener implements [`Listener`], usually by wrapping one of these. In Python that means
 //! to override `get_request`.
@@ -186,7 +187,7 @@ pub trait Listener: AsFd + Send + Sync + 'static {
 /// A listener that [`Builder::bind`](crate::Builder::bind) can make from an address of type `A`.
 #[diagnostic::on_unimplemented(
     message = "a `{Self}` listener cannot be bound to a `{A}`",
-    note = "IP servers take what `ToSocketAddrs` takes (`\"127.0.0.1:80\"`, `(\"::1\", 80)`), Unix servers take a path"
+    note = "IP servers take what `ToSocketAddrs` takes (`\"127.0.0.1:80\"`, `(\"::1\", 80)`), Unix servers take a path; both take an `Address`"
 )]
 pub trait Bind<A>: Listener + Sized {
     /// Opens a socket for the address. The server binds it later.

@@ -189,6 +189,18 @@ pub(super) fn unix_address(path: &Path) -> io::Result<Address> {
     Err(invalid_input(problem))
 }
 
+/// Checks an address that a program has parsed or received.
+pub(super) fn check_unix(address: &Address) -> io::Result<Address> {
+    match address {
+        Address::Path(path) => unix_address(path),
+        Address::Abstract(_) => Ok(address.clone()),
+        Address::Ip(_) => Err(invalid_input(format!(
+            "{address} is an IP address; a Unix server needs a path or an abstract name"
+        ))),
+        Address::Unnamed => Err(invalid_input("a Unix socket needs a path".to_owned())),
+    }
+}
+
 /// Puts `what` before the text of an error and keeps its kind.
 pub(super) fn context(error: io::Error, what: fmt::Arguments<'_>) -> io::Error {
     SystemError::describe(&error, format!("{what}: {error}"))

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::socket::{cannot_listen_unix, check_kind, local_unix_address, unix_address};
+use super::socket::{cannot_listen_unix, check_kind, check_unix, local_unix_address, unix_address};
 use super::socket_path::SocketPath;
 use super::{Bind, Listener, SocketOptions};
 use crate::request::StreamRequest;
@@ -95,18 +95,33 @@ impl Unix {
         self.socket.set_nonblocking(true)?;
         self.socket.accept()
     }
-}
 
-impl<A: AsRef<Path>> Bind<A> for Unix {
-    fn open(address: A, options: &SocketOptions) -> io::Result<Vec<Self>> {
-        let requested = Some(unix_address(address.as_ref())?);
+    fn open_at(requested: Address, options: &SocketOptions) -> io::Result<Vec<Self>> {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         Ok(vec![Unix {
             path: None,
             socket: socket.into(),
-            requested,
+            requested: Some(requested),
             backlog: options.request_queue_size,
         }])
+    }
+}
+
+impl<A: AsRef<Path>> Bind<A> for Unix {
+    fn open(address: A, options: &SocketOptions) -> io::Result<Vec<Self>> {
+        Self::open_at(unix_address(address.as_ref())?, options)
+    }
+}
+
+impl Bind<&Address> for Unix {
+    fn open(address: &Address, options: &SocketOptions) -> io::Result<Vec<Self>> {
+        Self::open_at(check_unix(address)?, options)
+    }
+}
+
+impl Bind<Address> for Unix {
+    fn open(address: Address, options: &SocketOptions) -> io::Result<Vec<Self>> {
+        Self::open(&address, options)
     }
 }
 

@@ -14,9 +14,10 @@ use crate::Address;
 /// `NotConnected`. Two handles are equal when they stand for the same connection.
 ///
 /// ```
-/// use std::sync::{Arc, Mutex};
+/// use std::sync::Arc;
 /// use std::time::Duration;
 ///
+/// use parking_lot::Mutex;
 /// use socketserver::prelude::*;
 /// use socketserver::request::Connection;
 ///
@@ -25,13 +26,13 @@ use crate::Address;
 /// let builder = ThreadingTcpServer::builder().write_timeout(Duration::from_secs(1));
 /// let server = builder.bind_fn("127.0.0.1:0", move |request| {
 ///     let me = request.connection()?;
-///     everybody.lock().unwrap().push(me.clone());
+///     everybody.lock().push(me.clone());
 ///     while let Some(line) = request.next_line()? {
 ///         // A copy of the list, so that a slow client does not hold the lock.
-///         let others = everybody.lock().unwrap().clone();
+///         let others = everybody.lock().clone();
 ///         for other in others.iter().filter(|other| **other != me) {
 ///             if other.send_all(format!("{line}\n").as_bytes()).is_err() {
-///                 everybody.lock().unwrap().retain(|one| one != other);
+///                 everybody.lock().retain(|one| one != other);
 ///             }
 ///         }
 ///     }
@@ -104,7 +105,8 @@ impl Connection {
     }
 
     fn conn(&self) -> io::Result<Arc<Conn>> {
-        self.conn.upgrade().ok_or_else(|| {
+        let conn = self.conn.upgrade();
+        conn.filter(|conn| !conn.state.is_childs()).ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::NotConnected,
                 format!("the connection from {} is closed", self.client_address),

@@ -2,7 +2,6 @@ use std::io::{self, Cursor};
 use std::mem;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{DatagramSocket, Extensions, Lifecycle, Request};
@@ -51,8 +50,6 @@ pub struct DatagramRequest {
     /// Where it arrived, if the socket is bound to an unspecified address.
     arrival: Option<PacketInfo>,
     local_address: Option<Address>,
-    /// Bytes sent in reply.
-    sent: AtomicU64,
 }
 
 impl DatagramRequest {
@@ -79,7 +76,6 @@ impl DatagramRequest {
             id: server.next_id(),
             arrival: None,
             local_address: None,
-            sent: AtomicU64::new(0),
         }
     }
 
@@ -112,9 +108,7 @@ impl DatagramRequest {
     /// Those of [`DatagramSocket::send_to`].
     pub fn reply(&self, data: &[u8]) -> io::Result<()> {
         self.socket
-            .send_from(self.arrival, data, &self.client_address)?;
-        self.sent.fetch_add(data.len() as u64, Ordering::Relaxed);
-        Ok(())
+            .send_from(self.arrival, data, &self.client_address)
     }
 }
 
@@ -143,6 +137,14 @@ impl Request for DatagramRequest {
 
     fn server(&self) -> &ServerHandle {
         &self.server
+    }
+
+    fn extensions(&self) -> &Extensions {
+        &self.extensions
+    }
+
+    fn extensions_mut(&mut self) -> &mut Extensions {
+        &mut self.extensions
     }
 }
 
@@ -184,6 +186,6 @@ impl Lifecycle for DatagramRequest {
     fn abandon(&mut self) {}
 
     fn byte_counts(&self) -> (u64, u64) {
-        (self.packet.len() as u64, self.sent.load(Ordering::Relaxed))
+        (self.packet.len() as u64, self.socket.bytes_sent())
     }
 }

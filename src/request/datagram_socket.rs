@@ -2,6 +2,7 @@ use std::io;
 use std::net::{IpAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixDatagram;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,9 +22,16 @@ const STEP: Duration = Duration::from_millis(50);
 
 /// The socket of a datagram server. Cloneable, to send from any thread at any time.
 ///
+/// What a handler sends through its request's own value counts as the bytes of that request in the log. What
+/// is sent through a clone, then or later, counts for the server only.
+///
 /// The address stays bound until the last clone is dropped.
-#[derive(Clone, Debug)]
-pub struct DatagramSocket(Arc<Shared>);
+#[derive(Debug)]
+pub struct DatagramSocket {
+    shared: Arc<Shared>,
+    /// Bytes sent through this value.
+    sent: AtomicU64,
+}
 
 #[derive(Debug)]
 struct Shared {
@@ -36,19 +44,27 @@ struct Shared {
 
 impl DatagramSocket {
     pub(crate) fn new(socket: Socket) -> Self {
-        DatagramSocket(Arc::new(Shared {
+        let shared = Arc::new(Shared {
             socket,
             server: OnceLock::new(),
             no_wait_until: Mutex::default(),
-        }))
+        });
+        DatagramSocket {
+            shared,
+            sent: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn bytes_sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
     }
 
     pub(crate) fn socket(&self) -> &Socket {
-        &self.0.socket
+        &self.shared.socket
     }
 
     pub(super) fn set_server(&self, server: &ServerHandle) {
-        self.0.server.get_or_init(|| server.clone());
+        self.shared.server.get_or_init(|| server.clone());
     }
 
     /// Sends one datagram. Blocks while the send buffer, or the queue of the receiving Unix socket, is
@@ -83,9 +99,10 @@ impl DatagramSocket {
                 uninterrupted(|| sys::datagram::send(self.socket(), data, &to, from, flags))
             })
         });
-        let sent = sent.map_err(|e| explain(e, data.len(), address))?;
-        if let Some(server) = self.0.server.get() {
-            server.registry().count_bytes(0, sent as u64);
+        let sent = sent.map_err(|e| explain(e, data.len(), address))? as u64;
+        self.sent.fetch_add(sent, Ordering::Relaxed);
+        if let Some(server) = self.shared.server.get() {
+            server.registry().count_bytes(0, sent);
         }
         Ok(())
     }
@@ -115,7 +132,7 @@ impl DatagramSocket {
     /// When a send that begins to wait now has to fail.
     fn give_up_at(&self) -> Option<Instant> {
         let now = Instant::now();
-        match *self.0.no_wait_until.lock() {
+        match *self.shared.no_wait_until.lock() {
             Some(until) if now < until => Some(now),
             _ => now.checked_add(self.write_timeout()?),
         }
@@ -125,7 +142,7 @@ impl DatagramSocket {
     fn remember_timeout(&self) {
         const PAUSE: u32 = 10;
         let now = Instant::now();
-        let mut until = self.0.no_wait_until.lock();
+        let mut until = self.shared.no_wait_until.lock();
         if until.is_none_or(|until| until <= now) {
             let pause = self
                 .write_timeout()
@@ -152,15 +169,25 @@ impl DatagramSocket {
     }
 
     fn write_timeout(&self) -> Option<Duration> {
-        match self.0.server.get() {
+        match self.shared.server.get() {
             Some(server) => server.stream_options().datagram_write_timeout,
             None => StreamOptions::default().datagram_write_timeout,
         }
     }
 
     fn is_closed_by_force(&self) -> bool {
-        let server = self.0.server.get();
+        let server = self.shared.server.get();
         server.is_some_and(ServerHandle::is_forced)
+    }
+}
+
+/// The clone counts from 0.
+impl Clone for DatagramSocket {
+    fn clone(&self) -> Self {
+        DatagramSocket {
+            shared: Arc::clone(&self.shared),
+            sent: AtomicU64::new(0),
+        }
     }
 }
 

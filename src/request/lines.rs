@@ -9,8 +9,8 @@ impl<'a> IntoIterator for &'a mut Reader {
 
     fn into_iter(self) -> Lines<'a> {
         Lines {
+            marks_idle: !self.is_half(),
             reader: Some(self),
-            marks_idle: true,
         }
     }
 }

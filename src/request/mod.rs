@@ -50,6 +50,12 @@ pub trait Request: Lifecycle + Send + 'static {
 
     /// The server that accepted it.
     fn server(&self) -> &ServerHandle;
+
+    /// Values from a listener, `verify_request` or the handler itself.
+    fn extensions(&self) -> &Extensions;
+
+    /// The same, to put values in.
+    fn extensions_mut(&mut self) -> &mut Extensions;
 }
 
 /// Values that travel with a request, one of each type. A listener or

@@ -3,6 +3,7 @@ use std::mem;
 use std::str;
 
 use super::conn::{Conn, OwnedConn};
+use super::state::Flag;
 
 /// A request's `rfile`: a buffered reader of the connection.
 ///
@@ -78,6 +79,12 @@ impl Reader {
 
     pub(super) fn is_detached(&self) -> bool {
         self.conn.is_detached()
+    }
+
+    /// Whether another thread writes: then a line must not flush what it has buffered.
+    pub(super) fn is_half(&self) -> bool {
+        let state = &self.conn.state;
+        state.has(Flag::Split) && !state.is_servers()
     }
 
     /// What has been received and not yet read.

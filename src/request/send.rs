@@ -7,7 +7,7 @@ use std::time::Instant;
 use parking_lot::MutexGuard;
 
 use super::conn::{Conn, deadline};
-use super::state::Flag;
+use super::state::{Flag, Owner};
 use super::transport::{MAX_SLICES, Transport};
 
 impl Conn {
@@ -38,6 +38,16 @@ impl Conn {
             return Ok(());
         }
         self.locked(WriteGuard::flush)
+    }
+
+    /// Sends what is buffered, and leaves the socket to the program: nothing more is sent, and closing does
+    /// not shut it down.
+    pub(super) fn release(&self) -> io::Result<()> {
+        self.locked(|guard| {
+            guard.flush()?;
+            self.state.set_owner(Owner::Child);
+            Ok(())
+        })
     }
 
     /// A handler that writes first does not wait for a message: it is busy.

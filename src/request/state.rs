@@ -65,7 +65,7 @@ pub(super) enum Owner {
     Server,
     /// The handler has detached the connection; the server does not end it.
     Detached,
-    /// A forked process has it.
+    /// A forked process has it, or the program has taken the socket.
     Child,
 }
 
@@ -195,6 +195,10 @@ impl ConnState {
         if now.has(Flag::Torn) {
             let text = format!("an earlier message to {client} was sent only in part");
             return Err(io::Error::new(io::ErrorKind::BrokenPipe, text));
+        }
+        if now.has(Flag::NotServers) && self.is_childs() {
+            let text = format!("the connection from {client} is closed");
+            return Err(io::Error::new(io::ErrorKind::NotConnected, text));
         }
         if !now.has(Flag::Closed) {
             return Ok(());

@@ -150,14 +150,12 @@ impl StreamRequest {
     /// `NotConnected` if the connection was detached.
     pub fn connection(&self) -> io::Result<Connection> {
         if self.rfile.is_detached() {
-            let client = &self.client_address;
-            let message = format!("the connection from {client} was detached from its request");
-            return Err(io::Error::new(io::ErrorKind::NotConnected, message));
+            return Err(self.detached());
         }
         Ok(Connection::new(&self.conn))
     }
 
-    /// Both directions, for two threads: a relay reads from one while it writes to the other. From here on
+    /// Both directions, for two threads of the handler: a relay reads from one while it writes to the other. From here on
     /// a read does not flush [`wfile`](Writer): a client that only sends would block both threads.
     ///
     /// ```no_run
@@ -234,6 +232,101 @@ impl StreamRequest {
             timer: None,
         }
     }
+
+    /// Both directions as values of their own, for two threads that outlive the handler:
+    /// `request.detach().into_split()`. The connection is taken away from the server, as
+    /// [`detach`](Self::detach) does. It is closed when both are dropped.
+    ///
+    /// A read, also the loop over lines, does not flush the [`Writer`], and no line marks the connection idle:
+    /// a client that only sends would block both threads. Dropping the `Writer` flushes it, but the client
+    /// sees the end of the stream only after [`Writer::shutdown`], or when both are dropped.
+    ///
+    /// ```
+    /// use std::net::TcpStream;
+    /// use std::{io, thread};
+    ///
+    /// use socketserver::prelude::*;
+    ///
+    /// # fn main() -> io::Result<()> {
+    /// let server = TcpServer::bind_fn("127.0.0.1:0", |request| {
+    ///     let (mut rfile, mut wfile) = request.detach().into_split();
+    ///     wfile.write_all(b"hello\n")?;
+    ///     // The server accepts the next client while these two go on.
+    ///     thread::spawn(move || io::copy(&mut rfile, &mut io::sink()));
+    ///     thread::spawn(move || wfile.write_all(b"from a thread\n").and_then(|()| wfile.shutdown()));
+    ///     Ok(())
+    /// })?;
+    /// let server = server.serve_in_background()?;
+    /// let client = TcpStream::connect(server.server_address())?;
+    /// assert_eq!(io::read_to_string(client)?, "hello\nfrom a thread\n");
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias("split", "into_inner"))]
+    #[must_use = "the connection is closed when both halves are dropped"]
+    pub fn into_split(mut self) -> (Reader, Writer) {
+        let request = self.detach();
+        request.conn.state.set(Flag::Split, true);
+        (request.rfile, request.wfile)
+    }
+
+    /// The socket itself, and what `rfile` has received and not yet returned, for code that does its own
+    /// I/O: `request.detach().into_parts()`. The connection is taken away from the server, as
+    /// [`detach`](Self::detach) does.
+    ///
+    /// `wfile` is flushed, which may block as a write does. Nothing is shut down, so the client notices
+    /// nothing. Timeouts and other options of the socket stay as they were set. Handles to the
+    /// [connection](Self::connection) fail with `NotConnected` from here on.
+    ///
+    /// The socket is a duplicate. The library's own is closed, without a shutdown, once nothing refers to the
+    /// connection: at the latest when the handler that it was detached from has ended.
+    ///
+    /// ```
+    /// use std::io;
+    /// use std::net::TcpStream;
+    ///
+    /// use socketserver::prelude::*;
+    ///
+    /// # fn main() -> io::Result<()> {
+    /// let server = TcpServer::bind_fn("127.0.0.1:0", |request| {
+    ///     request.rfile.readline(100)?;
+    ///     let (socket, buffered) = request.detach().into_parts()?;
+    ///     let mut socket = TcpStream::from(socket);
+    ///     // What the client has sent is in `buffered` first, and then in the socket.
+    ///     socket.write_all(&buffered)?;
+    ///     io::copy(&mut &socket, &mut &socket)?;
+    ///     Ok(())
+    /// })?;
+    /// let server = server.serve_in_background()?;
+    /// let mut client = TcpStream::connect(server.server_address())?;
+    /// client.write_all(b"upgrade\nthe rest")?;
+    /// client.shutdown(std::net::Shutdown::Write)?;
+    /// assert_eq!(io::read_to_string(client)?, "the rest");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` if the connection was detached from this value before; the errors of a write, also
+    /// those of an earlier message that was sent only in part; no descriptor is free. The connection is closed
+    /// then.
+    #[doc(alias("into_inner", "into_raw_fd", "detach"))]
+    pub fn into_parts(mut self) -> io::Result<(OwnedFd, Vec<u8>)> {
+        let request = self.detach();
+        if request.rfile.is_detached() {
+            return Err(self.detached());
+        }
+        let socket = request.conn.as_fd().try_clone_to_owned()?;
+        request.conn.release()?;
+        Ok((socket, request.rfile.buffer().to_vec()))
+    }
+
+    fn detached(&self) -> io::Error {
+        let client = &self.client_address;
+        let message = format!("the connection from {client} was detached from its request");
+        io::Error::new(io::ErrorKind::NotConnected, message)
+    }
 }
 
 impl Request for StreamRequest {
@@ -247,6 +340,14 @@ impl Request for StreamRequest {
 
     fn server(&self) -> &ServerHandle {
         &self.server
+    }
+
+    fn extensions(&self) -> &Extensions {
+        &self.extensions
+    }
+
+    fn extensions_mut(&mut self) -> &mut Extensions {
+        &mut self.extensions
     }
 }
 
@@ -311,6 +412,9 @@ impl Lifecycle for StreamRequest {
 
 /// The socket itself, for options that this type does not name: `socket2::SockRef::from(&*request)`.
 /// Reading from it bypasses what `rfile` has buffered. Python's `self.request`.
+///
+/// In a `select` or `poll` of your own, "not readable" says nothing about [`Reader::buffer`]: bytes of the
+/// client may be there. Look at the buffer first, and wait for the descriptor only if it is empty.
 impl AsFd for StreamRequest {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.conn.as_fd()

@@ -69,6 +69,30 @@ impl BackgroundServer {
         self.handle.clone()
     }
 
+    /// Whether the server has ended and is closed: [`join`](Self::join) would not block. Never blocks itself.
+    ///
+    /// ```
+    /// use socketserver::prelude::*;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let server = TcpServer::bind_fn("127.0.0.1:0", |request| {
+    ///     request.server.shutdown();
+    ///     Ok(())
+    /// })?;
+    /// let server = server.serve_in_background()?;
+    /// assert!(!server.is_finished());
+    /// std::net::TcpStream::connect(server.server_address())?;
+    /// while !server.is_finished() {
+    ///     // The program's own work.
+    ///     std::thread::yield_now();
+    /// }
+    /// server.join()
+    /// # }
+    /// ```
+    pub fn is_finished(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     /// Shuts the server down, closes it and waits for both, also for running requests unless
     /// [`block_on_close`](super::Builder::block_on_close) is false.
     ///

@@ -13,7 +13,7 @@ use crate::ServerHandle;
 use crate::dispatch::Dispatch;
 use crate::error::HandlerResult;
 use crate::handle::{HandleConfig, ListenState};
-use crate::handler::RequestHandler;
+use crate::handler::{HandlerFactory, RequestHandler};
 use crate::limits::Limits;
 use crate::listener::{Bind, Listener};
 use crate::options::{SocketOptions, StreamOptions};
@@ -89,7 +89,7 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
     pub fn bind<A, F, H>(self, address: A, make_handler: F) -> io::Result<Server<L, D>>
     where
         L: Bind<A>,
-        F: Fn() -> H + Send + Sync + 'static,
+        F: HandlerFactory<H> + Send + Sync + 'static,
         H: RequestHandler<L::Request>,
     {
         self.bind_service(address, from_factory(make_handler))
@@ -120,7 +120,7 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
     pub fn unbound<A, F, H>(self, address: A, make_handler: F) -> io::Result<Server<L, D>>
     where
         L: Bind<A>,
-        F: Fn() -> H + Send + Sync + 'static,
+        F: HandlerFactory<H> + Send + Sync + 'static,
         H: RequestHandler<L::Request>,
     {
         self.unbound_service(address, from_factory(make_handler))
@@ -151,7 +151,7 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
     #[doc(alias("socket activation", "from_raw_fd"))]
     pub fn adopt<F, H>(self, socket: impl Into<L>, make_handler: F) -> io::Result<Server<L, D>>
     where
-        F: Fn() -> H + Send + Sync + 'static,
+        F: HandlerFactory<H> + Send + Sync + 'static,
         H: RequestHandler<L::Request>,
     {
         self.adopt_service(socket.into(), from_factory(make_handler))
@@ -234,7 +234,7 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
         /// Python's default for servers that fork.
         const FORKING_TIMEOUT: Duration = Duration::from_secs(300);
         let address = listener.local_address()?;
-        let children = self.dispatch.children();
+        let children = self.dispatch.child_processes();
         let forks = children.is_some();
         let handle = ServerHandle::new(
             address.clone(),

@@ -38,6 +38,10 @@ use crate::{Address, ServerHandle};
 /// # Ok(())
 /// # }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no hooks for a server whose requests are `{R}`s",
+    note = "implement `Hooks<{R}>` for it; `Hooks` without a type is for streams"
+)]
 pub trait Hooks<R: Request = StreamRequest>: Send + Sync + 'static {
     /// Called before the socket is bound. Set options here that must be set by then, with
     /// `socket2::SockRef::from(&socket)`.

@@ -38,7 +38,7 @@ pub use self::hooks::Hooks;
 use self::service::Service;
 use crate::dispatch::{Dispatch, Inline, ThreadPool};
 use crate::error::{HandlerResult, catch_and_log};
-use crate::handler::RequestHandler;
+use crate::handler::{HandlerFactory, RequestHandler};
 use crate::listener::{Bind, Listener, Tcp, Udp, Unix, UnixDatagram};
 use crate::log_line::log_line;
 use crate::sync::Mutex;
@@ -119,7 +119,7 @@ impl<L: Listener, D: Dispatch + Default> Server<L, D> {
     pub fn bind<A, F, H>(address: A, make_handler: F) -> io::Result<Self>
     where
         L: Bind<A>,
-        F: Fn() -> H + Send + Sync + 'static,
+        F: HandlerFactory<H> + Send + Sync + 'static,
         H: RequestHandler<L::Request>,
     {
         Self::builder().bind(address, make_handler)
@@ -170,6 +170,56 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
         self.listener
             .as_ref()
             .expect("there is a listener until the server is closed")
+    }
+
+    /// The dispatcher. For one of your own that wraps another one:
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    ///
+    /// use socketserver::dispatch::{Dispatch, Job, ThreadGauge, ThreadPool, Waker};
+    /// use socketserver::prelude::*;
+    ///
+    /// /// A pool that counts its jobs.
+    /// #[derive(Default)]
+    /// struct Counting {
+    ///     pool: ThreadPool,
+    ///     jobs: AtomicU64,
+    /// }
+    ///
+    /// impl Dispatch for Counting {
+    ///     fn dispatch(&self, job: Job) {
+    ///         self.jobs.fetch_add(1, Ordering::Relaxed);
+    ///         self.pool.dispatch(job);
+    ///     }
+    ///
+    ///     fn has_capacity(&self, waker: &Waker) -> bool {
+    ///         self.pool.has_capacity(waker)
+    ///     }
+    ///
+    ///     fn thread_gauge(&self) -> Option<ThreadGauge> {
+    ///         self.pool.thread_gauge()
+    ///     }
+    ///
+    ///     fn join(&self, server: &ServerHandle) {
+    ///         self.pool.join(server);
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let builder = TcpServer::builder().dispatch(Counting::default());
+    /// let server = builder.bind_fn("127.0.0.1:0", |_| Ok(()))?;
+    /// std::net::TcpStream::connect(server.server_address())?;
+    /// server.handle_request()?;
+    /// assert_eq!(server.dispatch().jobs.load(Ordering::Relaxed), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// A server in the background takes its dispatcher along: keep a clone of an `Arc<Counting>`, which is a
+    /// dispatcher too.
+    pub fn dispatch(&self) -> &D {
+        &self.dispatch
     }
 
     /// Binds the socket of a server made with [`unbound`](Builder::unbound).

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Hooks;
 use super::request_log::{log_begin, log_end, log_panic};
-use crate::dispatch::Work;
+use crate::dispatch::{Subject, Work};
 use crate::error::{HandlerResult, RequestError, Stage, catch, catch_as_error, catch_silently};
 use crate::handle::{Permit, RunningHere};
 use crate::handler::{RequestHandler, run_handler};
@@ -199,8 +199,19 @@ impl<R: Request> Work for Accepted<R> {
         }
     }
 
-    fn server(&self) -> usize {
+    fn server_identity(&self) -> usize {
         self.permit.server().identity()
+    }
+
+    fn subject(&self) -> Subject<'_> {
+        let request = self.request.as_ref();
+        let request = request.expect("the request is there until it is closed");
+        Subject {
+            id: request.id(),
+            client_address: request.client_address(),
+            server: request.server(),
+            extensions: request.extensions(),
+        }
     }
 
     #[cfg(feature = "fork")]

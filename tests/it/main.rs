@@ -98,6 +98,7 @@ mod pool {
 mod porting {
     mod first_program;
     mod guide;
+    mod hints;
     mod kinds;
     mod servers;
     mod sockets;

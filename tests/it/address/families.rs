@@ -6,8 +6,10 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixDatagram, UnixStream};
 use std::process;
 
+use socketserver::dispatch::Inline;
+use socketserver::listener::{self, Bind, Listener, Tcp, Udp, Unix};
 use socketserver::prelude::*;
-use socketserver::{Address, BackgroundServer, Builder};
+use socketserver::{Address, BackgroundServer, Builder, Server};
 
 use support::{LONG, connect, connect_unix, eventually, in_background, read_all, socket_path};
 
@@ -192,4 +194,82 @@ fn an_unnamed_stream_client_is_served<D: socketserver::Dispatch>(
 fn an_unnamed_unix_client_is_served() {
     an_unnamed_stream_client_is_served(UnixStreamServer::builder());
     an_unnamed_stream_client_is_served(ThreadingUnixStreamServer::builder());
+}
+
+/// A server that is bound to a parsed address, and the same address again.
+fn bind_parsed<L>(text: &str) -> std::io::Result<Address>
+where
+    L: Listener + Bind<Address> + for<'a> Bind<&'a Address>,
+{
+    let bind = |address| Server::<L, Inline>::bind_fn(address, |_| Ok(()));
+    let address = text.parse::<Address>()?;
+    let server = Server::<L, Inline>::bind_fn(&address, |_| Ok(()))?;
+    let bound = server.server_address().clone();
+    drop(server);
+    assert_eq!(
+        bind(bound.to_string().parse::<Address>()?)?.server_address(),
+        &bound
+    );
+    Ok(bound)
+}
+
+#[test]
+fn a_parsed_address_can_be_bound_and_is_printed_again() {
+    for text in ["127.0.0.1:0", "[::1]:0"] {
+        let family = text.trim_end_matches('0');
+        for bound in [bind_parsed::<Tcp>(text), bind_parsed::<Udp>(text)] {
+            let bound = bound.expect("a port is free").to_string();
+            assert!(bound.starts_with(family), "{bound}");
+        }
+    }
+    let (_folder, path) = socket_path();
+    let path = path.display().to_string();
+    let name = format!("@socketserver-parsed-{}", process::id());
+    for text in [path, name] {
+        for bound in [
+            bind_parsed::<Unix>(&text),
+            bind_parsed::<listener::UnixDatagram>(&text),
+        ] {
+            assert_eq!(bound.expect("the address is free").to_string(), text);
+        }
+    }
+}
+
+#[test]
+fn a_unix_server_is_not_bound_to_an_ip_address() {
+    let address: Address = "127.0.0.1:80".parse().expect("the text is an address");
+    let stream = UnixStreamServer::bind_fn(&address, |_| Ok(())).expect_err("an IP address");
+    let datagram = UnixDatagramServer::bind_fn(address, |_| Ok(())).expect_err("an IP address");
+    for error in [stream, datagram] {
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+        assert!(
+            error.to_string().starts_with("127.0.0.1:80 is an IP"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn the_error_of_text_that_is_no_address_says_what_is_accepted() {
+    for (text, words) in [
+        ("", "127.0.0.1:80, [::1]:80, a path with a /, or @name"),
+        ("@", "@name"),
+        (":80", "host names are not looked up"),
+        ("localhost:80", "host names are not looked up"),
+        ("127.0.0.1:99999", "127.0.0.1:80"),
+        ("127.0.0.1", "no port, as in 127.0.0.1:80"),
+        ("::1", "no port, as in [::1]:80"),
+        ("app.sock", "./app.sock"),
+        ("/run/a\0b", "a path with a /"),
+        ("(unnamed)", "a path with a /"),
+    ] {
+        let error = text.parse::<Address>().expect_err(text);
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+        let error = error.to_string();
+        assert!(
+            error.starts_with(&format!("{text:?} is not an address: ")),
+            "{error}"
+        );
+        assert!(error.contains(words), "{error}");
+    }
 }

@@ -53,6 +53,42 @@ fn a_handler_that_writes_nothing_sends_nothing<L: Kind<Request = DatagramRequest
     assert_eq!(client.exchange("something"), "something");
 }
 
+/// Replies with the packet, unless that asks for a failure.
+struct Replies;
+
+impl RequestHandler<DatagramRequest> for Replies {
+    fn setup(&mut self, request: &mut DatagramRequest) -> HandlerResult {
+        request.wfile = request.packet.to_vec();
+        match &*request.packet {
+            b"fail in setup\n" => Err("requested by the test".into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn handle(&mut self, request: &mut DatagramRequest) -> HandlerResult {
+        assert_ne!(&*request.packet, b"panic in handle\n");
+        Ok(())
+    }
+}
+
+impl Hooks<DatagramRequest> for Replies {
+    fn verify_request(&self, request: &mut DatagramRequest) -> Result<bool, HandlerError> {
+        request.wfile = b"refused\n".to_vec();
+        Ok(&*request.packet != b"refuse\n")
+    }
+}
+
+fn a_reply_is_sent_unless_setup_fails<L: Kind<Request = DatagramRequest>>() {
+    let folder = socket_folder();
+    let builder = Server::<L, Inline>::builder().hooks(Replies);
+    let server = in_background(builder.bind(L::address(folder.path()), || Replies));
+    let mut client = L::connect(server.server_address());
+    client.send_line("fail in setup");
+    // Requests are handled in order, so a reply to that one would arrive first.
+    assert_eq!(client.exchange("panic in handle"), "panic in handle");
+    assert_eq!(client.exchange("refuse"), "refused");
+}
+
 fn an_explicit_empty_reply_is_sent<L: Kind<Request = DatagramRequest>>() {
     let (server, _folder) = start(Server::<L, Inline>::builder(), answer);
     let mut client = L::connect(server.server_address());
@@ -136,6 +172,7 @@ where
 
 for_datagram_kinds! {
     a_handler_that_writes_nothing_sends_nothing
+    a_reply_is_sent_unless_setup_fails
     an_explicit_empty_reply_is_sent
     several_writes_are_one_packet
     explicit_replies_are_sent_before_wfile

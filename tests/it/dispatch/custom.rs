@@ -5,16 +5,20 @@ use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, ThreadId};
 
 use crossbeam_channel::{Sender, unbounded};
 use parking_lot::Mutex;
-use socketserver::dispatch::{Job, ThreadPool, Waker};
+use socketserver::dispatch::{Inline, Job, ThreadGauge, ThreadPool, Waker};
 use socketserver::listener::{Listener, Tcp};
 use socketserver::prelude::*;
+use socketserver::request::Request;
 use socketserver::{Address, Dispatch, RequestError, Server, ServerHandle, Stage};
 
-use support::{ANY, LONG, connect, eventually, read_all};
+use support::kind::{Client, Kind, echo_message};
+use support::socket_folder;
+use support::{ANY, LONG, connect, eventually, for_all_kinds, in_background, read_all};
 
 /// A custom listener. It reads the first byte of each connection, its tag, before the handler runs.
 struct Tagged(TcpListener);
@@ -295,3 +299,106 @@ fn all_servers_of_a_shared_pool_are_woken_when_it_has_capacity() -> io::Result<(
     }
     Ok(())
 }
+
+/// A pool that counts its jobs.
+#[derive(Default)]
+struct Counting {
+    pool: ThreadPool,
+    jobs: AtomicUsize,
+}
+
+impl Dispatch for Counting {
+    fn dispatch(&self, job: Job) {
+        self.jobs.fetch_add(1, Ordering::SeqCst);
+        self.pool.dispatch(job);
+    }
+
+    fn has_capacity(&self, waker: &Waker) -> bool {
+        self.pool.has_capacity(waker)
+    }
+
+    fn thread_gauge(&self) -> Option<ThreadGauge> {
+        self.pool.thread_gauge()
+    }
+
+    fn join(&self, server: &ServerHandle) {
+        self.pool.join(server);
+    }
+}
+
+#[test]
+fn a_dispatcher_that_wraps_another_one_is_read_back_through_its_server() -> io::Result<()> {
+    let counting = Arc::new(Counting::default());
+    let builder = TcpServer::builder().dispatch(Arc::clone(&counting));
+    let server = builder.bind_fn(ANY, |request| Ok(request.wfile.write_all(b"hello")?))?;
+    for number in 1..=3 {
+        let client = connect(server.server_address());
+        server.handle_request()?;
+        assert_eq!(read_all(client), "hello");
+        assert_eq!(server.dispatch().jobs.load(Ordering::SeqCst), number);
+    }
+    assert!(server.handle().statistics().threads > 0);
+    drop(server);
+    assert!(counting.pool.threads() > 0, "the pool outlives its server");
+    Ok(())
+}
+
+/// What a hook has put into the request.
+#[derive(Clone, Debug, PartialEq)]
+struct Verified(Address);
+
+struct Verifies;
+
+impl<R: Request> Hooks<R> for Verifies {
+    fn verify_request(&self, request: &mut R) -> Result<bool, HandlerError> {
+        let verified = Verified(request.client_address().clone());
+        request.extensions_mut().insert(verified);
+        Ok(true)
+    }
+}
+
+/// What a request or a job is about.
+type About = (u64, Address, Address, Option<Verified>);
+
+/// A dispatcher that reports what its jobs are about, and runs them.
+struct Looks(Sender<About>);
+
+impl Dispatch for Looks {
+    fn dispatch(&self, job: Job) {
+        let server = job.server().server_address().clone();
+        let verified = job.extensions().get().cloned();
+        let about = (job.id(), job.client_address().clone(), server, verified);
+        self.0.send(about).expect("the test receives it");
+        job.run();
+    }
+}
+
+fn a_dispatcher_knows_what_a_job_is_about<L: Kind>() {
+    let folder = socket_folder();
+    let (look, jobs) = unbounded();
+    let (handle, requests) = unbounded();
+    let builder = Server::<L, Inline>::builder().dispatch(Looks(look));
+    let server = builder.hooks(Verifies);
+    let server = server.bind_fn(L::address(folder.path()), move |request| {
+        let server = request.server().server_address().clone();
+        let verified = request.extensions().get().cloned();
+        handle.send((
+            request.id(),
+            request.client_address().clone(),
+            server,
+            verified,
+        ))?;
+        echo_message(request)
+    });
+    let server = in_background(server);
+    for id in 1..=2 {
+        let mut client = L::connect(server.server_address());
+        assert_eq!(client.exchange("hello"), "hello");
+        let about: About = jobs.recv_timeout(LONG).expect("a job is dispatched");
+        assert_eq!((about.0, &about.2), (id, server.server_address()));
+        assert_eq!(about.3, Some(Verified(about.1.clone())));
+        assert_eq!(requests.recv_timeout(LONG), Ok(about));
+    }
+}
+
+for_all_kinds! { a_dispatcher_knows_what_a_job_is_about }

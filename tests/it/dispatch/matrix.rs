@@ -11,6 +11,7 @@ use socketserver::{Address, BackgroundServer, Dispatch, HandlerError, HandlerRes
 use socketserver::{RequestError, Server, ServerHandle, Stage};
 use tempfile::TempDir;
 
+use support::gate::Gate;
 use support::kind::{Client, Kind, LineRequest};
 use support::{eventually, for_all_servers, for_each, join_soon, next, socket_folder};
 
@@ -214,6 +215,23 @@ fn dropping_the_background_server_frees_the_address<L: Kind, D: Dispatch + Defau
     eventually("the address is free", || L::is_free(&address));
 }
 
+fn a_background_server_is_finished_once_its_last_request_has_ended<
+    L: Kind,
+    D: Dispatch + Default,
+>() {
+    let gate = Gate::default();
+    let (server, _errors, _folder) = bind::<L, D>(false, gate.handler()).start();
+    let mut client = L::connect(server.server_address());
+    client.send_line("there?");
+    assert_eq!(gate.next(), "there?");
+    server.handle().shutdown();
+    assert!(!server.is_finished());
+    gate.release(1);
+    assert_eq!(client.receive_line(), "there?");
+    eventually("the server has ended", || server.is_finished());
+    server.join().expect("a shutdown is not an error");
+}
+
 /// For servers without threads.
 fn inline_requests_run_on_the_serving_thread<L: Kind, D: Dispatch + Default>() {
     let (reporter, ran_on) = channel();
@@ -270,6 +288,7 @@ for_all_servers! {
     serve_forever_after_a_shutdown_returns_at_once
     a_second_shutdown_has_no_effect
     dropping_the_background_server_frees_the_address
+    a_background_server_is_finished_once_its_last_request_has_ended
 }
 
 for_each! { {inline_requests_run_on_the_serving_thread}

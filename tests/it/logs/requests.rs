@@ -6,10 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use socketserver::dispatch::Job;
-use socketserver::listener::Tcp;
+use socketserver::dispatch::{Inline, Job, ThreadPool};
+use socketserver::listener::{Tcp, Udp};
 use socketserver::prelude::*;
-use socketserver::{BackgroundServer, Builder, Dispatch, Statistics};
+use socketserver::{BackgroundServer, Builder, Dispatch, Server, Statistics};
 
 use support::counts::settled;
 use support::handlers::echo_or_fail;
@@ -239,4 +239,36 @@ fn requests_without_errors_are_logged_at_debug_level() -> io::Result<()> {
     let lines = one(ThreadingTcpServer::builder(), "hi\n")?.lines;
     assert!(lines.iter().all(|line| line.starts_with("DEBUG ")));
     Ok(())
+}
+
+fn what_a_handler_sends_counts_as_its_requests_bytes<D: Dispatch + Default>() -> io::Result<()> {
+    let logs = Logs::from_here();
+    let server = Server::<Udp, D>::bind_fn(ANY, |request| {
+        let client = &request.client_address;
+        request.socket.send_to(b"one", client)?;
+        request
+            .socket
+            .clone()
+            .send_to(b"not counted here", client)?;
+        request.reply(b"three")?;
+        request.wfile.write_all(b"four")?;
+        Ok(())
+    })?;
+    let server = server.serve_in_background()?;
+    for request in 1..=2 {
+        let client = connect_udp(server.server_address());
+        client.send(b"hello")?;
+        let statistics = settled(&server.handle(), request);
+        assert_eq!(statistics.bytes_out, 28 * request);
+        let lines = lines(&logs, request, &client.local_addr()?.to_string());
+        let end = "DEBUG finished; 5 bytes in, 12 bytes out";
+        assert_eq!(without_duration(lines.last().expect("it is logged")), end);
+    }
+    Ok(())
+}
+
+#[test]
+fn what_a_datagram_handler_sends_is_logged() -> io::Result<()> {
+    what_a_handler_sends_counts_as_its_requests_bytes::<Inline>()?;
+    what_a_handler_sends_counts_as_its_requests_bytes::<ThreadPool>()
 }

@@ -1,14 +1,19 @@
 //! Connections that are detached from their handler, or split for two threads.
 
+use std::fs::File;
 use std::io::{self, ErrorKind};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded, unbounded};
+use socket2::SockRef;
 use socketserver::prelude::*;
+use socketserver::{Dispatch, Server};
 
-use support::{ANY, LONG, connect, exchange, read_all};
+use support::kind::{Client, StreamClient, StreamKind};
+use support::{ANY, LONG, connect, exchange, for_each, in_background, join_soon, read_all};
+use support::{set_timeouts, socket_folder};
 
 /// A server whose handler reads a line, writes an answer and sends its connection to the test.
 fn detaching(wbufsize: usize) -> io::Result<(BackgroundServer, Receiver<StreamRequest>)> {
@@ -213,4 +218,158 @@ fn two_threads_use_the_halves_at_once() -> io::Result<()> {
     })?;
     assert_eq!(counted.recv_timeout(LONG), Ok(MUCH));
     server.stop()
+}
+
+fn a_socket_is_given_to_the_program<L: StreamKind, D: Dispatch + Default>() {
+    let folder = socket_folder();
+    let (give, given) = unbounded();
+    let (resume, may_end) = bounded::<()>(1);
+    let builder = Server::<L, D>::builder().wbufsize(100).read_timeout(LONG);
+    let server = builder.bind_fn(L::address(folder.path()), move |request| {
+        let line = request.rfile.readline(100)?;
+        request.wfile.write_all(&line)?;
+        let connection = request.connection()?;
+        let (socket, buffered) = request.detach().into_parts()?;
+        let parts = (File::from(socket), buffered, connection);
+        give.send(parts).map_err(|_| "the test has ended")?;
+        Ok(may_end.recv_timeout(LONG)?)
+    });
+    let server = in_background(server);
+    let mut client = L::connect(server.server_address());
+    client.send_line("first\nsecond");
+    assert_eq!(client.receive_line(), "first", "wfile is flushed");
+    let (mut socket, buffered, connection) = given.recv_timeout(LONG).expect("it is given");
+    assert_eq!(buffered, b"second\n");
+    // The handler still runs, and its request refers to the connection.
+    for failed in [
+        connection.send_all(b"lost"),
+        connection.set_write_timeout(None),
+        connection.shutdown(),
+    ] {
+        let error = failed.expect_err("the library has no connection any more");
+        assert_eq!(error.kind(), ErrorKind::NotConnected);
+    }
+    resume.send(()).expect("the handler waits");
+    server.stop().expect("a shutdown is not an error");
+    client.send_line("third");
+    let mut line = [0; 6];
+    socket.read_exact(&mut line).expect("the socket is open");
+    assert_eq!(&line, b"third\n");
+    socket.write_all(b"fourth\n").expect("the socket is open");
+    assert_eq!(client.receive_line(), "fourth");
+    let timeout = SockRef::from(&socket).read_timeout();
+    assert_eq!(timeout.expect("it is a socket"), Some(LONG));
+    drop(socket);
+    assert_eq!(client.receive_line(), "", "no other descriptor is open");
+}
+
+/// The handler has two threads that go on without it.
+fn two_threads_own_the_halves<L: StreamKind, D: Dispatch + Default>() {
+    let folder = socket_folder();
+    let target = TcpListener::bind(ANY).expect("a port is free");
+    let address = target.local_addr().expect("the socket is bound");
+    let (relay, relays) = unbounded();
+    let server = Server::<L, D>::bind_fn(L::address(folder.path()), move |request| {
+        let target = TcpStream::connect(address)?;
+        let (mut rfile, mut wfile) = request.detach().into_split();
+        let mut to = target.try_clone()?;
+        let up = thread::spawn(move || {
+            io::copy(&mut rfile, &mut to).and_then(|_| to.shutdown(Shutdown::Write))
+        });
+        let down = thread::spawn(move || {
+            io::copy(&mut &target, &mut wfile).and_then(|_| wfile.shutdown())
+        });
+        Ok(relay.send([up, down])?)
+    });
+    let server = in_background(server);
+    let mut client = L::connect(server.server_address());
+    let (mut target, _) = target.accept().expect("the handler connects");
+    set_timeouts(&target);
+    let threads = relays.recv_timeout(LONG).expect("the handler ends");
+    server.stop().expect("a shutdown is not an error");
+    client.send_line("up");
+    let mut line = [0; 3];
+    target.read_exact(&mut line).expect("the relay goes on");
+    assert_eq!(&line, b"up\n");
+    target.write_all(b"down\n").expect("the relay goes on");
+    assert_eq!(client.receive_line(), "down");
+    client.end();
+    assert_eq!(read_all(&target), "", "the end is relayed");
+    target.write_all(b"last\n").expect("the other half is open");
+    drop(target);
+    assert_eq!(client.receive_line(), "last");
+    assert_eq!(client.receive_line(), "");
+    for thread in threads {
+        join_soon(thread).expect("both directions end in order");
+    }
+}
+
+for_each! { {a_socket_is_given_to_the_program two_threads_own_the_halves}
+    tcp: Tcp, Inline;
+    threading_tcp: Tcp, ThreadPool;
+    unix_stream: Unix, Inline;
+    threading_unix_stream: Unix, ThreadPool;
+}
+
+#[test]
+fn the_lines_of_an_owned_half_do_not_flush_the_other() -> io::Result<()> {
+    let (report, reports) = unbounded();
+    let builder = ThreadingTcpServer::builder().wbufsize(100);
+    let server = builder.bind_fn(ANY, move |request| {
+        let (mut rfile, mut wfile) = request.detach().into_split();
+        wfile.write_all(b"buffered")?;
+        let report = report.clone();
+        thread::spawn(move || -> HandlerResult {
+            for line in &mut rfile {
+                report.send(line?)?;
+            }
+            wfile.flush()?;
+            Ok(wfile.shutdown()?)
+        });
+        Ok(())
+    })?;
+    let server = server.serve_in_background()?;
+    let mut client = connect(server.server_address());
+    for line in [b"one\n", b"two\n"] {
+        client.write_all(line)?;
+        assert_eq!(reports.recv_timeout(LONG).as_deref(), Ok(&line[..]));
+    }
+    // A flush before the second line would have arrived here already.
+    client.set_nonblocking(true)?;
+    let nothing = client.peek(&mut [0]).map_err(|e| e.kind());
+    assert_eq!(nothing, Err(ErrorKind::WouldBlock));
+    client.set_nonblocking(false)?;
+    client.shutdown(Shutdown::Write)?;
+    assert_eq!(read_all(client), "buffered");
+    server.stop()
+}
+
+#[test]
+fn a_request_that_was_not_detached_gives_its_socket_too() -> io::Result<()> {
+    let server = TcpServer::bind_fn(ANY, |_| Ok(()))?;
+    let request = || {
+        let listener = TcpListener::bind(ANY)?;
+        let client = connect(&listener.local_addr()?.into());
+        let (socket, address) = listener.accept()?;
+        let request = StreamRequest::new(socket, address.into(), &server.handle());
+        io::Result::Ok((request, client))
+    };
+    let (mut owner, client) = request()?;
+    owner.wfile.write_all(b"from the library, ")?;
+    let (socket, buffered) = owner.into_parts()?;
+    assert_eq!(buffered, b"");
+    File::from(socket).write_all(b"from the program")?;
+    assert_eq!(read_all(client), "from the library, from the program");
+    let (mut owner, mut client) = request()?;
+    let detached = owner.detach();
+    let error = owner.into_parts().expect_err("it was detached before");
+    assert_eq!(error.kind(), ErrorKind::NotConnected);
+    let (rfile, mut wfile) = detached.into_split();
+    client.write_all(b"a line\n")?;
+    let line = rfile.lines().next().transpose()?;
+    assert_eq!(line.as_deref(), Some("a line"));
+    wfile.write_all(b"an answer")?;
+    drop(wfile);
+    assert_eq!(read_all(client), "an answer");
+    Ok(())
 }

@@ -234,3 +234,62 @@ fn after_shutdown_of_writes_the_client_can_still_send() -> io::Result<()> {
     assert_eq!(reports.next()?, expected);
     Ok(())
 }
+
+/// Writes to the buffer, and then fails in this place.
+struct FailsIn(&'static str);
+
+impl FailsIn {
+    fn run(&self, place: &str, request: &mut StreamRequest) -> HandlerResult {
+        write!(request.wfile, "{place}, ")?;
+        match self.0.split_once(" in ") {
+            Some(("panic", at)) if at == place => panic!("requested by the test"),
+            Some((_, at)) if at == place => Err("requested by the test".into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl RequestHandler for FailsIn {
+    fn setup(&mut self, request: &mut StreamRequest) -> HandlerResult {
+        self.run("setup", request)
+    }
+
+    fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
+        self.run("handle", request)
+    }
+
+    fn finish(&mut self, request: &mut StreamRequest) -> HandlerResult {
+        self.run("finish", request)
+    }
+}
+
+/// Hooks that tell the client.
+struct Sorry;
+
+impl Hooks for Sorry {
+    fn handle_error(&self, request: &mut StreamRequest, _: &RequestError) {
+        request.wfile.write_all(b"sorry, ").expect("it is buffered");
+    }
+}
+
+#[test]
+fn what_is_buffered_is_sent_after_an_error_or_a_panic() -> io::Result<()> {
+    for (place, expected) in [
+        ("error in setup", "setup, sorry, "),
+        ("panic in setup", "setup, sorry, "),
+        ("error in handle", "setup, handle, sorry, finish, "),
+        ("panic in handle", "setup, handle, sorry, finish, "),
+        ("error in finish", "setup, handle, finish, sorry, "),
+        ("panic in finish", "setup, handle, finish, sorry, "),
+    ] {
+        let builder = ThreadingTcpServer::builder().wbufsize(100).hooks(Sorry);
+        let server = builder.bind("127.0.0.1:0", move || FailsIn(place))?;
+        let server = server.serve_in_background()?;
+        assert_eq!(
+            read_all(connect(server.server_address())),
+            expected,
+            "{place}"
+        );
+    }
+    Ok(())
+}
