@@ -13,6 +13,8 @@ pub(super) enum CloseReason {
     Forced,
     /// Its lifetime, which was this long, is over.
     MaxLifetime(Duration),
+    /// Nothing of its queue could be sent for this long.
+    Stalled(Duration),
     /// The handler has aborted it.
     Aborted,
 }
@@ -37,6 +39,10 @@ impl CloseReason {
             CloseReason::MaxLifetime(lifetime) => (
                 io::ErrorKind::TimedOut,
                 format!("the connection from {client} was not done within {lifetime:?}"),
+            ),
+            CloseReason::Stalled(timeout) => (
+                io::ErrorKind::TimedOut,
+                format!("could not send to {client} within {timeout:?}"),
             ),
             CloseReason::Aborted => (
                 io::ErrorKind::ConnectionAborted,

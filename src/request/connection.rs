@@ -4,7 +4,8 @@ use std::net::Shutdown;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::conn::Conn;
+use super::Outbox;
+use super::conn::{Conn, closed};
 use crate::Address;
 
 /// A cloneable handle to an open connection: sends to it, or ends it, from any thread. For a registry of
@@ -67,8 +68,8 @@ impl Connection {
         &self.client_address
     }
 
-    /// Sends all of `data`, never in the middle of what another thread sends. It bypasses the buffer of
-    /// the handler's `wfile`, which is sent later.
+    /// Sends all of `data`, never in the middle of what another thread sends, and after what is queued in an
+    /// [`Outbox`]. It bypasses the buffer of the handler's `wfile`, which is sent later.
     ///
     /// Blocks while the client does not read or another thread sends; with a write timeout, at most for that
     /// time. After an error in the middle of a message, nothing more can be sent.
@@ -80,6 +81,16 @@ impl Connection {
     #[doc(alias = "sendall")]
     pub fn send_all(&self, data: &[u8]) -> io::Result<()> {
         self.conn()?.send_all(data)
+    }
+
+    /// A queue of outgoing messages, for which at most `limit` bytes of memory may wait. Its
+    /// [`push`](Outbox::push) never blocks.
+    pub fn outbox(&self, limit: usize) -> Outbox {
+        Outbox::new(self.clone(), limit)
+    }
+
+    pub(super) fn push(&self, message: Arc<[u8]>, limit: usize) -> io::Result<()> {
+        self.conn()?.push(message, limit)
     }
 
     /// Sets how long one write may take, in this handle and in the handler, with the time that it waits for
@@ -104,12 +115,8 @@ impl Connection {
     }
 
     fn conn(&self) -> io::Result<Arc<Conn>> {
-        self.conn.upgrade().ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::NotConnected,
-                format!("the connection from {} is closed", self.client_address),
-            )
-        })
+        let conn = self.conn.upgrade();
+        conn.ok_or_else(|| closed(&self.client_address))
     }
 }
 

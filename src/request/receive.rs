@@ -11,7 +11,7 @@ impl Conn {
     /// stream.
     pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.state.has(Flag::Unsent) && !self.state.has(Flag::Split) {
-            self.flush()?;
+            self.flush_buffer()?;
         }
         let received = self.receive_once(buffer);
         received.map_err(|e| self.explain_receive(e))

@@ -192,15 +192,15 @@ impl ConnState {
     /// still be written to.
     pub(super) fn check_writable(&self, client: &dyn fmt::Display) -> io::Result<()> {
         let now = self.mirror.load();
+        if now.has(Flag::Closed) {
+            let error = self.close_reason().and_then(|reason| reason.error(client));
+            error.map_or(Ok(()), Err)?;
+        }
         if now.has(Flag::Torn) {
             let text = format!("an earlier message to {client} was sent only in part");
             return Err(io::Error::new(io::ErrorKind::BrokenPipe, text));
         }
-        if !now.has(Flag::Closed) {
-            return Ok(());
-        }
-        let error = self.close_reason().and_then(|reason| reason.error(client));
-        error.map_or(Ok(()), Err)
+        Ok(())
     }
 }
 
@@ -267,11 +267,11 @@ impl ConnState {
         self.close_busy(&mut self.locked.lock(), reason, stop);
     }
 
-    /// The handler closes it, whoever owns it.
-    pub(super) fn abort(&self) {
+    /// Closes the connection in any state, whoever owns it.
+    pub(super) fn end(&self, reason: CloseReason) {
         let mut locked = self.locked.lock();
         if locked.ending.reason().is_none_or(CloseReason::is_graceful) {
-            self.set_ending(&mut locked, Ending::Closed(CloseReason::Aborted));
+            self.set_ending(&mut locked, Ending::Closed(reason));
         }
     }
 
