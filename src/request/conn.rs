@@ -173,8 +173,7 @@ impl Conn {
         if self.state.is_childs() {
             return;
         }
-        let reason = self.state.close_reason();
-        if reason.is_some_and(|reason| !reason.is_graceful()) {
+        if self.state.is_reset() {
             // Where it could not be reset before, closing resets it. Otherwise a client that floods would
             // keep kernel memory for minutes.
             self.transport.reset_on_close();
@@ -218,9 +217,16 @@ impl Conn {
         self.reset();
     }
 
-    fn reset(&self) {
+    pub(super) fn reset(&self) {
         self.transport.reset();
         self.discard_queue();
+    }
+
+    /// After the state has reset the connection: its lock must not be held.
+    fn discard_if_reset(&self) {
+        if self.state.is_reset() {
+            self.discard_queue();
+        }
     }
 
     /// A blocked read sees the end of the stream.
@@ -237,14 +243,22 @@ impl OpenConnection for Conn {
     }
 
     fn force_close(&self) {
-        self.state.close(CloseReason::Forced, || self.reset());
+        self.state
+            .close(CloseReason::Forced, || self.transport.reset());
+        self.discard_if_reset();
     }
 }
 
 impl OnTimer for Conn {
     fn on_timer(&self, now: Instant) -> Option<Instant> {
-        self.state
-            .on_timer(now, || self.arrived(), || self.end_idle(), || self.reset())
+        let next = self.state.on_timer(
+            now,
+            || self.arrived(),
+            || self.end_idle(),
+            || self.transport.reset(),
+        );
+        self.discard_if_reset();
+        next
     }
 }
 

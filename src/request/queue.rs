@@ -43,11 +43,11 @@ impl Queue {
         self.messages.push_back(message);
     }
 
-    /// Sends what the socket takes in one call.
-    fn send(&mut self, transport: &Transport) -> io::Result<usize> {
+    /// Sends what the socket takes of at most the first `max` messages, in one call.
+    fn send(&mut self, transport: &Transport, max: usize) -> io::Result<usize> {
         const MAX_SLICES: usize = 64;
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-        let count = self.messages.len().min(MAX_SLICES);
+        let count = self.messages.len().min(MAX_SLICES).min(max);
         for (slice, message) in slices.iter_mut().zip(&self.messages) {
             *slice = IoSlice::new(message);
         }
@@ -133,30 +133,35 @@ impl Conn {
     /// Sends what the socket takes in one call. The caller holds the lock of the write buffer. Returns
     /// whether the queue is empty. After an error it is.
     fn send_some(&self) -> io::Result<bool> {
-        match self.try_send_queue() {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => {
+        match self.try_send_queue(usize::MAX) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
                 self.discard_queue();
-                return Err(error);
+                Err(error)
             }
+            _ => Ok(!self.state.has(Flag::Queued)),
         }
-        Ok(!self.state.has(Flag::Queued))
     }
 
-    /// Returns how many bytes were sent.
-    pub(super) fn try_send_queue(&self) -> io::Result<usize> {
+    /// Sends at most the first `max` messages. Returns how many have been sent to their end.
+    pub(super) fn try_send_queue(&self, max: usize) -> io::Result<usize> {
+        use io::ErrorKind::{BrokenPipe, WouldBlock};
         let mut queue = self.queue.lock();
-        let sent = queue.send(&self.transport)?;
-        self.bytes.add_sent(sent);
+        let before = queue.messages.len();
+        let sent = queue.send(&self.transport, max);
+        // The system reports a reset once, and a read would then see the end of the stream.
+        let error = sent.as_ref().map_err(io::Error::kind).err();
+        if let Some(kind) = error.filter(|kind| ![BrokenPipe, WouldBlock].contains(kind)) {
+            self.state.end(CloseReason::SendFailed(kind));
+        }
+        self.bytes.add_sent(sent?);
         if queue.messages.is_empty() {
             self.state.set(Flag::Queued, false);
         }
-        Ok(sent)
+        Ok(before - queue.messages.len())
     }
 
-    pub(super) fn queued_bytes(&self) -> usize {
-        self.queue.lock().unsent
+    pub(super) fn queued_messages(&self) -> usize {
+        self.queue.lock().messages.len()
     }
 
     /// Lets the thread send the rest.
@@ -241,8 +246,7 @@ impl Stalled {
             return false;
         };
         self.conn.state.end(CloseReason::Stalled(timeout));
-        self.conn.discard_queue();
-        let _ = self.conn.transport.shutdown(Shutdown::Both);
+        self.conn.reset();
         true
     }
 }
@@ -266,7 +270,7 @@ impl Watched for Stalled {
             let Some(_held) = conn.write_buffer.try_lock() else {
                 return Next::Tick;
             };
-            // An error means that the client is gone, and the handler's read sees it.
+            // The handler's read sees an error.
             if conn.send_some().is_ok_and(|is_empty| !is_empty) {
                 conn.queue.lock().is_polled = true;
                 return Next::Poll;

@@ -135,6 +135,10 @@ impl Conn {
 
     /// The end of the stream: the client has ended it, or this side has.
     fn at_end(&self) -> io::Result<usize> {
+        if self.state.has(Flag::Queued) {
+            // A thread that has just seen a reset says so before it releases this lock.
+            drop(self.queue.lock());
+        }
         match self.state.close_reason() {
             None => self.state.set(Flag::EndSeen, true),
             Some(reason) => reason.error(&self.client_address).map_or(Ok(()), Err)?,

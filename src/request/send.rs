@@ -86,7 +86,7 @@ impl Conn {
             }
             written
         });
-        // The handler's read sees an error of it, if the client is gone.
+        // The handler's read sees an error of it.
         let _ = self.send_queued();
         written.map_err(|error| self.explain(error, "could not send to", self.write_timeout()))
     }
@@ -198,9 +198,9 @@ struct Sender<'a> {
 impl Sender<'_> {
     /// Sends what is queued now. Others may go on queueing meanwhile.
     fn send_queue(&self) -> io::Result<()> {
-        let mut left = self.conn.queued_bytes();
+        let mut left = self.conn.queued_messages();
         while left > 0 && self.conn.state.has(Flag::Queued) {
-            match self.conn.try_send_queue() {
+            match self.conn.try_send_queue(left) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.wait()?,
                 sent => left = left.saturating_sub(sent?),
             }

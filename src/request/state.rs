@@ -231,6 +231,12 @@ impl ConnState {
         self.locked.lock().ending.reason()
     }
 
+    /// Whether it was closed in a way that ends busy connections too.
+    pub(super) fn is_reset(&self) -> bool {
+        let reason = self.close_reason();
+        reason.is_some_and(|reason| !reason.is_graceful())
+    }
+
     /// Whether it ends when it has been idle for too long.
     pub(super) fn has_idle_timeout(&self) -> bool {
         self.idle_timeout.is_some() && self.has(Flag::Begun) && self.is_servers()
