@@ -27,7 +27,7 @@
 //! ```
 //!
 //! Read on in [`guide`] (limits, shutdown, glossary) and, if you come from Python, in [`porting`] (every
-//! name of Python's module, and twenty idioms in both languages).
+//! name of Python's module, and twenty-one idioms in both languages).
 //!
 //! # Servers
 //!
@@ -222,7 +222,7 @@ pub mod guide {
     #[cfg(doc)]
     use crate::prelude::*;
     #[cfg(doc)]
-    use crate::request::{Connection, Extensions, Reader, Writer};
+    use crate::request::{Connection, Extensions, Outbox, Reader, Writer};
     #[cfg(doc)]
     use crate::server::Builder;
     #[cfg(doc)]

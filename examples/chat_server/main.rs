@@ -6,11 +6,10 @@
 //! ```
 //!
 //! `/nick NAME` changes your name, `/who` lists who is here, `/quit` leaves. Lines of the server itself
-//! begin with `*`. A slow client does not delay the others: each client has a queue and a thread that sends
-//! from it. A client that does not read is disconnected when its queue is full. `--help` lists the limits.
+//! begin with `*`. A slow client does not delay the others: each client has an outbox. A client that does not
+//! read is disconnected when its outbox is full. `--help` lists the limits.
 
 mod room;
-mod writer;
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -23,7 +22,6 @@ use simplelog::{Config, LevelFilter, WriteLogger};
 use socketserver::prelude::*;
 
 use self::room::Room;
-use self::writer::Writer;
 
 const HELP: &str = "\
 A chat room: each line goes to all other clients
@@ -44,14 +42,11 @@ is disconnected when 256 KiB wait for it, or nothing could be sent to it for 5 s
 
 struct Member {
     room: Arc<Room>,
-    writer: Option<Writer>,
 }
 
 impl RequestHandler for Member {
     fn setup(&mut self, request: &mut StreamRequest) -> HandlerResult {
-        let (writer, queue) = Writer::start(request.connection()?)?;
-        self.writer = Some(writer);
-        self.room.enter(request.connection()?, queue);
+        self.room.enter(&request.connection()?);
         Ok(())
     }
 
@@ -72,9 +67,6 @@ impl RequestHandler for Member {
 
     fn finish(&mut self, request: &mut StreamRequest) -> HandlerResult {
         self.room.leave(request.id());
-        if let Some(writer) = self.writer.take() {
-            writer.finish();
-        }
         Ok(())
     }
 }
@@ -143,7 +135,6 @@ fn serve(options: Options) -> io::Result<()> {
         .write_timeout(Duration::from_secs(5))
         .bind(options.address, move || Member {
             room: Arc::clone(&room),
-            writer: None,
         })?;
     server.shutdown_on_ctrlc()?;
     println!("listening on {}", server.server_address());

@@ -1,28 +1,28 @@
 //! The clients in the room, and their commands.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
-use socketserver::request::Connection;
+use parking_lot::{Mutex, MutexGuard};
+use socketserver::request::{Connection, Outbox};
 
-use super::writer::Queue;
+/// How much may wait for a client that reads slowly, in bytes.
+const MAX_WAITING: usize = 256 << 10;
 
 /// The people in it, by the numbers of their connections. The lock is held while a line is put in all
-/// queues, so everybody sees all lines in the same order. Nothing blocks meanwhile.
+/// outboxes, so everybody sees all lines in the same order. Nothing blocks meanwhile.
 #[derive(Default)]
 pub struct Room(Mutex<BTreeMap<u64, Person>>);
 
 struct Person {
     name: String,
-    queue: Queue,
-    connection: Connection,
-    dropped: Cell<bool>,
+    outbox: Outbox,
 }
 
 impl Room {
-    pub fn enter(&self, connection: Connection, queue: Queue) {
+    pub fn enter(&self, connection: &Connection) {
         let id = connection.id();
         let mut people = self.people();
         let mut name = format!("guest{id}");
@@ -31,9 +31,7 @@ impl Room {
         }
         let person = Person {
             name: name.clone(),
-            queue,
-            connection,
-            dropped: Cell::new(false),
+            outbox: connection.outbox(MAX_WAITING),
         };
         person.send(&format!(
             "* welcome, {name}; there are /nick NAME, /who and /quit"
@@ -104,29 +102,36 @@ impl Room {
     }
 
     fn people(&self) -> MutexGuard<'_, BTreeMap<u64, Person>> {
-        self.0.lock().expect("nothing panics while it is locked")
+        self.0.lock()
     }
 }
 
 impl Person {
     fn send(&self, text: &str) {
-        self.send_line(format!("{text}\n").into());
+        self.send_line(format!("{text}\n").into_bytes().into());
     }
 
-    /// Never blocks. A person whose queue is full is disconnected.
-    fn send_line(&self, line: Arc<str>) {
-        if !self.queue.push(line) && !self.dropped.replace(true) {
-            let address = self.connection.client_address();
-            log::warn!("{address} does not read, and is dropped");
-            // The handler reads the end of the stream then, and the person leaves.
-            let _ = self.connection.shutdown();
+    /// Never blocks. A person whose outbox is full is disconnected.
+    fn send_line(&self, line: Arc<[u8]>) {
+        // After any other error the handler's read ends, and the person leaves.
+        if self
+            .outbox
+            .push(line)
+            .is_err_and(|e| e.kind() == ErrorKind::QuotaExceeded)
+        {
+            let connection = self.outbox.connection();
+            log::warn!(
+                "{} does not read, and is dropped",
+                connection.client_address()
+            );
+            let _ = connection.shutdown();
         }
     }
 }
 
-/// Sends a line to everybody but the person with this number. All queues share its text.
+/// Sends a line to everybody but the person with this number. All outboxes share its text.
 fn broadcast(people: &BTreeMap<u64, Person>, except: u64, text: &str) {
-    let line: Arc<str> = format!("{text}\n").into();
+    let line: Arc<[u8]> = format!("{text}\n").into_bytes().into();
     for (id, person) in people {
         if *id != except {
             person.send_line(Arc::clone(&line));

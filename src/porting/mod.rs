@@ -17,7 +17,7 @@
 //! The pages:
 //!
 //! - [`names`]: every public name of Python's module and its counterpart.
-//! - [`idioms`]: twenty things that programs do with the module, in Python and in Rust.
+//! - [`idioms`]: twenty-one things that programs do with the module, in Python and in Rust.
 //! - [`exceptions`]: what Python raises, and the error here.
 //! - [`ownership`]: `with` and `Drop`, shared state, and what outlives a request.
 //! - [`guide::comparison`](crate::guide::comparison): what behaves differently.
@@ -175,7 +175,7 @@ use crate::listener::{Tcp, Udp, Unix, UnixDatagram};
 #[cfg(doc)]
 use crate::prelude::*;
 #[cfg(doc)]
-use crate::request::{Connection, DatagramSocket, Extensions, Reader, Writer};
+use crate::request::{Connection, DatagramSocket, Extensions, Outbox, Reader, Writer};
 #[cfg(doc)]
 use crate::server::{BackgroundServer, Builder, Server};
 #[cfg(doc)]

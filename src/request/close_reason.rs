@@ -13,6 +13,10 @@ pub(super) enum CloseReason {
     Forced,
     /// Its lifetime, which was this long, is over.
     MaxLifetime(Duration),
+    /// Nothing of its queue could be sent for this long.
+    Stalled(Duration),
+    /// The socket has failed while the queue was sent.
+    SendFailed(io::ErrorKind),
     /// The handler has aborted it.
     Aborted,
 }
@@ -38,6 +42,11 @@ impl CloseReason {
                 io::ErrorKind::TimedOut,
                 format!("the connection from {client} was not done within {lifetime:?}"),
             ),
+            CloseReason::Stalled(timeout) => (
+                io::ErrorKind::TimedOut,
+                format!("could not send to {client} within {timeout:?}"),
+            ),
+            CloseReason::SendFailed(kind) => (kind, format!("could not send to {client}: {kind}")),
             CloseReason::Aborted => (
                 io::ErrorKind::ConnectionAborted,
                 format!("the handler has aborted the connection from {client}"),
@@ -45,4 +54,10 @@ impl CloseReason {
         };
         Some(io::Error::new(kind, message))
     }
+}
+
+/// The error of a connection that is closed without a reason of this side.
+pub(super) fn closed(client: &dyn fmt::Display) -> io::Error {
+    let message = format!("the connection from {client} is closed");
+    io::Error::new(io::ErrorKind::NotConnected, message)
 }

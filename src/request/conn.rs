@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::close_reason::CloseReason;
+use super::close_reason::{CloseReason, closed};
+use super::queue::Queue;
 use super::state::{ConnState, Flag};
 use super::transport::Transport;
 use crate::handle::{ConnectionEntry, OpenConnection};
@@ -30,11 +31,14 @@ pub(super) struct Conn {
     /// Locked for a whole message, so that a broadcast never lands in the middle of a reply.
     pub(super) write_buffer: Mutex<Vec<u8>>,
     pub(super) wbufsize: usize,
+    /// Locked for a moment, also while another thread holds the lock of the write buffer.
+    pub(super) queue: Mutex<Queue>,
     pub(super) bytes: Arc<ByteCounters>,
     lingering: Arc<Lingering>,
     /// The longest that a read and a write may block in `verify_request`.
     verify_timeouts: (Duration, Duration),
     owners: AtomicUsize,
+    pub(super) me: Weak<Conn>,
 }
 
 impl Conn {
@@ -47,17 +51,19 @@ impl Conn {
         const VERIFY_TIMEOUT: Duration = Duration::from_secs(1);
         let verify = |timeout| at_most(VERIFY_TIMEOUT, timeout);
         let options = server.stream_options();
-        Arc::new(Conn {
+        Arc::new_cyclic(|me| Conn {
             transport,
             client_address,
             id,
             state: ConnState::new(options.idle_timeout),
             write_buffer: Mutex::default(),
             wbufsize: options.wbufsize,
+            queue: Mutex::default(),
             bytes: Arc::default(),
             lingering: Arc::clone(server.lingering()),
             verify_timeouts: (verify(options.read_timeout), verify(options.write_timeout)),
             owners: AtomicUsize::new(0),
+            me: Weak::clone(me),
         })
     }
 
@@ -122,6 +128,10 @@ impl Conn {
         Some(at_most(limit, timeout))
     }
 
+    pub(super) fn closed(&self) -> io::Error {
+        closed(&self.client_address)
+    }
+
     /// Until its handler begins, the connection is with `verify_request`, on the thread of the accept loop.
     pub(super) fn is_verified(&self) -> bool {
         self.state.has(Flag::Begun) || !self.state.is_servers()
@@ -154,11 +164,11 @@ impl Conn {
     /// Closes the connection when its last owner is dropped. This also ends a write that another thread is
     /// blocked in. The descriptor is closed with the last reference.
     fn close(&self) {
+        self.close_queue();
         if self.state.is_childs() {
             return;
         }
-        let reason = self.state.close_reason();
-        if reason.is_some_and(|reason| !reason.is_graceful()) {
+        if self.state.is_reset() {
             // Where it could not be reset before, closing resets it. Otherwise a client that floods would
             // keep kernel memory for minutes.
             self.transport.reset_on_close();
@@ -190,13 +200,28 @@ impl Conn {
     /// Ends one direction or both, in order.
     pub(super) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         self.state.check_writable(&self.client_address)?;
+        if how == Shutdown::Both {
+            self.discard_queue();
+        }
         self.transport.shutdown(how)
     }
 
     pub(super) fn abort(&self) {
-        self.state.abort();
+        self.state.end(CloseReason::Aborted);
         self.state.set(Flag::Unsent, false);
+        self.reset();
+    }
+
+    pub(super) fn reset(&self) {
         self.transport.reset();
+        self.discard_queue();
+    }
+
+    /// After the state has reset the connection: its lock must not be held.
+    fn discard_if_reset(&self) {
+        if self.state.is_reset() {
+            self.discard_queue();
+        }
     }
 
     /// A blocked read sees the end of the stream.
@@ -215,17 +240,20 @@ impl OpenConnection for Conn {
     fn force_close(&self) {
         self.state
             .close(CloseReason::Forced, || self.transport.reset());
+        self.discard_if_reset();
     }
 }
 
 impl OnTimer for Conn {
     fn on_timer(&self, now: Instant) -> Option<Instant> {
-        self.state.on_timer(
+        let next = self.state.on_timer(
             now,
             || self.arrived(),
             || self.end_idle(),
             || self.transport.reset(),
-        )
+        );
+        self.discard_if_reset();
+        next
     }
 }
 

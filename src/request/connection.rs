@@ -4,6 +4,8 @@ use std::net::Shutdown;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use super::Outbox;
+use super::close_reason::closed;
 use super::conn::Conn;
 use crate::Address;
 
@@ -68,8 +70,8 @@ impl Connection {
         &self.client_address
     }
 
-    /// Sends all of `data`, never in the middle of what another thread sends. It bypasses the buffer of
-    /// the handler's `wfile`, which is sent later.
+    /// Sends all of `data`, never in the middle of what another thread sends, and after what is queued in an
+    /// [`Outbox`]. It bypasses the buffer of the handler's `wfile`, which is sent later.
     ///
     /// Blocks while the client does not read or another thread sends; with a write timeout, at most for that
     /// time. After an error in the middle of a message, nothing more can be sent.
@@ -81,6 +83,16 @@ impl Connection {
     #[doc(alias = "sendall")]
     pub fn send_all(&self, data: &[u8]) -> io::Result<()> {
         self.conn()?.send_all(data)
+    }
+
+    /// A queue of outgoing messages, for which at most `limit` bytes of memory may wait. Its
+    /// [`push`](Outbox::push) never blocks.
+    pub fn outbox(&self, limit: usize) -> Outbox {
+        Outbox::new(self.clone(), limit)
+    }
+
+    pub(super) fn push(&self, message: Arc<[u8]>, limit: usize) -> io::Result<()> {
+        self.conn()?.push(message, limit)
     }
 
     /// Sets how long one write may take, in this handle and in the handler, with the time that it waits for
@@ -106,12 +118,8 @@ impl Connection {
 
     fn conn(&self) -> io::Result<Arc<Conn>> {
         let conn = self.conn.upgrade();
-        conn.filter(|conn| !conn.state.is_childs()).ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::NotConnected,
-                format!("the connection from {} is closed", self.client_address),
-            )
-        })
+        conn.filter(|conn| !conn.state.is_childs())
+            .ok_or_else(|| closed(&self.client_address))
     }
 }
 

@@ -34,6 +34,8 @@ pub(super) enum Flag {
     Torn = 1 << 10,
     /// This side has shut down the reading side, to end the wait of an idle connection.
     ReadingEnded = 1 << 11,
+    /// Messages of an outbox are queued.
+    Queued = 1 << 12,
 }
 
 /// A connection's activity, and a copy of the rest of its state, in one atomic: all that a message has to

@@ -6,7 +6,7 @@
 //! | is | one connection | one packet |
 //! | `rfile` | a buffered [`Reader`] of the connection | a cursor over the packet |
 //! | `wfile` | a [`Writer`], unbuffered by default | a `Vec<u8>`, sent as one reply after `finish` |
-//! | to answer later | [`Connection`], [`StreamRequest::detach`] | [`DatagramSocket`] |
+//! | to answer later | [`Connection`], [`Outbox`], [`StreamRequest::detach`] | [`DatagramSocket`] |
 //! | closed by | the server, after `finish` | not closed: the socket is the server's |
 
 mod close_reason;
@@ -16,6 +16,8 @@ mod datagram;
 mod datagram_socket;
 mod lines;
 mod mirror;
+mod outbox;
+mod queue;
 mod reader;
 mod receive;
 mod send;
@@ -33,6 +35,7 @@ pub use self::datagram::DatagramRequest;
 pub use self::datagram_socket::DatagramSocket;
 pub(crate) use self::lifecycle::Lifecycle;
 pub use self::lines::ReadHalf;
+pub use self::outbox::Outbox;
 pub use self::reader::Reader;
 pub use self::stream::StreamRequest;
 pub use self::writer::Writer;

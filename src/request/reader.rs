@@ -190,7 +190,7 @@ impl Reader {
             return conn.state.may_begin(begin, &conn.client_address);
         }
         // Before the connection is idle: a client that is slow to read is not.
-        conn.flush()?;
+        conn.flush_buffer()?;
         conn.state.set_idle();
         let received = match conn.state.may_begin(begin, &conn.client_address) {
             Ok(true) => self.fill_by(Conn::receive_message),

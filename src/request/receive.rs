@@ -11,7 +11,7 @@ impl Conn {
     /// stream.
     pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.state.has(Flag::Unsent) && !self.state.has(Flag::Split) {
-            self.flush()?;
+            self.flush_buffer()?;
         }
         let received = self.receive_once(buffer);
         received.map_err(|e| self.explain_receive(e))
@@ -135,6 +135,10 @@ impl Conn {
 
     /// The end of the stream: the client has ended it, or this side has.
     fn at_end(&self) -> io::Result<usize> {
+        if self.state.has(Flag::Queued) {
+            // A thread that has just seen a reset says so before it releases this lock.
+            drop(self.queue.lock());
+        }
         match self.state.close_reason() {
             None => self.state.set(Flag::EndSeen, true),
             Some(reason) => reason.error(&self.client_address).map_or(Ok(()), Err)?,

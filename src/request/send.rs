@@ -1,6 +1,6 @@
 //! Sending to a connection.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::io::{self, IoSlice, Write};
 use std::time::Instant;
 
@@ -28,23 +28,39 @@ impl Conn {
 
     /// Sends all of it, past the buffer.
     pub(super) fn send_all(&self, data: &[u8]) -> io::Result<()> {
-        self.locked(|guard| guard.sender().write_all(data))
+        self.locked(|guard| guard.sender()?.write_all(data))
     }
 
-    /// Sends what is buffered. What cannot be sent is dropped: a connection does not recover after an
-    /// error.
+    /// Sends what is buffered and queued. What cannot be sent is dropped: a connection does not recover after
+    /// an error.
     pub(super) fn flush(&self) -> io::Result<()> {
+        let sent = self.flush_buffer().and_then(|()| self.flush_queue());
+        sent.inspect_err(|_| self.discard_queue())
+    }
+
+    /// Sends what is buffered, if anything is, after what is queued.
+    pub(super) fn flush_buffer(&self) -> io::Result<()> {
         if !self.state.has(Flag::Unsent) || self.state.is_childs() {
             return Ok(());
         }
         self.locked(WriteGuard::flush)
     }
 
-    /// Sends what is buffered, and leaves the socket to the program: nothing more is sent, and closing does
-    /// not shut it down.
+    fn flush_queue(&self) -> io::Result<()> {
+        if !self.state.has(Flag::Queued) || self.state.is_childs() {
+            return Ok(());
+        }
+        self.locked(|guard| guard.sender().map(drop))
+    }
+
+    /// Sends what is buffered and queued, and leaves the socket to the program: nothing more is sent, and
+    /// closing does not shut it down.
     pub(super) fn release(&self) -> io::Result<()> {
         self.locked(|guard| {
             guard.flush()?;
+            while !self.close_empty_queue() {
+                guard.sender()?;
+            }
             self.state.set_owner(Owner::Child);
             Ok(())
         })
@@ -71,18 +87,20 @@ impl Conn {
                 conn: self,
                 data,
                 deadline,
+                begin: Cell::new(self.bytes.totals().1),
             };
             if let Err(error) = self.state.check_writable(&self.client_address) {
                 self.state.set(Flag::Unsent, false);
                 return Err(error);
             }
-            let before = self.bytes.totals().1;
             let written = act(&mut guard);
-            if written.is_err() && self.bytes.totals().1 > before {
+            if written.is_err() && self.bytes.totals().1 > guard.begin.get() {
                 self.state.set(Flag::Torn, true);
             }
             written
         });
+        // The handler's read sees an error of it.
+        let _ = self.send_queued();
         written.map_err(|error| self.explain(error, "could not send to", self.write_timeout()))
     }
 
@@ -116,6 +134,8 @@ struct WriteGuard<'a> {
     conn: &'a Conn,
     data: MutexGuard<'a, Vec<u8>>,
     deadline: WriteDeadline,
+    /// How many bytes had been sent before this message.
+    begin: Cell<u64>,
 }
 
 impl WriteGuard<'_> {
@@ -123,19 +143,19 @@ impl WriteGuard<'_> {
         if self.buffer(data)? {
             return Ok(data.len());
         }
-        self.sender().write(data)
+        self.sender()?.write(data)
     }
 
     fn write_all(&mut self, data: &[u8]) -> io::Result<()> {
         if self.buffer(data)? {
             return Ok(());
         }
-        self.sender().write_all(data)
+        self.sender()?.write_all(data)
     }
 
     fn write_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
         if self.conn.wbufsize == 0 {
-            return self.sender().write_all_vectored(data);
+            return self.sender()?.write_all_vectored(data);
         }
         let first = data.iter().find(|slice| !slice.is_empty());
         first.map_or(Ok(0), |slice| self.write(slice))
@@ -160,17 +180,25 @@ impl WriteGuard<'_> {
         if self.data.is_empty() {
             return Ok(());
         }
-        let sent = self.sender().write_all(&self.data);
+        let sender = self.sender();
+        let sent = sender.and_then(|mut sender| sender.write_all(&self.data));
         self.data.clear();
         self.conn.state.set(Flag::Unsent, false);
         sent
     }
 
-    fn sender(&self) -> Sender<'_> {
-        Sender {
+    /// Sends what was queued before this message.
+    fn sender(&self) -> io::Result<Sender<'_>> {
+        let sender = Sender {
             conn: self.conn,
             deadline: &self.deadline,
+        };
+        if self.conn.state.has(Flag::Queued) {
+            let sent = sender.send_queue();
+            self.begin.set(self.conn.bytes.totals().1);
+            sent?;
         }
+        Ok(sender)
     }
 }
 
@@ -181,6 +209,18 @@ struct Sender<'a> {
 }
 
 impl Sender<'_> {
+    /// Sends what is queued now. Others may go on queueing meanwhile.
+    fn send_queue(&self) -> io::Result<()> {
+        let mut left = self.conn.queued_messages();
+        while left > 0 && self.conn.state.has(Flag::Queued) {
+            match self.conn.try_send_queue(left) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.wait()?,
+                sent => left = left.saturating_sub(sent?),
+            }
+        }
+        Ok(())
+    }
+
     fn write_all_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
         for data in data.chunks(MAX_SLICES) {
             let mut sent = self.send(|transport| transport.try_write_vectored(data))?;
@@ -196,10 +236,7 @@ impl Sender<'_> {
     fn send(&self, send: impl Fn(&Transport) -> io::Result<usize>) -> io::Result<usize> {
         loop {
             match send(&self.conn.transport) {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    self.conn
-                        .wait(libc::POLLOUT, self.deadline.get(self.conn))?;
-                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.wait()?,
                 sent => {
                     let sent = sent?;
                     self.conn.bytes.add_sent(sent);
@@ -207,6 +244,14 @@ impl Sender<'_> {
                 }
             }
         }
+    }
+}
+
+impl Sender<'_> {
+    /// Waits until the socket takes more.
+    fn wait(&self) -> io::Result<()> {
+        let deadline = self.deadline.get(self.conn);
+        self.conn.wait(libc::POLLOUT, deadline)
     }
 }
 

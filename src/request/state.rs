@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::close_reason::CloseReason;
+use super::close_reason::{CloseReason, closed};
 pub(super) use super::mirror::Flag;
 use super::mirror::{Mirror, Snapshot};
 
@@ -192,19 +192,18 @@ impl ConnState {
     /// still be written to.
     pub(super) fn check_writable(&self, client: &dyn fmt::Display) -> io::Result<()> {
         let now = self.mirror.load();
+        if now.has(Flag::Closed) {
+            let error = self.close_reason().and_then(|reason| reason.error(client));
+            error.map_or(Ok(()), Err)?;
+        }
         if now.has(Flag::Torn) {
             let text = format!("an earlier message to {client} was sent only in part");
             return Err(io::Error::new(io::ErrorKind::BrokenPipe, text));
         }
         if now.has(Flag::NotServers) && self.is_childs() {
-            let text = format!("the connection from {client} is closed");
-            return Err(io::Error::new(io::ErrorKind::NotConnected, text));
+            return Err(closed(client));
         }
-        if !now.has(Flag::Closed) {
-            return Ok(());
-        }
-        let error = self.close_reason().and_then(|reason| reason.error(client));
-        error.map_or(Ok(()), Err)
+        Ok(())
     }
 }
 
@@ -233,6 +232,12 @@ impl ConnState {
 
     pub(super) fn close_reason(&self) -> Option<CloseReason> {
         self.locked.lock().ending.reason()
+    }
+
+    /// Whether it was closed in a way that ends busy connections too.
+    pub(super) fn is_reset(&self) -> bool {
+        let reason = self.close_reason();
+        reason.is_some_and(|reason| !reason.is_graceful())
     }
 
     /// Whether it ends when it has been idle for too long.
@@ -271,11 +276,11 @@ impl ConnState {
         self.close_busy(&mut self.locked.lock(), reason, stop);
     }
 
-    /// The handler closes it, whoever owns it.
-    pub(super) fn abort(&self) {
+    /// Closes the connection in any state, whoever owns it.
+    pub(super) fn end(&self, reason: CloseReason) {
         let mut locked = self.locked.lock();
         if locked.ending.reason().is_none_or(CloseReason::is_graceful) {
-            self.set_ending(&mut locked, Ending::Closed(CloseReason::Aborted));
+            self.set_ending(&mut locked, Ending::Closed(reason));
         }
     }
 

@@ -94,7 +94,7 @@ impl Write for Writer {
         self.conn()?.write_vectored(data)
     }
 
-    /// Sends the buffer. Bytes that cannot be sent are dropped: a connection does not recover after an
+    /// Sends the buffer, and what is queued in an [`Outbox`](super::Outbox). Bytes that cannot be sent are dropped: a connection does not recover after an
     /// error.
     fn flush(&mut self) -> io::Result<()> {
         if self.conn.is_detached() {

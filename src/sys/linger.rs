@@ -1,26 +1,23 @@
-//! Lingering close: one thread for all connections of all servers of a process that are closed, but whose
-//! clients may still send.
+//! Lingering close: connections that are closed, but whose clients may still send.
 //!
 //! If a client sends to a socket that is closed, its system gets a reset, and that can destroy the reply
 //! on its way (RFC 1122, 4.2.2.13; RFC 9112, 9.6). So the socket stays open for a while, and what arrives
 //! is discarded.
 
-use std::collections::HashMap;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-// `std` locks, as for the timers.
-use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use polling::{Event, Events, PollMode, Poller};
+use polling::Event;
 use socket2::SockRef;
 
+use super::poll_thread::{self, Next, TICK, Watched};
 use super::stream::{unacknowledged, wait};
-use super::timer::ThreadState;
-use super::{MSG_DONTWAIT, fork_lock, signals};
+use super::{MSG_DONTWAIT, signals};
 use crate::log_line::log_line;
 use crate::options::LingerOptions;
 
@@ -60,7 +57,7 @@ impl Lingering {
     /// reached. The caller closes its own descriptor. Does nothing at the limit of lingering connections,
     /// and if there is no descriptor for one more.
     pub(crate) fn add(self: &Arc<Self>, socket: &impl AsFd, input: Input) {
-        if IN_CHILD.load(Ordering::Relaxed) {
+        if poll_thread::is_missing() {
             return self.linger_here(socket, input);
         }
         let enter = |count| (count < self.options.max).then_some(count + 1);
@@ -77,7 +74,7 @@ impl Lingering {
             server: Arc::clone(self),
         };
         let added = match socket.as_fd().try_clone_to_owned() {
-            Ok(socket) => THREAD.add(entry(socket)),
+            Ok(socket) => poll_thread::add(Box::new(entry(socket)), input == Input::Discard),
             Err(error) => {
                 self.count.fetch_sub(1, Ordering::Relaxed);
                 Err(error)
@@ -125,9 +122,7 @@ impl Lingering {
         let mut pause = Duration::from_millis(1);
         while self.count() > 0 {
             let is_over = until.is_some_and(|until| until <= Instant::now());
-            lock().close(|socket| {
-                Arc::ptr_eq(&socket.server, self) && (is_over || unacknowledged(socket) == 0)
-            });
+            self.close(|socket| is_over || unacknowledged(socket) == 0);
             if is_over || self.count() == 0 {
                 return;
             }
@@ -139,13 +134,17 @@ impl Lingering {
     /// Closes all of them now.
     pub(crate) fn close_all(self: &Arc<Self>) {
         if self.count() > 0 {
-            lock().close(|socket| Arc::ptr_eq(&socket.server, self));
+            self.close(|_| true);
         }
     }
-}
 
-/// How often limits of time are checked.
-const TICK: Duration = Duration::from_millis(250);
+    fn close(self: &Arc<Self>, may_close: impl Fn(&BorrowedFd<'_>) -> bool) {
+        poll_thread::lock().remove_if(|watched| {
+            let server = watched.lingers_for();
+            server.is_some_and(|server| Arc::ptr_eq(server, self)) && may_close(&watched.as_fd())
+        });
+    }
+}
 
 /// How often it is checked whether a client has received everything. No event tells it.
 const SHORT_TICK: Duration = Duration::from_millis(10);
@@ -163,6 +162,35 @@ struct Socket {
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+impl Watched for Socket {
+    fn event(&self, key: usize) -> Event {
+        Event::readable(key)
+    }
+
+    fn on_ready(&mut self) -> Next {
+        let has_ended = discard(&self.socket, &mut self.limits);
+        if has_ended || self.limits.are_over(&self.socket) {
+            Next::Remove
+        } else if self.limits.bytes == 0 {
+            Next::Tick
+        } else {
+            Next::Poll
+        }
+    }
+
+    fn on_tick(&mut self, _: Instant) -> bool {
+        !self.limits.are_over(&self.socket)
+    }
+
+    fn tick(&self) -> Duration {
+        self.limits.tick()
+    }
+
+    fn lingers_for(&self) -> Option<&Arc<Lingering>> {
+        Some(&self.server)
     }
 }
 
@@ -228,149 +256,4 @@ fn discard(socket: &impl AsFd, limits: &mut SocketLimits) -> bool {
         }
     }
     false
-}
-
-/// Whether this is a forked process.
-static IN_CHILD: AtomicBool = AtomicBool::new(false);
-
-/// The thread, and the connections that it keeps open.
-struct LingerThread {
-    state: Mutex<State>,
-    started: Condvar,
-}
-
-#[derive(Default)]
-pub(super) struct State {
-    thread: ThreadState,
-    poller: Option<Arc<Poller>>,
-    sockets: HashMap<usize, Socket>,
-    next_key: usize,
-    /// When the limits are checked next.
-    next_tick: Option<Instant>,
-}
-
-static THREAD: LazyLock<LingerThread> = LazyLock::new(|| LingerThread {
-    state: Mutex::default(),
-    started: Condvar::new(),
-});
-
-pub(super) fn lock() -> MutexGuard<'static, State> {
-    let locked = THREAD.state.lock();
-    locked.unwrap_or_else(PoisonError::into_inner)
-}
-
-impl LingerThread {
-    fn add(&'static self, socket: Socket) -> io::Result<()> {
-        let mut state = self.running()?;
-        let key = state.next_key;
-        // The largest key is the poller's own.
-        state.next_key = (key + 1) % (usize::MAX / 2);
-        let poller = Arc::clone(state.poller.as_ref().expect("the thread has a poller"));
-        if socket.limits.bytes > 0 {
-            // SAFETY: `State::remove` deletes the descriptor from the poller before it is closed.
-            unsafe { poller.add_with_mode(&socket.socket, Event::readable(key), PollMode::Level)? };
-        }
-        let at = Instant::now() + socket.limits.tick();
-        if state.next_tick.is_none_or(|next| at < next) {
-            state.next_tick = Some(at);
-            // Fails only if it is notified already.
-            let _ = poller.notify();
-        }
-        state.sockets.insert(key, socket);
-        Ok(())
-    }
-
-    /// Starts the thread if there is none, and waits until it runs: from then on it holds the fork lock
-    /// whenever it works.
-    fn running(&'static self) -> io::Result<MutexGuard<'static, State>> {
-        let mut state = lock();
-        if state.thread == ThreadState::None {
-            let poller = Arc::new(Poller::new()?);
-            state.poller = Some(Arc::clone(&poller));
-            let thread = thread::Builder::new().name("linger".to_owned());
-            thread.spawn(move || self.run(&poller))?;
-            state.thread = ThreadState::Starting;
-        }
-        while state.thread == ThreadState::Starting {
-            let woken = self.started.wait(state);
-            state = woken.unwrap_or_else(PoisonError::into_inner);
-        }
-        Ok(state)
-    }
-
-    fn run(&self, poller: &Poller) {
-        let mut events = Events::new();
-        let mut state = lock();
-        fork_lock::thread_started();
-        state.thread = ThreadState::Running;
-        self.started.notify_all();
-        drop(state);
-        loop {
-            let next_tick = fork_lock::run(|| lock().on_events(&events)).flatten();
-            let pause = next_tick.map(|at| at.saturating_duration_since(Instant::now()));
-            events.clear();
-            if poller.wait(&mut events, pause).is_err() {
-                // If the error stays, the thread does not take a whole processor.
-                thread::sleep(TICK);
-            }
-        }
-    }
-}
-
-impl State {
-    /// Serves the sockets that are readable, and closes those whose time is over. Returns when to do so
-    /// again, if any are left.
-    fn on_events(&mut self, events: &Events) -> Option<Instant> {
-        for event in events.iter() {
-            self.on_readable(event.key);
-        }
-        let now = Instant::now();
-        if self.next_tick.is_some_and(|at| at <= now) {
-            self.close(|socket| socket.limits.are_over(&socket.socket));
-            let ticks = self.sockets.values().map(|socket| socket.limits.tick());
-            self.next_tick = ticks.min().map(|tick| now + tick);
-        }
-        self.next_tick
-    }
-
-    fn on_readable(&mut self, key: usize) {
-        if let Some(socket) = self.sockets.get_mut(&key) {
-            let has_ended = discard(&socket.socket, &mut socket.limits);
-            if has_ended || socket.limits.are_over(&socket.socket) {
-                self.remove(key);
-            } else if socket.limits.bytes == 0 {
-                self.stop_reading(key);
-                self.next_tick = Some(Instant::now() + SHORT_TICK);
-            }
-        }
-    }
-
-    fn close(&mut self, mut may_close: impl FnMut(&Socket) -> bool) {
-        let due = self.sockets.iter().filter(|(_, socket)| may_close(socket));
-        let due: Vec<_> = due.map(|(key, _)| *key).collect();
-        due.into_iter().for_each(|key| self.remove(key));
-    }
-
-    fn remove(&mut self, key: usize) {
-        // Closing does not do it while a forked process has the same socket.
-        self.stop_reading(key);
-        self.sockets.remove(&key);
-    }
-
-    fn stop_reading(&self, key: usize) {
-        if let (Some(socket), Some(poller)) = (self.sockets.get(&key), &self.poller) {
-            // Fails if it was done before.
-            let _ = poller.delete(&socket.socket);
-        }
-    }
-
-    /// In a forked process: it has no such thread, and none of the connections is its own.
-    #[cfg(feature = "fork")]
-    pub(super) fn reset(&mut self) {
-        IN_CHILD.store(true, Ordering::Relaxed);
-        self.sockets.clear();
-        self.thread = ThreadState::None;
-        // Its drop would change the poller of the parent, which is the same.
-        std::mem::forget(self.poller.take());
-    }
 }

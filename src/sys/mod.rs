@@ -4,6 +4,7 @@
 
 pub(crate) mod datagram;
 pub(crate) mod linger;
+pub(crate) mod poll_thread;
 #[cfg(feature = "fork")]
 pub(crate) mod process;
 pub(crate) mod stream;
@@ -163,7 +164,7 @@ fn has_event(_: &sync::Poller, _: Option<Instant>) -> io::Result<bool> {
     Ok(true)
 }
 
-/// The lock between the library's own threads (for signals, timers, lingering connections) and `fork`: they work
+/// The lock between the library's own threads (for signals, timers, sockets) and `fork`: they work
 /// only while they hold it, so that none is in the middle of something when the process forks.
 pub(crate) mod fork_lock {
     use std::sync::atomic::{AtomicUsize, Ordering};

@@ -15,13 +15,13 @@ pub(crate) use nix::unistd::Pid;
 use nix::unistd::{self, ForkResult};
 
 use super::timer::{self, ThreadState, Timers};
-use super::{fork_lock, linger, signals};
+use super::{fork_lock, poll_thread, signals};
 
 /// While it is held, the library's own threads do not work, and none is started.
 pub(crate) struct ForkGuard {
     _lock: MutexGuard<'static, ()>,
     timers: MutexGuard<'static, Timers>,
-    lingering: MutexGuard<'static, linger::State>,
+    watched: MutexGuard<'static, poll_thread::State>,
 }
 
 impl ForkGuard {
@@ -29,7 +29,7 @@ impl ForkGuard {
         ForkGuard {
             _lock: fork_lock::lock(),
             timers: timer::lock(),
-            lingering: linger::lock(),
+            watched: poll_thread::lock(),
         }
     }
 
@@ -45,7 +45,7 @@ impl ForkGuard {
         self.timers.due.clear();
         self.timers.times.clear();
         self.timers.wakes_at = None;
-        self.lingering.reset();
+        self.watched.reset();
     }
 }
 

@@ -152,6 +152,7 @@ mod stream {
     mod line_loop;
     mod lines;
     mod lingering;
+    mod outbox;
     mod report;
     mod time_limits;
     mod timer;

@@ -10,7 +10,7 @@ use socketserver::prelude::*;
 use crate::behavior::Behavior;
 use crate::clients::{connect_from, host};
 use crate::exclusive;
-use crate::lingering::LINGER_DESCRIPTORS;
+use crate::lingering::POLL_DESCRIPTORS;
 
 use support::process::{descriptors, threads_named};
 use support::{ANY, eventually, in_background};
@@ -74,7 +74,7 @@ fn abrupt(each: usize) {
     assert_eq!(ended, connections as u64, "{statistics:?}");
     assert!(statistics.finished >= each as u64, "{statistics:?}");
     eventually("no descriptor and no thread is leaked", || {
-        descriptors(process::id()) <= before + LINGER_DESCRIPTORS
+        descriptors(process::id()) <= before + POLL_DESCRIPTORS
             && threads_named(process::id(), "abrupt-") == 0
     });
 }

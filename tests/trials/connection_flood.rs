@@ -13,7 +13,7 @@ use socketserver::{OverloadPolicy, RejectReason, Statistics};
 use crate::clients::{connect_from, host};
 use crate::exclusive;
 use crate::figures::mebibytes;
-use crate::lingering::LINGER_DESCRIPTORS;
+use crate::lingering::POLL_DESCRIPTORS;
 
 use support::process::{descriptors, peak_resident, threads_named};
 use support::{ANY, eventually, in_background};
@@ -93,7 +93,7 @@ fn flood_with(connections: usize, policy: OverloadPolicy) {
         let named = |name| threads_named(process::id(), name);
         let open = descriptors(process::id());
         // The thread for lingering connections stays.
-        open <= before + LINGER_DESCRIPTORS && named("flood-") + named("reject-") == 0
+        open <= before + POLL_DESCRIPTORS && named("flood-") + named("reject-") == 0
     });
 }
 

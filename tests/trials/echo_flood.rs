@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::clients::{connect_from, host};
 use crate::exclusive;
 use crate::figures::mebibytes;
-use crate::lingering::LINGER_DESCRIPTORS;
+use crate::lingering::POLL_DESCRIPTORS;
 use crate::server::Server;
 
 use support::eventually;
@@ -61,7 +61,7 @@ fn flood(connections: usize, policy: &str) -> (Server, usize) {
         assert!(peak <= 100, "{peak} descriptors for connections");
     }
     eventually("no descriptor is leaked", || {
-        descriptors(server.pid()) <= at_rest + LINGER_DESCRIPTORS
+        descriptors(server.pid()) <= at_rest + POLL_DESCRIPTORS
     });
     assert!(!server.log().contains("panicked"), "{}", server.log());
     (server, threads)

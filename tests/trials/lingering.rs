@@ -14,8 +14,8 @@ use crate::server::Server;
 use support::eventually;
 use support::process::{cpu_ticks, descriptors, peak_resident, threads};
 
-/// What the thread for lingering connections waits on, once there was one.
-pub const LINGER_DESCRIPTORS: usize = 3;
+/// What the thread that polls sockets waits on, once there was one.
+pub const POLL_DESCRIPTORS: usize = 3;
 
 /// The default of `max_lingering`.
 const MAX_LINGERING: usize = 1024;
@@ -99,7 +99,7 @@ fn never_closing(count: usize) {
     assert!(open <= at_rest + MAX_LINGERING + 50, "{open} descriptors");
     drop(clients);
     eventually("all are closed", || {
-        descriptors(server.pid()) <= at_rest + LINGER_DESCRIPTORS
+        descriptors(server.pid()) <= at_rest + POLL_DESCRIPTORS
     });
 }
 

@@ -18,6 +18,7 @@ mod targets;
 mod abrupt_clients;
 mod bind_race;
 mod blocked_handlers;
+mod broadcast;
 mod connection_flood;
 mod datagram_flood;
 mod deaf_client;

@@ -1,0 +1,99 @@
+use std::io;
+use std::sync::Arc;
+
+use super::Connection;
+
+/// A queue of outgoing messages with a limit in bytes: [`push`](Self::push) never blocks, so a client that
+/// does not read delays nobody. Made by [`Connection::outbox`].
+///
+/// What the socket takes is sent at once. The rest is sent by one thread of the process, when the client has
+/// read. All outboxes of a connection share one queue. They keep neither the connection open nor a thread.
+///
+/// A message that does not fit is the caller's to handle:
+///
+/// | a client that does not read | with the error of `push` |
+/// |---|---|
+/// | misses messages | `let _ = outbox.push(message);` |
+/// | is disconnected | `outbox.connection().shutdown()` |
+/// | ends what the sender does | `outbox.push(message)?;` |
+///
+/// **Order.** Messages are sent whole and in the order of the calls. What is sent after a push, through
+/// [`send_all`](Connection::send_all) or the handler's `wfile`, follows the queue: such a write first waits until the
+/// client has taken what was queued before it, within the write timeout. The buffer of a `wfile` with a
+/// [`wbufsize`](crate::Builder::wbufsize) counts when it is flushed.
+///
+/// **A client that does not read.** If nothing could be sent for the connection's write timeout, the queue is
+/// dropped and the connection ends: the handler's reads and writes fail with `TimedOut`. Without a write
+/// timeout only the limit applies.
+///
+/// **The end.** What is queued when the handler ends is sent before the connection is closed, within the
+/// write timeout. A [flush](super::Writer) sends it too. After [`abort`](super::StreamRequest::abort),
+/// [`shutdown`](Connection::shutdown) and a forced close it is dropped. A queue does not make a connection busy: an
+/// idle one ends with a graceful shutdown or its idle timeout, after its queue was sent.
+///
+/// **In a forked process** there is no thread that sends. There `push` blocks as `send_all` does, and no limit
+/// applies.
+///
+/// ```
+/// use std::collections::HashMap;
+/// use std::sync::Arc;
+///
+/// use parking_lot::Mutex;
+/// use socketserver::prelude::*;
+/// use socketserver::request::Outbox;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let members = Arc::new(Mutex::new(HashMap::<u64, Outbox>::new()));
+/// let server = ThreadingTcpServer::bind_fn("127.0.0.1:0", move |request| {
+///     let outbox = request.connection()?.outbox(256 << 10);
+///     members.lock().insert(request.id(), outbox);
+///     while let Some(line) = request.next_line()? {
+///         // All queues share the text.
+///         let message: Arc<[u8]> = format!("{line}\n").into_bytes().into();
+///         for member in members.lock().values() {
+///             if member.push(Arc::clone(&message)).is_err() {
+///                 let _ = member.connection().shutdown();
+///             }
+///         }
+///     }
+///     members.lock().remove(&request.id());
+///     Ok(())
+/// })?;
+/// # let server = server.serve_in_background()?;
+/// # let mut client = std::net::TcpStream::connect(server.server_address())?;
+/// # client.write_all(b"hello\n")?;
+/// # client.shutdown(std::net::Shutdown::Write)?;
+/// # assert_eq!(std::io::read_to_string(client)?, "hello\n");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[doc(alias("queue", "mpsc", "drain"))]
+pub struct Outbox {
+    connection: Connection,
+    limit: usize,
+}
+
+impl Outbox {
+    pub(super) fn new(connection: Connection, limit: usize) -> Self {
+        Outbox { connection, limit }
+    }
+
+    /// Queues a message, and sends it at once if the client reads. Never blocks, except in a forked process.
+    ///
+    /// A `Vec<u8>`, a `&[u8]` and an `Arc<[u8]>` are messages. An `Arc` is shared: a broadcast copies nothing.
+    ///
+    /// # Errors
+    ///
+    /// `QuotaExceeded` if the queue is full, and nothing was queued: in it each message counts with what was not
+    /// sent yet, and 64 bytes. `NotConnected` once the connection is closed, and the errors of
+    /// [`Connection::send_all`] after an earlier error.
+    pub fn push(&self, message: impl Into<Arc<[u8]>>) -> io::Result<()> {
+        self.connection.push(message.into(), self.limit)
+    }
+
+    /// The connection that it sends to.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+}
