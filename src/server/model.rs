@@ -14,7 +14,7 @@ use crate::error::RequestError;
 use crate::handle::{ConnectionEntry, GroupHandle};
 use crate::limits::OverloadPolicy;
 use crate::listener::Listener;
-use crate::request::{Lifecycle, Request};
+use crate::request::{Extensions, Lifecycle, Request};
 use crate::statistics::Statistics;
 use crate::sync::model::{RunLog, explore};
 use crate::sync::{Mutex, thread};
@@ -284,6 +284,7 @@ impl Listener for FakeListener {
             number,
             present: self.clients.present.clone(),
             server: server.clone(),
+            extensions: Extensions::default(),
         })
     }
 
@@ -303,6 +304,7 @@ struct FakeRequest {
     number: usize,
     present: RunLog,
     server: ServerHandle,
+    extensions: Extensions,
 }
 
 impl Drop for FakeRequest {
@@ -322,6 +324,14 @@ impl Request for FakeRequest {
 
     fn server(&self) -> &ServerHandle {
         &self.server
+    }
+
+    fn extensions(&self) -> &Extensions {
+        &self.extensions
+    }
+
+    fn extensions_mut(&mut self) -> &mut Extensions {
+        &mut self.extensions
     }
 }
 
