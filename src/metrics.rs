@@ -63,7 +63,7 @@ impl ServerHandle {
         let (stop, stopped) = bounded(0);
         let publisher = Publisher {
             server: self.clone(),
-            label: self.name().to_string(),
+            label: self.name(),
         };
         let thread = thread::Builder::new()
             .name("metrics".to_owned())

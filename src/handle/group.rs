@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::serving::{Serving, ServingState};
 use super::{DrainReport, ServerHandle, Waker};
 use crate::statistics::Statistics;
 use crate::sync::Mutex;
@@ -34,7 +35,7 @@ pub struct GroupHandle(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     servers: Mutex<Vec<ServerHandle>>,
-    limit: Arc<GroupLimit>,
+    state: Arc<GroupState>,
 }
 
 impl GroupHandle {
@@ -45,33 +46,42 @@ impl GroupHandle {
 
     /// Begins a graceful shutdown of all servers, and returns at once. See [`ServerHandle::shutdown`].
     pub fn shutdown(&self) {
-        self.servers().iter().for_each(ServerHandle::shutdown);
+        let servers = self.0.servers.lock();
+        servers.iter().for_each(ServerHandle::shutdown);
     }
 
     /// Shuts all servers down and waits for their running requests, at most for `timeout`, and reports. See
     /// [`ServerHandle::shutdown_within`].
     pub fn shutdown_within(&self, timeout: Duration) -> DrainReport {
-        let begin = |server: ServerHandle| (server.shutdown_until_forced(timeout), server);
-        let draining: Vec<_> = self.servers().into_iter().map(begin).collect();
+        let servers = self.0.servers.lock();
+        // The limit is set for all of them before the end of one shuts down the others.
+        let begin = |server: &ServerHandle| server.begin_shutdown(timeout);
+        let ended: Vec<_> = servers.iter().map(begin).collect();
+        servers.iter().for_each(ServerHandle::shutdown);
+        let draining: Vec<_> = servers.iter().cloned().zip(ended).collect();
+        drop(servers);
         let reports = draining
             .iter()
-            .map(|(ended, server)| server.drain_report(*ended));
+            .map(|(server, ended)| server.drain_report(*ended));
         reports.fold(DrainReport::default(), DrainReport::plus)
     }
 
     /// Ends serving: [`ServerGroup::serve_forever`](crate::ServerGroup::serve_forever) returns, and can be
     /// called again. See [`ServerHandle::stop_serving`].
     pub fn stop_serving(&self) {
-        // The others end with it. A second request could come when they have ended already.
-        if let Some(first) = self.servers().first() {
-            first.stop_serving();
-        }
+        self.0.state.serving.request_stop(None);
+        let servers = self.0.servers.lock();
+        servers.iter().for_each(|server| server.poller().notify());
     }
 
-    /// Blocks until no server of the group is served, after a shutdown or
-    /// [`stop_serving`](Self::stop_serving). See [`ServerHandle::wait`].
+    /// Blocks until no thread is in [`ServerGroup::serve_forever`](crate::ServerGroup::serve_forever), after a
+    /// shutdown or [`stop_serving`](Self::stop_serving). See [`ServerHandle::wait`].
+    ///
+    /// Do not call it in a hook, or in a handler that runs on the thread of an accept loop, because the group
+    /// waits for those.
     pub fn wait(&self) {
-        self.servers().iter().for_each(ServerHandle::wait);
+        let is_shutdown_begun = || self.servers().iter().any(ServerHandle::is_shutdown_begun);
+        self.0.state.serving.wait(is_shutdown_begun, || None);
     }
 
     /// The sums of the servers' statistics. A sum of peaks may be higher than the peak of the group, because
@@ -86,7 +96,7 @@ impl GroupHandle {
     /// Changes [`max_connections`](crate::ServerGroup::max_connections). Connections beyond a lower limit
     /// stay until they end. 0 counts as 1.
     pub fn set_max_connections(&self, connections: impl Into<Option<usize>>) {
-        self.0.limit.set(connections.into());
+        self.0.state.limit.set(connections.into());
     }
 
     pub(crate) fn new() -> Self {
@@ -94,8 +104,14 @@ impl GroupHandle {
     }
 
     pub(crate) fn add(&self, server: ServerHandle) {
-        server.join_group(&self.0.limit);
+        // A server is moved into its group, so that it joins only one.
+        let _ = server.0.group.set(Arc::clone(&self.0.state));
         self.0.servers.lock().push(server);
+    }
+
+    /// Marks the calling thread as the one that serves the group, until the value is dropped.
+    pub(crate) fn start_serving(&self) -> Serving<'_> {
+        self.0.state.serving.start()
     }
 }
 
@@ -108,20 +124,51 @@ impl fmt::Debug for GroupHandle {
 }
 
 impl ServerHandle {
-    fn join_group(&self, limit: &Arc<GroupLimit>) {
-        // A server is moved into its group, so that it joins only one.
-        let _ = self.0.group.set(Arc::clone(limit));
+    /// The group that it belongs to.
+    pub(crate) fn group(&self) -> Option<&Arc<GroupState>> {
+        self.0.group.get()
     }
 
-    /// The limit of connections that it shares with other servers.
-    pub(crate) fn group(&self) -> Option<&Arc<GroupLimit>> {
-        self.0.group.get()
+    /// Whether its group stops serving.
+    pub(super) fn group_must_stop(&self) -> bool {
+        let group = self.group();
+        group.is_some_and(|group| group.serving.is_requested())
     }
 }
 
-/// The limit of active connections of a group of servers.
+/// What the servers of a group share.
 #[derive(Default)]
-pub(crate) struct GroupLimit(Mutex<Active>);
+pub(crate) struct GroupState {
+    limit: GroupLimit,
+    pub(super) serving: ServingState,
+}
+
+impl GroupState {
+    /// Whether one more connection may be active. At the limit returns that instead, and wakes the server
+    /// when there are fewer.
+    pub(crate) fn has_capacity(&self, waker: &Waker) -> Result<(), usize> {
+        self.limit.0.lock().check(waker)
+    }
+
+    /// The right to serve one more connection. `None` at the limit; then wakes the server when there are
+    /// fewer.
+    pub(crate) fn acquire(self: &Arc<Self>, waker: &Waker) -> Option<GroupPermit> {
+        let mut active = self.limit.0.lock();
+        active.check(waker).ok()?;
+        active.count += 1;
+        Some(GroupPermit(Arc::clone(self)))
+    }
+
+    /// The server does not wait any more.
+    pub(crate) fn forget(&self, waker: &Waker) {
+        let mut active = self.limit.0.lock();
+        active.waiting.retain(|other| !other.will_wake(waker));
+    }
+}
+
+/// The limit of active connections of a group.
+#[derive(Default)]
+struct GroupLimit(Mutex<Active>);
 
 #[derive(Default)]
 struct Active {
@@ -132,32 +179,6 @@ struct Active {
 }
 
 impl GroupLimit {
-    /// The right to serve one more connection. At the limit returns that instead, and wakes the server when
-    /// there are fewer.
-    pub(crate) fn acquire(self: &Arc<Self>, waker: &Waker) -> Result<GroupPermit, usize> {
-        let mut active = self.0.lock();
-        match active.limit.map(|limit| limit.max(1)) {
-            Some(limit) if active.count >= limit => {
-                if !active.waiting.iter().any(|other| other.will_wake(waker)) {
-                    active.waiting.push(waker.clone());
-                }
-                Err(limit)
-            }
-            _ => {
-                active.count += 1;
-                Ok(GroupPermit(Arc::clone(self)))
-            }
-        }
-    }
-
-    /// The server does not wait any more.
-    pub(crate) fn forget(&self, waker: &Waker) {
-        self.0
-            .lock()
-            .waiting
-            .retain(|other| !other.will_wake(waker));
-    }
-
     fn set(&self, limit: Option<usize>) {
         self.change(|active| active.limit = limit);
     }
@@ -171,11 +192,26 @@ impl GroupLimit {
     }
 }
 
+impl Active {
+    fn check(&mut self, waker: &Waker) -> Result<(), usize> {
+        let limit = self.limit.map(|limit| limit.max(1));
+        match limit.filter(|limit| self.count >= *limit) {
+            None => Ok(()),
+            Some(limit) => {
+                if !self.waiting.iter().any(|other| other.will_wake(waker)) {
+                    self.waiting.push(waker.clone());
+                }
+                Err(limit)
+            }
+        }
+    }
+}
+
 /// The right to serve one connection of a group, until it is dropped.
-pub(crate) struct GroupPermit(Arc<GroupLimit>);
+pub(crate) struct GroupPermit(Arc<GroupState>);
 
 impl Drop for GroupPermit {
     fn drop(&mut self) {
-        self.0.change(|active| active.count -= 1);
+        self.0.limit.change(|active| active.count -= 1);
     }
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use self::control::{Control, ListenState};
 pub use self::group::GroupHandle;
-pub(crate) use self::group::{GroupLimit, GroupPermit};
+pub(crate) use self::group::{GroupPermit, GroupState};
 pub(crate) use self::permit::{Permit, RunningHere};
 pub(crate) use self::registry::{ConnectionEntry, OpenConnection, Registry};
 pub(crate) use self::serving::Serving;
@@ -51,7 +51,7 @@ pub struct ServerHandle(Arc<Shared>);
 struct Shared {
     name: Option<String>,
     is_stream: bool,
-    group: OnceLock<Arc<GroupLimit>>,
+    group: OnceLock<Arc<GroupState>>,
     requested_address: Address,
     bound_address: OnceLock<Address>,
     stream_options: StreamOptions,
@@ -138,11 +138,16 @@ impl ServerHandle {
     /// # fn main() -> std::io::Result<()> {
     /// let server = TcpServer::bind_fn("127.0.0.1:0", |_| Ok(()))?;
     /// let address = server.server_address();
-    /// assert_eq!(server.handle().name().to_string(), format!("tcp {address}"));
+    /// assert_eq!(server.handle().name(), format!("tcp {address}"));
     /// # Ok(())
     /// # }
     /// ```
-    pub fn name(&self) -> impl fmt::Display + Copy {
+    pub fn name(&self) -> String {
+        self.0.name().to_string()
+    }
+
+    /// The [name](Self::name), for a log line.
+    pub(crate) fn log_name(&self) -> impl fmt::Display + Copy {
         self.0.name()
     }
 
@@ -264,7 +269,7 @@ impl fmt::Display for ServerName<'_> {
 impl fmt::Debug for ServerHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerHandle")
-            .field("name", &format_args!("{}", self.name()))
+            .field("name", &format_args!("{}", self.log_name()))
             .field("server_address", self.server_address())
             .field("is_shutting_down", &self.is_shutdown_begun())
             .finish_non_exhaustive()

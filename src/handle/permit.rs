@@ -119,6 +119,8 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        // First: who sees in the statistics that the request has ended finds the group below its limit.
+        self.group_permit = None;
         if self.server.registry().leave(&self.entry) {
             self.server.poller().notify();
         }

@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::io;
 use std::time::Instant;
 
@@ -13,10 +14,12 @@ impl ServerHandle {
     /// `BaseServer.shutdown`, except that it does not wait: [`wait`](Self::wait) does.
     ///
     /// Connections, requests in the pending queue and the listening socket stay as they are. New clients
-    /// wait in the system's queue. If no thread serves, the next one that begins stops at once.
+    /// wait in the system's queue. The time limit of the pending queue goes on; what is over it is rejected
+    /// when serving begins again. If no thread serves, the next one that begins stops at once.
     ///
     /// Never blocks, and may be called in handlers, hooks and threads that handle signals. A server in the
-    /// [background](crate::BackgroundServer) is closed then, because nothing can serve again.
+    /// [background](crate::BackgroundServer) is closed then, because nothing can serve again. In a forked
+    /// process it does nothing: the parent serves.
     ///
     /// ```
     /// use std::thread;
@@ -45,8 +48,9 @@ impl ServerHandle {
     /// Ends serving with an error, as an exception does in Python: `serve_forever` or `handle_request`
     /// returns it. May be called in any hook and handler, on any thread, and never blocks.
     ///
-    /// Otherwise it does what [`stop_serving`](Self::stop_serving) does. Of several errors the first one
-    /// counts.
+    /// Otherwise it does what [`stop_serving`](Self::stop_serving) does; a [group](crate::ServerGroup) is shut
+    /// down when one of its servers fails. Of several errors the first one counts. If serving has ended
+    /// already, the next call returns the error; after a shutdown nothing does.
     ///
     /// ```
     /// use std::io;
@@ -74,13 +78,12 @@ impl ServerHandle {
         self.request_stop(Some(error));
     }
 
-    /// Blocks until no thread is in [`serve_forever`](crate::Server::serve_forever), after a shutdown or
-    /// [`stop_serving`](Self::stop_serving).
+    /// Blocks until no thread serves, after a shutdown or [`stop_serving`](Self::stop_serving). If no thread
+    /// has served yet, and no shutdown has begun, it waits for the first one too.
     ///
     /// `handle.shutdown(); handle.wait();` or `handle.stop_serving(); handle.wait();` is Python's
-    /// `server.shutdown()`. As there, no other thread may begin to serve again between the two calls. Requests
-    /// on other threads may still run: closing the server waits for them, and so does
-    /// [`shutdown_within`](Self::shutdown_within). On the thread that serves (in a hook, or in a
+    /// `server.shutdown()`. Requests on other threads may still run: closing the server waits for them, and
+    /// so does [`shutdown_within`](Self::shutdown_within). On the thread that serves (in a hook, or in a
     /// handler of a server without threads) it returns at once, because it would wait for itself.
     pub fn wait(&self) {
         self.wait_while_serving(|| None);
@@ -88,63 +91,32 @@ impl ServerHandle {
 
     /// Whether the accept loop has to end.
     pub(crate) fn must_stop(&self) -> bool {
-        self.0.serving.stop.load(Ordering::SeqCst) || self.is_shutdown_begun()
+        self.0.serving.is_requested() || self.is_shutdown_begun() || self.group_must_stop()
     }
 
     /// Marks the calling thread as the one that serves, until the value is dropped.
     pub(crate) fn start_serving(&self) -> Serving<'_> {
-        let serving = &self.0.serving;
-        let mut state = serving.state.lock();
-        state.thread = Some(thread::current().id());
-        state.has_stopped = false;
-        Serving(serving)
+        self.0.serving.start()
     }
 
-    /// Forgets a [`stop_serving`](Self::stop_serving) that came when serving had ended already.
-    pub(crate) fn forget_stop(&self) {
-        self.0.serving.take_request();
-    }
-
-    /// [`wait`](Self::wait), but only until the time that `give_up_at` returns. It is called again after
-    /// each [`wake_waiting`](ServingState::wake_waiting). Returns whether no thread serves.
+    /// [`wait`](Self::wait), but only until the time that `give_up_at` returns. Returns whether no thread
+    /// serves.
     pub(super) fn wait_while_serving(&self, give_up_at: impl Fn() -> Option<Instant>) -> bool {
-        let serving = &self.0.serving;
-        let mut state = serving.state.lock();
-        let stops = state.stops;
-        loop {
-            // Another thread may have begun to serve before this one woke up.
-            let has_ended = state.stops != stops
-                || match state.thread {
-                    None => state.has_stopped || self.is_shutdown_begun(),
-                    Some(thread) => thread == thread::current().id(),
-                };
-            if has_ended {
-                return true;
-            }
-            match give_up_at() {
-                None => serving.ended.wait(&mut state),
-                Some(at) if Instant::now() >= at => return false,
-                Some(at) => drop(serving.ended.wait_until(&mut state, at)),
-            }
-        }
+        let is_shutdown_begun = || self.is_shutdown_begun();
+        self.0.serving.wait(is_shutdown_begun, give_up_at)
     }
 
     fn request_stop(&self, error: Option<io::Error>) {
-        let serving = &self.0.serving;
-        let mut state = serving.state.lock();
-        let request = state.request.get_or_insert_default();
-        request.error = request.error.take().or(error);
-        serving.stop.store(true, Ordering::SeqCst);
-        drop(state);
+        self.0.serving.request_stop(error);
         self.0.poller.notify();
     }
 }
 
-/// Which thread serves, and whether it has to stop.
+/// Which thread serves, and whether it has to stop: of a server, or of a group.
 #[derive(Default)]
 pub(super) struct ServingState {
     /// Whether there is a request in the state.
-    stop: AtomicBool,
+    is_requested: AtomicBool,
     state: Mutex<State>,
     ended: Condvar,
 }
@@ -152,10 +124,9 @@ pub(super) struct ServingState {
 #[derive(Default)]
 struct State {
     thread: Option<ThreadId>,
-    /// The last thread that served has ended after a request.
-    has_stopped: bool,
-    /// How often that has happened.
-    stops: usize,
+    /// How often serving has ended, except for single requests.
+    ends: usize,
+    has_served: bool,
     request: Option<StopRequest>,
 }
 
@@ -166,6 +137,57 @@ struct StopRequest {
 }
 
 impl ServingState {
+    /// Marks the calling thread as the one that serves, until the value is dropped.
+    pub(super) fn start(&self) -> Serving<'_> {
+        let mut state = self.state.lock();
+        state.thread = Some(thread::current().id());
+        state.has_served = true;
+        Serving {
+            state: self,
+            has_ended: Cell::new(true),
+            is_taken: Cell::new(false),
+        }
+    }
+
+    pub(super) fn request_stop(&self, error: Option<io::Error>) {
+        let mut state = self.state.lock();
+        let request = state.request.get_or_insert_default();
+        request.error = request.error.take().or(error);
+        self.is_requested.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_requested(&self) -> bool {
+        self.is_requested.load(Ordering::SeqCst)
+    }
+
+    /// Blocks until no thread serves, or until the time that `give_up_at` returns. It is called again after
+    /// each [`wake_waiting`](Self::wake_waiting). Returns whether no thread serves.
+    pub(super) fn wait(
+        &self,
+        is_shutdown_begun: impl Fn() -> bool,
+        give_up_at: impl Fn() -> Option<Instant>,
+    ) -> bool {
+        let mut state = self.state.lock();
+        let ends = state.ends;
+        loop {
+            let is_requested = state.request.is_some() && state.has_served;
+            // Another thread may have begun to serve before this one woke up.
+            let has_ended = state.ends != ends
+                || match state.thread {
+                    None => state.ends > 0 || is_requested || is_shutdown_begun(),
+                    Some(thread) => thread == thread::current().id(),
+                };
+            if has_ended {
+                return true;
+            }
+            match give_up_at() {
+                None => self.ended.wait(&mut state),
+                Some(at) if Instant::now() >= at => return false,
+                Some(at) => drop(self.ended.wait_until(&mut state, at)),
+            }
+        }
+    }
+
     pub(super) fn wake_waiting(&self) {
         // Locked once, so that no thread is between its check and its wait.
         drop(self.state.lock());
@@ -174,36 +196,57 @@ impl ServingState {
 
     fn take_request(&self) -> Option<StopRequest> {
         let mut state = self.state.lock();
-        self.stop.store(false, Ordering::SeqCst);
-        let request = state.request.take();
-        state.has_stopped |= request.is_some();
-        request
+        self.is_requested.store(false, Ordering::SeqCst);
+        state.request.take()
     }
 }
 
 /// Held by the thread that serves.
-pub(crate) struct Serving<'a>(&'a ServingState);
+pub(crate) struct Serving<'a> {
+    state: &'a ServingState,
+    /// Whether serving ends with it. False after a single request.
+    has_ended: Cell<bool>,
+    /// Whether the request to stop was taken.
+    is_taken: Cell<bool>,
+}
 
 impl Serving<'_> {
     /// What ended serving: the error of [`fail`](ServerHandle::fail), if there is one. Called before another
     /// thread can begin to serve, because the request is for this one.
-    pub(crate) fn result(&self) -> io::Result<()> {
-        match self.0.take_request().and_then(|request| request.error) {
-            Some(error) => Err(error),
-            None => Ok(()),
+    pub(crate) fn end(&self) -> io::Result<()> {
+        self.take().map_or(Ok(()), Err)
+    }
+
+    /// The same after a single request. Then serving goes on with the next one, unless there is a request to
+    /// stop.
+    pub(crate) fn end_single(&self) -> io::Result<()> {
+        self.has_ended.set(self.state.is_requested());
+        self.end()
+    }
+
+    /// The error with which to end, unless another error has ended serving before: then it is returned here.
+    pub(crate) fn take_unreported(&self) -> Option<io::Error> {
+        if self.is_taken.get() {
+            return None;
         }
+        self.take()
+    }
+
+    fn take(&self) -> Option<io::Error> {
+        self.is_taken.set(true);
+        self.state.take_request()?.error
     }
 }
 
 impl Drop for Serving<'_> {
     fn drop(&mut self) {
         // The accept loop is unlocked already, and another thread may have begun to serve.
-        let mut state = self.0.state.lock();
+        let mut state = self.state.state.lock();
         state
             .thread
             .take_if(|thread| *thread == thread::current().id());
-        state.stops += usize::from(state.has_stopped);
+        state.ends += usize::from(self.has_ended.get());
         drop(state);
-        self.0.ended.notify_all();
+        self.state.ended.notify_all();
     }
 }

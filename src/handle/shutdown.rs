@@ -33,6 +33,9 @@ impl ServerHandle {
             self.force_after(shutdown.timeout);
         }
         self.0.serving.wake_waiting();
+        if let Some(group) = self.group() {
+            group.serving.wake_waiting();
+        }
         self.0.lingering.shutdown();
         self.0.poller.notify();
         self.0.registry.for_each_connection(|conn| conn.drain());
@@ -66,16 +69,17 @@ impl ServerHandle {
     /// # }
     /// ```
     pub fn shutdown_within(&self, timeout: Duration) -> DrainReport {
-        let before = self.shutdown_until_forced(timeout);
+        let before = self.begin_shutdown(timeout);
+        self.shutdown();
         self.drain_report(before)
     }
 
-    /// Begins a shutdown with this time limit. Returns how many requests have ended before.
-    pub(super) fn shutdown_until_forced(&self, timeout: Duration) -> u64 {
+    /// Sets the time limit of the shutdown that the caller begins. Returns how many requests have ended
+    /// before.
+    pub(super) fn begin_shutdown(&self, timeout: Duration) -> u64 {
         let before = self.0.registry.ended();
         self.0.shutdown.begun.store(true, Ordering::SeqCst);
         self.force_after(Some(timeout));
-        self.shutdown();
         before
     }
 

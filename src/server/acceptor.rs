@@ -13,7 +13,7 @@ use super::service::Accepted;
 use crate::ServerHandle;
 use crate::dispatch::{Dispatch, Job, Waker};
 use crate::error::{SystemError, catch_and_log};
-use crate::handle::{Control, GroupPermit, ListenState, Serving};
+use crate::handle::{Control, ListenState, Serving};
 use crate::listener::{AcceptError, Listener};
 use crate::log_line::log_line;
 use crate::request::{Lifecycle, Request};
@@ -38,7 +38,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
     #[doc(alias("run", "accept loop"))]
     pub fn serve_forever(&self) -> io::Result<()> {
         let mut acceptor = Acceptor::begin(self)?;
-        log_line!(target: "socketserver::server", Info, "serving on {}", self.handle.name());
+        log_line!(target: "socketserver::server", Info, "serving on {}", self.handle.log_name());
         while !self.handle.must_stop() {
             let next_actions = self
                 .poll_interval
@@ -51,15 +51,16 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
                 catch_and_log("service_actions", actions).unwrap_or(Ok(()))?;
             }
         }
-        log_line!(target: "socketserver::server", Info, "stopped serving on {}", self.handle.name());
-        acceptor.serving.result()
+        log_line!(target: "socketserver::server", Info, "stopped serving on {}", self.handle.log_name());
+        acceptor.serving.end()
     }
 
     /// Waits for one request and passes it to its handler. Python's `handle_request`.
     ///
     /// Blocks until there is a request (without threads: until it has ended), at most for
     /// [`timeout`](super::Builder::timeout), and then calls
-    /// [`handle_timeout`](super::Hooks::handle_timeout). After a shutdown it returns at once.
+    /// [`handle_timeout`](super::Hooks::handle_timeout). After a shutdown or
+    /// [`stop_serving`](crate::ServerHandle::stop_serving) it returns at once.
     ///
     /// # Errors
     ///
@@ -78,7 +79,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
                 }
             }
         }
-        acceptor.serving.result()
+        acceptor.serving.end_single()
     }
 
     fn process_request(&self, mut request: Accepted<L::Request>) {
@@ -94,8 +95,6 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
 
 /// What a server keeps between two turns of its accept loop. Locked by the thread that serves.
 pub(super) struct AcceptState<R: Request> {
-    /// The right to serve one more connection of the group.
-    pub(super) group_permit: Option<GroupPermit>,
     /// Accepted requests that wait for capacity, each with the end of its time.
     pub(super) pending: VecDeque<(Instant, Accepted<R>)>,
     pub(super) saturation: SaturationLog,
@@ -122,8 +121,8 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
     fn begin(server: &'a Server<L, D>) -> io::Result<Self> {
         use io::ErrorKind::{NotConnected, ResourceBusy};
         let fail = |kind, what| {
-            let name = server.handle.name();
-            io::Error::new(kind, format!("the server on {name} {what}"))
+            let name = server.handle.log_name();
+            io::Error::new(kind, format!("the server {name} {what}"))
         };
         if !server.active {
             let what = "is not active: call server_bind and server_activate before serving";
@@ -153,12 +152,17 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
         deadline: Option<Instant>,
     ) -> io::Result<Option<Accepted<L::Request>>> {
         while !self.handle.must_stop() {
+            self.handle_interrupt()?;
             let Control { limits, listen } = self.handle.control();
             self.reject_expired();
             let has_capacity = self.has_capacity(&limits);
             self.next_reap = self.handle.poll_children(!has_capacity);
             if has_capacity && !self.state.pending.is_empty() {
-                return Ok(self.pop_pending());
+                match self.pop_pending() {
+                    Some(request) => return Ok(Some(request)),
+                    // Another server of the group was faster.
+                    None => continue,
+                }
             }
             let may_accept = has_capacity || self.may_accept_beyond_capacity(limits.overload);
             let is_pausing = self.state.backoff.is_pausing(); // Forgets a pause that is over.
@@ -187,7 +191,7 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
         if listen == self.state.listen {
             return listen == Open;
         }
-        let name = self.handle.name();
+        let name = self.handle.log_name();
         let applied = match (self.state.listen, listen) {
             (_, Closed) => self.call_listener("server_deactivate", L::server_deactivate),
             (Closed, _) => self.call_listener("server_reactivate", L::server_reactivate),
@@ -216,7 +220,7 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
 
     /// After an accept error: backs off, continues, or ends serving.
     fn recover(&mut self, error: io::Error, deadline: Option<Instant>) -> io::Result<()> {
-        let name = self.handle.name();
+        let name = self.handle.log_name();
         if error.kind() == io::ErrorKind::WouldBlock {
             self.state.backoff.all_accepted(&name);
             return self.wait(true, deadline);
@@ -243,33 +247,37 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
         let pause_end = self.state.backoff.until;
         let due = [deadline, pause_end, self.next_reap, next_expiry];
         let due = due.into_iter().flatten().min();
-        // Other servers of the group may serve a connection meanwhile.
-        self.state.group_permit = None;
         let listener = for_clients.then(|| self.listener.as_fd());
         let poller = self.handle.poller();
-        let hooks = self.server.service.hooks.as_ref();
-        let waited = match hooks {
+        let waited = match self.server.service.hooks {
             Some(_) => poller.wait_or_interrupt(listener, due, &mut self.events),
             None => poller.wait(listener, due, &mut self.events),
         };
-        match (waited, hooks) {
-            (Err(error), Some(hooks)) if error.kind() == io::ErrorKind::Interrupted => {
-                let interrupted = || hooks.handle_interrupt(self.handle);
-                return catch_and_log("handle_interrupt", interrupted).unwrap_or(Ok(()));
-            }
-            (Err(error), _) => return self.pause_without_poller(error, due),
-            (Ok(()), _) if for_clients => {
-                let name = self.handle.name();
+        match waited {
+            // A hook runs before the next wait.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return self.pause_without_poller(error, due),
+            Ok(()) if for_clients => {
+                let name = self.handle.log_name();
                 self.state.poller_backoff.all_accepted(&name);
             }
-            (Ok(()), _) => {}
+            Ok(()) => {}
         }
         Ok(())
     }
 
+    /// Lets the program act on a signal.
+    fn handle_interrupt(&self) -> io::Result<()> {
+        let Some(hooks) = &self.server.service.hooks else {
+            return Ok(());
+        };
+        let interrupted = || hooks.handle_interrupt(self.handle);
+        catch_and_log("handle_interrupt", interrupted).unwrap_or(Ok(()))
+    }
+
     /// After an error of the poller.
     fn pause_without_poller(&mut self, error: io::Error, due: Option<Instant>) -> io::Result<()> {
-        let name = self.handle.name();
+        let name = self.handle.log_name();
         if matches!(AcceptError::of(&error), AcceptError::Listener) {
             let text = format!("cannot wait for clients on {name}: {error}");
             return Err(SystemError::describe(&error, text));
@@ -294,12 +302,13 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
 /// Requests in the pending queue do not wait for a server that has ended.
 impl<L: Listener, D: Dispatch> Drop for Acceptor<'_, L, D> {
     fn drop(&mut self) {
-        self.state.group_permit = None;
         if let Some(group) = self.handle.group() {
             group.forget(&self.waker);
         }
-        // After another error nothing has taken the request to stop.
-        let _ = self.serving.result();
+        if let Some(error) = self.serving.take_unreported() {
+            let name = self.handle.log_name();
+            log_line!(target: "socketserver::server", Warn, "{name}: another error ended serving before this one: {error}");
+        }
         if self.handle.is_shutdown_begun() {
             self.server.reject_pending(&mut self.state);
         }

@@ -10,6 +10,7 @@ use super::service::Accepted;
 use crate::ServerHandle;
 use crate::dispatch::{Dispatch, Job, ThreadPool, Waker};
 use crate::error::catch;
+use crate::handle::GroupPermit;
 use crate::limits::{Limits, OverloadPolicy, RejectReason};
 use crate::listener::Listener;
 use crate::log_line::log_line;
@@ -36,7 +37,7 @@ impl<L: Listener, D: Dispatch> Acceptor<'_, L, D> {
     fn dispatcher_has_capacity(&self) -> bool {
         catch(|| self.server.dispatch.has_capacity(&self.waker)).unwrap_or_else(|panicked| {
             if let Some(suppressed) = self.handle.log_limit().allow() {
-                let name = self.handle.name();
+                let name = self.handle.log_name();
                 log_line!(target: "socketserver::server", Error, "{name}: has_capacity {panicked}{suppressed}");
             }
             // As if it were not implemented. Nobody would wake the server that waits for capacity.
@@ -44,14 +45,19 @@ impl<L: Listener, D: Dispatch> Acceptor<'_, L, D> {
         })
     }
 
-    /// Acquires the right to serve one more connection of the group, if the server is in one. It is given
-    /// back when the acceptor waits.
-    fn group_has_capacity(&mut self) -> Result<(), usize> {
+    /// The limit of connections of the server's group is an error if it is reached.
+    fn group_has_capacity(&self) -> Result<(), usize> {
         let group = self.handle.group().filter(|_| L::Request::OWNS_SOCKET);
-        if let Some(group) = group.filter(|_| self.state.group_permit.is_none()) {
-            self.state.group_permit = Some(group.acquire(&self.waker)?);
+        group.map_or(Ok(()), |group| group.has_capacity(&self.waker))
+    }
+
+    /// Whether the group permits one more connection, and its permit. Other servers of the group acquire
+    /// permits at the same time.
+    fn acquire(&self) -> Option<Option<GroupPermit>> {
+        match self.handle.group().filter(|_| L::Request::OWNS_SOCKET) {
+            Some(group) => group.acquire(&self.waker).map(Some),
+            None => Some(None),
         }
-        Ok(())
     }
 
     /// Whether to accept a client that cannot be served now.
@@ -79,12 +85,18 @@ impl<L: Listener, D: Dispatch> Acceptor<'_, L, D> {
         limits: &Limits,
     ) -> Option<Accepted<L::Request>> {
         let overload = Cause::RejectReason(RejectReason::Overload);
+        let mut permit = if has_capacity { self.acquire() } else { None };
+        let is_queued = matches!(limits.overload, OverloadPolicy::Queue { .. });
+        // A request may have ended since the last check.
+        if permit.is_none() && !is_queued && self.has_capacity(limits) {
+            permit = self.acquire();
+        }
         let (state, until) = match limits.overload {
-            _ if has_capacity => (RequestState::Active, None),
+            _ if permit.is_some() => (RequestState::Active, None),
             OverloadPolicy::Queue { timeout, .. } => (RequestState::Queued, Some(expiry(timeout))),
-            // A request may have ended since the last check.
-            _ if self.has_capacity(limits) => (RequestState::Active, None),
-            _ => (RequestState::Rejected(overload), None),
+            OverloadPolicy::Reject => (RequestState::Rejected(overload), None),
+            // Another server of the group has accepted a client at the same time.
+            OverloadPolicy::Wait => (RequestState::Queued, Some(expiry(Duration::MAX))),
         };
         let mut ip = None;
         if limits.max_per_ip.is_some() {
@@ -98,9 +110,7 @@ impl<L: Listener, D: Dispatch> Acceptor<'_, L, D> {
         let mut accepted = Accepted::new(request, service, ip, state);
         match (accepted.state(), until) {
             (RequestState::Active, _) => {
-                accepted
-                    .permit
-                    .set_group_permit(self.state.group_permit.take());
+                accepted.permit.set_group_permit(permit.flatten());
                 return Some(accepted);
             }
             (RequestState::Queued, Some(until)) => self.state.pending.push_back((until, accepted)),
@@ -117,13 +127,13 @@ impl<L: Listener, D: Dispatch> Acceptor<'_, L, D> {
         None
     }
 
-    /// The request that has been in the pending queue longest; it is active from now on.
+    /// The request that has been in the pending queue longest; it is active from now on. `None` if the
+    /// group's limit is reached.
     pub(super) fn pop_pending(&mut self) -> Option<Accepted<L::Request>> {
+        let group_permit = self.acquire()?;
         let (_, mut request) = self.state.pending.pop_front()?;
         request.set_state(RequestState::Active);
-        request
-            .permit
-            .set_group_permit(self.state.group_permit.take());
+        request.permit.set_group_permit(group_permit);
         Some(request)
     }
 

@@ -144,7 +144,7 @@ impl Drop for BackgroundServer {
     fn drop(&mut self) {
         self.handle.shutdown();
         if let Err(error) = self.join_thread() {
-            log_line!(target: "socketserver::server", Error, "serving on {} ended: {error}", self.handle.name());
+            log_line!(target: "socketserver::server", Error, "serving on {} ended: {error}", self.handle.log_name());
         }
     }
 }

@@ -264,7 +264,6 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
                 run_handler,
             }),
             accept_state: Mutex::new(AcceptState {
-                group_permit: None,
                 pending: VecDeque::new(),
                 saturation: SaturationLog::default(),
                 listen: ListenState::Open,

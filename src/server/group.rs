@@ -3,10 +3,11 @@ use std::thread;
 
 use super::Server;
 use crate::dispatch::Dispatch;
-use crate::error::Panicked;
+use crate::error::{Panicked, catch};
 use crate::handle::GroupHandle;
 use crate::listener::Listener;
 use crate::log_line::log_line;
+use crate::sync::Mutex;
 use crate::{Address, ServerHandle};
 
 /// Several servers that are served as one: TCP beside UDP, several addresses, a Unix socket for the
@@ -50,6 +51,8 @@ use crate::{Address, ServerHandle};
 pub struct ServerGroup {
     members: Vec<Box<dyn Member>>,
     handle: GroupHandle,
+    /// Locked by the thread that serves.
+    served: Mutex<()>,
 }
 
 impl ServerGroup {
@@ -58,6 +61,7 @@ impl ServerGroup {
         ServerGroup {
             members: Vec::new(),
             handle: GroupHandle::new(),
+            served: Mutex::default(),
         }
     }
 
@@ -70,7 +74,8 @@ impl ServerGroup {
         self
     }
 
-    /// Adds a server, and returns its handle.
+    /// Adds a server, and returns its handle. Connections that it has accepted before do not count for the
+    /// limit of the group.
     pub fn add<L: Listener, D: Dispatch>(&mut self, server: Server<L, D>) -> ServerHandle {
         let handle = server.handle();
         self.handle.add(handle.clone());
@@ -103,74 +108,74 @@ impl ServerGroup {
     ///
     /// # Errors
     ///
-    /// What [`Server::serve_forever`] returns for the first server that fails; `InvalidInput` for a group
-    /// without servers; `Unsupported` for a server that forks; a thread cannot be started.
+    /// What [`Server::serve_forever`] returns for the first server that fails; `ResourceBusy` if another
+    /// thread serves the group; `InvalidInput` for a group without servers; `NotConnected` for a server that
+    /// is not activated; `Unsupported` for one that forks; a thread cannot be started.
     pub fn serve_forever(&self) -> io::Result<()> {
+        let busy = || fail(io::ErrorKind::ResourceBusy, "the group is served already");
+        let served = self.served.try_lock().ok_or_else(busy)?;
         self.check()?;
+        let serving = self.handle.start_serving();
+        let result = self.serve_all().and(serving.end());
+        // First: who waits for the end may serve at once.
+        drop(served);
+        result
+    }
+
+    fn serve_all(&self) -> io::Result<()> {
         let (first, others) = self.members.split_first().expect("it was checked");
-        let served = thread::scope(|scope| {
+        thread::scope(|scope| {
             let mut threads = Vec::new();
             for member in others {
                 let thread = thread::Builder::new().name("server".to_owned());
-                match thread.spawn_scoped(scope, || self.serve(&**member)) {
-                    Ok(thread) => threads.push(thread),
-                    Err(error) => {
-                        self.handle.shutdown();
-                        return Err(error);
-                    }
-                }
+                let thread = thread.spawn_scoped(scope, || self.serve(&**member));
+                threads.push(thread.inspect_err(|_| self.handle.shutdown())?);
             }
             let first = self.serve(&**first);
             let panicked = |payload| Err(io::Error::other(Panicked::new(payload)));
-            let others = threads
-                .into_iter()
-                .map(|thread| thread.join().unwrap_or_else(panicked));
+            let ended =
+                |thread: thread::ScopedJoinHandle<_>| thread.join().unwrap_or_else(panicked);
             // All have ended before the first error is returned.
-            let others: Vec<_> = others.collect();
+            let others: Vec<_> = threads.into_iter().map(ended).collect();
             others.into_iter().fold(first, io::Result::and)
-        });
-        // Of a server that had ended when it was told to the others.
-        self.handle
-            .servers()
-            .iter()
-            .for_each(ServerHandle::forget_stop);
-        served
+        })
     }
 
     /// Serves one server, and ends the others with it.
     fn serve(&self, member: &dyn Member) -> io::Result<()> {
-        let served = member.serve_forever();
+        let panicked = |panicked| Err(io::Error::other(panicked));
+        let served = catch(|| member.serve_forever()).unwrap_or_else(panicked);
         if let Err(error) = &served {
-            log_line!(target: "socketserver::server", Warn, "{} failed, and its group is shut down: {error}", member.handle().name());
+            let name = member.handle().log_name();
+            log_line!(target: "socketserver::server", Warn, "{name} failed, and its group is shut down: {error}");
         }
         if served.is_err() || member.handle().is_shutdown_begun() {
             self.handle.shutdown();
         } else {
-            let handles = self.members.iter().map(|member| member.handle());
-            handles.for_each(ServerHandle::stop_serving);
+            self.handle.stop_serving();
         }
         served
     }
 
     fn check(&self) -> io::Result<()> {
-        let fail = |kind, text: String| Err(io::Error::new(kind, text));
+        use io::ErrorKind::{InvalidInput, NotConnected, Unsupported};
         if self.members.is_empty() {
-            return fail(
-                io::ErrorKind::InvalidInput,
-                "a group without servers cannot serve".to_owned(),
-            );
+            return Err(fail(InvalidInput, "a group without servers cannot serve"));
         }
-        let mut handles = self.members.iter().map(|member| member.handle());
-        match handles.find(|handle| handle.children().is_some()) {
-            Some(forking) => {
-                let text = format!(
-                    "{} forks, and cannot be in a group: a process forks only while it has no other threads",
-                    forking.name()
-                );
-                fail(io::ErrorKind::Unsupported, text)
+        for member in &self.members {
+            let name = member.handle().log_name();
+            if member.handle().children().is_some() {
+                let text = "forks, and cannot be in a group: a process forks only while it has no other threads";
+                return Err(fail(Unsupported, format!("the server {name} {text}")));
             }
-            None => Ok(()),
+            if !member.is_active() {
+                return Err(fail(
+                    NotConnected,
+                    format!("the server {name} is not active"),
+                ));
+            }
         }
+        Ok(())
     }
 
     /// Binds two servers to one port number, usually over TCP and UDP. If `bind_first` binds port 0,
@@ -211,6 +216,10 @@ impl ServerGroup {
     }
 }
 
+fn fail(kind: io::ErrorKind, text: impl Into<String>) -> io::Error {
+    io::Error::new(kind, text.into())
+}
+
 impl Default for ServerGroup {
     fn default() -> Self {
         ServerGroup::new()
@@ -230,6 +239,7 @@ impl Drop for ServerGroup {
 /// A server, whatever its kind and dispatcher.
 trait Member: std::fmt::Debug + Send + Sync {
     fn handle(&self) -> &ServerHandle;
+    fn is_active(&self) -> bool;
     fn serve_forever(&self) -> io::Result<()>;
     fn shutdown_on_ctrlc(&self) -> io::Result<()>;
     /// The first part of closing it.
@@ -239,6 +249,10 @@ trait Member: std::fmt::Debug + Send + Sync {
 impl<L: Listener, D: Dispatch> Member for Server<L, D> {
     fn handle(&self) -> &ServerHandle {
         &self.handle
+    }
+
+    fn is_active(&self) -> bool {
+        self.active
     }
 
     fn serve_forever(&self) -> io::Result<()> {

@@ -128,12 +128,14 @@ pub trait Hooks<R: Request = StreamRequest>: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Called when a signal handler of the program has run on the thread that serves, and has interrupted
-    /// its wait for clients. A program that hosts an interpreter runs the interpreter's own signal handlers
-    /// here, as Python does between two calls.
+    /// Called in every turn of the accept loop, and at once when a signal handler of the program has
+    /// interrupted its wait for clients. A program that hosts an interpreter runs the interpreter's own signal
+    /// handlers here, as Python does between two instructions.
     ///
-    /// A signal handler is called on any thread that does not block its signal; this hook is called only
-    /// after one that was called on the thread of the accept loop.
+    /// It runs on the thread that serves. The system calls a signal handler on any thread that does not block
+    /// its signal, so only signals that this thread receives end its wait. One that arrives just before the
+    /// wait is noticed in the next turn, at the latest after [`poll_interval`](super::Builder::poll_interval);
+    /// in `handle_request` after its [`timeout`](super::Builder::timeout).
     ///
     /// ```no_run
     /// use std::io;
@@ -171,7 +173,7 @@ pub trait Hooks<R: Request = StreamRequest>: Send + Sync + 'static {
     }
 
     /// Called when `handle_request` has waited for its [`timeout`](super::Builder::timeout) without a
-    /// request. Not called after a shutdown.
+    /// request. Not called after a shutdown or [`stop_serving`](ServerHandle::stop_serving).
     fn handle_timeout(&self, server: &ServerHandle) {
         let _ = server;
     }

@@ -290,7 +290,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
     }
 
     fn wait_for_requests(&self) {
-        let name = self.handle.name();
+        let name = self.handle.log_name();
         let running = self.handle.registry().present();
         if running > 0 {
             log_line!(target: "socketserver::server", Info, "{name}: waiting for running requests: {running}");

@@ -55,7 +55,7 @@ impl fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Name(server, id, client_address) = self;
         if server.is_one_of_several() {
-            write!(f, "{}: ", server.name())?;
+            write!(f, "{}: ", server.log_name())?;
         }
         write!(f, "request {id} from {client_address}")
     }
@@ -135,7 +135,7 @@ impl SaturationLog {
         };
         log_line!(
             target: "socketserver::server", Warn,
-            "{}: {limit}; new clients {consequence}{setter}", server.name()
+            "{}: {limit}; new clients {consequence}{setter}", server.log_name()
         );
     }
 }

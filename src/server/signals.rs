@@ -102,7 +102,7 @@ impl Registered {
 
 impl RegisteredServer {
     fn stop(&self) {
-        let name = self.server.name();
+        let name = self.server.log_name();
         // Logged before, because the process may end with it.
         if self.signalled {
             log_line!(target: "socketserver::server", Warn, "second signal: closing all connections of {name} by force");
