@@ -43,7 +43,8 @@
 //!
 //! All are [`Server`]s. [`Server::builder`] has the settings. A closure can be a handler:
 //! [`Server::bind_fn`]. A [`ServerHandle`] stops a server from another thread, a signal or a handler.
-//! [`Server::serve_in_background`] returns a guard that stops it when dropped.
+//! [`Server::serve_in_background`] returns a guard that stops it when dropped. A [`ServerGroup`] serves
+//! several servers as one: TCP beside UDP, several addresses.
 //!
 //! # The way of a request
 //!
@@ -153,7 +154,7 @@ pub use crate::address::Address;
 #[doc(inline)]
 pub use crate::dispatch::Dispatch;
 pub use crate::error::{HandlerError, HandlerResult, RequestError, Stage, raw_os_error};
-pub use crate::handle::{DrainReport, ServerHandle};
+pub use crate::handle::{DrainReport, GroupHandle, ServerHandle};
 #[doc(alias("BaseRequestHandler", "StreamRequestHandler", "DatagramRequestHandler"))]
 pub use crate::handler::RequestHandler;
 #[doc(alias("backpressure", "load shedding", "saturated"))]
@@ -165,9 +166,9 @@ pub use crate::listener::Listener;
 pub use crate::request::{DatagramRequest, StreamRequest};
 #[doc(inline)]
 pub use crate::server::{
-    BackgroundServer, Builder, Hooks, Server, TcpServer, ThreadingTcpServer, ThreadingUdpServer,
-    ThreadingUnixDatagramServer, ThreadingUnixStreamServer, UdpServer, UnixDatagramServer,
-    UnixStreamServer,
+    BackgroundServer, Builder, Hooks, Server, ServerGroup, TcpServer, ThreadingTcpServer,
+    ThreadingUdpServer, ThreadingUnixDatagramServer, ThreadingUnixStreamServer, UdpServer,
+    UnixDatagramServer, UnixStreamServer,
 };
 #[cfg(feature = "fork")]
 #[doc(inline)]
@@ -190,9 +191,9 @@ pub mod prelude {
     pub use crate::limits::{OverloadPolicy, RejectReason};
     pub use crate::request::{DatagramRequest, Request, StreamRequest};
     pub use crate::server::{
-        BackgroundServer, Hooks, Server, TcpServer, ThreadingTcpServer, ThreadingUdpServer,
-        ThreadingUnixDatagramServer, ThreadingUnixStreamServer, UdpServer, UnixDatagramServer,
-        UnixStreamServer,
+        BackgroundServer, Hooks, Server, ServerGroup, TcpServer, ThreadingTcpServer,
+        ThreadingUdpServer, ThreadingUnixDatagramServer, ThreadingUnixStreamServer, UdpServer,
+        UnixDatagramServer, UnixStreamServer,
     };
     #[cfg(feature = "fork")]
     pub use crate::server::{

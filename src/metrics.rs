@@ -16,7 +16,7 @@
 //! | `socketserver_peak_queued` | gauge | | `peak_queued` |
 //! | `socketserver_peak_threads` | gauge | | `peak_threads` |
 //!
-//! Each metric has the label `server`, the server's address. The counts of requests that are published
+//! Each metric has the label `server`, the server's [name](ServerHandle::name). The counts of requests that are published
 //! together are of the same moment.
 
 use std::fmt;
@@ -63,7 +63,7 @@ impl ServerHandle {
         let (stop, stopped) = bounded(0);
         let publisher = Publisher {
             server: self.clone(),
-            label: self.server_address().to_string(),
+            label: self.name().to_string(),
         };
         let thread = thread::Builder::new()
             .name("metrics".to_owned())

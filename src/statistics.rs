@@ -80,6 +80,17 @@ impl RejectedCounts {
             + self.shutdown
             + self.dispatch
     }
+
+    fn plus(self, other: Self) -> Self {
+        RejectedCounts {
+            refused: self.refused + other.refused,
+            overload: self.overload + other.overload,
+            queue_timeout: self.queue_timeout + other.queue_timeout,
+            per_ip: self.per_ip + other.per_ip,
+            shutdown: self.shutdown + other.shutdown,
+            dispatch: self.dispatch + other.dispatch,
+        }
+    }
 }
 
 /// Where a request is between accept and close.
@@ -150,6 +161,28 @@ impl fmt::Display for RequestEnd {
 }
 
 impl Statistics {
+    /// The sums for two servers.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Statistics {
+            accepted: self.accepted + other.accepted,
+            active: self.active + other.active,
+            queued: self.queued + other.queued,
+            rejected: self.rejected.plus(other.rejected),
+            finished: self.finished + other.finished,
+            failed: self.failed + other.failed,
+            panicked: self.panicked + other.panicked,
+            timed_out: self.timed_out + other.timed_out,
+            disconnected: self.disconnected + other.disconnected,
+            bytes_in: self.bytes_in + other.bytes_in,
+            bytes_out: self.bytes_out + other.bytes_out,
+            lingering: self.lingering + other.lingering,
+            threads: self.threads + other.threads,
+            peak_active: self.peak_active + other.peak_active,
+            peak_queued: self.peak_queued + other.peak_queued,
+            peak_threads: self.peak_threads + other.peak_threads,
+        }
+    }
+
     pub(crate) fn enter_state(&mut self, state: RequestState) {
         match state {
             RequestState::Queued => {

@@ -70,6 +70,8 @@ struct Acceptor {
 impl Acceptor {
     fn new(pool: &ThreadPool) -> Self {
         let config = HandleConfig {
+            name: None,
+            is_stream: true,
             streams: StreamOptions::default(),
             limits: Limits::default(),
             shutdown_timeout: None,

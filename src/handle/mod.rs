@@ -1,6 +1,8 @@
 mod control;
+mod group;
 mod permit;
 mod registry;
+mod serving;
 mod shutdown;
 
 use std::fmt;
@@ -10,10 +12,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 pub(crate) use self::control::{Control, ListenState};
+pub use self::group::GroupHandle;
+pub(crate) use self::group::{GroupLimit, GroupPermit};
 pub(crate) use self::permit::{Permit, RunningHere};
 pub(crate) use self::registry::{ConnectionEntry, OpenConnection, Registry};
+pub(crate) use self::serving::Serving;
+use self::serving::ServingState;
 pub use self::shutdown::DrainReport;
-pub(crate) use self::shutdown::Serving;
 use self::shutdown::ShutdownState;
 use crate::Address;
 use crate::limits::Limits;
@@ -44,6 +49,9 @@ use crate::sys::linger::Lingering;
 pub struct ServerHandle(Arc<Shared>);
 
 struct Shared {
+    name: Option<String>,
+    is_stream: bool,
+    group: OnceLock<Arc<GroupLimit>>,
     requested_address: Address,
     bound_address: OnceLock<Address>,
     stream_options: StreamOptions,
@@ -56,11 +64,15 @@ struct Shared {
     next_id: AtomicU64,
     registry: Registry,
     closed: AtomicBool,
+    serving: ServingState,
     shutdown: ShutdownState,
 }
 
 /// The settings of the builder that a handle uses.
 pub(crate) struct HandleConfig {
+    pub(crate) name: Option<String>,
+    /// Whether its requests are connections.
+    pub(crate) is_stream: bool,
     pub(crate) streams: StreamOptions,
     pub(crate) limits: Limits,
     pub(crate) shutdown_timeout: Option<Duration>,
@@ -90,6 +102,9 @@ pub trait ChildProcesses: Send + Sync {
 impl ServerHandle {
     pub(crate) fn new(requested_address: Address, config: HandleConfig) -> io::Result<Self> {
         Ok(ServerHandle(Arc::new(Shared {
+            name: config.name,
+            is_stream: config.is_stream,
+            group: OnceLock::new(),
             requested_address,
             bound_address: OnceLock::new(),
             lingering: Lingering::new(config.streams.linger.clone()),
@@ -102,6 +117,7 @@ impl ServerHandle {
             next_id: AtomicU64::new(1),
             registry: Registry::default(),
             closed: AtomicBool::new(false),
+            serving: ServingState::default(),
             shutdown: ShutdownState::new(config.shutdown_timeout),
         })))
     }
@@ -110,6 +126,19 @@ impl ServerHandle {
     /// `server_bind`, the requested address.
     pub fn server_address(&self) -> &Address {
         self.0.address()
+    }
+
+    /// The server's name in log lines and metrics: the [`name`](crate::Builder::name) that was set, or its
+    /// kind and address, such as `tcp 127.0.0.1:53`, `udp 127.0.0.1:53`, `unix /run/app.sock` or
+    /// `unix datagram /run/app.sock`.
+    pub fn name(&self) -> impl fmt::Display + Copy {
+        self.0.name()
+    }
+
+    /// Whether a log line about a request needs the server's name: other servers of the process count their
+    /// requests too.
+    pub(crate) fn is_one_of_several(&self) -> bool {
+        self.0.name.is_some() || self.group().is_some()
     }
 
     /// Whether both are handles of the same server.
@@ -196,11 +225,35 @@ impl Shared {
     fn address(&self) -> &Address {
         self.bound_address.get().unwrap_or(&self.requested_address)
     }
+
+    fn name(&self) -> ServerName<'_> {
+        ServerName(self)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct ServerName<'a>(&'a Shared);
+
+impl fmt::Display for ServerName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ServerName(server) = self;
+        if let Some(name) = &server.name {
+            return f.write_str(name);
+        }
+        let kind = match (server.address(), server.is_stream) {
+            (Address::Ip(_), true) => "tcp",
+            (Address::Ip(_), false) => "udp",
+            (_, true) => "unix",
+            (_, false) => "unix datagram",
+        };
+        write!(f, "{kind} {}", server.address())
+    }
 }
 
 impl fmt::Debug for ServerHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerHandle")
+            .field("name", &format_args!("{}", self.name()))
             .field("server_address", self.server_address())
             .field("is_shutting_down", &self.is_shutdown_begun())
             .finish_non_exhaustive()

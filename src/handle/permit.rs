@@ -2,8 +2,8 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::ServerHandle;
 use super::registry::{ConnectionEntry, RequestEntry};
+use super::{GroupPermit, ServerHandle};
 use crate::Address;
 use crate::statistics::{Cause, Outcome, RequestEnd, RequestState};
 use crate::sync::thread_local;
@@ -17,6 +17,8 @@ pub(crate) struct Permit {
     client_address: Address,
     accepted_at: Instant,
     entry: RequestEntry,
+    /// While it is active, if its server shares a limit of connections.
+    group_permit: Option<GroupPermit>,
 }
 
 impl Permit {
@@ -41,6 +43,7 @@ impl Permit {
             client_address,
             accepted_at: Instant::now(),
             entry,
+            group_permit: None,
         }
     }
 
@@ -69,6 +72,11 @@ impl Permit {
         if self.server.registry().change(&mut self.entry, state) {
             self.server.poller().notify();
         }
+    }
+
+    /// It counts for the limit of its server's group too.
+    pub(crate) fn set_group_permit(&mut self, group_permit: Option<GroupPermit>) {
+        self.group_permit = group_permit;
     }
 
     /// The handler begins.

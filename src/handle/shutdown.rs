@@ -3,9 +3,8 @@ use std::time::{Duration, Instant};
 
 use super::{ServerHandle, Shared};
 use crate::log_line::log_line;
+use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::thread::{self, ThreadId};
-use crate::sync::{Condvar, Mutex};
 use crate::sys::signals;
 use crate::sys::timer::{OnTimer, Timer};
 
@@ -33,7 +32,7 @@ impl ServerHandle {
         if !shutdown.begun.swap(true, Ordering::SeqCst) {
             self.force_after(shutdown.timeout);
         }
-        shutdown.wake_waiting();
+        self.0.serving.wake_waiting();
         self.0.lingering.shutdown();
         self.0.poller.notify();
         self.0.registry.for_each_connection(|conn| conn.drain());
@@ -67,10 +66,21 @@ impl ServerHandle {
     /// # }
     /// ```
     pub fn shutdown_within(&self, timeout: Duration) -> DrainReport {
+        let before = self.shutdown_until_forced(timeout);
+        self.drain_report(before)
+    }
+
+    /// Begins a shutdown with this time limit. Returns how many requests have ended before.
+    pub(super) fn shutdown_until_forced(&self, timeout: Duration) -> u64 {
         let before = self.0.registry.ended();
         self.0.shutdown.begun.store(true, Ordering::SeqCst);
         self.force_after(Some(timeout));
         self.shutdown();
+        before
+    }
+
+    /// Waits for the end of a shutdown, which began when this many requests had ended.
+    pub(super) fn drain_report(&self, before: u64) -> DrainReport {
         // A request may be between accept and dispatch.
         self.wait_until_stopped();
         let (unfinished, ended) = self.wait_for_requests();
@@ -81,17 +91,6 @@ impl ServerHandle {
             forced: difference(drained, ended),
             unfinished,
         }
-    }
-
-    /// Blocks until a shutdown has begun and no thread is in
-    /// [`serve_forever`](crate::Server::serve_forever).
-    ///
-    /// `handle.shutdown(); handle.wait();` is Python's `server.shutdown()`. Requests on other threads may
-    /// still run: closing the server waits for them, and so does
-    /// [`shutdown_within`](Self::shutdown_within). On the thread that serves (in a hook, or in a handler
-    /// of a server without threads) it returns at once, because it would wait for itself.
-    pub fn wait(&self) {
-        self.0.shutdown.wait_stopped(|| None);
     }
 
     /// Whether [`shutdown`](Self::shutdown) was called or the server was closed. A handler of long-lived
@@ -114,8 +113,7 @@ impl ServerHandle {
     /// [`wait`](Self::wait), but returns some time after the forced close: a request that does not end
     /// may run on the thread that serves. Returns whether the server has stopped.
     pub(crate) fn wait_until_stopped(&self) -> bool {
-        let shutdown = &self.0.shutdown;
-        shutdown.wait_stopped(|| shutdown.give_up_at())
+        self.wait_while_serving(|| self.0.shutdown.give_up_at())
     }
 
     /// Waits for all requests but the calling thread's own, until some time after the forced close.
@@ -142,12 +140,6 @@ impl ServerHandle {
     /// over or some time after the forced close.
     pub(crate) fn wait_for_lingering(&self) {
         self.0.lingering.finish(self.0.shutdown.give_up_at());
-    }
-
-    /// Marks the calling thread as the one that serves, until the value is dropped.
-    pub(crate) fn start_serving(&self) -> Serving<'_> {
-        *self.0.shutdown.serving.lock() = Some(thread::current().id());
-        Serving(&self.0.shutdown)
     }
 
     /// Schedules the forced close, unless it is scheduled for an earlier time.
@@ -190,7 +182,7 @@ impl Shared {
             log_line!(
                 target: "socketserver::server", Warn,
                 "{}: closed the connections of {running} requests by force, for they had not ended in time",
-                self.address()
+                self.name()
             );
         }
     }
@@ -198,7 +190,7 @@ impl Shared {
     /// Waiting threads calculate their limit again.
     fn wake_all_waiting(&self) {
         self.registry.wake_waiting();
-        self.shutdown.wake_waiting();
+        self.serving.wake_waiting();
     }
 }
 
@@ -210,13 +202,11 @@ impl OnTimer for Shared {
     }
 }
 
-/// How far a shutdown is, and which thread serves.
+/// How far a shutdown is.
 pub(super) struct ShutdownState {
     pub(super) begun: AtomicBool,
     timeout: Option<Duration>,
     force: Mutex<ForcedClose>,
-    serving: Mutex<Option<ThreadId>>,
-    stopped: Condvar,
 }
 
 #[derive(Default)]
@@ -234,26 +224,6 @@ impl ShutdownState {
             begun: AtomicBool::new(false),
             timeout,
             force: Mutex::default(),
-            serving: Mutex::default(),
-            stopped: Condvar::new(),
-        }
-    }
-
-    fn wait_stopped(&self, give_up_at: impl Fn() -> Option<Instant>) -> bool {
-        let mut serving = self.serving.lock();
-        loop {
-            let has_stopped = match *serving {
-                None => self.begun.load(Ordering::SeqCst),
-                Some(thread) => thread == thread::current().id(),
-            };
-            if has_stopped {
-                return true;
-            }
-            match give_up_at() {
-                None => self.stopped.wait(&mut serving),
-                Some(at) if Instant::now() >= at => return false,
-                Some(at) => drop(self.stopped.wait_until(&mut serving, at)),
-            }
         }
     }
 
@@ -263,29 +233,10 @@ impl ShutdownState {
         let forced = force.forced.map(|(at, _)| at);
         forced.or(force.at)?.checked_add(GRACE)
     }
-
-    fn wake_waiting(&self) {
-        // Locked once, so that no thread is between its check and its wait.
-        drop(self.serving.lock());
-        self.stopped.notify_all();
-    }
-}
-
-/// Held by the thread that serves.
-pub(crate) struct Serving<'a>(&'a ShutdownState);
-
-impl Drop for Serving<'_> {
-    fn drop(&mut self) {
-        // The accept loop is unlocked already, and another thread may have begun to serve.
-        let mut serving = self.0.serving.lock();
-        serving.take_if(|thread| *thread == thread::current().id());
-        drop(serving);
-        self.0.stopped.notify_all();
-    }
 }
 
 /// How the requests that ran at a shutdown have ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DrainReport {
     /// They ended by themselves.
@@ -294,6 +245,17 @@ pub struct DrainReport {
     pub forced: usize,
     /// They have not ended: their handlers loop, or wait for something other than their connection.
     pub unfinished: usize,
+}
+
+impl DrainReport {
+    /// The sums for two servers.
+    pub(super) fn plus(self, other: Self) -> Self {
+        DrainReport {
+            drained: self.drained + other.drained,
+            forced: self.forced + other.forced,
+            unfinished: self.unfinished + other.unfinished,
+        }
+    }
 }
 
 fn difference(from: u64, to: u64) -> usize {

@@ -13,7 +13,7 @@ use super::service::Accepted;
 use crate::ServerHandle;
 use crate::dispatch::{Dispatch, Job, Waker};
 use crate::error::{SystemError, catch_and_log};
-use crate::handle::{Control, ListenState, Serving};
+use crate::handle::{Control, GroupPermit, ListenState, Serving};
 use crate::listener::{AcceptError, Listener};
 use crate::log_line::log_line;
 use crate::request::{Lifecycle, Request};
@@ -25,18 +25,21 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
     /// Serves requests until [`shutdown`](crate::ServerHandle::shutdown). Python's `serve_forever`.
     ///
     /// Blocks. A shutdown ends it at once; requests on other threads may still run then, and closing the
-    /// server waits for them.
+    /// server waits for them. After [`stop_serving`](crate::ServerHandle::stop_serving) it can be called
+    /// again.
     ///
     /// # Errors
     ///
     /// `ResourceBusy` if another thread serves; `NotConnected` for an
-    /// [`unbound`](super::Builder::unbound) server that is not activated; what
-    /// [`service_actions`](super::Hooks::service_actions) returns; an error of the listening socket.
+    /// [`unbound`](super::Builder::unbound) server that is not activated; the error of
+    /// [`ServerHandle::fail`](crate::ServerHandle::fail); what the hooks
+    /// [`service_actions`](super::Hooks::service_actions) and
+    /// [`handle_interrupt`](super::Hooks::handle_interrupt) return; an error of the listening socket.
     #[doc(alias("run", "accept loop"))]
     pub fn serve_forever(&self) -> io::Result<()> {
         let mut acceptor = Acceptor::begin(self)?;
-        log_line!(target: "socketserver::server", Info, "serving on {}", self.server_address());
-        while !self.handle.is_shutdown_begun() {
+        log_line!(target: "socketserver::server", Info, "serving on {}", self.handle.name());
+        while !self.handle.must_stop() {
             let next_actions = self
                 .poll_interval
                 .and_then(|time| Instant::now().checked_add(time));
@@ -48,8 +51,8 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
                 catch_and_log("service_actions", actions).unwrap_or(Ok(()))?;
             }
         }
-        log_line!(target: "socketserver::server", Info, "stopped serving on {}", self.server_address());
-        Ok(())
+        log_line!(target: "socketserver::server", Info, "stopped serving on {}", self.handle.name());
+        acceptor.serving.result()
     }
 
     /// Waits for one request and passes it to its handler. Python's `handle_request`.
@@ -68,14 +71,14 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
         let mut acceptor = Acceptor::begin(self)?;
         match acceptor.get_request(deadline)? {
             Some(request) => self.process_request(request),
-            None if self.handle.is_shutdown_begun() => {}
+            None if self.handle.must_stop() => {}
             None => {
                 if let Some(hooks) = &self.service.hooks {
                     catch_and_log("handle_timeout", || hooks.handle_timeout(&self.handle));
                 }
             }
         }
-        Ok(())
+        acceptor.serving.result()
     }
 
     fn process_request(&self, mut request: Accepted<L::Request>) {
@@ -91,6 +94,8 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
 
 /// What a server keeps between two turns of its accept loop. Locked by the thread that serves.
 pub(super) struct AcceptState<R: Request> {
+    /// The right to serve one more connection of the group.
+    pub(super) group_permit: Option<GroupPermit>,
     /// Accepted requests that wait for capacity, each with the end of its time.
     pub(super) pending: VecDeque<(Instant, Accepted<R>)>,
     pub(super) saturation: SaturationLog,
@@ -109,15 +114,16 @@ pub(super) struct Acceptor<'a, L: Listener, D: Dispatch> {
     pub(super) waker: Waker,
     events: Events,
     next_reap: Option<Instant>,
-    _serving: Serving<'a>,
+    /// Dropped last: who waits for its end may serve at once.
+    serving: Serving<'a>,
 }
 
 impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
     fn begin(server: &'a Server<L, D>) -> io::Result<Self> {
         use io::ErrorKind::{NotConnected, ResourceBusy};
         let fail = |kind, what| {
-            let address = server.server_address();
-            io::Error::new(kind, format!("the server on {address} {what}"))
+            let name = server.handle.name();
+            io::Error::new(kind, format!("the server on {name} {what}"))
         };
         if !server.active {
             let what = "is not active: call server_bind and server_activate before serving";
@@ -137,17 +143,16 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
             waker: Waker::new(handle),
             events: Events::with_capacity(NonZeroUsize::MIN),
             next_reap: None,
-            _serving: handle.start_serving(),
+            serving: handle.start_serving(),
         })
     }
 
-    /// The next request that can be served now; `None` after the deadline, and when the server shuts
-    /// down. Waits only if no client is pending: a busy server never calls the poller.
+    /// The next request that can be served now; `None` after the deadline, and when serving ends. Waits only if no client is pending: a busy server never calls the poller.
     fn get_request(
         &mut self,
         deadline: Option<Instant>,
     ) -> io::Result<Option<Accepted<L::Request>>> {
-        while !self.handle.is_shutdown_begun() {
+        while !self.handle.must_stop() {
             let Control { limits, listen } = self.handle.control();
             self.reject_expired();
             let has_capacity = self.has_capacity(&limits);
@@ -182,7 +187,7 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
         if listen == self.state.listen {
             return listen == Open;
         }
-        let address = self.handle.server_address();
+        let name = self.handle.name();
         let applied = match (self.state.listen, listen) {
             (_, Closed) => self.call_listener("server_deactivate", L::server_deactivate),
             (Closed, _) => self.call_listener("server_reactivate", L::server_reactivate),
@@ -190,13 +195,13 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
         };
         match applied {
             Ok(()) => {
-                log_line!(target: "socketserver::server", Info, "{address}: {}", listen.describe())
+                log_line!(target: "socketserver::server", Info, "{name}: {}", listen.describe())
             }
             Err(error) if listen == Closed => {
-                log_line!(target: "socketserver::server", Warn, "{address}: paused; new clients wait, because they cannot be refused: {error}");
+                log_line!(target: "socketserver::server", Warn, "{name}: paused; new clients wait, because they cannot be refused: {error}");
             }
             Err(error) => {
-                self.state.backoff.pause(&error, address);
+                self.state.backoff.pause(&error, &name);
                 return false;
             }
         }
@@ -211,21 +216,21 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
 
     /// After an accept error: backs off, continues, or ends serving.
     fn recover(&mut self, error: io::Error, deadline: Option<Instant>) -> io::Result<()> {
-        let address = self.handle.server_address();
+        let name = self.handle.name();
         if error.kind() == io::ErrorKind::WouldBlock {
-            self.state.backoff.all_accepted(address);
+            self.state.backoff.all_accepted(&name);
             return self.wait(true, deadline);
         }
         match AcceptError::of(&error) {
             AcceptError::Client if self.state.backoff.may_retry() => {
                 log_line!(target: "socketserver::server", Debug, "lost a client before it was accepted: {error}");
             }
-            AcceptError::Client => self.state.backoff.pause(&error, address),
+            AcceptError::Client => self.state.backoff.pause(&error, &name),
             AcceptError::System => {
                 if AcceptError::is_out_of_descriptors(&error) {
                     self.handle.lingering().close_all();
                 }
-                self.state.backoff.pause(&error, address);
+                self.state.backoff.pause(&error, &name);
             }
             AcceptError::Listener => return Err(error),
         }
@@ -238,28 +243,39 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
         let pause_end = self.state.backoff.until;
         let due = [deadline, pause_end, self.next_reap, next_expiry];
         let due = due.into_iter().flatten().min();
+        // Other servers of the group may serve a connection meanwhile.
+        self.state.group_permit = None;
         let listener = for_clients.then(|| self.listener.as_fd());
-        let waited = self.handle.poller().wait(listener, due, &mut self.events);
-        match waited {
-            Err(error) => return self.pause_without_poller(error, due),
-            Ok(()) if for_clients => {
-                let address = self.handle.server_address();
-                self.state.poller_backoff.all_accepted(address);
+        let poller = self.handle.poller();
+        let hooks = self.server.service.hooks.as_ref();
+        let waited = match hooks {
+            Some(_) => poller.wait_or_interrupt(listener, due, &mut self.events),
+            None => poller.wait(listener, due, &mut self.events),
+        };
+        match (waited, hooks) {
+            (Err(error), Some(hooks)) if error.kind() == io::ErrorKind::Interrupted => {
+                let interrupted = || hooks.handle_interrupt(self.handle);
+                return catch_and_log("handle_interrupt", interrupted).unwrap_or(Ok(()));
             }
-            Ok(()) => {}
+            (Err(error), _) => return self.pause_without_poller(error, due),
+            (Ok(()), _) if for_clients => {
+                let name = self.handle.name();
+                self.state.poller_backoff.all_accepted(&name);
+            }
+            (Ok(()), _) => {}
         }
         Ok(())
     }
 
     /// After an error of the poller.
     fn pause_without_poller(&mut self, error: io::Error, due: Option<Instant>) -> io::Result<()> {
-        let address = self.handle.server_address();
+        let name = self.handle.name();
         if matches!(AcceptError::of(&error), AcceptError::Listener) {
-            let text = format!("cannot wait for clients on {address}: {error}");
+            let text = format!("cannot wait for clients on {name}: {error}");
             return Err(SystemError::describe(&error, text));
         }
         let backoff = &mut self.state.poller_backoff;
-        backoff.pause(&error, address);
+        backoff.pause(&error, &name);
         let due = due.into_iter().chain(backoff.until).min();
         // Without a descriptor the poller needs no memory, so that it can wait for a notification.
         if self
@@ -278,6 +294,12 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
 /// Requests in the pending queue do not wait for a server that has ended.
 impl<L: Listener, D: Dispatch> Drop for Acceptor<'_, L, D> {
     fn drop(&mut self) {
+        self.state.group_permit = None;
+        if let Some(group) = self.handle.group() {
+            group.forget(&self.waker);
+        }
+        // After another error nothing has taken the request to stop.
+        let _ = self.serving.result();
         if self.handle.is_shutdown_begun() {
             self.server.reject_pending(&mut self.state);
         }

@@ -13,7 +13,7 @@ use crate::error::catch;
 use crate::limits::{Limits, OverloadPolicy, RejectReason};
 use crate::listener::Listener;
 use crate::log_line::log_line;
-use crate::request::Request;
+use crate::request::{Lifecycle, Request};
 use crate::statistics::{Cause, RequestState};
 
 impl<L: Listener, D: Dispatch> Acceptor<'_, L, D> {
@@ -23,7 +23,10 @@ impl<L: Listener, D: Dispatch> Acceptor<'_, L, D> {
         let saturated = match limits.max_connections.map(|limit| limit.max(1)) {
             Some(limit) if !has_permits(limit) => Saturated::Connections(limit),
             _ if !self.dispatcher_has_capacity() => Saturated::Dispatch,
-            _ => return true,
+            _ => match self.group_has_capacity() {
+                Ok(()) => return true,
+                Err(limit) => Saturated::Group(limit),
+            },
         };
         let saturation = &mut self.state.saturation;
         saturation.log(self.handle, saturated, limits.overload);
@@ -33,12 +36,22 @@ impl<L: Listener, D: Dispatch> Acceptor<'_, L, D> {
     fn dispatcher_has_capacity(&self) -> bool {
         catch(|| self.server.dispatch.has_capacity(&self.waker)).unwrap_or_else(|panicked| {
             if let Some(suppressed) = self.handle.log_limit().allow() {
-                let address = self.handle.server_address();
-                log_line!(target: "socketserver::server", Error, "{address}: has_capacity {panicked}{suppressed}");
+                let name = self.handle.name();
+                log_line!(target: "socketserver::server", Error, "{name}: has_capacity {panicked}{suppressed}");
             }
             // As if it were not implemented. Nobody would wake the server that waits for capacity.
             true
         })
+    }
+
+    /// Acquires the right to serve one more connection of the group, if the server is in one. It is given
+    /// back when the acceptor waits.
+    fn group_has_capacity(&mut self) -> Result<(), usize> {
+        let group = self.handle.group().filter(|_| L::Request::OWNS_SOCKET);
+        if let Some(group) = group.filter(|_| self.state.group_permit.is_none()) {
+            self.state.group_permit = Some(group.acquire(&self.waker)?);
+        }
+        Ok(())
     }
 
     /// Whether to accept a client that cannot be served now.
@@ -82,9 +95,14 @@ impl<L: Listener, D: Dispatch> Acceptor<'_, L, D> {
             }
         }
         let service = Arc::clone(&self.server.service);
-        let accepted = Accepted::new(request, service, ip, state);
+        let mut accepted = Accepted::new(request, service, ip, state);
         match (accepted.state(), until) {
-            (RequestState::Active, _) => return Some(accepted),
+            (RequestState::Active, _) => {
+                accepted
+                    .permit
+                    .set_group_permit(self.state.group_permit.take());
+                return Some(accepted);
+            }
             (RequestState::Queued, Some(until)) => self.state.pending.push_back((until, accepted)),
             _ if accepted.state() == state => self.server.reject_pool.reject(accepted),
             // Too many of one IP address. If too many rejections wait already, its turn would delay the
@@ -103,6 +121,9 @@ impl<L: Listener, D: Dispatch> Acceptor<'_, L, D> {
     pub(super) fn pop_pending(&mut self) -> Option<Accepted<L::Request>> {
         let (_, mut request) = self.state.pending.pop_front()?;
         request.set_state(RequestState::Active);
+        request
+            .permit
+            .set_group_permit(self.state.group_permit.take());
         Some(request)
     }
 

@@ -120,7 +120,7 @@ impl Drop for BackgroundServer {
     fn drop(&mut self) {
         self.handle.shutdown();
         if let Err(error) = self.join_thread() {
-            log_line!(target: "socketserver::server", Error, "serving on {} ended: {error}", self.handle.server_address());
+            log_line!(target: "socketserver::server", Error, "serving on {} ended: {error}", self.handle.name());
         }
     }
 }

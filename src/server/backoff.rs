@@ -1,7 +1,7 @@
+use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::Address;
 use crate::log_line::log_line;
 
 /// The pauses after accept errors, each twice as long as the one before until a client is accepted.
@@ -31,7 +31,7 @@ impl Backoff {
     }
 
     /// Logs one line per second at most.
-    pub(super) fn pause(&mut self, error: &io::Error, server: &Address) {
+    pub(super) fn pause(&mut self, error: &io::Error, server: &dyn fmt::Display) {
         let is_recent = |at: Instant| at.elapsed() < Self::LONGEST;
         if !self.warned_at.is_some_and(is_recent) {
             self.warned_at = Some(Instant::now());
@@ -52,7 +52,7 @@ impl Backoff {
         (self.last, self.retries) = (None, 0);
     }
 
-    pub(super) fn all_accepted(&mut self, server: &Address) {
+    pub(super) fn all_accepted(&mut self, server: &dyn fmt::Display) {
         self.reset();
         if std::mem::take(&mut self.has_failed) {
             log_line!(target: "socketserver::server", Info, "accepting again on {server}");

@@ -17,6 +17,7 @@ use crate::handler::RequestHandler;
 use crate::limits::Limits;
 use crate::listener::{Bind, Listener};
 use crate::options::{SocketOptions, StreamOptions};
+use crate::request::Lifecycle;
 use crate::sync::Mutex;
 
 /// The settings of a server: Python's class attributes and overridden methods.
@@ -45,6 +46,7 @@ use crate::sync::Mutex;
 /// ```
 #[must_use = "a builder does nothing until it is bound"]
 pub struct Builder<L: Listener, D> {
+    pub(super) name: Option<String>,
     pub(super) sockets: SocketOptions,
     pub(super) streams: StreamOptions,
     pub(super) limits: Limits,
@@ -60,6 +62,7 @@ pub struct Builder<L: Listener, D> {
 impl<L: Listener, D> Builder<L, D> {
     pub(super) fn new(dispatch: D) -> Self {
         Builder {
+            name: None,
             sockets: SocketOptions::default(),
             streams: StreamOptions::default(),
             limits: Limits::default(),
@@ -236,6 +239,8 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
         let handle = ServerHandle::new(
             address.clone(),
             HandleConfig {
+                name: self.name,
+                is_stream: L::Request::OWNS_SOCKET,
                 streams: self.streams,
                 limits: self.limits,
                 shutdown_timeout: self.shutdown_timeout,
@@ -259,6 +264,7 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
                 run_handler,
             }),
             accept_state: Mutex::new(AcceptState {
+                group_permit: None,
                 pending: VecDeque::new(),
                 saturation: SaturationLog::default(),
                 listen: ListenState::Open,

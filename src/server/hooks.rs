@@ -124,6 +124,22 @@ pub trait Hooks<R: Request = StreamRequest>: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Called when a signal handler of the program has run on the thread that serves, and has interrupted
+    /// its wait for clients. A program that hosts an interpreter runs the interpreter's own signal handlers
+    /// here, as Python does between two calls.
+    ///
+    /// A signal handler is called on any thread that does not block its signal; this hook is called only
+    /// after one that was called on the thread of the accept loop.
+    ///
+    /// # Errors
+    ///
+    /// `serve_forever` or `handle_request` ends and returns the error.
+    #[doc(alias("EINTR", "PyErr_CheckSignals"))]
+    fn handle_interrupt(&self, server: &ServerHandle) -> io::Result<()> {
+        let _ = server;
+        Ok(())
+    }
+
     /// Called when `handle_request` has waited for its [`timeout`](super::Builder::timeout) without a
     /// request. Not called after a shutdown.
     fn handle_timeout(&self, server: &ServerHandle) {

@@ -12,6 +12,7 @@ mod admission;
 mod background;
 mod backoff;
 mod builder;
+mod group;
 mod hooks;
 #[cfg(all(test, shuttle))]
 mod model;
@@ -32,6 +33,7 @@ pub use self::background::BackgroundServer;
 pub use self::builder::Builder;
 #[cfg(feature = "fork")]
 pub use self::forking::*;
+pub use self::group::ServerGroup;
 pub use self::hooks::Hooks;
 use self::service::Service;
 use crate::dispatch::{Dispatch, Inline, ThreadPool};
@@ -218,10 +220,14 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
         drop(self);
     }
 
-    fn close(&mut self) {
+    fn close_socket(&mut self) {
         self.handle.shutdown();
         let listener = self.listener.take();
         catch_and_log("the drop of the listener", || drop(listener));
+    }
+
+    fn close(&mut self) {
+        self.close_socket();
         self.reject_pending(&mut self.accept_state.lock());
         if self.block_on_close {
             self.wait_for_requests();
@@ -234,10 +240,10 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
     }
 
     fn wait_for_requests(&self) {
-        let address = self.server_address();
+        let name = self.handle.name();
         let running = self.handle.registry().present();
         if running > 0 {
-            log_line!(target: "socketserver::server", Info, "{address}: waiting for running requests: {running}");
+            log_line!(target: "socketserver::server", Info, "{name}: waiting for running requests: {running}");
         }
         match self.handle.wait_for_requests().0 {
             0 => {
@@ -247,7 +253,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
             }
             unfinished => log_line!(
                 target: "socketserver::server", Error,
-                "{address}: closed although {unfinished} requests do not end"
+                "{name}: closed although {unfinished} requests do not end"
             ),
         }
     }

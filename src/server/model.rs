@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::{Builder, Server};
 use crate::dispatch::ThreadPool;
 use crate::error::RequestError;
-use crate::handle::ConnectionEntry;
+use crate::handle::{ConnectionEntry, GroupHandle};
 use crate::limits::OverloadPolicy;
 use crate::listener::Listener;
 use crate::request::{Lifecycle, Request};
@@ -179,6 +179,63 @@ fn shut_down_at_any_time() {
     });
 }
 
+#[test]
+fn serving_stops_and_begins_again() {
+    explore(|| {
+        let clients = Clients::with(2);
+        let handled = clients.handled.clone();
+        let server = threads(2).adopt_fn(clients.listener(), move |request: &mut FakeRequest| {
+            handled.run(request.number);
+            Ok(())
+        });
+        let server = server.expect("nothing is opened that could fail");
+        let handle = server.handle();
+        let serving = thread::spawn(move || {
+            while !server.handle().is_shutdown_begun() {
+                server.serve_forever().expect("nothing fails");
+            }
+        });
+        handle.stop_serving();
+        clients.connect(2, &handle);
+        handle.stop_serving();
+        clients.present.wait_for(3);
+        handle.shutdown();
+        serving.join().expect("it does not panic");
+        assert_balanced(&handle.statistics(), &clients);
+    });
+}
+
+#[test]
+fn two_servers_share_a_limit() {
+    explore(|| {
+        let group = GroupHandle::new();
+        group.set_max_connections(1);
+        let running = RunLog::default();
+        let both = [Clients::with(2), Clients::with(2)];
+        let serving = both.each_ref().map(|clients| {
+            let (handled, running) = (clients.handled.clone(), running.clone());
+            let server =
+                threads(2).adopt_fn(clients.listener(), move |request: &mut FakeRequest| {
+                    running.run(request.number);
+                    handled.run(request.number);
+                    Ok(())
+                });
+            let server = server.expect("nothing is opened that could fail");
+            group.add(server.handle());
+            thread::spawn(move || server.serve_forever().expect("nothing fails"))
+        });
+        both.iter().for_each(|clients| clients.present.wait_for(2));
+        group.shutdown();
+        serving
+            .into_iter()
+            .for_each(|serving| serving.join().expect("it does not panic"));
+        assert_eq!(running.take_peak(), 1);
+        for (server, clients) in group.servers().iter().zip(&both) {
+            assert_balanced(&server.statistics(), clients);
+        }
+    });
+}
+
 /// The clients of one server. Clones share them.
 #[derive(Clone, Default)]
 struct Clients {
@@ -269,7 +326,7 @@ impl Request for FakeRequest {
 }
 
 impl Lifecycle for FakeRequest {
-    const OWNS_SOCKET: bool = false;
+    const OWNS_SOCKET: bool = true;
 
     fn connection_entry(&self) -> Option<ConnectionEntry> {
         None

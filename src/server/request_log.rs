@@ -39,21 +39,24 @@ pub(super) fn log_panic<R: Request>(request: &R, hook: &str, panic: &dyn Error) 
 }
 
 /// The name of a request in the log.
-pub(super) struct Name<'a>(u64, &'a Address);
+pub(super) struct Name<'a>(&'a ServerHandle, u64, &'a Address);
 
 impl<'a> Name<'a> {
     pub(super) fn of(permit: &'a Permit) -> Self {
-        Name(permit.id(), permit.client_address())
+        Name(permit.server(), permit.id(), permit.client_address())
     }
 
     fn of_request<R: Request>(request: &'a R) -> Self {
-        Name(request.id(), request.client_address())
+        Name(request.server(), request.id(), request.client_address())
     }
 }
 
 impl fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Name(id, client_address) = self;
+        let Name(server, id, client_address) = self;
+        if server.is_one_of_several() {
+            write!(f, "{}: ", server.name())?;
+        }
         write!(f, "request {id} from {client_address}")
     }
 }
@@ -87,6 +90,7 @@ pub(super) fn log_too_many(permit: &Permit, limits: &Limits) {
 #[derive(Clone, Copy)]
 pub(super) enum Saturated {
     Connections(usize),
+    Group(usize),
     Dispatch,
 }
 
@@ -115,6 +119,10 @@ impl SaturationLog {
                 let limit = format!("the limit of {limit} connections is reached");
                 (limit, " (max_connections sets the limit)")
             }
+            (Saturated::Group(limit), _) => {
+                let limit = format!("the group's limit of {limit} connections is reached");
+                (limit, " (ServerGroup::max_connections sets the limit)")
+            }
             (Saturated::Dispatch, Some(threads)) => {
                 let limit = format!("all {} threads are busy", threads.limit());
                 (limit, " (max_threads sets the limit)")
@@ -127,7 +135,7 @@ impl SaturationLog {
         };
         log_line!(
             target: "socketserver::server", Warn,
-            "{}: {limit}; new clients {consequence}{setter}", server.server_address()
+            "{}: {limit}; new clients {consequence}{setter}", server.name()
         );
     }
 }

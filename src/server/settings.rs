@@ -21,6 +21,7 @@ impl<L: Listener, D> Builder<L, D> {
     /// A dispatcher of your own, or one that [several servers share](ThreadPool).
     pub fn dispatch<E: Dispatch>(self, dispatch: E) -> Builder<L, E> {
         Builder {
+            name: self.name,
             sockets: self.sockets,
             streams: self.streams,
             limits: self.limits,
@@ -31,6 +32,14 @@ impl<L: Listener, D> Builder<L, D> {
             shutdown_timeout: self.shutdown_timeout,
             block_on_close: self.block_on_close,
         }
+    }
+
+    /// The server's name in log lines and in the label `server` of [metrics](crate::ServerHandle). Default: its
+    /// kind and address, such as `tcp 127.0.0.1:53`. A server with a name, and one in a
+    /// [group](super::ServerGroup), also writes it in front of each line about a request.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
     }
 
     /// `SO_REUSEADDR`: a restarted server can bind while connections of the old one are in `TIME_WAIT`.

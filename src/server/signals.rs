@@ -102,13 +102,13 @@ impl Registered {
 
 impl RegisteredServer {
     fn stop(&self) {
-        let address = self.server.server_address();
+        let name = self.server.name();
         // Logged before, because the process may end with it.
         if self.signalled {
-            log_line!(target: "socketserver::server", Warn, "second signal: closing all connections of {address} by force");
+            log_line!(target: "socketserver::server", Warn, "second signal: closing all connections of {name} by force");
             self.server.force_close();
         } else {
-            log_line!(target: "socketserver::server", Info, "signal received: shutting down {address}");
+            log_line!(target: "socketserver::server", Info, "signal received: shutting down {name}");
             self.server.shutdown();
         }
     }

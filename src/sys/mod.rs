@@ -15,7 +15,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub(crate) use polling::Events;
 use polling::{Event, PollMode};
@@ -114,17 +114,54 @@ impl Poller {
     ) -> io::Result<()> {
         let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         events.clear();
+        self.wait_by(listener, |poller| poller.wait(events, timeout).map(drop))
+    }
+
+    /// As [`wait`](Self::wait), but fails with `Interrupted` when a signal handler has run on this thread.
+    pub(crate) fn wait_or_interrupt(
+        &self,
+        listener: Option<BorrowedFd<'_>>,
+        deadline: Option<Instant>,
+        events: &mut Events,
+    ) -> io::Result<()> {
+        self.wait_by(listener, |poller| {
+            // `polling` itself repeats a call that a signal has interrupted.
+            if has_event(poller, deadline)? {
+                events.clear();
+                poller.wait(events, Some(Duration::ZERO))?;
+            }
+            Ok(())
+        })
+    }
+
+    fn wait_by(
+        &self,
+        listener: Option<BorrowedFd<'_>>,
+        wait: impl FnOnce(&sync::Poller) -> io::Result<()>,
+    ) -> io::Result<()> {
         let poller = self.0.lock().clone();
         let poller = poller.expect("only a server that is not closed waits");
         let Some(listener) = listener else {
-            return poller.wait(events, timeout).map(drop);
+            return wait(&poller);
         };
         // SAFETY: the descriptor is borrowed for longer than this call, which removes it again.
         unsafe { poller.add_with_mode(&listener, Event::readable(0), PollMode::Level)? };
-        let waited = poller.wait(events, timeout);
+        let waited = wait(&poller);
         poller.delete(listener)?;
-        waited.map(drop)
+        waited
     }
+}
+
+/// Waits until the poller has an event. Returns false after the deadline.
+#[cfg(not(all(test, shuttle)))]
+fn has_event(poller: &sync::Poller, deadline: Option<Instant>) -> io::Result<bool> {
+    stream::wait_or_interrupt(poller, libc::POLLIN, deadline)
+}
+
+/// The model has neither signals nor descriptors.
+#[cfg(all(test, shuttle))]
+fn has_event(_: &sync::Poller, _: Option<Instant>) -> io::Result<bool> {
+    Ok(true)
 }
 
 /// The lock between the library's own threads (for signals, timers, sockets) and `fork`: they work

@@ -24,6 +24,20 @@ pub(crate) fn wait(
     events: libc::c_short,
     deadline: Option<Instant>,
 ) -> io::Result<bool> {
+    loop {
+        match wait_or_interrupt(socket, events, deadline) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => signals::run_pending(),
+            waited => return waited,
+        }
+    }
+}
+
+/// As [`wait`], but fails with `Interrupted` when a signal handler has run on this thread.
+pub(super) fn wait_or_interrupt(
+    socket: &impl AsFd,
+    events: libc::c_short,
+    deadline: Option<Instant>,
+) -> io::Result<bool> {
     let mut polled = libc::pollfd {
         fd: socket.as_fd().as_raw_fd(),
         events,
@@ -37,13 +51,7 @@ pub(crate) fn wait(
             0 if deadline.is_some_and(|deadline| Instant::now() >= deadline) => return Ok(false),
             // A timeout that is too long for one call.
             0 => {}
-            _ => {
-                let error = io::Error::last_os_error();
-                if error.kind() != io::ErrorKind::Interrupted {
-                    return Err(error);
-                }
-                signals::run_pending();
-            }
+            _ => return Err(io::Error::last_os_error()),
         }
     }
 }

@@ -111,6 +111,13 @@ mod python {
     mod suite;
     mod write;
 }
+mod serving {
+    mod fail;
+    mod group;
+    mod group_limit;
+    mod names;
+    mod stop;
+}
 mod shutdown {
     mod arrivals;
     mod callers;

@@ -14,7 +14,6 @@ mod lookup;
 mod master_file;
 mod record;
 mod reply;
-mod same_port;
 mod times;
 mod zone;
 
@@ -86,17 +85,16 @@ fn serve(options: Options) -> io::Result<()> {
     let resolver = Resolver {
         zone: Arc::new(zone),
     };
-    let (tcp, udp) = same_port::bind(
-        &options.address,
-        |address| bind_tcp(address, &resolver),
+    let (tcp, udp) = ServerGroup::same_port(
+        || bind_tcp(&options.address, &resolver),
         |address| bind_udp(address, &resolver),
     )?;
-    tcp.shutdown_on_ctrlc()?;
-    udp.shutdown_on_ctrlc()?;
+    let mut group = ServerGroup::new();
+    let tcp = group.add(tcp);
+    group.add(udp);
+    group.shutdown_on_ctrlc()?;
     println!("listening on {}", tcp.server_address());
-    let udp = udp.serve_in_background()?;
-    tcp.serve_forever()?;
-    udp.stop()
+    group.serve_forever()
 }
 
 fn bind_tcp(address: &str, resolver: &Resolver) -> io::Result<ThreadingTcpServer> {

@@ -13,10 +13,8 @@
 
 mod frame;
 mod message;
-mod output;
-mod same_port;
 
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -27,7 +25,6 @@ use socketserver::prelude::*;
 
 use self::frame::Frame;
 use self::message::Message;
-use self::output::Output;
 
 /// The idle timeout and the read timeout of a TCP connection.
 const TIMEOUT: Duration = Duration::from_secs(3600);
@@ -43,10 +40,7 @@ struct Options {
     unix: Option<PathBuf>,
 }
 
-#[derive(Clone)]
-struct Printer {
-    output: Output,
-}
+struct Printer;
 
 impl RequestHandler<DatagramRequest> for Printer {
     fn handle(&mut self, request: &mut DatagramRequest) -> HandlerResult {
@@ -54,7 +48,7 @@ impl RequestHandler<DatagramRequest> for Printer {
             data: request.packet.to_vec(),
             truncated: request.truncated,
         };
-        self.print(&frame, &request.client_address);
+        print(&frame, request);
         Ok(())
     }
 }
@@ -63,67 +57,51 @@ impl RequestHandler<StreamRequest> for Printer {
     fn handle(&mut self, request: &mut StreamRequest) -> HandlerResult {
         while request.wait_for_data()? {
             let frame = frame::read(&mut request.rfile)?;
-            self.print(&frame, &request.client_address);
+            print(&frame, request);
         }
         Ok(())
     }
 }
 
-impl Printer {
-    fn print(&self, frame: &Frame, sender: &Address) {
-        let text = String::from_utf8_lossy(&frame.data);
-        let text = text.trim_end_matches(['\0', '\r', '\n']);
-        if !text.is_empty() {
-            let message = Message::parse(text, sender);
-            let end = if frame.truncated { " [cut off]" } else { "" };
-            self.output.print(format_args!("{message}{end}"));
-        }
+/// Prints a message. The server ends with an error if it cannot, as when it is piped to `head`.
+fn print(frame: &Frame, request: &impl Request) {
+    let text = String::from_utf8_lossy(&frame.data);
+    let text = text.trim_end_matches(['\0', '\r', '\n']);
+    if text.is_empty() {
+        return;
+    }
+    let message = Message::parse(text, request.client_address());
+    let end = if frame.truncated { " [cut off]" } else { "" };
+    if let Err(e) = writeln!(io::stdout(), "{message}{end}") {
+        let text = format!("cannot print: {e}");
+        request.server().fail(io::Error::new(e.kind(), text));
     }
 }
 
 fn serve(options: Options) -> io::Result<()> {
-    let printer = Printer {
-        output: Output::default(),
-    };
-    let unix = options.unix.map(|path| bind_unix(path, &printer));
-    let unix = unix.transpose()?;
-    let (tcp, udp) = same_port::bind(
-        &options.address,
-        |address| bind_tcp(address, &printer),
-        |address| bind_udp(address, &printer),
+    let (tcp, udp) = ServerGroup::same_port(
+        || bind_tcp(&options.address),
+        |address| UdpServer::bind(address, || Printer),
     )?;
-    tcp.shutdown_on_ctrlc()?;
-    udp.shutdown_on_ctrlc()?;
-    println!("listening on {}", tcp.server_address());
-    if let Some(unix) = &unix {
-        println!("listening on {}", unix.server_address());
+    let mut group = ServerGroup::new();
+    let mut listening = vec![group.add(tcp)];
+    group.add(udp);
+    if let Some(path) = options.unix {
+        listening.push(group.add(UnixDatagramServer::bind(path, || Printer)?));
     }
-    let _unix = unix.map(Server::serve_in_background).transpose()?;
-    let _udp = udp.serve_in_background()?;
-    tcp.serve_forever()
+    group.shutdown_on_ctrlc()?;
+    for server in listening {
+        println!("listening on {}", server.server_address());
+    }
+    group.serve_forever()
 }
 
-/// This server ends when a line cannot be printed, and the others end with it.
-fn bind_tcp(address: &str, printer: &Printer) -> io::Result<ThreadingTcpServer> {
-    let printer = printer.clone();
+fn bind_tcp(address: &str) -> io::Result<ThreadingTcpServer> {
     ThreadingTcpServer::builder()
         .max_threads(1024)
         .idle_timeout(TIMEOUT)
         .read_timeout(TIMEOUT)
-        .hooks(printer.output.clone())
-        .bind(address, move || printer.clone())
-}
-
-fn bind_udp(address: &Address, printer: &Printer) -> io::Result<UdpServer> {
-    let printer = printer.clone();
-    UdpServer::bind(address, move || printer.clone())
-}
-
-fn bind_unix(path: PathBuf, printer: &Printer) -> io::Result<UnixDatagramServer> {
-    let printer = printer.clone();
-    let server = UnixDatagramServer::bind(path, move || printer.clone())?;
-    server.shutdown_on_ctrlc()?;
-    Ok(server)
+        .bind(address, || Printer)
 }
 
 fn main() -> ExitCode {

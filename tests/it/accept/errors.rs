@@ -143,7 +143,7 @@ fn the_server_backs_off(error: Make) -> io::Result<()> {
     assert!(took >= Duration::from_millis(155), "{took:?}");
     *faults.lasting.lock() = None;
     assert_eq!(read_all(client), "hello");
-    let again = format!("accepting again on {address}");
+    let again = format!("accepting again on tcp {address}");
     eventually("the log reports that the server accepts again", || {
         !logs.with(&again).is_empty()
     });

@@ -49,7 +49,7 @@ fn the_server_backs_off_and_goes_on() -> io::Result<()> {
         (1..calls.load(Ordering::SeqCst)).contains(&warnings.count()),
         "{lines:?}"
     );
-    let again = format!("accepting again on {address}");
+    let again = format!("accepting again on tcp {address}");
     assert_eq!(logs.with(&again), []);
     fails.store(false, Ordering::SeqCst);
     // It is logged when the poller has reported a client.

@@ -76,7 +76,7 @@ fn resume_waits_while_another_server_uses_the_path() {
     stop_listening_at(&server.handle(), &path);
     let other = serve_path(&path);
     server.handle().resume();
-    let warning = format!("cannot accept on {}", path.display());
+    let warning = format!("cannot accept on unix {}", path.display());
     eventually("the log reports why the server cannot resume", || {
         !logs.with(&warning).is_empty()
     });

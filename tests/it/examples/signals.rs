@@ -147,9 +147,12 @@ fn the_log_names_the_signal_and_the_address() {
     let address = example.address.clone();
     example.signal(Signal::SIGTERM);
     let (_, _, log) = example.finish();
-    assert!(log.contains(&format!("shutting down {address}")), "{log}");
     assert!(
-        log.contains(&format!("stopped serving on {address}")),
+        log.contains(&format!("shutting down tcp {address}")),
+        "{log}"
+    );
+    assert!(
+        log.contains(&format!("stopped serving on tcp {address}")),
         "{log}"
     );
 }

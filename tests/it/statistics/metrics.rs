@@ -38,9 +38,9 @@ fn respond(request: &mut StreamRequest) -> HandlerResult {
 /// The value of a metric of this server. `labels` does not include the label `server`.
 fn metric(server: &ServerHandle, name: &str, labels: &str) -> Option<f64> {
     let separator = if labels.is_empty() { "" } else { "," };
-    let address = server.server_address();
+    let name_of_server = server.name();
     recorder::value(&format!(
-        "socketserver_{name}{{server={address}{separator}{labels}}}"
+        "socketserver_{name}{{server={name_of_server}{separator}{labels}}}"
     ))
 }
 

@@ -1,0 +1,279 @@
+//! A group of servers is served, and ends, as one.
+
+use std::cell::Cell;
+use std::io;
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::thread::{self, JoinHandle};
+
+use socketserver::listener::{Tcp, Udp, Unix, UnixDatagram};
+use socketserver::prelude::*;
+use socketserver::{Address, Dispatch, GroupHandle, Server};
+use tempfile::TempDir;
+
+use support::gate::Gate;
+use support::kind::{Client, Kind, LineRequest};
+use support::{ANY, connect, for_each, join_soon, read_all, socket_folder};
+
+/// Servers of all kinds, and their addresses.
+struct Bound {
+    group: ServerGroup,
+    tcp: Address,
+    udp: Address,
+    unix: Address,
+    datagram: Address,
+    _folder: TempDir,
+}
+
+/// A handler that sends one message back, unless the message is what ends its server.
+fn respond<R: LineRequest>(request: &mut R) -> HandlerResult {
+    let message = request.read_message()?;
+    match message.as_str() {
+        "shut down" => request.server().shutdown(),
+        "stop" => request.server().stop_serving(),
+        "fail" => request.server().fail(io::Error::other("requested")),
+        _ => {}
+    }
+    Ok(request.write_message(&message)?)
+}
+
+fn add<L: Kind, D: Dispatch + Default>(group: &mut ServerGroup, folder: &TempDir) -> Address {
+    let name = if L::STREAM { "stream" } else { "datagram" };
+    let folder = folder.path().join(name);
+    std::fs::create_dir_all(&folder).expect("it can be made");
+    let server = Server::<L, D>::bind_fn(L::address(&folder), respond);
+    let server = group.add(server.expect("the address is free"));
+    server.server_address().clone()
+}
+
+fn bind<D: Dispatch + Default>() -> Bound {
+    let folder = socket_folder();
+    let mut group = ServerGroup::new();
+    let tcp = add::<Tcp, D>(&mut group, &folder);
+    let udp = add::<Udp, D>(&mut group, &folder);
+    let unix = add::<Unix, D>(&mut group, &folder);
+    let datagram = add::<UnixDatagram, D>(&mut group, &folder);
+    Bound {
+        group,
+        tcp,
+        udp,
+        unix,
+        datagram,
+        _folder: folder,
+    }
+}
+
+impl Bound {
+    /// Sends the same to all servers, and receives it back.
+    fn exchange_with_all(addresses: &[Address; 4], text: &str) {
+        let [tcp, udp, unix, datagram] = addresses;
+        assert_eq!(Tcp::connect(tcp).exchange(text), text);
+        assert_eq!(Udp::connect(udp).exchange(text), text);
+        assert_eq!(Unix::connect(unix).exchange(text), text);
+        assert_eq!(UnixDatagram::connect(datagram).exchange(text), text);
+    }
+
+    fn addresses(&self) -> [Address; 4] {
+        [&self.tcp, &self.udp, &self.unix, &self.datagram].map(Address::clone)
+    }
+
+    fn serve(self) -> (GroupHandle, JoinHandle<(io::Result<()>, Self)>) {
+        let handle = self.group.handle();
+        let serving = thread::spawn(move || (self.group.serve_forever(), self));
+        (handle, serving)
+    }
+}
+
+/// Each of the four servers ends in turn.
+fn all_end_with_each<D: Dispatch + Default>(how: &str, expected: &Result<(), String>) {
+    for ending in 0..4 {
+        let bound = bind::<D>();
+        let addresses = bound.addresses();
+        let (handle, serving) = bound.serve();
+        Bound::exchange_with_all(&addresses, "hello");
+        let [tcp, udp, unix, datagram] = &addresses;
+        let answer = match ending {
+            0 => Tcp::connect(tcp).exchange(how),
+            1 => Udp::connect(udp).exchange(how),
+            2 => Unix::connect(unix).exchange(how),
+            _ => UnixDatagram::connect(datagram).exchange(how),
+        };
+        assert_eq!(answer, how);
+        let (served, bound) = join_soon(serving);
+        assert_eq!(&served.map_err(|error| error.to_string()), expected);
+        assert!(handle.servers().iter().all(ServerHandle::is_shutting_down));
+        drop(bound);
+        assert!(Tcp::is_free(tcp) && Udp::is_free(udp));
+        assert!(Unix::is_free(unix) && UnixDatagram::is_free(datagram));
+        assert_eq!(handle.statistics().finished, 5);
+    }
+}
+
+fn all_are_shut_down_with_one<D: Dispatch + Default>() {
+    all_end_with_each::<D>("shut down", &Ok(()));
+}
+
+fn all_are_shut_down_when_one_fails<D: Dispatch + Default>() {
+    all_end_with_each::<D>("fail", &Err("requested".to_owned()));
+}
+
+fn all_stop_serving_with_one_and_are_served_again<D: Dispatch + Default>() {
+    let mut bound = bind::<D>();
+    let addresses = bound.addresses();
+    for round in 0..20 {
+        let (handle, serving) = bound.serve();
+        Bound::exchange_with_all(&addresses, "hello");
+        if round % 2 == 0 {
+            handle.stop_serving();
+            handle.wait();
+        } else {
+            assert_eq!(Unix::connect(&addresses[2]).exchange("stop"), "stop");
+        }
+        let served;
+        (served, bound) = join_soon(serving);
+        served.expect("it is not an error");
+        assert!(!handle.servers().iter().any(ServerHandle::is_shutting_down));
+    }
+}
+
+for_each! { {
+        all_are_shut_down_with_one
+        all_are_shut_down_when_one_fails
+        all_stop_serving_with_one_and_are_served_again
+    }
+    inline: Inline;
+    threads: ThreadPool;
+}
+
+#[test]
+fn a_failure_of_one_lets_running_requests_finish() -> io::Result<()> {
+    let gate = Gate::default();
+    let mut group = ServerGroup::new();
+    let slow = group.add(ThreadingTcpServer::bind_fn(ANY, gate.handler())?);
+    let other = group.add(UdpServer::bind_fn(ANY, respond)?);
+    let serving = thread::spawn(move || {
+        let served = group.serve_forever();
+        drop(group);
+        served
+    });
+    let mut client = connect(slow.server_address());
+    client.write_all(b"hello\n")?;
+    assert_eq!(gate.next(), "hello");
+    other.fail(io::Error::other("requested"));
+    slow.wait();
+    support::eventually("the socket is closed before the request has ended", || {
+        TcpStream::connect(slow.server_address()).is_err()
+    });
+    gate.release(1);
+    assert_eq!(read_all(client), "hello\n");
+    let error = join_soon(serving).expect_err("one has failed");
+    assert_eq!(error.to_string(), "requested");
+    Ok(())
+}
+
+#[test]
+fn one_report_for_all() -> io::Result<()> {
+    let gate = Gate::default();
+    let mut group = ServerGroup::new();
+    let folder = socket_folder();
+    let path = folder.path().join("server");
+    let tcp = group.add(ThreadingTcpServer::bind_fn(ANY, gate.handler())?);
+    group.add(ThreadingUnixStreamServer::bind_fn(&path, |request| {
+        // Ends when its connection is closed by force.
+        request.rfile.readline(100)?;
+        Ok(())
+    })?);
+    let handle = group.handle();
+    let serving = thread::spawn(move || group.serve_forever());
+    let mut drained = connect(tcp.server_address());
+    drained.write_all(b"hello\n")?;
+    let forced = UnixStream::connect(&path)?;
+    (&forced).write_all(b"half a line")?;
+    assert_eq!(gate.next(), "hello");
+    support::eventually("both run", || handle.statistics().active == 2);
+    gate.release(1);
+    assert_eq!(read_all(drained), "hello\n");
+    support::eventually("one has ended", || handle.statistics().active == 1);
+    let report = handle.shutdown_within(std::time::Duration::from_millis(50));
+    assert_eq!(
+        (report.drained, report.forced, report.unfinished),
+        (0, 1, 0)
+    );
+    join_soon(serving)?;
+    let statistics = handle.statistics();
+    assert_eq!((statistics.accepted, statistics.finished), (2, 1));
+    assert_eq!(statistics.disconnected, 1);
+    Ok(())
+}
+
+#[test]
+fn a_group_without_servers_cannot_serve() {
+    let error = ServerGroup::new().serve_forever().expect_err("it is empty");
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+}
+
+#[cfg(feature = "fork")]
+#[test]
+fn a_forking_server_cannot_be_in_a_group() -> io::Result<()> {
+    let mut group = ServerGroup::new();
+    group.add(TcpServer::bind_fn(ANY, |_| Ok(()))?);
+    let forking = group.add(ForkingTcpServer::bind_fn(ANY, |_| Ok(()))?);
+    let error = group
+        .serve_forever()
+        .expect_err("it would fork beside threads");
+    assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+    let name = forking.name().to_string();
+    assert!(error.to_string().starts_with(&name), "{error}");
+    Ok(())
+}
+
+fn tcp(address: &str) -> io::Result<ThreadingTcpServer> {
+    ThreadingTcpServer::bind_fn(address, |_| Ok(()))
+}
+
+/// Binds UDP after `failures` failures of this kind; returns how often it was tried.
+fn same_port(
+    address: &str,
+    failures: usize,
+    kind: io::ErrorKind,
+) -> (usize, io::Result<(ThreadingTcpServer, UdpServer)>) {
+    let tried = Cell::new(0);
+    let bound = ServerGroup::same_port(
+        || tcp(address),
+        |address| {
+            tried.set(tried.get() + 1);
+            if tried.get() <= failures {
+                return Err(kind.into());
+            }
+            UdpServer::bind_fn(address, |_| Ok(()))
+        },
+    );
+    (tried.get(), bound)
+}
+
+#[test]
+fn another_port_is_tried_where_any_will_do() {
+    let (tried, bound) = same_port(ANY, 3, io::ErrorKind::AddrInUse);
+    let (tcp, udp) = bound.expect("the fourth is free");
+    assert!(tried >= 4, "{tried}");
+    assert_eq!(tcp.server_address(), udp.server_address());
+}
+
+#[test]
+fn it_gives_up_in_the_end() {
+    let (tried, bound) = same_port(ANY, usize::MAX, io::ErrorKind::AddrInUse);
+    assert_eq!(tried, 100);
+    let error = bound.expect_err("none is free");
+    assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+}
+
+#[test]
+fn other_errors_and_a_port_of_ones_own_are_not_tried_again() {
+    let (tried, bound) = same_port(ANY, 1, io::ErrorKind::PermissionDenied);
+    assert!(tried == 1 && bound.is_err());
+    let server = tcp(ANY).expect("a port is free");
+    let address = server.server_address().to_string();
+    drop(server);
+    let (tried, bound) = same_port(&address, usize::MAX, io::ErrorKind::AddrInUse);
+    assert!(tried <= 1 && bound.is_err());
+}
