@@ -12,6 +12,8 @@ use crate::Address;
 /// A cloneable handle to an open connection: sends to it, or ends it, from any thread. For a registry of
 /// connections, to broadcast and to kick.
 ///
+/// [`outbox`](Self::outbox) is for messages to clients of whom some may not read.
+///
 /// It does not keep the connection open. After the server has closed it, all methods fail with
 /// `NotConnected`. Two handles are equal when they stand for the same connection.
 ///

@@ -7,7 +7,7 @@ use super::Connection;
 /// does not read delays nobody. Made by [`Connection::outbox`].
 ///
 /// What the socket takes is sent at once. The rest is sent by one thread of the process, when the client has
-/// read. All outboxes of a connection share one queue. They keep neither the connection open nor a thread.
+/// read. All outboxes of a connection share one queue. An outbox does not keep the connection open.
 ///
 /// A message that does not fit is the caller's to handle:
 ///
@@ -17,19 +17,19 @@ use super::Connection;
 /// | is disconnected | `outbox.connection().shutdown()` |
 /// | ends what the sender does | `outbox.push(message)?;` |
 ///
-/// **Order.** Messages are sent whole and in the order of the calls. What is sent after a push, through
-/// [`send_all`](Connection::send_all) or the handler's `wfile`, follows the queue: such a write first waits until the
-/// client has taken what was queued before it, within the write timeout. The buffer of a `wfile` with a
-/// [`wbufsize`](crate::Builder::wbufsize) counts when it is flushed.
+/// **Order.** Messages are sent whole and in the order of the calls. A write after a push, through
+/// [`send_all`](Connection::send_all) or the handler's `wfile`, first waits until the socket has taken what was
+/// queued before it, within the write timeout. What a `wfile` with a [`wbufsize`](crate::Builder::wbufsize)
+/// buffers is sent when it is flushed.
 ///
 /// **A client that does not read.** If nothing could be sent for the connection's write timeout, the queue is
 /// dropped and the connection ends: the handler's reads and writes fail with `TimedOut`. Without a write
 /// timeout only the limit applies.
 ///
 /// **The end.** What is queued when the handler ends is sent before the connection is closed, within the
-/// write timeout. A [flush](super::Writer) sends it too. After [`abort`](super::StreamRequest::abort),
-/// [`shutdown`](Connection::shutdown) and a forced close it is dropped. A queue does not make a connection busy: an
-/// idle one ends with a graceful shutdown or its idle timeout, after its queue was sent.
+/// write timeout. A flush of `wfile` sends it too. After [`abort`](super::StreamRequest::abort),
+/// [`shutdown`](Connection::shutdown) and a forced close it is dropped. A queue does not make a connection
+/// busy: an idle one ends with a graceful shutdown or its idle timeout, after its queue was sent.
 ///
 /// **In a forked process** there is no thread that sends. There `push` blocks as `send_all` does, and no limit
 /// applies.
@@ -81,13 +81,13 @@ impl Outbox {
 
     /// Queues a message, and sends it at once if the client reads. Never blocks, except in a forked process.
     ///
-    /// A `Vec<u8>`, a `&[u8]` and an `Arc<[u8]>` are messages. An `Arc` is shared: a broadcast copies nothing.
+    /// A message is a `Vec<u8>`, a `&[u8]` or an `Arc<[u8]>`. An `Arc` is shared: a broadcast copies nothing.
     ///
     /// # Errors
     ///
-    /// `QuotaExceeded` if the queue is full, and nothing was queued: in it each message counts with what was not
-    /// sent yet, and 64 bytes. `NotConnected` once the connection is closed, and the errors of
-    /// [`Connection::send_all`] after an earlier error.
+    /// `QuotaExceeded` if the message does not fit, and it was not queued: each message counts with 64 bytes
+    /// and what was not sent of it yet. `NotConnected` once the connection is closed. `TimedOut`,
+    /// `ConnectionAborted` or `BrokenPipe` once nothing can be sent any more, and what the socket reports.
     pub fn push(&self, message: impl Into<Arc<[u8]>>) -> io::Result<()> {
         self.connection.push(message.into(), self.limit)
     }

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +10,6 @@ use super::close_reason::CloseReason;
 use super::conn::Conn;
 use super::state::Flag;
 use super::transport::Transport;
-use crate::log_line::log_line;
 use crate::sys::poll_thread::{self, Event, Next, TICK, Watched};
 
 /// Messages that wait to be sent. Whoever holds the lock of the write buffer sends them.
@@ -166,23 +164,17 @@ impl Conn {
 
     /// Lets the thread send the rest.
     fn poll(&self) -> io::Result<()> {
-        let Some(conn) = self.me.upgrade() else {
-            return Ok(());
-        };
+        let conn = self.me.upgrade().ok_or_else(|| self.closed())?;
         let mut queue = self.queue.lock();
         // Before the thread can know it: the socket may be writable at once.
         (queue.is_polled, queue.was_watched) = (true, true);
         drop(queue);
         let added = poll_thread::add(Box::new(Stalled::new(conn)), true);
         added.inspect_err(|error| {
-            log_line!(
-                target: "socketserver::request", Warn,
-                "{}: cannot send what is queued: {error}", self.client_address
-            );
             self.queue.lock().is_polled = false;
-            self.discard_queue();
-            // The messages are lost, so the handler's read ends.
-            let _ = self.transport.shutdown(Shutdown::Both);
+            // What was queued before is lost, so the handler has to know.
+            self.state.end(CloseReason::SendFailed(error.kind()));
+            self.reset();
         })
     }
 
@@ -192,12 +184,7 @@ impl Conn {
         if queue.offset > 0 {
             self.state.set(Flag::Torn, true);
         }
-        let was_polled = (queue.is_polled, queue.was_watched);
-        *queue = Queue {
-            is_closed: queue.is_closed,
-            ..Queue::default()
-        };
-        (queue.is_polled, queue.was_watched) = was_polled;
+        (queue.messages, queue.unsent, queue.offset) = Default::default();
         self.state.set(Flag::Queued, false);
     }
 

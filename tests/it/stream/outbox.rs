@@ -193,6 +193,22 @@ fn threads_do_not_mix_their_messages() {
     }
 }
 
+/// The thread that writes sends it: nobody else does anything after the push.
+#[test]
+fn a_push_during_a_write_is_sent_after_it() {
+    let (server, outboxes) = serve(builder(), usize::MAX);
+    let mut client = connect(server.server_address());
+    let outbox = next(&outboxes);
+    let connection = outbox.connection().clone();
+    let writing = thread::spawn(move || connection.send_all(&vec![b'x'; MUCH]));
+    client.peek(&mut [0]).expect("the first byte arrives");
+    outbox.push(*b"last").expect("it is queued");
+    let mut received = vec![0; MUCH + 4];
+    client.read_exact(&mut received).expect("both are sent");
+    assert!(received.ends_with(b"xlast"));
+    join_soon(writing).expect("the client reads");
+}
+
 #[test]
 fn the_caller_may_drop_what_does_not_fit() {
     let (server, outboxes) = serve(builder(), 1 << 20);
