@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 pub(crate) use self::control::{Control, ListenState};
 pub use self::group::GroupHandle;
 pub(crate) use self::group::{GroupPermit, GroupState};
-pub(crate) use self::permit::{Permit, RunningHere};
+pub(crate) use self::permit::{Permit, RequestName, RunningHere};
 pub(crate) use self::registry::{ConnectionEntry, OpenConnection, Registry};
 pub(crate) use self::serving::Serving;
 use self::serving::ServingState;

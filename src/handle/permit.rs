@@ -1,4 +1,5 @@
 use std::cell::RefCell;
+use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -51,12 +52,13 @@ impl Permit {
         &self.server
     }
 
-    pub(crate) fn id(&self) -> u64 {
-        self.id
-    }
-
-    pub(crate) fn client_address(&self) -> &Address {
-        &self.client_address
+    /// For a log line.
+    pub(crate) fn name(&self) -> RequestName<'_> {
+        RequestName {
+            server: &self.server,
+            id: self.id,
+            client_address: &self.client_address,
+        }
     }
 
     /// How long ago the request was accepted.
@@ -142,6 +144,23 @@ impl ServerHandle {
     /// A number that no other server has at the same time.
     pub(crate) fn identity(&self) -> usize {
         std::ptr::from_ref(self.registry()).addr()
+    }
+}
+
+/// What log lines call a request. The name of the server is in front if other servers of the process count
+/// their requests too.
+pub(crate) struct RequestName<'a> {
+    pub(crate) server: &'a ServerHandle,
+    pub(crate) id: u64,
+    pub(crate) client_address: &'a Address,
+}
+
+impl fmt::Display for RequestName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.server.is_one_of_several() {
+            write!(f, "{}: ", self.server.log_name())?;
+        }
+        write!(f, "request {} from {}", self.id, self.client_address)
     }
 }
 

@@ -13,6 +13,7 @@ use super::socket::{
 };
 use super::socket_path::SocketPath;
 use super::{Bind, Listener, SocketOptions};
+use crate::handle::RequestName;
 use crate::log_line::log_line;
 use crate::request::{DatagramRequest, DatagramSocket};
 use crate::{Address, ServerHandle, sys};
@@ -239,10 +240,15 @@ impl Receiver {
 
 fn log_truncated(request: &DatagramRequest) {
     if let Some(suppressed) = request.server.log_limit().allow() {
+        let name = RequestName {
+            server: &request.server,
+            id: request.id(),
+            client_address: &request.client_address,
+        };
         log_line!(
             target: "socketserver::listener", Warn,
-            "request {} from {}: a datagram longer than {} bytes was truncated (max_packet_size sets the limit){suppressed}",
-            request.id(), request.client_address, request.packet.len()
+            "{name}: a datagram longer than {} bytes was truncated (max_packet_size sets the limit){suppressed}",
+            request.packet.len()
         );
     }
 }

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::io;
 use std::thread;
 
@@ -46,7 +47,6 @@ use crate::{Address, ServerHandle};
 /// group.serve_forever()
 /// # }
 /// ```
-#[derive(Debug)]
 #[must_use = "the servers of a group are shut down when it is dropped"]
 pub struct ServerGroup {
     members: Vec<Box<dyn Member>>,
@@ -216,6 +216,14 @@ impl ServerGroup {
     }
 }
 
+impl fmt::Debug for ServerGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerGroup")
+            .field("handle", &self.handle)
+            .finish_non_exhaustive()
+    }
+}
+
 fn fail(kind: io::ErrorKind, text: impl Into<String>) -> io::Error {
     io::Error::new(kind, text.into())
 }
@@ -237,7 +245,7 @@ impl Drop for ServerGroup {
 }
 
 /// A server, whatever its kind and dispatcher.
-trait Member: std::fmt::Debug + Send + Sync {
+trait Member: Send + Sync {
     fn handle(&self) -> &ServerHandle;
     fn is_active(&self) -> bool;
     fn serve_forever(&self) -> io::Result<()>;

@@ -207,33 +207,46 @@ fn serving_stops_and_begins_again() {
 
 #[test]
 fn two_servers_share_a_limit() {
+    explore(|| share_a_limit(OverloadPolicy::Wait));
+}
+
+#[test]
+fn two_servers_with_queues_share_a_limit() {
     explore(|| {
-        let group = GroupHandle::new();
-        group.set_max_connections(1);
-        let running = RunLog::default();
-        let both = [Clients::with(2), Clients::with(2)];
-        let serving = both.each_ref().map(|clients| {
-            let (handled, running) = (clients.handled.clone(), running.clone());
-            let server =
-                threads(2).adopt_fn(clients.listener(), move |request: &mut FakeRequest| {
-                    running.run(request.number);
-                    handled.run(request.number);
-                    Ok(())
-                });
-            let server = server.expect("nothing is opened that could fail");
-            group.add(server.handle());
-            thread::spawn(move || server.serve_forever().expect("nothing fails"))
-        });
-        both.iter().for_each(|clients| clients.present.wait_for(2));
-        group.shutdown();
-        serving
-            .into_iter()
-            .for_each(|serving| serving.join().expect("it does not panic"));
-        assert_eq!(running.take_peak(), 1);
-        for (server, clients) in group.servers().iter().zip(&both) {
-            assert_balanced(&server.statistics(), clients);
-        }
+        share_a_limit(OverloadPolicy::Queue {
+            length: 2,
+            timeout: Duration::MAX,
+        })
     });
+}
+
+/// All clients are served, one at a time.
+fn share_a_limit(policy: OverloadPolicy) {
+    let group = GroupHandle::new();
+    group.set_max_connections(1);
+    let running = RunLog::default();
+    let both = [Clients::with(2), Clients::with(2)];
+    let serving = both.each_ref().map(|clients| {
+        let (handled, running) = (clients.handled.clone(), running.clone());
+        let settings = threads(2).overload(policy);
+        let server = settings.adopt_fn(clients.listener(), move |request: &mut FakeRequest| {
+            running.run(request.number);
+            handled.run(request.number);
+            Ok(())
+        });
+        let server = server.expect("nothing is opened that could fail");
+        group.add(server.handle());
+        thread::spawn(move || server.serve_forever().expect("nothing fails"))
+    });
+    both.iter().for_each(|clients| clients.present.wait_for(2));
+    group.shutdown();
+    for serving in serving {
+        serving.join().expect("it does not panic");
+    }
+    assert_eq!(running.take_peak(), 1);
+    for (server, clients) in group.servers().iter().zip(&both) {
+        assert_balanced(&server.statistics(), clients);
+    }
 }
 
 /// The clients of one server. Clones share them.

@@ -1,12 +1,10 @@
 //! Log lines about requests.
 
 use std::error::Error;
-use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::Address;
 use crate::error::RequestError;
-use crate::handle::{Permit, ServerHandle};
+use crate::handle::{Permit, RequestName, ServerHandle};
 use crate::limits::{Limits, OverloadPolicy};
 use crate::log_line::log_line;
 use crate::request::Request;
@@ -24,9 +22,9 @@ impl RequestError {
     #[doc(alias = "rate limit")]
     pub fn log<R: Request>(&self, request: &R) {
         if self.is_disconnect() {
-            log_line!(target: "socketserver::handler", Debug, "{}: {self}", Name::of_request(request));
+            log_line!(target: "socketserver::handler", Debug, "{}: {self}", request_name(request));
         } else if let Some(suppressed) = request.server().log_limit().allow() {
-            log_line!(target: "socketserver::handler", Error, "{}: {self}{suppressed}", Name::of_request(request));
+            log_line!(target: "socketserver::handler", Error, "{}: {self}{suppressed}", request_name(request));
         }
     }
 }
@@ -34,35 +32,20 @@ impl RequestError {
 /// Logs a panic of a hook that reports errors.
 pub(super) fn log_panic<R: Request>(request: &R, hook: &str, panic: &dyn Error) {
     if let Some(suppressed) = request.server().log_limit().allow() {
-        log_line!(target: "socketserver::server", Error, "{}: {hook} {panic}{suppressed}", Name::of_request(request));
+        log_line!(target: "socketserver::server", Error, "{}: {hook} {panic}{suppressed}", request_name(request));
     }
 }
 
-/// The name of a request in the log.
-pub(super) struct Name<'a>(&'a ServerHandle, u64, &'a Address);
-
-impl<'a> Name<'a> {
-    pub(super) fn of(permit: &'a Permit) -> Self {
-        Name(permit.server(), permit.id(), permit.client_address())
-    }
-
-    fn of_request<R: Request>(request: &'a R) -> Self {
-        Name(request.server(), request.id(), request.client_address())
-    }
-}
-
-impl fmt::Display for Name<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Name(server, id, client_address) = self;
-        if server.is_one_of_several() {
-            write!(f, "{}: ", server.log_name())?;
-        }
-        write!(f, "request {id} from {client_address}")
+fn request_name<R: Request>(request: &R) -> RequestName<'_> {
+    RequestName {
+        server: request.server(),
+        id: request.id(),
+        client_address: request.client_address(),
     }
 }
 
 pub(super) fn log_begin(permit: &Permit) {
-    log_line!(target: "socketserver::server", Debug, "{}: accepted", Name::of(permit));
+    log_line!(target: "socketserver::server", Debug, "{}: accepted", permit.name());
 }
 
 /// The last line of a request, before it is closed.
@@ -71,7 +54,7 @@ pub(super) fn log_end<R: Request>(permit: &Permit, request: &R) {
     log_line!(
         target: "socketserver::server", Debug,
         "{}: {} after {:.3?}, {bytes_in} bytes in, {bytes_out} bytes out",
-        Name::of(permit), permit.end(), permit.age()
+        permit.name(), permit.end(), permit.age()
     );
 }
 
@@ -81,7 +64,7 @@ pub(super) fn log_too_many(permit: &Permit, limits: &Limits) {
         log_line!(
             target: "socketserver::server", Warn,
             "{}: rejected, its IP address has {limit} requests already (max_per_ip sets the limit){suppressed}",
-            Name::of(permit)
+            permit.name()
         );
     }
 }

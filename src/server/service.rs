@@ -235,7 +235,6 @@ fn outcome<R: Request>(request: &R, error: &RequestError) -> Outcome {
 /// A request that a forked process handles.
 #[cfg(feature = "fork")]
 mod in_child {
-    use super::super::request_log::Name;
     use super::{Accepted, Outcome, Request};
     use crate::dispatch::child_table::ChildWork;
     use crate::log_line::log_line;
@@ -255,7 +254,7 @@ mod in_child {
                 request.abandon();
             }
             self.close();
-            log_line!(target: "socketserver::dispatch", Debug, "{}: process {child}: started", Name::of(&self.permit));
+            log_line!(target: "socketserver::dispatch", Debug, "{}: process {child}: started", self.permit.name());
         }
 
         fn child_ended(&mut self, child: Pid, exit: ExitState) {
@@ -274,12 +273,12 @@ mod in_child {
             if let Some(suppressed) = suppressed {
                 log_line!(
                     target: "socketserver::dispatch", Error,
-                    "{}: process {child} {exit}{suppressed}", Name::of(&self.permit)
+                    "{}: process {child} {exit}{suppressed}", self.permit.name()
                 );
             }
             log_line!(
                 target: "socketserver::dispatch", Debug,
-                "{}: process {child} {exit} after {:.3?}", Name::of(&self.permit), self.permit.age()
+                "{}: process {child} {exit} after {:.3?}", self.permit.name(), self.permit.age()
             );
         }
     }

@@ -15,6 +15,7 @@ use support::{ANY, connect, read_all};
 pub fn trials() -> Vec<Trial> {
     vec![
         trial!(an_alarm_ends_serve_forever),
+        trial!(an_alarm_during_a_request_is_handled_after_it),
         trial!(an_alarm_does_not_end_handle_request),
         trial!(an_alarm_ends_handle_request_with_an_error),
     ]
@@ -66,6 +67,25 @@ fn an_alarm_ends_serve_forever() {
         server.shutdown();
         Ok(())
     });
+    alarm::set(1);
+    server.serve_forever().expect("a shutdown is not an error");
+    assert_eq!(HANDLED.load(Ordering::SeqCst), 1);
+}
+
+/// A server without threads: the wait of the accept loop is not interrupted.
+fn an_alarm_during_a_request_is_handled_after_it() {
+    catch_alarms();
+    let builder = TcpServer::builder().poll_interval(support::HOUR);
+    let builder = builder.hooks(Host(|server| {
+        server.shutdown();
+        Ok(())
+    }));
+    let server = builder.bind_fn(ANY, |_| {
+        support::eventually("the alarm", || PENDING.load(Ordering::SeqCst));
+        Ok(())
+    });
+    let server = server.expect("a port is free");
+    let _client = connect(server.server_address());
     alarm::set(1);
     server.serve_forever().expect("a shutdown is not an error");
     assert_eq!(HANDLED.load(Ordering::SeqCst), 1);

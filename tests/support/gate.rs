@@ -50,6 +50,11 @@ impl Gate {
         self.held.1.recv_timeout(LONG).expect("a handler starts")
     }
 
+    /// Whether no other handler is blocked.
+    pub fn is_empty(&self) -> bool {
+        self.held.1.is_empty()
+    }
+
     /// Waits until this many more handlers are blocked, and returns the sorted names of their
     /// clients.
     pub fn next_few(&self, count: usize) -> Vec<String> {

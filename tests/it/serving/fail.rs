@@ -139,3 +139,25 @@ fn handle_timeout_fails() -> io::Result<()> {
     assert_failed(server.handle_request(), "handle_timeout");
     Ok(())
 }
+
+/// A failure is never lost: if it comes too late for one call, the next one returns it.
+#[test]
+fn a_failure_after_a_stop_is_returned() -> io::Result<()> {
+    let server = TcpServer::bind_fn(support::ANY, |_| Ok(()))?;
+    for round in 0..1000 {
+        let handle = server.handle();
+        let failing = std::thread::spawn(move || {
+            handle.stop_serving();
+            handle.fail(io::Error::new(io::ErrorKind::StorageFull, "late"));
+        });
+        let first = server.serve_forever();
+        join_soon(failing);
+        let failed = first.and_then(|()| server.serve_forever());
+        assert_eq!(
+            failed.map_err(|e| e.kind()),
+            Err(io::ErrorKind::StorageFull),
+            "{round}"
+        );
+    }
+    Ok(())
+}

@@ -3,8 +3,9 @@
 use std::io;
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use socketserver::prelude::*;
 use socketserver::{Address, GroupHandle};
@@ -106,9 +107,7 @@ fn datagrams_are_served_at_the_limit_of_connections() -> io::Result<()> {
     for _ in 0..10 {
         assert_eq!(client.exchange("hello"), "hello");
     }
-    eventually("only the first connection is served", || {
-        serving.0.statistics().active == 1
-    });
+    assert!(gate.is_empty(), "the second connection waits");
     gate.release(2);
     assert_eq!([read_all(first), read_all(second)], ["first\n", "second\n"]);
     stop(serving)
@@ -158,5 +157,38 @@ fn clients_are_rejected_at_the_limit_of_the_group() -> io::Result<()> {
     assert_eq!(read_all(connect(&addresses[1])), "busy");
     gate.release(1);
     assert_eq!(read_all(first), "first\n");
+    stop(serving)
+}
+
+/// A server that is awake, and has no clients, takes nothing of the limit.
+#[test]
+fn nobody_is_rejected_below_the_limit() -> io::Result<()> {
+    let mut group = ServerGroup::new().max_connections(1);
+    let bind = || {
+        let builder = ThreadingTcpServer::builder().overload(OverloadPolicy::Reject);
+        builder.bind_fn(ANY, echo_line)
+    };
+    let (busy, idle) = (group.add(bind()?), group.add(bind()?));
+    let serving = serve(group);
+    let ends = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ends.load(Ordering::SeqCst) {
+                idle.set_overload(OverloadPolicy::Reject);
+                thread::sleep(Duration::from_micros(50));
+            }
+        });
+        for _ in 0..2000 {
+            assert_eq!(
+                exchange(connect(busy.server_address()), "hello\n"),
+                "hello\n"
+            );
+            while busy.statistics().active > 0 {
+                thread::yield_now();
+            }
+        }
+        ends.store(true, Ordering::SeqCst);
+    });
+    assert_eq!(serving.0.statistics().rejected.total(), 0);
     stop(serving)
 }

@@ -16,17 +16,17 @@ fn fail<R>(_: &mut R) -> HandlerResult {
 fn the_default_name_is_the_kind_and_the_address() -> io::Result<()> {
     let tcp = TcpServer::bind_fn(ANY, |_| Ok(()))?;
     let address = tcp.server_address();
-    assert_eq!(tcp.handle().name().to_string(), format!("tcp {address}"));
+    assert_eq!(tcp.handle().name(), format!("tcp {address}"));
     let udp = UdpServer::bind_fn(address, |_| Ok(()))?;
-    assert_eq!(udp.handle().name().to_string(), format!("udp {address}"));
+    assert_eq!(udp.handle().name(), format!("udp {address}"));
     let (_folder, path) = socket_path();
     let name = format!("unix {}", path.display());
     let unix = UnixStreamServer::bind_fn(&path, |_| Ok(()))?;
-    assert_eq!(unix.handle().name().to_string(), name);
+    assert_eq!(unix.handle().name(), name);
     let datagram = path.with_extension("dgram");
     let name = format!("unix datagram {}", datagram.display());
     let unix = UnixDatagramServer::bind_fn(&datagram, |_| Ok(()))?;
-    assert_eq!(unix.handle().name().to_string(), name);
+    assert_eq!(unix.handle().name(), name);
     Ok(())
 }
 

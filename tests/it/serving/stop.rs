@@ -194,3 +194,57 @@ fn a_server_in_the_background_is_closed() -> io::Result<()> {
     server.handle().stop_serving();
     server.join()
 }
+
+/// Two threads take turns at serving, and each stop is noticed by who waits for it.
+#[test]
+fn each_wait_ends_although_another_thread_begins_to_serve() -> io::Result<()> {
+    const ROUNDS: usize = 200;
+    let server = ThreadingTcpServer::bind_fn(ANY, echo_message)?;
+    let (handle, ends) = (server.handle(), AtomicBool::new(false));
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !ends.load(Ordering::SeqCst) {
+                    if let Err(error) = server.serve_forever() {
+                        assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
+                    }
+                }
+            });
+        }
+        for _ in 0..ROUNDS {
+            let waiting = handle.clone();
+            let waiting = thread::spawn(move || waiting.wait());
+            handle.stop_serving();
+            while !waiting.is_finished() {
+                // It may have begun to wait after the stop.
+                handle.stop_serving();
+                thread::yield_now();
+            }
+        }
+        ends.store(true, Ordering::SeqCst);
+        handle.shutdown();
+    });
+    Ok(())
+}
+
+#[test]
+fn wait_returns_after_serving_has_ended_with_an_error() -> io::Result<()> {
+    let server = ThreadingTcpServer::bind_fn(ANY, echo_message)?;
+    let handle = server.handle();
+    handle.fail(io::Error::other("requested by the test"));
+    assert!(server.serve_forever().is_err());
+    handle.stop_serving();
+    handle.wait();
+    server.serve_forever()
+}
+
+#[test]
+fn wait_returns_between_two_single_requests() -> io::Result<()> {
+    let builder = ThreadingTcpServer::builder().timeout(std::time::Duration::ZERO);
+    let server = builder.bind_fn(ANY, echo_message)?;
+    server.handle_request()?;
+    let handle = server.handle();
+    handle.stop_serving();
+    handle.wait();
+    server.handle_request()
+}
