@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use support::gate::Gate;
 use support::kind::{Client, Kind, echo_message};
+use support::logs::Logs;
 use support::{
     ANY, LONG, connect, eventually, for_all_servers, in_background, join_soon, read_all,
     socket_folder,
@@ -29,10 +30,18 @@ fn send_message<L: Kind>(server: &ServerHandle, message: &str) -> L::Client {
     client
 }
 
+/// Pauses a server, and waits until its accept loop has noticed.
+fn pause(server: &ServerHandle) {
+    let logs = Logs::from_here();
+    server.pause();
+    let paused = format!("{}: paused", server.name());
+    eventually("the accept loop pauses", || !logs.with(&paused).is_empty());
+}
+
 fn new_clients_wait_until_resume<L: Kind, D: Dispatch + Default>() {
     let (_folder, server) = serve::<L, D>();
     for round in 0..3 {
-        server.handle().pause();
+        pause(&server.handle());
         assert!(server.handle().is_paused());
         let mut clients: Vec<_> = (0..5)
             .map(|_| send_message::<L>(&server.handle(), "early"))
@@ -59,7 +68,12 @@ fn running_requests_continue<L: Kind, D: Dispatch + Default>() {
     ));
     let mut running = send_message::<L>(&server.handle(), "running");
     assert_eq!(gate.next(), "running");
-    server.handle().pause();
+    if server.handle().statistics().threads > 0 {
+        pause(&server.handle());
+    } else {
+        // The thread of the accept loop is in the handler.
+        server.handle().pause();
+    }
     let mut waiting = send_message::<L>(&server.handle(), "waiting");
     gate.release(2);
     assert_eq!(running.receive_line(), "running");
