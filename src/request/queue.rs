@@ -111,6 +111,7 @@ impl Conn {
 
     /// Sends what the socket takes, unless another thread does. Called after a push, and by each thread that
     /// has released the lock: a push may have met it.
+    #[cold]
     pub(super) fn send_queued(&self) -> io::Result<()> {
         while self.has_unattended() {
             let Some(_held) = self.write_buffer.try_lock() else {

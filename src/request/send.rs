@@ -99,8 +99,10 @@ impl Conn {
             }
             written
         });
-        // The handler's read sees an error of it.
-        let _ = self.send_queued();
+        if self.state.has(Flag::Queued) {
+            // The handler's read sees an error of it.
+            let _ = self.send_queued();
+        }
         written.map_err(|error| self.explain(error, "could not send to", self.write_timeout()))
     }
 
@@ -188,17 +190,23 @@ impl WriteGuard<'_> {
     }
 
     /// Sends what was queued before this message.
+    #[inline]
     fn sender(&self) -> io::Result<Sender<'_>> {
         let sender = Sender {
             conn: self.conn,
             deadline: &self.deadline,
         };
         if self.conn.state.has(Flag::Queued) {
-            let sent = sender.send_queue();
-            self.begin.set(self.conn.bytes.totals().1);
-            sent?;
+            self.send_queue(&sender)?;
         }
         Ok(sender)
+    }
+
+    #[cold]
+    fn send_queue(&self, sender: &Sender<'_>) -> io::Result<()> {
+        let sent = sender.send_queue();
+        self.begin.set(self.conn.bytes.totals().1);
+        sent
     }
 }
 

@@ -192,6 +192,14 @@ impl ConnState {
     /// still be written to.
     pub(super) fn check_writable(&self, client: &dyn fmt::Display) -> io::Result<()> {
         let now = self.mirror.load();
+        if now.has(Flag::Closed) || now.has(Flag::Torn) || now.has(Flag::NotServers) {
+            return self.check_ended(now, client);
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn check_ended(&self, now: Snapshot, client: &dyn fmt::Display) -> io::Result<()> {
         if now.has(Flag::Closed) {
             let error = self.close_reason().and_then(|reason| reason.error(client));
             error.map_or(Ok(()), Err)?;
