@@ -12,7 +12,7 @@ use socketserver::request::{Connection, Outbox};
 const MAX_WAITING: usize = 256 << 10;
 
 /// The people in it, by the numbers of their connections. The lock is held while a line is put in all
-/// outboxes, so everybody sees all lines in the same order. Nothing blocks meanwhile.
+/// outboxes, so everybody sees all lines in the same order. No client delays that.
 #[derive(Default)]
 pub struct Room(Mutex<BTreeMap<u64, Person>>);
 

@@ -15,8 +15,6 @@ pub(super) enum CloseReason {
     MaxLifetime(Duration),
     /// Nothing of its queue could be sent for this long.
     Stalled(Duration),
-    /// The socket has failed while the queue was sent.
-    SendFailed(io::ErrorKind),
     /// The handler has aborted it.
     Aborted,
 }
@@ -46,7 +44,6 @@ impl CloseReason {
                 io::ErrorKind::TimedOut,
                 format!("could not send to {client} within {timeout:?}"),
             ),
-            CloseReason::SendFailed(kind) => (kind, format!("could not send to {client}: {kind}")),
             CloseReason::Aborted => (
                 io::ErrorKind::ConnectionAborted,
                 format!("the handler has aborted the connection from {client}"),

@@ -3,7 +3,7 @@ use std::net::Shutdown;
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -34,6 +34,8 @@ pub(super) struct Conn {
     /// Locked for a moment, also while another thread holds the lock of the write buffer.
     pub(super) queue: Mutex<Queue>,
     pub(super) bytes: Arc<ByteCounters>,
+    /// Of the queue, unless a handler has seen it.
+    pub(super) send_error: OnceLock<io::ErrorKind>,
     lingering: Arc<Lingering>,
     /// The longest that a read and a write may block in `verify_request`.
     verify_timeouts: (Duration, Duration),
@@ -60,6 +62,7 @@ impl Conn {
             wbufsize: options.wbufsize,
             queue: Mutex::default(),
             bytes: Arc::default(),
+            send_error: OnceLock::new(),
             lingering: Arc::clone(server.lingering()),
             verify_timeouts: (verify(options.read_timeout), verify(options.write_timeout)),
             owners: AtomicUsize::new(0),
@@ -164,11 +167,11 @@ impl Conn {
     /// Closes the connection when its last owner is dropped. This also ends a write that another thread is
     /// blocked in. The descriptor is closed with the last reference.
     fn close(&self) {
-        self.close_queue();
+        let is_cut = self.close_queue();
         if self.state.is_childs() {
             return;
         }
-        if self.state.is_reset() {
+        if is_cut || self.state.is_reset() {
             // Where it could not be reset before, closing resets it. Otherwise a client that floods would
             // keep kernel memory for minutes.
             self.transport.reset_on_close();
@@ -199,11 +202,12 @@ impl Conn {
 
     /// Ends one direction or both, in order.
     pub(super) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.state.check_writable(&self.client_address)?;
-        if how == Shutdown::Both {
-            self.discard_queue();
+        if how != Shutdown::Both {
+            self.state.check_writable(&self.client_address)?;
+            return self.transport.shutdown(how);
         }
-        self.transport.shutdown(how)
+        self.state.check_open(&self.client_address)?;
+        self.discard_queue_and(|| self.transport.shutdown(how))
     }
 
     pub(super) fn abort(&self) {
@@ -213,8 +217,7 @@ impl Conn {
     }
 
     pub(super) fn reset(&self) {
-        self.transport.reset();
-        self.discard_queue();
+        self.discard_queue_and(|| self.transport.reset());
     }
 
     /// After the state has reset the connection: its lock must not be held.

@@ -108,7 +108,8 @@ impl Connection {
     }
 
     /// Ends the connection in both directions: the handler's blocked read sees the end of the
-    /// stream, and its writes fail with `BrokenPipe`. The handler then ends as it sees fit.
+    /// stream, and its writes fail with `BrokenPipe`. The handler then ends as it sees fit. What is queued in
+    /// an [`Outbox`] is dropped.
     ///
     /// # Errors
     ///

@@ -22,12 +22,13 @@ use super::Connection;
 /// queued before it, within the write timeout. What a `wfile` with a [`wbufsize`](crate::Builder::wbufsize)
 /// buffers is sent when it is flushed.
 ///
-/// **A client that does not read.** If nothing could be sent for the connection's write timeout, the queue is
-/// dropped and the connection ends: the handler's reads and writes fail with `TimedOut`. Without a write
-/// timeout only the limit applies.
+/// **A client that does not read.** If nothing could be sent for the connection's write timeout, also one that
+/// was set later, the queue is dropped and the connection is reset: the handler's reads and writes fail with
+/// `TimedOut`. Without a write timeout only the limit applies.
 ///
 /// **The end.** What is queued when the handler ends is sent before the connection is closed, within the
-/// write timeout. A flush of `wfile` sends it too. After [`abort`](super::StreamRequest::abort),
+/// write timeout. If some of it is left then, it is dropped and the connection is reset, so that the client
+/// does not take what it has received for all. A flush of `wfile` sends the queue too. After [`abort`](super::StreamRequest::abort),
 /// [`shutdown`](Connection::shutdown) and a forced close it is dropped. A queue does not make a connection
 /// busy: an idle one ends with a graceful shutdown or its idle timeout, after its queue was sent.
 ///
@@ -85,9 +86,10 @@ impl Outbox {
     ///
     /// # Errors
     ///
-    /// `QuotaExceeded` if the message does not fit, and it was not queued: each message counts with 64 bytes
-    /// and what was not sent of it yet. `NotConnected` once the connection is closed. `TimedOut`,
-    /// `ConnectionAborted` or `BrokenPipe` once nothing can be sent any more, and what the socket reports.
+    /// `QuotaExceeded` if the message does not fit into the limit, and nothing was queued. Each message in the
+    /// queue counts with what was not sent yet, and 64 bytes, so a message that is longer than the limit less
+    /// 64 bytes never fits. `NotConnected` once the connection is closed, `BrokenPipe` after a message that was
+    /// sent only in part, and the other errors of [`Connection::send_all`].
     pub fn push(&self, message: impl Into<Arc<[u8]>>) -> io::Result<()> {
         self.connection.push(message.into(), self.limit)
     }

@@ -85,11 +85,12 @@ impl Conn {
         if poll_thread::is_missing() {
             return self.send_all(&message);
         }
-        self.state.check_writable(&self.client_address)?;
         if message.is_empty() {
             return Ok(());
         }
         let mut queue = self.queue.lock();
+        // Under the lock: nothing is queued behind a message that was sent only in part.
+        self.state.check_writable(&self.client_address)?;
         if queue.is_closed {
             return Err(self.closed());
         }
@@ -113,15 +114,17 @@ impl Conn {
     /// has released the lock: a push may have met it.
     #[cold]
     pub(super) fn send_queued(&self) -> io::Result<()> {
+        let mut result = Ok(());
         while self.has_unattended() {
             let Some(_held) = self.write_buffer.try_lock() else {
                 break;
             };
-            if !self.send_some()? {
-                self.poll()?;
-            }
+            let sent = self.send_some();
+            let sent = sent.and_then(|is_empty| if is_empty { Ok(()) } else { self.poll() });
+            // After an error too there may be messages that have met the lock.
+            result = result.and(sent);
         }
-        Ok(())
+        result
     }
 
     /// Whether there are messages that the thread does not send.
@@ -143,20 +146,33 @@ impl Conn {
 
     /// Sends at most the first `max` messages. Returns how many have been sent to their end.
     pub(super) fn try_send_queue(&self, max: usize) -> io::Result<usize> {
-        use io::ErrorKind::{BrokenPipe, WouldBlock};
         let mut queue = self.queue.lock();
+        if self.state.has(Flag::Torn) {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
         let before = queue.messages.len();
         let sent = queue.send(&self.transport, max);
-        // The system reports a reset once, and a read would then see the end of the stream.
-        let error = sent.as_ref().map_err(io::Error::kind).err();
-        if let Some(kind) = error.filter(|kind| ![BrokenPipe, WouldBlock].contains(kind)) {
-            self.state.end(CloseReason::SendFailed(kind));
-        }
-        self.bytes.add_sent(sent?);
+        self.bytes
+            .add_sent(sent.inspect_err(|error| self.remember(error.kind()))?);
         if queue.messages.is_empty() {
             self.state.set(Flag::Queued, false);
         }
         Ok(before - queue.messages.len())
+    }
+
+    /// Keeps the error of a send that no handler waits for. The system reports a reset once, and a read would
+    /// then see the end of the stream.
+    fn remember(&self, kind: io::ErrorKind) {
+        use io::ErrorKind::{
+            BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, TimedOut, WouldBlock,
+        };
+        match kind {
+            BrokenPipe | WouldBlock => return,
+            ConnectionAborted | ConnectionReset | NotConnected | TimedOut => {}
+            // The socket goes on, but the queue is lost.
+            _ => self.transport.reset(),
+        }
+        let _ = self.send_error.set(kind);
     }
 
     pub(super) fn queued_messages(&self) -> usize {
@@ -167,6 +183,9 @@ impl Conn {
     fn poll(&self) -> io::Result<()> {
         let conn = self.me.upgrade().ok_or_else(|| self.closed())?;
         let mut queue = self.queue.lock();
+        if queue.is_closed || queue.messages.is_empty() {
+            return Ok(());
+        }
         // Before the thread can know it: the socket may be writable at once.
         (queue.is_polled, queue.was_watched) = (true, true);
         drop(queue);
@@ -174,19 +193,25 @@ impl Conn {
         added.inspect_err(|error| {
             self.queue.lock().is_polled = false;
             // What was queued before is lost, so the handler has to know.
-            self.state.end(CloseReason::SendFailed(error.kind()));
+            let _ = self.send_error.set(error.kind());
             self.reset();
         })
     }
 
     /// Drops what is queued. Nothing may follow a message that was sent in part.
     pub(super) fn discard_queue(&self) {
+        self.discard_queue_and(|| ());
+    }
+
+    /// The same, and then ends the connection through `end`, before another thread can queue or send.
+    pub(super) fn discard_queue_and<T>(&self, end: impl FnOnce() -> T) -> T {
         let mut queue = self.queue.lock();
         if queue.offset > 0 {
             self.state.set(Flag::Torn, true);
         }
         (queue.messages, queue.unsent, queue.offset) = Default::default();
         self.state.set(Flag::Queued, false);
+        end()
     }
 
     /// If nothing is queued, nothing more is from now on. Returns whether it is so.
@@ -196,16 +221,18 @@ impl Conn {
         queue.is_closed
     }
 
-    /// The connection is closed: nothing more is queued.
-    pub(super) fn close_queue(&self) {
+    /// The connection is closed: nothing more is queued. Returns whether something was dropped.
+    pub(super) fn close_queue(&self) -> bool {
         let mut queue = self.queue.lock();
         queue.is_closed = true;
         let was_watched = queue.was_watched;
+        let is_dropped = !queue.messages.is_empty();
         drop(queue);
         self.discard_queue();
         if was_watched {
             poll_thread::remove(&self.transport);
         }
+        is_dropped
     }
 }
 
@@ -216,7 +243,8 @@ struct Stalled {
     sent: u64,
     /// The last check at which something had been sent.
     since: Instant,
-    next_check: Instant,
+    /// The write timeout at the last check.
+    timeout: Option<Duration>,
 }
 
 impl Stalled {
@@ -224,9 +252,9 @@ impl Stalled {
         let now = Instant::now();
         Stalled {
             sent: conn.bytes.totals().1,
+            timeout: conn.write_timeout(),
             conn,
             since: now,
-            next_check: now,
         }
     }
 
@@ -236,8 +264,9 @@ impl Stalled {
         if sent != self.sent {
             (self.sent, self.since) = (sent, now);
         }
-        let timeout = self.conn.write_timeout();
-        let Some(timeout) = timeout.filter(|timeout| now - self.since >= *timeout) else {
+        self.timeout = self.conn.write_timeout();
+        let is_over = |timeout: &Duration| now - self.since >= *timeout;
+        let Some(timeout) = self.timeout.filter(is_over) else {
             return false;
         };
         self.conn.state.end(CloseReason::Stalled(timeout));
@@ -265,31 +294,32 @@ impl Watched for Stalled {
             let Some(_held) = conn.write_buffer.try_lock() else {
                 return Next::Tick;
             };
-            // The handler's read sees an error.
+            let before = conn.bytes.totals().1;
             if conn.send_some().is_ok_and(|is_empty| !is_empty) {
                 conn.queue.lock().is_polled = true;
-                return Next::Poll;
+                // Without memory for more the system calls the socket writable, and takes nothing.
+                let has_sent = conn.bytes.totals().1 > before;
+                return if has_sent { Next::Poll } else { Next::Tick };
             }
         }
         Next::Remove
     }
 
-    fn on_tick(&mut self, now: Instant) -> bool {
-        if now < self.next_check {
-            return true;
-        }
-        self.next_check = now + self.tick();
+    fn on_tick(&mut self, now: Instant) -> Next {
         let has_timed_out = self.conn.state.has(Flag::Queued) && self.has_timed_out(now);
         let mut queue = self.conn.queue.lock();
-        let keeps = !queue.messages.is_empty() && !has_timed_out;
-        if !keeps {
+        if queue.messages.is_empty() || has_timed_out {
             queue.is_polled = false;
+            return Next::Remove;
         }
-        keeps
+        if queue.is_polled {
+            Next::Poll
+        } else {
+            Next::Tick
+        }
     }
 
     fn tick(&self) -> Duration {
-        let timeout = self.conn.write_timeout();
-        timeout.map_or(TICK, |timeout| timeout.min(TICK))
+        self.timeout.map_or(TICK, |timeout| timeout.min(TICK))
     }
 }

@@ -139,9 +139,13 @@ impl Conn {
             // A thread that has just seen a reset says so before it releases this lock.
             drop(self.queue.lock());
         }
-        match self.state.close_reason() {
-            None => self.state.set(Flag::EndSeen, true),
-            Some(reason) => reason.error(&self.client_address).map_or(Ok(()), Err)?,
+        match (self.state.close_reason(), self.send_error.get()) {
+            (Some(reason), _) => reason.error(&self.client_address).map_or(Ok(()), Err)?,
+            (None, Some(kind)) => {
+                let message = format!("could not send to {}: {kind}", self.client_address);
+                return Err(io::Error::new(*kind, message));
+            }
+            (None, None) => self.state.set(Flag::EndSeen, true),
         }
         Ok(0)
     }

@@ -31,11 +31,11 @@ impl Conn {
         self.locked(|guard| guard.sender()?.write_all(data))
     }
 
-    /// Sends what is buffered and queued. What cannot be sent is dropped: a connection does not recover after
-    /// an error.
+    /// Sends what is buffered and queued. What is buffered and cannot be sent is dropped: a connection does not
+    /// recover after an error.
     pub(super) fn flush(&self) -> io::Result<()> {
-        let sent = self.flush_buffer().and_then(|()| self.flush_queue());
-        sent.inspect_err(|_| self.discard_queue())
+        self.flush_buffer()?;
+        self.flush_queue()
     }
 
     /// Sends what is buffered, if anything is, after what is queued.
@@ -96,6 +96,7 @@ impl Conn {
             let written = act(&mut guard);
             if written.is_err() && self.bytes.totals().1 > guard.begin.get() {
                 self.state.set(Flag::Torn, true);
+                self.discard_queue();
             }
             written
         });
@@ -206,7 +207,8 @@ impl WriteGuard<'_> {
     fn send_queue(&self, sender: &Sender<'_>) -> io::Result<()> {
         let sent = sender.send_queue();
         self.begin.set(self.conn.bytes.totals().1);
-        sent
+        // Another thread may have dropped the queue instead.
+        sent.and_then(|()| self.conn.state.check_writable(&self.conn.client_address))
     }
 }
 

@@ -192,21 +192,23 @@ impl ConnState {
     /// still be written to.
     pub(super) fn check_writable(&self, client: &dyn fmt::Display) -> io::Result<()> {
         let now = self.mirror.load();
-        if now.has(Flag::Closed) || now.has(Flag::Torn) || now.has(Flag::NotServers) {
-            return self.check_ended(now, client);
-        }
-        Ok(())
-    }
-
-    #[cold]
-    fn check_ended(&self, now: Snapshot, client: &dyn fmt::Display) -> io::Result<()> {
-        if now.has(Flag::Closed) {
-            let error = self.close_reason().and_then(|reason| reason.error(client));
-            error.map_or(Ok(()), Err)?;
+        if now.has(Flag::Closed) || now.has(Flag::NotServers) {
+            self.check_open(client)?;
         }
         if now.has(Flag::Torn) {
             let text = format!("an earlier message to {client} was sent only in part");
             return Err(io::Error::new(io::ErrorKind::BrokenPipe, text));
+        }
+        Ok(())
+    }
+
+    /// The error of all operations after the connection was closed.
+    #[cold]
+    pub(super) fn check_open(&self, client: &dyn fmt::Display) -> io::Result<()> {
+        let now = self.mirror.load();
+        if now.has(Flag::Closed) {
+            let error = self.close_reason().and_then(|reason| reason.error(client));
+            error.map_or(Ok(()), Err)?;
         }
         if now.has(Flag::NotServers) && self.is_childs() {
             return Err(closed(client));

@@ -155,8 +155,9 @@ impl StreamRequest {
         Ok(Connection::new(&self.conn))
     }
 
-    /// Both directions, for two threads of the handler: a relay reads from one while it writes to the other. From here on
-    /// a read does not flush [`wfile`](Writer): a client that only sends would block both threads.
+    /// Both directions, for two threads of the handler: a relay reads from one while it writes to the
+    /// other. From here on a read does not flush [`wfile`](Writer): a client that only sends would block both
+    /// threads.
     ///
     /// ```no_run
     /// use std::net::{Shutdown, TcpStream};

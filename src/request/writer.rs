@@ -18,8 +18,8 @@ use super::conn::{Conn, OwnedConn};
 /// [`split`](super::StreamRequest::split) reads do not flush.
 ///
 /// A write blocks while the client does not read. With a write timeout it fails with `TimedOut` when not
-/// all of it could be sent within that time, as Python's `sendall` does. After
-/// a message that was sent only in part, all writes fail with `BrokenPipe`. If the client has closed the connection, it fails with
+/// all of it could be sent within that time, as Python's `sendall` does. After a message that was sent only
+/// in part, all writes fail with `BrokenPipe`. If the client has closed the connection, it fails with
 /// `BrokenPipe` or `ConnectionReset`, which the server logs at debug level only.
 #[derive(Debug)]
 pub struct Writer {

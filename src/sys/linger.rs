@@ -181,8 +181,12 @@ impl Watched for Socket {
         }
     }
 
-    fn on_tick(&mut self, _: Instant) -> bool {
-        !self.limits.are_over(&self.socket)
+    fn on_tick(&mut self, _: Instant) -> Next {
+        if self.limits.are_over(&self.socket) {
+            Next::Remove
+        } else {
+            Next::Tick
+        }
     }
 
     fn tick(&self) -> Duration {

@@ -25,9 +25,10 @@ pub(crate) trait Watched: AsFd + Send {
     /// The socket is ready.
     fn on_ready(&mut self) -> Next;
 
-    /// Called at least once per [`tick`](Self::tick). Returns whether to keep the socket.
-    fn on_tick(&mut self, now: Instant) -> bool;
+    /// Called once per [`tick`](Self::tick). After `Next::Tick` it is polled or not, as before.
+    fn on_tick(&mut self, now: Instant) -> Next;
 
+    /// Until the next call of `on_tick`.
     fn tick(&self) -> Duration;
 
     /// The server whose lingering connections it belongs to, if it is one.
@@ -66,13 +67,14 @@ pub(crate) struct State {
     thread: ThreadState,
     poller: Option<Arc<Poller>>,
     entries: HashMap<usize, Entry>,
-    /// When `on_tick` is called next.
+    /// When the next call of `on_tick` is due.
     next_tick: Option<Instant>,
 }
 
 struct Entry {
     watched: Box<dyn Watched>,
     is_polled: bool,
+    next_tick: Instant,
 }
 
 static THREAD: LazyLock<PollThread> = LazyLock::new(|| PollThread {
@@ -91,10 +93,11 @@ pub(crate) fn add(watched: Box<dyn Watched>, poll: bool) -> io::Result<()> {
     let mut state = THREAD.running()?;
     let poller = Arc::clone(state.poller.as_ref().expect("the thread has a poller"));
     let key = key(&watched);
-    state.tick_within(watched.tick(), &poller);
+    let next_tick = state.tick_within(watched.tick(), &poller);
     let entry = state.entries.entry(key).or_insert(Entry {
         watched,
         is_polled: false,
+        next_tick,
     });
     let added = if poll {
         entry.poll(key, &poller)
@@ -144,7 +147,9 @@ impl PollThread {
         self.started.notify_all();
         drop(state);
         loop {
-            let next_tick = fork_lock::run(|| on_events(&events)).flatten();
+            let next_tick = fork_lock::run(|| on_events(&events));
+            // After a panic the ticks go on.
+            let next_tick = next_tick.unwrap_or_else(|| Some(Instant::now() + TICK));
             let pause = next_tick.map(|at| at.saturating_duration_since(Instant::now()));
             events.clear();
             if poller.wait(&mut events, pause).is_err() {
@@ -179,6 +184,7 @@ impl State {
             Next::Tick => {
                 entry.stop_polling(&poller);
                 let tick = entry.watched.tick();
+                entry.next_tick = Instant::now() + tick;
                 self.tick_within(tick, &poller);
             }
             Next::Remove => self.remove(key),
@@ -186,18 +192,36 @@ impl State {
     }
 
     fn on_tick(&mut self, now: Instant) {
-        self.remove_if(|watched| !watched.on_tick(now));
-        let ticks = self.entries.values().map(|entry| entry.watched.tick());
-        self.next_tick = ticks.min().map(|tick| now + tick);
+        let Some(poller) = self.poller.clone() else {
+            return;
+        };
+        let mut over = Vec::new();
+        let due = self
+            .entries
+            .iter_mut()
+            .filter(|(_, entry)| entry.next_tick <= now);
+        for (key, entry) in due {
+            match entry.watched.on_tick(now) {
+                Next::Tick => {}
+                // After an error it is tried again at the next tick.
+                Next::Poll => drop(entry.poll(*key, &poller)),
+                Next::Remove => over.push(*key),
+            }
+            entry.next_tick = now + entry.watched.tick();
+        }
+        over.into_iter().for_each(|key| self.remove(key));
+        self.next_tick = self.entries.values().map(|entry| entry.next_tick).min();
     }
 
-    fn tick_within(&mut self, tick: Duration, poller: &Poller) {
+    /// Returns when that is.
+    fn tick_within(&mut self, tick: Duration, poller: &Poller) -> Instant {
         let at = Instant::now() + tick;
         if self.next_tick.is_none_or(|next| at < next) {
             self.next_tick = Some(at);
             // Fails only if it is notified already.
             let _ = poller.notify();
         }
+        at
     }
 
     pub(super) fn remove_if(&mut self, mut is_over: impl FnMut(&mut dyn Watched) -> bool) {
