@@ -153,6 +153,7 @@ mod stream {
     mod lines;
     mod lingering;
     mod outbox;
+    mod outbox_end;
     mod report;
     mod time_limits;
     mod timer;

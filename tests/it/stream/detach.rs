@@ -263,6 +263,39 @@ fn a_socket_is_given_to_the_program<L: StreamKind, D: Dispatch + Default>() {
     assert_eq!(client.receive_line(), "", "no other descriptor is open");
 }
 
+/// Far more than the buffers of both sockets hold is queued, before and after the handler has given it away.
+fn a_queue_is_sent_before_the_program_writes<L: StreamKind, D: Dispatch + Default>() {
+    const MUCH: usize = 16 << 20;
+    let folder = socket_folder();
+    let (give, given) = unbounded();
+    let server = Server::<L, D>::bind_fn(L::address(folder.path()), move |request| {
+        let gives_parts = request.next_line()?.as_deref() == Some("parts");
+        let outbox = request.connection()?.outbox(usize::MAX);
+        outbox.push(vec![b'q'; MUCH])?;
+        if gives_parts {
+            let (socket, _) = request.detach().into_parts()?;
+            File::from(socket).write_all(b"E")?;
+        } else {
+            let (_rfile, mut wfile) = request.detach().into_split();
+            outbox.push(vec![b'r'; MUCH])?;
+            wfile.write_all(b"E")?;
+            outbox.push(*b"last")?;
+        }
+        Ok(give.send(outbox)?)
+    });
+    let server = in_background(server);
+    let queue = |byte| String::from_utf8(vec![byte; MUCH]).expect("it is text");
+    for (how, end) in [("parts", "E".to_owned()), ("split", queue(b'r') + "Elast")] {
+        let mut client = L::connect(server.server_address());
+        client.send_line(how);
+        // Not compared as a whole, so that a failure does not print it.
+        assert!(read_all(client.socket()) == queue(b'q') + &end, "{how}");
+        let outbox = given.recv_timeout(LONG).expect("it is given");
+        let error = outbox.push(*b"x").expect_err("the connection is closed");
+        assert_eq!(error.kind(), ErrorKind::NotConnected);
+    }
+}
+
 /// The handler has two threads that go on without it.
 fn two_threads_own_the_halves<L: StreamKind, D: Dispatch + Default>() {
     let folder = socket_folder();
@@ -304,7 +337,11 @@ fn two_threads_own_the_halves<L: StreamKind, D: Dispatch + Default>() {
     }
 }
 
-for_each! { {a_socket_is_given_to_the_program two_threads_own_the_halves}
+for_each! {{
+        a_socket_is_given_to_the_program
+        a_queue_is_sent_before_the_program_writes
+        two_threads_own_the_halves
+    }
     tcp: Tcp, Inline;
     threading_tcp: Tcp, ThreadPool;
     unix_stream: Unix, Inline;

@@ -1,24 +1,23 @@
 //! Outboxes: a bounded queue of outgoing messages for each connection.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
-use std::time::Duration;
 
 use socketserver::dispatch::ThreadPool;
 use socketserver::listener::Tcp;
 use socketserver::prelude::*;
 use socketserver::request::Outbox;
-use socketserver::{Builder, Dispatch, Server, Stage};
+use socketserver::{Builder, Dispatch, Server};
 
-use support::handlers::{ReportErrors, expect_timeout};
 use support::kind::{StreamClient, StreamKind};
 use support::{
     ANY, connect, eventually, for_each, in_background, join_soon, next, read_all, socket_folder,
 };
 
 /// More than all buffers on the way hold.
-const MUCH: usize = 16 << 20;
+pub(super) const MUCH: usize = 16 << 20;
 
 /// A handler that gives the test an outbox, and then waits until its client or a shutdown ends it.
 fn giving(
@@ -32,18 +31,21 @@ fn giving(
     }
 }
 
-fn serve(builder: Builder<Tcp, ThreadPool>, limit: usize) -> (BackgroundServer, Receiver<Outbox>) {
+pub(super) fn serve(
+    builder: Builder<Tcp, ThreadPool>,
+    limit: usize,
+) -> (BackgroundServer, Receiver<Outbox>) {
     let (sender, outboxes) = channel();
     let server = builder.bind_fn(ANY, giving(limit, sender));
     (in_background(server), outboxes)
 }
 
-fn builder() -> Builder<Tcp, ThreadPool> {
+pub(super) fn builder() -> Builder<Tcp, ThreadPool> {
     ThreadingTcpServer::builder()
 }
 
 /// A line of this length that begins with a number.
-fn line(number: usize, length: usize) -> Vec<u8> {
+pub(super) fn line(number: usize, length: usize) -> Vec<u8> {
     let mut line = format!("{number} ").into_bytes();
     line.resize(length - 1, b'.');
     line.push(b'\n');
@@ -63,7 +65,7 @@ fn numbers(stream: impl Read) -> Vec<usize> {
 }
 
 /// Pushes until the client's outbox is full. Returns how many lines it took.
-fn fill(outbox: &Outbox) -> usize {
+pub(super) fn fill(outbox: &Outbox) -> usize {
     for number in 0.. {
         if let Err(error) = outbox.push(line(number, 10_000)) {
             assert_eq!(error.kind(), ErrorKind::QuotaExceeded, "{error}");
@@ -155,33 +157,39 @@ for_each! {{
     threading_unix_stream: Unix, ThreadPool;
 }
 
-/// Each thread's messages arrive whole and in order, those of `send_all` too.
+/// Each thread's messages arrive whole and in order, those of `send_all` too. The client begins to read when
+/// the socket takes no more, so the thread of the process sends some of them.
 #[test]
 fn threads_do_not_mix_their_messages() {
     const THREADS: usize = 4;
     const LINES: usize = 2000;
     let (server, outboxes) = serve(builder(), usize::MAX);
     let client = connect(server.server_address());
-    let outbox = next(&outboxes);
+    let (outbox, called) = (next(&outboxes), AtomicU64::new(0));
+    let bytes_out = || server.handle().statistics().bytes_out;
     let numbers = thread::scope(|scope| {
         for thread in 0..THREADS {
-            let outbox = &outbox;
+            let (outbox, called) = (&outbox, &called);
             scope.spawn(move || {
                 for n in 0..LINES {
                     let line = line(n * THREADS + thread, 50 + n * 7 % 3000);
                     match thread {
                         0 => outbox.connection().send_all(&line),
-                        _ => outbox.push(line),
+                        _ => outbox.push(&line[..]),
                     }
                     .expect("the client reads");
+                    called.fetch_add(line.len() as u64, Ordering::Relaxed);
                 }
             });
         }
+        eventually("the queue is stalled", || {
+            called.load(Ordering::Relaxed) > bytes_out() + (1 << 20)
+        });
         let reading = client.try_clone().expect("there is a descriptor");
         let reading = scope.spawn(|| numbers(reading));
         eventually("everything was sent", || {
             let sent: usize = (0..LINES).map(|n| 50 + n * 7 % 3000).sum();
-            server.handle().statistics().bytes_out == (sent * THREADS) as u64
+            bytes_out() == (sent * THREADS) as u64
         });
         outbox.connection().shutdown().expect("it is open");
         reading.join().expect("the lines are whole")
@@ -199,14 +207,20 @@ fn a_push_during_a_write_is_sent_after_it() {
     let (server, outboxes) = serve(builder(), usize::MAX);
     let mut client = connect(server.server_address());
     let outbox = next(&outboxes);
-    let connection = outbox.connection().clone();
-    let writing = thread::spawn(move || connection.send_all(&vec![b'x'; MUCH]));
-    client.peek(&mut [0]).expect("the first byte arrives");
-    outbox.push(*b"last").expect("it is queued");
-    let mut received = vec![0; MUCH + 4];
-    client.read_exact(&mut received).expect("both are sent");
-    assert!(received.ends_with(b"xlast"));
-    join_soon(writing).expect("the client reads");
+    for queued in [0, MUCH] {
+        outbox.push(vec![b'q'; queued]).expect("it is queued");
+        let connection = outbox.connection().clone();
+        let writing = thread::spawn(move || connection.send_all(&vec![b'x'; MUCH]));
+        let mut received = vec![0; queued + MUCH + 4];
+        let (begin, rest) = received.split_at_mut(queued + 1);
+        client.read_exact(begin).expect("the first byte arrives");
+        outbox.push(*b"last").expect("it is queued");
+        client.read_exact(rest).expect("all is sent");
+        assert!(received[..queued].iter().all(|byte| *byte == b'q'));
+        assert!(received[queued..].starts_with(b"x"));
+        assert!(received.ends_with(b"xlast"));
+        join_soon(writing).expect("the client reads");
+    }
 }
 
 #[test]
@@ -237,26 +251,9 @@ fn the_error_names_the_client_and_the_limit() {
     assert_eq!(error.to_string(), text);
 }
 
+/// A message counts with 64 bytes and its length, in an empty queue too.
 #[test]
-fn the_caller_may_disconnect_a_client_that_does_not_read() {
-    let (server, outboxes) = serve(builder(), 1 << 20);
-    let _client = connect(server.server_address());
-    let outbox = next(&outboxes);
-    fill(&outbox);
-    outbox.connection().shutdown().expect("it is open");
-    // The handler does not wait until the queue is sent.
-    eventually("the handler ends", || {
-        server.handle().statistics().finished == 1
-    });
-    eventually("the connection is closed", || {
-        let error = outbox.push("too late".as_bytes()).unwrap_err();
-        error.kind() == ErrorKind::NotConnected
-    });
-}
-
-/// A message counts with 64 bytes and its length.
-#[test]
-fn short_messages_are_limited_too() {
+fn short_and_long_messages_are_limited() {
     let (server, outboxes) = serve(builder(), 64);
     let mut client = connect(server.server_address());
     let none = next(&outboxes);
@@ -266,9 +263,14 @@ fn short_messages_are_limited_too() {
     );
     none.push([]).expect("nothing is sent");
     none.connection().outbox(65).push(*b"x").expect("it fits");
-    let mut received = [0];
-    client.read_exact(&mut received).expect("it is sent");
-    assert_eq!(received, *b"x");
+    let limited = none.connection().outbox(1000);
+    let too_long = limited.push([b'l'; 937]).unwrap_err();
+    assert_eq!(too_long.kind(), ErrorKind::QuotaExceeded);
+    limited.push([b'y'; 936]).expect("it fits");
+    let mut received = [0; 937];
+    client.read_exact(&mut received).expect("both are sent");
+    assert_eq!(received[0], b'x');
+    assert_eq!(received[1..], [b'y'; 936]);
 }
 
 /// All outboxes of a connection are one queue.
@@ -282,83 +284,6 @@ fn what_one_outbox_has_queued_counts_for_all() {
     let error = connection.outbox(1 << 19).push(*b"x").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::QuotaExceeded);
     connection.outbox(1 << 21).push(*b"x").expect("it fits");
-}
-
-#[test]
-fn a_client_that_never_reads_is_disconnected_after_the_write_timeout() {
-    let (errors, reported) = channel();
-    let builder = builder()
-        .write_timeout(Duration::from_millis(300))
-        .hooks(ReportErrors(errors));
-    let (server, outboxes) = serve(builder, usize::MAX);
-    let mut client = connect(server.server_address());
-    let outbox = next(&outboxes);
-    outbox.push(vec![b'x'; MUCH]).expect("it is queued");
-    expect_timeout(&reported, Stage::Handle, "could not send to");
-    eventually("the connection is closed", || {
-        let error = outbox.push(*b"x").unwrap_err().kind();
-        assert!([ErrorKind::TimedOut, ErrorKind::NotConnected].contains(&error));
-        error == ErrorKind::NotConnected
-    });
-    let end = io::copy(&mut client, &mut io::sink()).map_err(|e| e.kind());
-    assert_eq!(end, Err(ErrorKind::ConnectionReset));
-}
-
-/// After its own timeout a write has sent nothing, so the queue can go on.
-#[test]
-fn a_write_that_waits_for_the_queue_ends_in_time() {
-    let (report, reports) = channel();
-    let server = builder().bind_fn(ANY, move |request| {
-        let outbox = request.connection()?.outbox(usize::MAX);
-        outbox.push(vec![b'x'; MUCH])?;
-        request.set_write_timeout(Duration::from_millis(300))?;
-        report.send(request.wfile.write_all(b"lost"))?;
-        Ok(())
-    });
-    let server = in_background(server);
-    let _client = connect(server.server_address());
-    let error = next(&reports).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::TimedOut);
-}
-
-#[test]
-fn what_is_queued_is_dropped_by_an_abort() {
-    let (aborted, is_aborted) = channel();
-    let server = builder().bind_fn(ANY, move |request| {
-        let outbox = request.connection()?.outbox(usize::MAX);
-        outbox.push(vec![b'x'; MUCH])?;
-        request.abort();
-        let error = outbox.push(*b"x").unwrap_err().kind();
-        Ok(aborted.send((outbox, error))?)
-    });
-    let server = in_background(server);
-    let mut client = connect(server.server_address());
-    let (outbox, error) = next(&is_aborted);
-    assert_eq!(error, ErrorKind::ConnectionAborted);
-    eventually("the connection is closed", || {
-        outbox.push(*b"x").unwrap_err().kind() == ErrorKind::NotConnected
-    });
-    let end = io::copy(&mut client, &mut io::sink()).map_err(|e| e.kind());
-    assert_eq!(end, Err(ErrorKind::ConnectionReset));
-}
-
-/// The handler has ended, and its queue is being sent.
-#[test]
-fn a_forced_close_ends_the_sending_of_a_queue() {
-    let (ending, ends) = channel();
-    let server = builder().bind_fn(ANY, move |request| {
-        let outbox = request.connection()?.outbox(usize::MAX);
-        outbox.push(vec![b'x'; MUCH])?;
-        Ok(ending.send(outbox)?)
-    });
-    let server = in_background(server);
-    let mut client = connect(server.server_address());
-    let outbox = next(&ends);
-    let report = server.handle().shutdown_within(Duration::from_millis(100));
-    assert_eq!((report.forced, report.unfinished), (1, 0));
-    assert!(outbox.push(*b"x").is_err());
-    let end = io::copy(&mut client, &mut io::sink()).map_err(|e| e.kind());
-    assert_eq!(end, Err(ErrorKind::ConnectionReset));
 }
 
 #[test]
@@ -380,23 +305,6 @@ fn an_outbox_works_on_after_its_connection_is_detached() {
     join_soon(closing);
     let error = outbox.push(*b"x").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotConnected);
-}
-
-/// Pushes to a client that has reset the connection fail, and nothing stays in the queue.
-#[test]
-fn a_reset_by_the_client_ends_the_queue() {
-    let (server, outboxes) = serve(builder(), usize::MAX);
-    let client = connect(server.server_address());
-    let outbox = next(&outboxes);
-    outbox.push(vec![b'x'; MUCH]).expect("it is queued");
-    support::reset(client);
-    eventually("the connection is closed", || {
-        let pushed = outbox.push(*b"x");
-        pushed.is_err_and(|error| error.kind() == ErrorKind::NotConnected)
-    });
-    eventually("it is counted", || {
-        server.handle().statistics().disconnected == 1
-    });
 }
 
 /// A child process has no thread that sends, so `push` sends and waits.
