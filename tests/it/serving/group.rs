@@ -108,7 +108,7 @@ fn all_end_with_each<D: Dispatch + Default>(how: &str, expected: &Result<(), Str
         assert_eq!(&served.map_err(|error| error.to_string()), expected);
         assert!(handle.servers().iter().all(ServerHandle::is_shutting_down));
         drop(bound);
-        assert!(Tcp::is_free(tcp) && Udp::is_free(udp));
+        // Another test may bind a port as soon as it is free.
         assert!(Unix::is_free(unix) && UnixDatagram::is_free(datagram));
         assert_eq!(handle.statistics().finished, 5);
     }
