@@ -6,6 +6,7 @@ use super::serving::{Serving, ServingState};
 use super::{DrainReport, ServerHandle, Waker};
 use crate::statistics::Statistics;
 use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// A handle to the servers of a [`ServerGroup`](crate::ServerGroup): stops them and reports on them, from any
 /// thread. Cheap to clone.
@@ -46,6 +47,7 @@ impl GroupHandle {
 
     /// Begins a graceful shutdown of all servers, and returns at once. See [`ServerHandle::shutdown`].
     pub fn shutdown(&self) {
+        self.0.state.begin_shutdown();
         let servers = self.0.servers.lock();
         servers.iter().for_each(ServerHandle::shutdown);
     }
@@ -80,8 +82,9 @@ impl GroupHandle {
     /// Do not call it in a hook, or in a handler that runs on the thread of an accept loop, because the group
     /// waits for those.
     pub fn wait(&self) {
-        let is_shutdown_begun = || self.servers().iter().any(ServerHandle::is_shutdown_begun);
-        self.0.state.serving.wait(is_shutdown_begun, || None);
+        let state = &self.0.state;
+        let is_shutdown_begun = || state.is_shutdown_begun.load(Ordering::SeqCst);
+        state.serving.wait(is_shutdown_begun, || None);
     }
 
     /// The sums of the servers' statistics. A sum of peaks may be higher than the peak of the group, because
@@ -140,10 +143,17 @@ impl ServerHandle {
 #[derive(Default)]
 pub(crate) struct GroupState {
     limit: GroupLimit,
-    pub(super) serving: ServingState,
+    serving: ServingState,
+    /// Of one of the servers, or of all. Read while the state of serving is locked.
+    is_shutdown_begun: AtomicBool,
 }
 
 impl GroupState {
+    pub(super) fn begin_shutdown(&self) {
+        self.is_shutdown_begun.store(true, Ordering::SeqCst);
+        self.serving.wake_waiting();
+    }
+
     /// Whether one more connection may be active. At the limit returns that instead, and wakes the server
     /// when there are fewer.
     pub(crate) fn has_capacity(&self, waker: &Waker) -> Result<(), usize> {

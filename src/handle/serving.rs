@@ -50,7 +50,7 @@ impl ServerHandle {
     ///
     /// Otherwise it does what [`stop_serving`](Self::stop_serving) does; a [group](crate::ServerGroup) is shut
     /// down when one of its servers fails. Of several errors the first one counts. If serving has ended
-    /// already, the next call returns the error; after a shutdown nothing does.
+    /// already, the next call returns the error.
     ///
     /// ```
     /// use std::io;
@@ -94,6 +94,15 @@ impl ServerHandle {
         self.0.serving.is_requested() || self.is_shutdown_begun() || self.group_must_stop()
     }
 
+    /// Takes a request that has come after the server has stopped with its group. Returns the error with which
+    /// it was to end.
+    pub(crate) fn take_late_stop(&self) -> io::Result<()> {
+        let request = self.0.serving.take_request();
+        request
+            .and_then(|request| request.error)
+            .map_or(Ok(()), Err)
+    }
+
     /// Marks the calling thread as the one that serves, until the value is dropped.
     pub(crate) fn start_serving(&self) -> Serving<'_> {
         self.0.serving.start()
@@ -124,6 +133,8 @@ pub(super) struct ServingState {
 #[derive(Default)]
 struct State {
     thread: Option<ThreadId>,
+    /// How often serving has begun.
+    begins: usize,
     /// How often serving has ended, except for single requests.
     ends: usize,
     has_served: bool,
@@ -140,10 +151,14 @@ impl ServingState {
     /// Marks the calling thread as the one that serves, until the value is dropped.
     pub(super) fn start(&self) -> Serving<'_> {
         let mut state = self.state.lock();
+        // The thread before may not be done yet, and does not count itself then.
+        state.ends += usize::from(state.thread.is_some());
         state.thread = Some(thread::current().id());
         state.has_served = true;
+        state.begins += 1;
         Serving {
             state: self,
+            number: state.begins,
             has_ended: Cell::new(true),
             is_taken: Cell::new(false),
         }
@@ -154,6 +169,9 @@ impl ServingState {
         let request = state.request.get_or_insert_default();
         request.error = request.error.take().or(error);
         self.is_requested.store(true, Ordering::SeqCst);
+        drop(state);
+        // Between two single requests nobody serves.
+        self.ended.notify_all();
     }
 
     pub(super) fn is_requested(&self) -> bool {
@@ -204,6 +222,7 @@ impl ServingState {
 /// Held by the thread that serves.
 pub(crate) struct Serving<'a> {
     state: &'a ServingState,
+    number: usize,
     /// Whether serving ends with it. False after a single request.
     has_ended: Cell<bool>,
     /// Whether the request to stop was taken.
@@ -220,8 +239,12 @@ impl Serving<'_> {
     /// The same after a single request. Then serving goes on with the next one, unless there is a request to
     /// stop.
     pub(crate) fn end_single(&self) -> io::Result<()> {
-        self.has_ended.set(self.state.is_requested());
-        self.end()
+        self.is_taken.set(true);
+        let request = self.state.take_request();
+        self.has_ended.set(request.is_some());
+        request
+            .and_then(|request| request.error)
+            .map_or(Ok(()), Err)
     }
 
     /// The error with which to end, unless another error has ended serving before: then it is returned here.
@@ -242,10 +265,10 @@ impl Drop for Serving<'_> {
     fn drop(&mut self) {
         // The accept loop is unlocked already, and another thread may have begun to serve.
         let mut state = self.state.state.lock();
-        state
-            .thread
-            .take_if(|thread| *thread == thread::current().id());
-        state.ends += usize::from(self.has_ended.get());
+        if state.begins == self.number {
+            state.thread = None;
+            state.ends += usize::from(self.has_ended.get());
+        }
         drop(state);
         self.state.ended.notify_all();
     }

@@ -34,7 +34,7 @@ impl ServerHandle {
         }
         self.0.serving.wake_waiting();
         if let Some(group) = self.group() {
-            group.serving.wake_waiting();
+            group.begin_shutdown();
         }
         self.0.lingering.shutdown();
         self.0.poller.notify();

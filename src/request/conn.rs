@@ -34,7 +34,7 @@ pub(super) struct Conn {
     /// Locked for a moment, also while another thread holds the lock of the write buffer.
     pub(super) queue: Mutex<Queue>,
     pub(super) bytes: Arc<ByteCounters>,
-    /// Of the queue, unless a handler has seen it.
+    /// Why the queue could not be sent. The next read that finds no input returns it.
     pub(super) send_error: OnceLock<io::ErrorKind>,
     lingering: Arc<Lingering>,
     /// The longest that a read and a write may block in `verify_request`.
@@ -170,6 +170,9 @@ impl Conn {
         let is_cut = self.close_queue();
         if self.state.is_childs() {
             return;
+        }
+        if is_cut {
+            self.transport.reset();
         }
         if is_cut || self.state.is_reset() {
             // Where it could not be reset before, closing resets it. Otherwise a client that floods would

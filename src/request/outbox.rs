@@ -26,11 +26,12 @@ use super::Connection;
 /// was set later, the queue is dropped and the connection is reset: the handler's reads and writes fail with
 /// `TimedOut`. Without a write timeout only the limit applies.
 ///
-/// **The end.** What is queued when the handler ends is sent before the connection is closed, within the
-/// write timeout. If some of it is left then, it is dropped and the connection is reset, so that the client
-/// does not take what it has received for all. A flush of `wfile` sends the queue too. After [`abort`](super::StreamRequest::abort),
-/// [`shutdown`](Connection::shutdown) and a forced close it is dropped. A queue does not make a connection
-/// busy: an idle one ends with a graceful shutdown or its idle timeout, after its queue was sent.
+/// **The end.** When the handler ends, `push` fails with `NotConnected`, and what is queued is sent before the
+/// connection is closed, within the write timeout. If some of it is left then, it is dropped and the
+/// connection is reset, so that the client does not take what it has received for all. A flush of `wfile`
+/// sends the queue too. After [`abort`](super::StreamRequest::abort), [`shutdown`](Connection::shutdown) and a
+/// forced close it is dropped. A queue does not make a connection busy: an idle one ends with a graceful
+/// shutdown or its idle timeout, after its queue was sent.
 ///
 /// **In a forked process** there is no thread that sends. There `push` blocks as `send_all` does, and no limit
 /// applies.

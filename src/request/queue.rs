@@ -183,7 +183,7 @@ impl Conn {
     fn poll(&self) -> io::Result<()> {
         let conn = self.me.upgrade().ok_or_else(|| self.closed())?;
         let mut queue = self.queue.lock();
-        if queue.is_closed || queue.messages.is_empty() {
+        if queue.messages.is_empty() {
             return Ok(());
         }
         // Before the thread can know it: the socket may be writable at once.
@@ -214,6 +214,11 @@ impl Conn {
         end()
     }
 
+    /// The handler has ended: nothing more is queued.
+    pub(super) fn end_queue(&self) {
+        self.queue.lock().is_closed = true;
+    }
+
     /// If nothing is queued, nothing more is from now on. Returns whether it is so.
     pub(super) fn close_empty_queue(&self) -> bool {
         let mut queue = self.queue.lock();
@@ -221,18 +226,20 @@ impl Conn {
         queue.is_closed
     }
 
-    /// The connection is closed: nothing more is queued. Returns whether something was dropped.
+    /// The connection is closed: nothing more is queued. Returns whether the client lacks the rest of what it
+    /// was sent. A message that was pushed just now, and not sent yet, is dropped without that.
     pub(super) fn close_queue(&self) -> bool {
         let mut queue = self.queue.lock();
         queue.is_closed = true;
         let was_watched = queue.was_watched;
-        let is_dropped = !queue.messages.is_empty();
+        let is_stalled = queue.offset > 0 || queue.is_polled;
+        let is_cut = is_stalled && !queue.messages.is_empty();
         drop(queue);
         self.discard_queue();
         if was_watched {
             poll_thread::remove(&self.transport);
         }
-        is_dropped
+        is_cut
     }
 }
 
@@ -245,6 +252,8 @@ struct Stalled {
     since: Instant,
     /// The write timeout at the last check.
     timeout: Option<Duration>,
+    /// Whether the last event had brought nothing.
+    was_in_vain: bool,
 }
 
 impl Stalled {
@@ -255,6 +264,7 @@ impl Stalled {
             timeout: conn.write_timeout(),
             conn,
             since: now,
+            was_in_vain: false,
         }
     }
 
@@ -297,9 +307,15 @@ impl Watched for Stalled {
             let before = conn.bytes.totals().1;
             if conn.send_some().is_ok_and(|is_empty| !is_empty) {
                 conn.queue.lock().is_polled = true;
-                // Without memory for more the system calls the socket writable, and takes nothing.
-                let has_sent = conn.bytes.totals().1 > before;
-                return if has_sent { Next::Poll } else { Next::Tick };
+                // Without memory for more the system calls the socket writable, and takes nothing. Once it
+                // may be that another thread has filled the socket since the event.
+                let is_in_vain = conn.bytes.totals().1 == before;
+                let is_second = std::mem::replace(&mut self.was_in_vain, is_in_vain);
+                return if is_in_vain && is_second {
+                    Next::Tick
+                } else {
+                    Next::Poll
+                };
             }
         }
         Next::Remove

@@ -387,6 +387,9 @@ impl Lifecycle for StreamRequest {
     }
 
     fn end(&mut self) -> io::Result<()> {
+        if !self.rfile.is_detached() {
+            self.conn.end_queue();
+        }
         io::Write::flush(&mut self.wfile)
     }
 

@@ -94,8 +94,8 @@ impl Write for Writer {
         self.conn()?.write_vectored(data)
     }
 
-    /// Sends the buffer, and what is queued in an [`Outbox`](super::Outbox). Bytes that cannot be sent are
-    /// dropped: a connection does not recover after an error.
+    /// Sends the buffer, and what is queued in an [`Outbox`](super::Outbox). Bytes of the buffer that cannot be
+    /// sent are dropped: a connection does not recover after an error.
     fn flush(&mut self) -> io::Result<()> {
         if self.conn.is_detached() {
             return Ok(());

@@ -116,7 +116,12 @@ impl ServerGroup {
         let served = self.served.try_lock().ok_or_else(busy)?;
         self.check()?;
         let serving = self.handle.start_serving();
-        let result = self.serve_all().and(serving.end());
+        let result = self.serve_all();
+        // A request to one server may come when it has stopped with the others.
+        let handles = self.members.iter().map(|member| member.handle());
+        let late: Vec<_> = handles.map(ServerHandle::take_late_stop).collect();
+        let result = late.into_iter().fold(result, io::Result::and);
+        let result = result.and(serving.end());
         // First: who waits for the end may serve at once.
         drop(served);
         result

@@ -441,3 +441,65 @@ fn other_errors_and_a_port_of_ones_own_are_not_tried_again() {
     let (tried, bound) = same_port(&address, usize::MAX, io::ErrorKind::AddrInUse);
     assert!(tried <= 1 && bound.is_err());
 }
+
+/// Who waits for a group that nobody serves is woken when it ends.
+#[test]
+fn wait_returns_when_a_group_that_was_not_served_ends() -> io::Result<()> {
+    for servers in 0..3 {
+        let mut group = ServerGroup::new();
+        for _ in 0..servers {
+            group.add(TcpServer::bind_fn(ANY, |_| Ok(()))?);
+        }
+        let handle = group.handle();
+        let waiting = thread::spawn(move || handle.wait());
+        let ending = thread::spawn(move || drop(group));
+        join_soon(waiting);
+        join_soon(ending);
+    }
+    Ok(())
+}
+
+/// Two handlers stop serving at the same time, and that is one stop.
+#[test]
+fn a_late_stop_of_one_server_is_for_the_same_call() -> io::Result<()> {
+    let gate = Gate::default();
+    let mut group = ServerGroup::new();
+    let stop_twice = {
+        let gate = gate.clone();
+        move |request: &mut StreamRequest| {
+            request.server.stop_serving();
+            gate.hold("stopped")?;
+            // The accept loop has ended meanwhile.
+            request.server.stop_serving();
+            Ok(())
+        }
+    };
+    let pool = group.add(ThreadingTcpServer::bind_fn(ANY, stop_twice)?);
+    let inline = group.add(TcpServer::bind_fn(ANY, gate.handler())?);
+    let group = Arc::new(group);
+    let serve = || {
+        let group = Arc::clone(&group);
+        thread::spawn(move || group.serve_forever())
+    };
+    let serving = serve();
+    let mut busy = connect(inline.server_address());
+    busy.write_all(b"busy\n")?;
+    assert_eq!(gate.next(), "busy");
+    let stopping = connect(pool.server_address());
+    assert_eq!(gate.next(), "stopped");
+    pool.wait();
+    // The other server is busy, so the group is served still.
+    gate.release(2);
+    assert_eq!(read_all(stopping), "");
+    assert_eq!(read_all(busy), "busy\n");
+    join_soon(serving)?;
+    let serving = serve();
+    let mut client = connect(inline.server_address());
+    client.write_all(b"again\n")?;
+    assert_eq!(gate.next(), "again");
+    assert!(!serving.is_finished());
+    gate.release(1);
+    assert_eq!(read_all(client), "again\n");
+    group.handle().shutdown();
+    join_soon(serving)
+}

@@ -1,14 +1,15 @@
 //! How the queue of a connection's outboxes ends: with the connection, at a timeout or with an error.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::net::{Shutdown, TcpStream};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::bounded;
+use socketserver::Stage;
+use socketserver::prelude::*;
 use socketserver::request::Outbox;
-use socketserver::{BackgroundServer, Stage};
 
 use super::outbox::{MUCH, builder, fill, line, serve};
 use support::handlers::{ReportErrors, expect_timeout};
@@ -366,4 +367,58 @@ fn a_reset_by_the_client_ends_the_queue() {
     eventually("it is counted", || {
         server.handle().statistics().disconnected == 1
     });
+}
+
+/// Broadcasts to a client that is just leaving destroy nothing that was sent to it before.
+#[test]
+fn a_push_at_the_end_of_the_handler_does_not_reset_the_connection() -> io::Result<()> {
+    let (sender, outboxes) = channel();
+    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+        outboxes_of(&sender, request)?;
+        Ok(request.wfile.write_all(b"bye\n")?)
+    })?;
+    let server = in_background(Ok(server));
+    for round in 0..1000 {
+        let client = connect(server.server_address());
+        let outbox: Outbox = next(&outboxes);
+        let pushing = thread::spawn(move || while outbox.push(*b"x").is_ok() {});
+        let received = read_all(client);
+        join_soon(pushing);
+        assert!(
+            received.replace('x', "") == "bye\n",
+            "round {round}: {received}"
+        );
+    }
+    Ok(())
+}
+
+fn outboxes_of(outboxes: &Sender<Outbox>, request: &StreamRequest) -> HandlerResult {
+    Ok(outboxes.send(request.connection()?.outbox(1 << 20))?)
+}
+
+/// The end of a connection ends a write that another thread is blocked in, also if messages are queued.
+#[test]
+fn the_end_frees_a_thread_that_is_blocked_in_a_write() -> io::Result<()> {
+    let (sender, outboxes) = channel();
+    let (ends, ended) = channel::<()>();
+    let ended = parking_lot::Mutex::new(ended);
+    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+        outboxes_of(&sender, request)?;
+        let (reader, writer) = request.detach().into_split();
+        drop(writer);
+        ended.lock().recv_timeout(LONG)?;
+        drop(reader);
+        Ok(())
+    })?;
+    let server = in_background(Ok(server));
+    let _client = connect(server.server_address());
+    let outbox = next(&outboxes);
+    let connection = outbox.connection().clone();
+    let writing = thread::spawn(move || connection.send_all(&vec![b'.'; 64 << 20]));
+    // The socket is full then, whoever has sent.
+    fill(&outbox);
+    ends.send(()).expect("the handler waits");
+    let error = join_soon(writing).expect_err("the connection has ended");
+    assert!(error.kind() != ErrorKind::TimedOut, "{error}");
+    Ok(())
 }
