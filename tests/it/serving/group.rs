@@ -462,10 +462,10 @@ fn wait_returns_when_a_group_that_was_not_served_ends() -> io::Result<()> {
 /// Two handlers stop serving at the same time, and that is one stop.
 #[test]
 fn a_late_stop_of_one_server_is_for_the_same_call() -> io::Result<()> {
-    let gate = Gate::default();
+    let (gate, stop_gate) = (Gate::default(), Gate::default());
     let mut group = ServerGroup::new();
     let stop_twice = {
-        let gate = gate.clone();
+        let gate = stop_gate.clone();
         move |request: &mut StreamRequest| {
             request.server.stop_serving();
             gate.hold("stopped")?;
@@ -486,11 +486,12 @@ fn a_late_stop_of_one_server_is_for_the_same_call() -> io::Result<()> {
     busy.write_all(b"busy\n")?;
     assert_eq!(gate.next(), "busy");
     let stopping = connect(pool.server_address());
-    assert_eq!(gate.next(), "stopped");
+    assert_eq!(stop_gate.next(), "stopped");
     pool.wait();
     // The other server is busy, so the group is served still.
-    gate.release(2);
+    stop_gate.release(1);
     assert_eq!(read_all(stopping), "");
+    gate.release(1);
     assert_eq!(read_all(busy), "busy\n");
     join_soon(serving)?;
     let serving = serve();
