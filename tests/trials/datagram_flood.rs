@@ -106,11 +106,13 @@ fn drops(server: &BackgroundServer) -> u64 {
         .server_address()
         .port()
         .expect("the server has a UDP address");
-    let sockets = fs::read_to_string("/proc/net/udp").expect("/proc is readable");
     let local = format!("0100007F:{port:04X}");
-    let line = sockets
-        .lines()
-        .find(|line| line.split_whitespace().nth(1) == Some(&local));
-    let dropped = line.and_then(|line| line.split_whitespace().last());
-    dropped.and_then(|n| n.parse().ok()).expect("a number")
+    // A line may be missing if other sockets are opened and closed while the table is read.
+    let read = |_| {
+        let sockets = fs::read_to_string("/proc/net/udp").expect("/proc is readable");
+        let mut lines = sockets.lines();
+        let line = lines.find(|line| line.split_whitespace().nth(1) == Some(&local))?;
+        line.split_whitespace().last()?.parse().ok()
+    };
+    (0..100).find_map(read).expect("a number")
 }
