@@ -97,10 +97,7 @@ impl ServerHandle {
     /// Takes a request that has come after the server has stopped with its group. Returns the error with which
     /// it was to end.
     pub(crate) fn take_late_stop(&self) -> io::Result<()> {
-        let request = self.0.serving.take_request();
-        request
-            .and_then(|request| request.error)
-            .map_or(Ok(()), Err)
+        self.0.serving.take_request().1
     }
 
     /// Marks the calling thread as the one that serves, until the value is dropped.
@@ -212,10 +209,14 @@ impl ServingState {
         self.ended.notify_all();
     }
 
-    fn take_request(&self) -> Option<StopRequest> {
+    /// Takes the request to stop. Returns whether there was one, and the result of serving.
+    fn take_request(&self) -> (bool, io::Result<()>) {
         let mut state = self.state.lock();
         self.is_requested.store(false, Ordering::SeqCst);
-        state.request.take()
+        match state.request.take() {
+            Some(StopRequest { error: Some(error) }) => (true, Err(error)),
+            request => (request.is_some(), Ok(())),
+        }
     }
 }
 
@@ -233,18 +234,17 @@ impl Serving<'_> {
     /// What ended serving: the error of [`fail`](ServerHandle::fail), if there is one. Called before another
     /// thread can begin to serve, because the request is for this one.
     pub(crate) fn end(&self) -> io::Result<()> {
-        self.take().map_or(Ok(()), Err)
+        self.is_taken.set(true);
+        self.state.take_request().1
     }
 
     /// The same after a single request. Then serving goes on with the next one, unless there is a request to
     /// stop.
     pub(crate) fn end_single(&self) -> io::Result<()> {
         self.is_taken.set(true);
-        let request = self.state.take_request();
-        self.has_ended.set(request.is_some());
-        request
-            .and_then(|request| request.error)
-            .map_or(Ok(()), Err)
+        let (is_requested, result) = self.state.take_request();
+        self.has_ended.set(is_requested);
+        result
     }
 
     /// The error with which to end, unless another error has ended serving before: then it is returned here.
@@ -252,12 +252,7 @@ impl Serving<'_> {
         if self.is_taken.get() {
             return None;
         }
-        self.take()
-    }
-
-    fn take(&self) -> Option<io::Error> {
-        self.is_taken.set(true);
-        self.state.take_request()?.error
+        self.end().err()
     }
 }
 

@@ -146,7 +146,8 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
         })
     }
 
-    /// The next request that can be served now; `None` after the deadline, and when serving ends. Waits only if no client is pending: a busy server never calls the poller.
+    /// The next request that can be served now; `None` after the deadline, and when serving ends. Waits only
+    /// if no client is pending: a busy server never calls the poller.
     fn get_request(
         &mut self,
         deadline: Option<Instant>,

@@ -10,7 +10,7 @@ use super::service::Accepted;
 use crate::ServerHandle;
 use crate::dispatch::{Dispatch, Job, ThreadPool, Waker};
 use crate::error::catch;
-use crate::handle::GroupPermit;
+use crate::handle::{GroupPermit, GroupState};
 use crate::limits::{Limits, OverloadPolicy, RejectReason};
 use crate::listener::Listener;
 use crate::log_line::log_line;
@@ -47,14 +47,19 @@ impl<L: Listener, D: Dispatch> Acceptor<'_, L, D> {
 
     /// The limit of connections of the server's group is an error if it is reached.
     fn group_has_capacity(&self) -> Result<(), usize> {
-        let group = self.handle.group().filter(|_| L::Request::OWNS_SOCKET);
-        group.map_or(Ok(()), |group| group.has_capacity(&self.waker))
+        self.group()
+            .map_or(Ok(()), |group| group.has_capacity(&self.waker))
+    }
+
+    /// The group whose limit applies. Datagrams are not limited.
+    fn group(&self) -> Option<&Arc<GroupState>> {
+        self.handle.group().filter(|_| L::Request::OWNS_SOCKET)
     }
 
     /// Whether the group permits one more connection, and its permit. Other servers of the group acquire
     /// permits at the same time.
     fn acquire(&self) -> Option<Option<GroupPermit>> {
-        match self.handle.group().filter(|_| L::Request::OWNS_SOCKET) {
+        match self.group() {
             Some(group) => group.acquire(&self.waker).map(Some),
             None => Some(None),
         }
