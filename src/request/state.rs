@@ -234,7 +234,10 @@ impl ConnState {
         let mut locked = self.locked.lock();
         if let Ending::Closed(reason) = locked.ending {
             if reason.is_graceful() {
-                locked.mark = locked.mark.max(Some(received));
+                // A shutdown's mark stays: what it includes was known before.
+                if !self.has(Flag::Draining) {
+                    locked.mark = locked.mark.max(Some(received));
+                }
                 self.set_ending(&mut locked, Ending::ClosedLate(reason));
             }
         }
@@ -337,7 +340,7 @@ impl ConnState {
             return;
         }
         stop();
-        locked.mark = Some(arrived.end());
+        locked.mark.get_or_insert(arrived.end());
         self.set_ending(locked, Ending::Closed(reason));
     }
 

@@ -188,6 +188,51 @@ fn messages_that_arrived_before_are_served_and_no_others<L: StreamKind>() {
     server.stop().expect("a shutdown is not an error");
 }
 
+/// Also while handlers receive what arrived before the first one.
+fn a_second_shutdown_lets_no_more_messages_be_served<L: StreamKind>() {
+    let ((served, lines), gate, folder) = (channel(), Gate::default(), socket_folder());
+    let hold = gate.clone();
+    let server = Server::<L, ThreadPool>::bind_fn(L::address(folder.path()), move |request| {
+        while let Some(line) = request.next_line()? {
+            served.send(line.clone())?;
+            if line == "one" {
+                hold.hold(&line)?;
+            }
+        }
+        Ok(())
+    });
+    let server = in_background(server);
+    let connect = |_| {
+        let mut client = L::connect(server.server_address());
+        client.send_part("one\n");
+        client
+    };
+    let mut clients: Vec<_> = (0..200).map(connect).collect();
+    gate.next_few(clients.len());
+    for client in &mut clients {
+        client.send_part("two\nthr");
+        client.wait_until_received();
+    }
+    server.handle().shutdown();
+    for client in &mut clients {
+        client.send_part("ee\nfour\nfive\n");
+    }
+    thread::scope(|scope| {
+        let stopping = scope.spawn(|| {
+            while server.handle().statistics().active > 0 {
+                server.handle().shutdown();
+            }
+        });
+        gate.release(clients.len());
+        stopping.join().expect("a shutdown does not panic");
+    });
+    server.stop().expect("a shutdown is not an error");
+    let mut served: Vec<_> = lines.try_iter().collect();
+    served.sort();
+    assert_eq!(served.len(), 3 * clients.len());
+    assert!(!served.contains(&"four".to_owned()), "{served:?}");
+}
+
 /// The handler blocks inside of a message when the shutdown begins.
 fn the_rest_of_a_message_is_received_and_what_follows_is_not<L: StreamKind>() {
     let (begun, has_begun) = channel();
@@ -258,6 +303,7 @@ for_stream_kinds! {
     an_idle_timeout_never_cuts_a_message
     a_shutdown_never_cuts_a_message_that_is_read_in_the_plain_way
     messages_that_arrived_before_are_served_and_no_others
+    a_second_shutdown_lets_no_more_messages_be_served
     the_rest_of_a_message_is_received_and_what_follows_is_not
     a_client_that_goes_on_sending_does_not_delay_the_end
 }
