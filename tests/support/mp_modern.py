@@ -18,11 +18,22 @@ def send(sock, message):
 
 def receive(sock):
     """The next message, or None at the end of the stream."""
-    header = sock.recv(4, socket.MSG_WAITALL)
+    header = receive_exactly(sock, 4)
     if not header:
         return None
     (length,) = struct.unpack("!i", header)
-    return sock.recv(length, socket.MSG_WAITALL) if length else b""
+    return receive_exactly(sock, length)
+
+
+def receive_exactly(sock, length):
+    """Less at the end of the stream. MSG_WAITALL returns less on a socket with a timeout too."""
+    received = b""
+    while len(received) < length:
+        part = sock.recv(length - len(received))
+        if not part:
+            break
+        received += part
+    return received
 
 
 def proof(key, challenge):
