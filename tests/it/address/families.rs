@@ -46,7 +46,8 @@ fn an_ipv6_server_accepts_ipv4_clients_only_with_dual_stack() {
         .server_address()
         .port()
         .expect("the server has a TCP address");
-    let refused = TcpStream::connect(("127.0.0.1", port)).expect_err("IPv6 only");
+    // Another test may listen on this port of 127.0.0.1.
+    let refused = TcpStream::connect(("127.0.0.2", port)).expect_err("IPv6 only");
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
     connect(&(Ipv6Addr::LOCALHOST, port).into());
 }
