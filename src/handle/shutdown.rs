@@ -176,19 +176,20 @@ impl Shared {
         }
         force.forced = Some((Instant::now(), ended));
         drop(force);
+        // First: the process may end as soon as the requests have.
+        if running > 0 {
+            log_line!(
+                target: "socketserver::server", Warn,
+                "{}: closing the connections of {running} requests by force, for they had not ended in time",
+                self.name()
+            );
+        }
         self.registry.for_each_connection(|conn| conn.force_close());
         self.lingering.close_all();
         if let Some(children) = &self.children {
             children.kill();
         }
         self.wake_all_waiting();
-        if running > 0 {
-            log_line!(
-                target: "socketserver::server", Warn,
-                "{}: closed the connections of {running} requests by force, for they had not ended in time",
-                self.name()
-            );
-        }
     }
 
     /// Waiting threads calculate their limit again.
