@@ -8,25 +8,16 @@ import hmac
 import socket
 import sys
 
+from receiving import receive_exactly
+
 host, port, key, digest, *texts = sys.argv[1:]
 
-
-def receive(sock, length):
-    data = b""
-    while len(data) < length:
-        chunk = sock.recv(length - len(data))
-        if not chunk:
-            break
-        data += chunk
-    return data
-
-
 with socket.create_connection((host, int(port)), timeout=20) as sock:
-    challenge = receive(sock, 32)
+    challenge = receive_exactly(sock, 32)
     sock.sendall(hmac.new(key.encode(), challenge, digest).digest())
     try:
         for text in texts:
             sock.sendall(text.encode())
-            print(receive(sock, len(text.encode())).decode() or "closed")
+            print(receive_exactly(sock, len(text.encode())).decode() or "closed")
     except ConnectionError:
         print("closed")

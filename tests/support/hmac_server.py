@@ -9,6 +9,8 @@ import os
 import socket
 import sys
 
+from receiving import receive_exactly
+
 key, digest = sys.argv[1:]
 
 with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -20,7 +22,7 @@ with socket.create_server(("127.0.0.1", 0)) as listener:
         challenge = os.urandom(32)
         client.sendall(challenge)
         right = hmac.new(key.encode(), challenge, digest).digest()
-        answer = client.recv(len(right), socket.MSG_WAITALL)
+        answer = receive_exactly(client, len(right))
         if hmac.compare_digest(answer, right):
             while data := client.recv(1024):
                 client.sendall(data.upper())

@@ -11,6 +11,8 @@ import socket
 import struct
 import sys
 
+from receiving import receive_exactly
+
 
 def send(sock, message):
     sock.sendall(struct.pack("!i", len(message)) + message)
@@ -23,17 +25,6 @@ def receive(sock):
         return None
     (length,) = struct.unpack("!i", header)
     return receive_exactly(sock, length)
-
-
-def receive_exactly(sock, length):
-    """Less at the end of the stream. MSG_WAITALL returns less on a socket with a timeout too."""
-    received = b""
-    while len(received) < length:
-        part = sock.recv(length - len(received))
-        if not part:
-            break
-        received += part
-    return received
 
 
 def proof(key, challenge):

@@ -9,7 +9,8 @@ use crate::program::{installed, missing};
 #[track_caller]
 pub fn script(name: &str) -> Command {
     let mut command = installed("python3", "--version");
-    command.arg(in_tests_folder("support").join(name));
+    // Scripts import others, and leave no compiled files.
+    command.arg("-B").arg(in_tests_folder("support").join(name));
     command
 }
 
