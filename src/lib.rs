@@ -2,8 +2,8 @@
 //! Python's `socketserver` with a limited thread pool, timeouts, limits per client, and a graceful
 //! shutdown.
 //!
-//! **Not for you** if you need tens of thousands of busy connections (each has a thread while it is
-//! served), if your program is `async` already, or if you want HTTP rather than bytes, lines and datagrams.
+//! **Not for you** if your program is `async` already, or if you want HTTP rather than bytes, lines and
+//! datagrams.
 //!
 //! ```no_run
 //! use socketserver::prelude::*;
@@ -26,7 +26,7 @@
 //! }
 //! ```
 //!
-//! Read on in [`guide`] (limits, shutdown, glossary) and, if you come from Python, in [`porting`] (every
+//! Read on in [`guide`] (which dispatch, limits, shutdown, glossary) and, if you come from Python, in [`porting`] (every
 //! name of Python's module, and twenty-one idioms in both languages).
 //!
 //! # Servers
@@ -37,6 +37,10 @@
 //! | Unix stream | [`UnixStreamServer`] | [`ThreadingUnixStreamServer`] |
 //! | UDP | [`UdpServer`] | [`ThreadingUdpServer`] |
 //! | Unix datagram | [`UnixDatagramServer`] | [`ThreadingUnixDatagramServer`] |
+//!
+//! The feature `green` adds servers for tens of thousands of busy connections, which run the same handlers many on
+//! each thread: `GreenTcpServer`, `GreenUnixStreamServer`, `GreenUdpServer`, `GreenUnixDatagramServer`.
+//! [`guide::dispatch`] compares them all.
 //!
 //! The feature `fork` adds servers that run each request in a process of its own: `ForkingTcpServer`,
 //! `ForkingUnixStreamServer`, `ForkingUdpServer`, `ForkingUnixDatagramServer`.
@@ -53,16 +57,19 @@
 //!
 //! - [`listener`]: accepts requests. [`Listener`] is Python's server class.
 //! - [`server`]: the accept loop, its builder and its [`Hooks`], which a Python program would override.
-//! - [`dispatch`]: runs requests on threads or in processes. [`Dispatch`] is Python's mix-in class.
+//! - [`dispatch`]: runs requests on threads, on green tasks or in processes. [`Dispatch`] is Python's mix-in
+//!   class.
 //! - [`RequestHandler`]: handles a request.
 //! - [`request`]: the argument of a handler, [`StreamRequest`] or [`DatagramRequest`].
+//!
+//! [`task`] waits in handlers, on a thread and on a green task alike.
 //!
 //! Two modules do not depend on servers, so clients use them too: [`framing`] (messages with a length in
 //! front) and `auth` (HMAC challenge and response; feature `auth`).
 //!
 //! # Limits and timeouts
 //!
-//! [`Builder::max_connections`], [`Builder::max_per_ip`] and `max_threads` limit how many requests there are
+//! [`Builder::max_connections`], [`Builder::max_per_ip`], `max_threads` and `max_tasks` limit how many requests there are
 //! at once. [`OverloadPolicy`] selects what happens to further clients: they wait, are queued or are
 //! rejected. [`Hooks::reject_request`] answers rejected clients.
 //! [`Builder::read_timeout`], `write_timeout`, `idle_timeout` and `max_lifetime` limit how long a client may
@@ -111,6 +118,12 @@ pub mod auth;
 pub mod dispatch;
 mod error;
 pub mod framing;
+#[cfg(feature = "green")]
+mod green;
+#[cfg(not(feature = "green"))]
+mod no_green;
+#[cfg(not(feature = "green"))]
+use self::no_green as green;
 mod handle;
 mod handler;
 mod limits;
@@ -147,6 +160,7 @@ mod sync {
     };
 }
 mod sys;
+pub mod task;
 
 // rustdoc's search finds aliases of a re-export, but not those of an item in a private module.
 #[doc(alias("client IP", "client_address", "remote_addr", "peer_addr"))]
@@ -176,6 +190,11 @@ pub use crate::server::{
 pub use crate::server::{
     ForkingTcpServer, ForkingUdpServer, ForkingUnixDatagramServer, ForkingUnixStreamServer,
 };
+#[cfg(feature = "green")]
+#[doc(inline)]
+pub use crate::server::{
+    GreenTcpServer, GreenUdpServer, GreenUnixDatagramServer, GreenUnixStreamServer,
+};
 pub use crate::statistics::RejectedCounts;
 #[doc(alias("stub_status", "counters"))]
 pub use crate::statistics::Statistics;
@@ -200,6 +219,10 @@ pub mod prelude {
     pub use crate::server::{
         ForkingTcpServer, ForkingUdpServer, ForkingUnixDatagramServer, ForkingUnixStreamServer,
     };
+    #[cfg(feature = "green")]
+    pub use crate::server::{
+        GreenTcpServer, GreenUdpServer, GreenUnixDatagramServer, GreenUnixStreamServer,
+    };
 }
 
 pub mod guide {
@@ -209,6 +232,7 @@ pub mod guide {
     //! - [`limits`]: overload, slow clients, limits per IP, timeouts. What to set for a server that
     //!   strangers can reach.
     //! - [`shutdown`]: graceful shutdown and drain, SIGTERM, forced close.
+    //! - [`dispatch`]: one request at a time, threads, green tasks or processes.
     //! - [`comparison`]: this crate beside Python's module.
     //! - [`trials`]: measured behaviour under load, faults and attacks.
     //!
@@ -251,6 +275,10 @@ pub mod guide {
     #[doc(alias = "SIGTERM")]
     #[doc(alias = "lame duck")]
     pub mod shutdown {}
+
+    #[doc = include_str!("guide/dispatch.md")]
+    #[doc(alias("gevent", "coroutine", "asyncio", "C10K"))]
+    pub mod dispatch {}
 
     #[doc = include_str!("guide/comparison.md")]
     pub mod comparison {}

@@ -12,6 +12,7 @@
 //! | `socketserver_queued` | gauge | | `queued` |
 //! | `socketserver_lingering` | gauge | | `lingering` |
 //! | `socketserver_threads` | gauge | | `threads` |
+//! | `socketserver_blocked_workers_total` | counter | | `blocked_workers` |
 //! | `socketserver_peak_active` | gauge | | `peak_active` |
 //! | `socketserver_peak_queued` | gauge | | `peak_queued` |
 //! | `socketserver_peak_threads` | gauge | | `peak_threads` |
@@ -136,6 +137,7 @@ impl Publisher {
         count(ACCEPTED, statistics.accepted);
         count(RECEIVED, statistics.bytes_in);
         count(SENT, statistics.bytes_out);
+        count(BLOCKED_WORKERS, statistics.blocked_workers);
     }
 
     fn publish_by_cause(&self, rejected: &RejectedCounts) {
@@ -188,6 +190,7 @@ const ACTIVE: &str = "socketserver_active";
 const QUEUED: &str = "socketserver_queued";
 const LINGERING: &str = "socketserver_lingering";
 const THREADS: &str = "socketserver_threads";
+const BLOCKED_WORKERS: &str = "socketserver_blocked_workers_total";
 const PEAK_ACTIVE: &str = "socketserver_peak_active";
 const PEAK_QUEUED: &str = "socketserver_peak_queued";
 const PEAK_THREADS: &str = "socketserver_peak_threads";
@@ -202,6 +205,11 @@ fn describe() {
     describe_counter!(ENDED, Unit::Count, "Requests handled, by outcome");
     describe_counter!(RECEIVED, Unit::Bytes, "Bytes read from clients");
     describe_counter!(SENT, Unit::Bytes, "Bytes written to clients");
+    describe_counter!(
+        BLOCKED_WORKERS,
+        Unit::Count,
+        "How often a request has blocked a green worker"
+    );
     describe_gauge!(ACTIVE, Unit::Count, "Requests being served");
     describe_gauge!(QUEUED, Unit::Count, "Requests in the pending queue");
     describe_gauge!(
@@ -209,7 +217,7 @@ fn describe() {
         Unit::Count,
         "Closed connections whose clients may still send"
     );
-    describe_gauge!(THREADS, Unit::Count, "Threads of the pool");
+    describe_gauge!(THREADS, Unit::Count, "Threads of the dispatcher");
     describe_gauge!(PEAK_ACTIVE, Unit::Count, "The most requests served at once");
     describe_gauge!(
         PEAK_QUEUED,

@@ -42,8 +42,11 @@ pub struct Statistics {
     /// Closed connections whose clients may still send: see
     /// [`max_lingering`](crate::Builder::max_lingering). They are not counted in `active`.
     pub lingering: usize,
-    /// Threads of the pool, idle ones included; 0 without a pool.
+    /// Threads of the pool, idle ones included, or workers of `Green`; 0 with other dispatchers.
     pub threads: usize,
+    /// How often a request has blocked a worker of [`Green`](crate::dispatch) for 100 ms or longer, so that the
+    /// worker's other requests had to wait.
+    pub blocked_workers: u64,
     /// The highest `active` so far.
     pub peak_active: usize,
     /// The highest `queued` so far.
@@ -177,6 +180,7 @@ impl Statistics {
             bytes_out: self.bytes_out + other.bytes_out,
             lingering: self.lingering + other.lingering,
             threads: self.threads + other.threads,
+            blocked_workers: self.blocked_workers + other.blocked_workers,
             peak_active: self.peak_active + other.peak_active,
             peak_queued: self.peak_queued + other.peak_queued,
             peak_threads: self.peak_threads + other.peak_threads,

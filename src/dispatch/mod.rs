@@ -1,13 +1,16 @@
 //! Where a request runs: Python's mix-in classes.
 //!
-//! | | [`Inline`] | [`ThreadPool`] | `Fork` (feature `fork`) |
-//! |---|---|---|---|
-//! | Python | no mix-in | `ThreadingMixIn` | `ForkingMixIn` |
-//! | servers | `TcpServer`, `UdpServer`, … | `ThreadingTcpServer`, `ThreadingUdpServer`, … | `ForkingTcpServer`, `ForkingUdpServer`, … |
-//! | runs requests | one after the other, on the thread of the accept loop | concurrently, each on a thread | concurrently, each in a process |
-//! | at its limit | the next clients wait in the system's queue | as [`OverloadPolicy`](crate::OverloadPolicy) says | the same |
-//! | a handler that blocks | blocks all clients | takes one thread | takes one process |
-//! | a handler that aborts | ends the program | ends the program | ends its process |
+//! | | [`Inline`] | [`ThreadPool`] | `Green` (feature `green`) | `Fork` (feature `fork`) |
+//! |---|---|---|---|---|
+//! | Python | no mix-in | `ThreadingMixIn` | gevent | `ForkingMixIn` |
+//! | servers | `TcpServer`, `UdpServer`, … | `ThreadingTcpServer`, … | `GreenTcpServer`, … | `ForkingTcpServer`, … |
+//! | runs requests | one after the other, on the thread of the accept loop | concurrently, each on a thread | concurrently, many on each thread | concurrently, each in a process |
+//! | at its limit | the next clients wait in the system's queue | as [`OverloadPolicy`](crate::OverloadPolicy) says | the same | the same |
+//! | a handler that waits for its client | blocks all clients | takes one thread | takes a stack | takes one process |
+//! | a handler that blocks in other ways | blocks all clients | takes one thread | blocks the clients of its worker | takes one process |
+//! | a handler that aborts | ends the program | ends the program | ends the program | ends its process |
+//!
+//! [`guide::dispatch`](crate::guide::dispatch) says when to choose which.
 //!
 //! A dispatcher of your own implements [`Dispatch`]: Python's "override `process_request`".
 
@@ -15,9 +18,12 @@
 pub(crate) mod child_table;
 #[cfg(feature = "fork")]
 mod fork;
+#[cfg(feature = "green")]
+mod green;
 #[cfg(all(test, shuttle))]
 mod model;
 mod pool;
+mod unfinished;
 
 use std::fmt;
 use std::io;
@@ -25,9 +31,15 @@ use std::sync::Arc;
 
 #[cfg(feature = "fork")]
 pub use self::fork::Fork;
+#[cfg(feature = "green")]
+pub use self::green::Green;
 pub use self::pool::ThreadPool;
 use crate::error::catch_silently;
+#[cfg(feature = "green")]
+pub use crate::green::{TaskInfo, TaskState};
 use crate::handle::ChildProcesses;
+#[cfg(feature = "green")]
+use crate::handle::TaskList;
 pub use crate::handle::{ThreadGauge, Waker};
 use crate::request::Extensions;
 use crate::{Address, ServerHandle};
@@ -104,6 +116,13 @@ pub trait Dispatch: Send + Sync + 'static {
         None
     }
 
+    /// The tasks of `Green`.
+    #[cfg(feature = "green")]
+    #[doc(hidden)]
+    fn task_list(&self) -> Option<Arc<dyn TaskList>> {
+        None
+    }
+
     /// Waits until its threads have finished the jobs of this server, except those of the calling thread.
     /// Called once by each server that [blocks on close](crate::Builder::block_on_close), after the listening
     /// socket is closed and all requests of the server have ended. What several servers share must not wait
@@ -136,6 +155,11 @@ impl<D: Dispatch + ?Sized> Dispatch for Arc<D> {
 
     fn child_processes(&self) -> Option<Arc<dyn ChildProcesses>> {
         (**self).child_processes()
+    }
+
+    #[cfg(feature = "green")]
+    fn task_list(&self) -> Option<Arc<dyn TaskList>> {
+        (**self).task_list()
     }
 
     fn join(&self, server: &ServerHandle) {

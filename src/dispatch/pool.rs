@@ -1,10 +1,10 @@
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::unfinished::Unfinished;
 use super::{Dispatch, Job, ThreadGauge, Waker};
 use crate::ServerHandle;
 use crate::error::{SystemError, catch};
@@ -102,19 +102,13 @@ impl ThreadPool {
     /// Whether fewer than `limit` jobs are unfinished. If not, the next one that ends wakes the server.
     pub(crate) fn has_fewer_than(&self, limit: usize, waker: &Waker) -> bool {
         let mut state = self.shared.state.lock();
-        if state.unfinished.values().sum::<usize>() < limit {
-            return true;
-        }
-        if !state.wakers.iter().any(|other| other.will_wake(waker)) {
-            state.wakers.push(waker.clone());
-        }
-        false
+        state.unfinished.are_fewer_than(limit, waker)
     }
 
     /// Waits until no more than `own` jobs of a server are unfinished: those of the calling thread.
     pub(super) fn wait_for(&self, server: usize, own: usize) {
         let mut state = self.shared.state.lock();
-        while state.unfinished.get(&server).copied().unwrap_or(0) > own {
+        while state.unfinished.of(server) > own {
             self.shared.job_ended.wait(&mut state);
         }
     }
@@ -154,7 +148,7 @@ impl Dispatch for ThreadPool {
     fn dispatch(&self, job: Job) {
         let server = job.0.server_identity();
         let mut state = self.shared.state.lock();
-        state.add_job(server);
+        state.unfinished.add(server);
         if let Some(idle) = state.idle.pop() {
             drop(state);
             return send(&idle.sender, Some(job));
@@ -163,9 +157,10 @@ impl Dispatch for ThreadPool {
             return state.queue.push_back(job);
         }
         if let Err((job, error)) = self.start_worker(&mut state, job) {
-            state.remove_job(server);
+            let wakers = state.unfinished.remove(server);
             let threads = state.threads.len();
             drop(state);
+            wakers.iter().for_each(Waker::wake);
             let message = format!("cannot start a thread in addition to {threads}: {error}");
             job.refuse(SystemError::describe(&error, message));
         }
@@ -228,29 +223,11 @@ struct State {
     idle: Vec<IdleWorker>,
     /// Jobs beyond the limit, from servers that dispatch without asking for capacity.
     queue: VecDeque<Job>,
-    /// How many jobs run, are queued or were sent to a thread, for each server that has any.
-    unfinished: HashMap<usize, usize>,
+    unfinished: Unfinished,
     /// Those that have not ended, by id.
     threads: HashMap<u64, JoinHandle<()>>,
     next_worker: u64,
-    /// The servers that wait for capacity. Several may share a pool.
-    wakers: Vec<Waker>,
     closed: bool,
-}
-
-impl State {
-    fn add_job(&mut self, server: usize) {
-        *self.unfinished.entry(server).or_default() += 1;
-    }
-
-    fn remove_job(&mut self, server: usize) {
-        if let Entry::Occupied(mut jobs) = self.unfinished.entry(server) {
-            *jobs.get_mut() -= 1;
-            if *jobs.get() == 0 {
-                jobs.remove();
-            }
-        }
-    }
 }
 
 /// Whoever removes it from the list may send one message to it.
@@ -284,8 +261,7 @@ impl Shared {
 
     fn job_ended(&self, worker: &Worker, server: usize) -> Next {
         let mut state = self.state.lock();
-        state.remove_job(server);
-        let wakers = std::mem::take(&mut state.wakers);
+        let wakers = state.unfinished.remove(server);
         let ends = state.closed || state.threads.len() > self.gauge.limit();
         let next = match state.queue.pop_front() {
             Some(job) => Next::Run(job),

@@ -1,4 +1,6 @@
 use super::ServerHandle;
+#[cfg(feature = "green")]
+use crate::dispatch::TaskInfo;
 use crate::limits::{Limits, OverloadPolicy};
 use crate::statistics::Statistics;
 
@@ -24,6 +26,41 @@ impl ServerHandle {
             statistics.peak_threads = gauge.peak();
         }
         statistics
+    }
+
+    /// What the tasks of a [green](crate::dispatch::Green) server do, the oldest first: a debugger does not show
+    /// tasks that are suspended. Requests whose worker has not taken them yet are missing. Empty with other
+    /// dispatchers. Feature `green`.
+    ///
+    /// ```
+    /// use std::io::Read;
+    /// use std::net::TcpStream;
+    ///
+    /// use socketserver::dispatch::TaskState;
+    /// use socketserver::prelude::*;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let server = GreenTcpServer::bind_fn("127.0.0.1:0", |request| {
+    ///     request.wfile.write_all(b"?")?;
+    ///     request.wfile.flush()?;
+    ///     request.rfile.readline(100)?;
+    ///     Ok(())
+    /// })?
+    /// .serve_in_background()?;
+    /// let mut client = TcpStream::connect(server.server_address())?;
+    /// client.read_exact(&mut [0])?;
+    /// let tasks = server.handle().tasks();
+    /// assert_eq!(tasks.len(), 1);
+    /// println!("request {}: {} for {:?}", tasks[0].id, tasks[0].state, tasks[0].age);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "green")]
+    pub fn tasks(&self) -> Vec<TaskInfo> {
+        let list = self.0.tasks.as_ref();
+        let mut tasks = list.map_or_else(Vec::new, |list| list.tasks(self));
+        tasks.sort_by_key(|task| task.id);
+        tasks
     }
 
     /// Changes [`max_connections`](crate::Builder::max_connections). Connections beyond a lower limit
@@ -53,7 +90,7 @@ impl ServerHandle {
 
     /// Changes [`max_threads`](crate::Builder::max_threads); 0 counts as 1. Busy threads beyond a lower
     /// limit end after their request, idle ones after `thread_keep_alive`. Does nothing on a server
-    /// without threads.
+    /// without a pool.
     pub fn set_max_threads(&self, threads: usize) {
         if let Some(gauge) = &self.0.threads {
             gauge.set_limit(threads);

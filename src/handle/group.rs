@@ -7,6 +7,7 @@ use super::{DrainReport, ServerHandle, Waker};
 use crate::statistics::Statistics;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::task;
 
 /// A handle to the servers of a [`ServerGroup`](crate::ServerGroup): stops them and reports on them, from any
 /// thread. Cheap to clone.
@@ -84,7 +85,7 @@ impl GroupHandle {
     pub fn wait(&self) {
         let state = &self.0.state;
         let is_shutdown_begun = || state.is_shutdown_begun.load(Ordering::SeqCst);
-        state.serving.wait(is_shutdown_begun, || None);
+        task::blocking(|| state.serving.wait(is_shutdown_begun, || None));
     }
 
     /// The sums of the servers' statistics. A sum of peaks may be higher than the peak of the group, because

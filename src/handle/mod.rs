@@ -14,13 +14,17 @@ use std::time::{Duration, Instant};
 pub(crate) use self::control::{Control, ListenState};
 pub use self::group::GroupHandle;
 pub(crate) use self::group::{GroupPermit, GroupState};
-pub(crate) use self::permit::{Permit, RequestName, RunningHere};
+pub(crate) use self::permit::{
+    Permit, RequestName, RunningHere, running_servers, set_running_servers,
+};
 pub(crate) use self::registry::{ConnectionEntry, OpenConnection, Registry};
 pub(crate) use self::serving::Serving;
 use self::serving::ServingState;
 pub use self::shutdown::DrainReport;
 use self::shutdown::ShutdownState;
 use crate::Address;
+#[cfg(feature = "green")]
+use crate::dispatch::TaskInfo;
 use crate::limits::Limits;
 use crate::options::StreamOptions;
 use crate::rate_limit::RateLimit;
@@ -59,6 +63,8 @@ struct Shared {
     control: Mutex<Control>,
     threads: Option<ThreadGauge>,
     children: Option<Arc<dyn ChildProcesses>>,
+    #[cfg(feature = "green")]
+    tasks: Option<Arc<dyn TaskList>>,
     log_limit: RateLimit,
     poller: Poller,
     next_id: AtomicU64,
@@ -78,6 +84,15 @@ pub(crate) struct HandleConfig {
     pub(crate) shutdown_timeout: Option<Duration>,
     pub(crate) threads: Option<ThreadGauge>,
     pub(crate) children: Option<Arc<dyn ChildProcesses>>,
+    #[cfg(feature = "green")]
+    pub(crate) tasks: Option<Arc<dyn TaskList>>,
+}
+
+/// The tasks that a dispatcher runs requests in. Only `dispatch::Green` has any.
+#[cfg(feature = "green")]
+pub trait TaskList: Send + Sync {
+    /// The tasks of one server.
+    fn tasks(&self, server: &ServerHandle) -> Vec<TaskInfo>;
 }
 
 /// The processes that a dispatcher runs requests in. Only `dispatch::Fork` has any.
@@ -112,6 +127,8 @@ impl ServerHandle {
             control: Mutex::new(Control::new(config.limits)),
             threads: config.threads,
             children: config.children,
+            #[cfg(feature = "green")]
+            tasks: config.tasks,
             log_limit: RateLimit::default(),
             poller: Poller::new()?,
             next_id: AtomicU64::new(1),

@@ -1,11 +1,13 @@
 use std::cell::RefCell;
 use std::fmt;
+use std::mem;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::registry::{ConnectionEntry, RequestEntry};
 use super::{GroupPermit, ServerHandle};
 use crate::Address;
+use crate::green;
 use crate::statistics::{Cause, Outcome, RequestEnd, RequestState};
 use crate::sync::thread_local;
 
@@ -108,7 +110,7 @@ impl Permit {
 
     /// Marks the calling thread as running this request, until the value is dropped.
     pub(crate) fn run_here(&self) -> RunningHere {
-        let _ = RUNNING.try_with(|running| running.borrow_mut().push(self.server.identity()));
+        with_running(|running| running.push(self.server.identity()));
         RunningHere
     }
 
@@ -130,15 +132,14 @@ impl Drop for Permit {
 }
 
 impl ServerHandle {
-    /// How many requests of this server the calling thread runs.
+    /// How many requests of this server the calling thread or task runs.
     pub(crate) fn running_here(&self) -> usize {
         let server = self.identity();
-        let count = |running: &RefCell<Vec<usize>>| {
-            let running = running.borrow();
-            running.iter().filter(|other| **other == server).count()
+        let count = |running: &mut Vec<usize>| {
+            let of_server = running.iter().filter(|other| **other == server);
+            of_server.count()
         };
-        // Fails while the thread ends: it runs no request then.
-        RUNNING.try_with(count).unwrap_or(0)
+        with_running(count).unwrap_or(0)
     }
 
     /// A number that no other server has at the same time.
@@ -170,10 +171,27 @@ thread_local! {
     static RUNNING: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Calls `f` with the servers whose requests the calling thread or task runs. `None` while the thread ends: it
+/// runs no request then.
+fn with_running<R, F: FnOnce(&mut Vec<usize>) -> R>(f: F) -> Option<R> {
+    let on_thread = |f: F| RUNNING.try_with(|running| f(&mut running.borrow_mut()));
+    green::with_running_servers(f).map_or_else(|f| on_thread(f).ok(), Some)
+}
+
+/// The servers whose requests the calling thread or task runs.
+pub(crate) fn running_servers() -> Vec<usize> {
+    with_running(|running| running.clone()).unwrap_or_default()
+}
+
+/// The calling thread works for a task that runs requests of these servers. Returns those from before.
+pub(crate) fn set_running_servers(servers: Vec<usize>) -> Vec<usize> {
+    with_running(|running| mem::replace(running, servers)).unwrap_or_default()
+}
+
 pub(crate) struct RunningHere;
 
 impl Drop for RunningHere {
     fn drop(&mut self) {
-        let _ = RUNNING.try_with(|running| running.borrow_mut().pop());
+        with_running(Vec::pop);
     }
 }

@@ -48,6 +48,8 @@ struct Requests {
     free: Vec<Slot>,
     /// The accept loop waits until an active request ends.
     acceptor_waits: bool,
+    /// At most so many requests may be left before the first thread that waits for them goes on.
+    awaited: usize,
 }
 
 /// What the registry knows of one request. Its permit keeps it.
@@ -133,8 +135,11 @@ impl Registry {
             }
         }
         let wakes = requests.acceptor_waits_for(entry.state);
+        let ends_wait = requests.present <= requests.awaited;
         drop(requests);
-        self.request_ended.notify_all();
+        if ends_wait {
+            self.request_ended.notify_all();
+        }
         wakes
     }
 
@@ -255,6 +260,12 @@ impl Registry {
         self.bytes_out.fetch_add(sent, Ordering::Relaxed);
     }
 
+    /// A request has blocked the thread that others need too.
+    #[cfg(feature = "green")]
+    pub(crate) fn count_blocked(&self) {
+        self.requests.lock().counts.blocked_workers += 1;
+    }
+
     /// How many requests are not closed yet.
     pub(crate) fn present(&self) -> usize {
         self.requests.lock().present
@@ -274,6 +285,7 @@ impl Registry {
         give_up_at: impl Fn() -> Option<Instant>,
     ) -> (usize, u64) {
         let mut requests = self.requests.lock();
+        requests.awaited = requests.awaited.max(own);
         while requests.present > own {
             match give_up_at() {
                 None => self.request_ended.wait(&mut requests),

@@ -6,6 +6,7 @@ use super::ServerHandle;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::thread::{self, ThreadId};
 use crate::sync::{Condvar, Mutex};
+use crate::task;
 
 /// Serving, and the end of it without a shutdown.
 impl ServerHandle {
@@ -86,7 +87,7 @@ impl ServerHandle {
     /// so does [`shutdown_within`](Self::shutdown_within). On the thread that serves (in a hook, or in a
     /// handler of a server without threads) it returns at once, because it would wait for itself.
     pub fn wait(&self) {
-        self.wait_while_serving(|| None);
+        task::blocking(|| self.wait_while_serving(|| None));
     }
 
     /// Whether the accept loop has to end.

@@ -7,6 +7,7 @@ use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sys::signals;
 use crate::sys::timer::{OnTimer, Timer};
+use crate::task;
 
 /// How long a shutdown waits for requests after it has closed their connections by force.
 const GRACE: Duration = Duration::from_millis(500);
@@ -85,9 +86,11 @@ impl ServerHandle {
 
     /// Waits for the end of a shutdown, which began when this many requests had ended.
     pub(super) fn drain_report(&self, before: u64) -> DrainReport {
-        // A request may be between accept and dispatch.
-        self.wait_until_stopped();
-        let (unfinished, ended) = self.wait_for_requests();
+        let (unfinished, ended) = task::blocking(|| {
+            // A request may be between accept and dispatch.
+            self.wait_until_stopped();
+            self.wait_for_requests()
+        });
         let forced = self.0.shutdown.force.lock().forced;
         let drained = forced.map_or(ended, |(_, ended)| ended).max(before);
         DrainReport {
@@ -180,7 +183,7 @@ impl Shared {
         if running > 0 {
             log_line!(
                 target: "socketserver::server", Warn,
-                "{}: closing the connections of {running} requests by force, for they had not ended in time",
+                "{}: closing the connections of {running} requests by force, because they had not ended in time",
                 self.name()
             );
         }

@@ -12,6 +12,12 @@ use super::SocketOptions;
 use crate::Address;
 use crate::error::SystemError;
 
+/// Whether the program has set a timeout for reads or writes.
+pub(super) fn has_timeout(socket: &SockRef<'_>) -> bool {
+    let timeouts = (socket.read_timeout(), socket.write_timeout());
+    !matches!(timeouts, (Ok(None), Ok(None)))
+}
+
 /// Opens one listener for each IP address of `address`. Asks the resolver for the addresses of a
 /// name, never for the name of an address.
 ///

@@ -7,9 +7,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::socket::{bind_ip, cannot_listen_ip, check_kind, open_each, open_ip};
+use super::socket::{bind_ip, cannot_listen_ip, check_kind, has_timeout, open_each, open_ip};
 use super::{Bind, Listener, SocketOptions};
-use crate::request::StreamRequest;
+use crate::request::{StreamRequest, Transport};
 use crate::{Address, ServerHandle};
 
 /// Connections over IPv4 or IPv6. Python's `TCPServer`.
@@ -22,6 +22,8 @@ pub struct Tcp {
     /// The address to bind; `None` for an adopted socket.
     requested: Option<SocketAddr>,
     backlog: i32,
+    /// Its connections inherit a timeout that the program has set.
+    has_timeout: bool,
 }
 
 impl Listener for Tcp {
@@ -46,6 +48,7 @@ impl Listener for Tcp {
         check_kind(&socket, Type::STREAM, false)?;
         self.listen()?;
         self.allow_reactivation()?;
+        self.has_timeout = has_timeout(&socket);
         self.socket.set_nonblocking(true)
     }
 
@@ -77,7 +80,7 @@ impl Listener for Tcp {
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
         stream.set_nonblocking(false)?;
         Ok(StreamRequest::from_transport(
-            stream.into(),
+            Transport::accepted(stream.into(), self.has_timeout),
             Address::Ip(client_address),
             server,
         ))
@@ -149,6 +152,7 @@ impl<A: ToSocketAddrs + Debug> Bind<A> for Tcp {
                 socket: socket.into(),
                 requested: Some(address),
                 backlog: options.request_queue_size,
+                has_timeout: false,
             })
         })
     }
@@ -162,6 +166,7 @@ impl From<TcpListener> for Tcp {
             socket,
             requested: None,
             backlog: SocketOptions::default().request_queue_size,
+            has_timeout: false,
         }
     }
 }

@@ -5,10 +5,12 @@ use std::path::Path;
 
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::socket::{cannot_listen_unix, check_kind, check_unix, local_unix_address, unix_address};
+use super::socket::{
+    cannot_listen_unix, check_kind, check_unix, has_timeout, local_unix_address, unix_address,
+};
 use super::socket_path::SocketPath;
 use super::{Bind, Listener, SocketOptions};
-use crate::request::StreamRequest;
+use crate::request::{StreamRequest, Transport};
 use crate::{Address, ServerHandle};
 
 /// Connections over a Unix socket. Python's `UnixStreamServer`.
@@ -30,6 +32,8 @@ pub struct Unix {
     /// The address to bind; `None` for an adopted socket.
     requested: Option<Address>,
     backlog: i32,
+    /// Its connections inherit a timeout that the program has set.
+    has_timeout: bool,
 }
 
 impl Listener for Unix {
@@ -53,6 +57,7 @@ impl Listener for Unix {
         socket
             .listen(self.backlog)
             .map_err(|e| cannot_listen_unix(e, &address))?;
+        self.has_timeout = has_timeout(&socket);
         self.socket.set_nonblocking(true)
     }
 
@@ -78,7 +83,7 @@ impl Listener for Unix {
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
         stream.set_nonblocking(false)?;
         Ok(StreamRequest::from_transport(
-            stream.into(),
+            Transport::accepted(stream.into(), self.has_timeout),
             client_address.into(),
             server,
         ))
@@ -103,6 +108,7 @@ impl Unix {
             socket: socket.into(),
             requested: Some(requested),
             backlog: options.request_queue_size,
+            has_timeout: false,
         }])
     }
 }
@@ -134,6 +140,7 @@ impl From<UnixListener> for Unix {
             socket,
             requested: None,
             backlog: SocketOptions::default().request_queue_size,
+            has_timeout: false,
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::statistics::ByteCounters;
 use crate::sys;
 use crate::sys::linger::{Input, Lingering};
 use crate::sys::timer::{OnTimer, Timer};
-use crate::{Address, ServerHandle};
+use crate::{Address, ServerHandle, task};
 
 /// One open connection. A request's `rfile` and `wfile` own it: it is closed when both are dropped.
 /// Handles, the registry and the timer do not keep it open.
@@ -29,7 +29,7 @@ pub(super) struct Conn {
     pub(super) id: u64,
     pub(super) state: ConnState,
     /// Locked for a whole message, so that a broadcast never lands in the middle of a reply.
-    pub(super) write_buffer: Mutex<Vec<u8>>,
+    pub(super) write_buffer: task::Mutex<Vec<u8>>,
     pub(super) wbufsize: usize,
     /// Locked for a moment, also while another thread holds the lock of the write buffer.
     pub(super) queue: Mutex<Queue>,
@@ -58,7 +58,7 @@ impl Conn {
             client_address,
             id,
             state: ConnState::new(options.idle_timeout),
-            write_buffer: Mutex::default(),
+            write_buffer: task::Mutex::default(),
             wbufsize: options.wbufsize,
             queue: Mutex::default(),
             bytes: Arc::default(),
@@ -138,22 +138,6 @@ impl Conn {
     /// Until its handler begins, the connection is with `verify_request`, on the thread of the accept loop.
     pub(super) fn is_verified(&self) -> bool {
         self.state.has(Flag::Begun) || !self.state.is_servers()
-    }
-}
-
-/// Waiting.
-impl Conn {
-    /// Waits until the socket is readable (`POLLIN`) or writable (`POLLOUT`).
-    ///
-    /// # Errors
-    ///
-    /// `WouldBlock` after the deadline, and at once if the program has set the socket non-blocking.
-    pub(super) fn wait(&self, events: libc::c_short, deadline: Option<Instant>) -> io::Result<()> {
-        let socket = &self.transport;
-        if sys::stream::is_nonblocking(socket) || !sys::stream::wait(socket, events, deadline)? {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        Ok(())
     }
 }
 

@@ -158,6 +158,10 @@ impl DatagramSocket {
     ) -> io::Result<usize> {
         const PAUSE: Duration = Duration::from_millis(1);
         let time = time.max(PAUSE);
+        if let Some(task) = crate::green::current() {
+            task.sleep(Instant::now().checked_add(PAUSE));
+            return send(MSG_DONTWAIT);
+        }
         self.socket().set_write_timeout(Some(time))?;
         let begun = Instant::now();
         let sent = send(0);

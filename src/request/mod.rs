@@ -9,11 +9,13 @@
 //! | to answer later | [`Connection`], [`Outbox`], [`StreamRequest::detach`] | [`DatagramSocket`] |
 //! | closed by | the server, after `finish` | not closed: the socket is the server's |
 
+mod buffer;
 mod close_reason;
 mod conn;
 mod connection;
 mod datagram;
 mod datagram_socket;
+mod known_options;
 mod lines;
 mod mirror;
 mod outbox;
@@ -25,6 +27,7 @@ mod state;
 mod stream;
 mod timeouts;
 mod transport;
+mod wait;
 mod writer;
 
 use std::any::Any;
@@ -38,6 +41,7 @@ pub use self::lines::ReadHalf;
 pub use self::outbox::Outbox;
 pub use self::reader::Reader;
 pub use self::stream::StreamRequest;
+pub(crate) use self::transport::Transport;
 pub use self::writer::Writer;
 use crate::error::catch_and_log;
 use crate::{Address, ServerHandle};

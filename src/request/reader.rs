@@ -1,7 +1,7 @@
 use std::io::{self, BufRead, Read};
-use std::mem;
 use std::str;
 
+use super::buffer::Buffer;
 use super::conn::{Conn, OwnedConn};
 use super::state::Flag;
 
@@ -44,10 +44,7 @@ use super::state::Flag;
 #[derive(Debug)]
 pub struct Reader {
     conn: OwnedConn,
-    buffer: Vec<u8>,
-    start: usize,
-    end: usize,
-    capacity: usize,
+    buffer: Buffer,
     max_line: usize,
     /// Whether the stream has ended where a message could begin.
     ended_idle: bool,
@@ -57,10 +54,7 @@ impl Reader {
     pub(super) fn new(conn: OwnedConn, capacity: usize, max_line: usize) -> Self {
         Reader {
             conn,
-            buffer: Vec::new(),
-            start: 0,
-            end: 0,
-            capacity,
+            buffer: Buffer::new(capacity),
             max_line,
             ended_idle: false,
         }
@@ -68,13 +62,11 @@ impl Reader {
 
     /// Moves the reader out, with all that it has buffered. What stays behind is at its end.
     pub(super) fn detach(&mut self) -> Self {
-        let left = Reader {
+        Reader {
             conn: self.conn.take(),
-            buffer: mem::take(&mut self.buffer),
+            buffer: self.buffer.detach(),
             ..*self
-        };
-        (self.start, self.end) = (0, 0);
-        left
+        }
     }
 
     pub(super) fn is_detached(&self) -> bool {
@@ -89,7 +81,7 @@ impl Reader {
 
     /// What has been received and not yet read.
     pub fn buffer(&self) -> &[u8] {
-        &self.buffer[self.start..self.end]
+        self.buffer.data()
     }
 
     /// Receives once more, after the [buffered](Self::buffer) data, and returns how many bytes were
@@ -143,7 +135,7 @@ impl Reader {
     /// What the socket reports, `TimedOut` after the read timeout. What had arrived stays in the buffer.
     pub fn readline(&mut self, limit: usize) -> io::Result<Vec<u8>> {
         let length = self.find(b'\n', limit)?.unwrap_or(limit);
-        Ok(self.take(length).to_vec())
+        Ok(self.buffer.take(length).to_vec())
     }
 
     /// The length of the next piece, which ends with `delimiter` or with the stream; `None` if it is
@@ -214,7 +206,7 @@ impl Reader {
             return Ok(None);
         }
         let length = self.find_limited(b'\n')?;
-        let line = self.take(length);
+        let line = self.buffer.take(length);
         Ok((!line.is_empty()).then(|| line.to_vec()))
     }
 
@@ -225,35 +217,14 @@ impl Reader {
 
     fn fill_by(
         &mut self,
-        receive: impl FnOnce(&Conn, &mut [u8]) -> io::Result<usize>,
+        receive: impl FnOnce(&Conn, &mut Buffer) -> io::Result<usize>,
     ) -> io::Result<usize> {
         if self.is_detached() {
             return Ok(0);
         }
-        if self.start > 0 {
-            self.buffer.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
-        }
-        if self.end == self.buffer.len() {
-            self.buffer
-                .resize((self.end * 2).max(self.capacity).max(1), 0);
-        }
-        // Without a buffer nothing may be read ahead, so a line is read byte by byte, as in Python.
-        let end = if self.capacity == 0 {
-            self.end + 1
-        } else {
-            self.buffer.len()
-        };
-        let received = receive(&self.conn, &mut self.buffer[self.end..end])?;
-        self.end += received;
+        let received = receive(&self.conn, &mut self.buffer)?;
+        self.buffer.add(received);
         Ok(received)
-    }
-
-    fn take(&mut self, length: usize) -> &[u8] {
-        let taken = self.start..self.start + length;
-        self.start = taken.end;
-        &self.buffer[taken]
     }
 }
 
@@ -263,8 +234,9 @@ impl Read for Reader {
         if out.is_empty() {
             return Ok(0);
         }
-        if self.start == self.end && out.len() >= self.capacity && !self.is_detached() {
-            return self.conn.receive(out);
+        if self.buffer.is_empty() && out.len() >= self.buffer.capacity && !self.is_detached() {
+            let mut out = out;
+            return self.conn.receive(&mut out);
         }
         let n = self.fill_buf()?.read(out)?;
         self.consume(n);
@@ -274,21 +246,20 @@ impl Read for Reader {
 
 impl BufRead for Reader {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.start == self.end {
-            (self.start, self.end) = (0, 0);
+        if self.buffer.is_empty() {
             self.fill()?;
         }
         Ok(self.buffer())
     }
 
     fn consume(&mut self, amount: usize) {
-        self.start = (self.start + amount).min(self.end);
+        self.buffer.consume(amount);
     }
 
     /// As in [`BufRead`], but limited by `max_line`, and a failure consumes nothing.
     fn read_until(&mut self, delimiter: u8, out: &mut Vec<u8>) -> io::Result<usize> {
         let length = self.find_limited(delimiter)?;
-        out.extend_from_slice(self.take(length));
+        out.extend_from_slice(self.buffer.take(length));
         Ok(length)
     }
 

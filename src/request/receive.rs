@@ -2,14 +2,16 @@
 
 use std::io;
 
+use super::buffer::Space;
 use super::conn::{Conn, deadline};
 use super::state::{Arrived, Flag};
+use crate::green::{self, Interest};
 use crate::sys::stream;
 
 impl Conn {
     /// Receives into `buffer`, after flushing data that the client may wait for. Returns 0 at the end of the
     /// stream.
-    pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(super) fn receive(&self, buffer: &mut impl Space) -> io::Result<usize> {
         if self.state.has(Flag::Unsent) && !self.state.has(Flag::Split) {
             self.flush_buffer()?;
         }
@@ -19,7 +21,7 @@ impl Conn {
 
     /// Receives the first bytes of a message. The idle timeout, if there is one, replaces the read
     /// timeout.
-    pub(super) fn receive_message(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(super) fn receive_message(&self, buffer: &mut impl Space) -> io::Result<usize> {
         loop {
             match self.receive_once(buffer) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock && self.ignores_read_timeout() => {}
@@ -29,10 +31,10 @@ impl Conn {
     }
 
     fn ignores_read_timeout(&self) -> bool {
-        self.state.has_idle_timeout() && !stream::is_nonblocking(self)
+        self.state.has_idle_timeout() && !self.transport.is_nonblocking()
     }
 
-    fn receive_once(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    fn receive_once(&self, buffer: &mut impl Space) -> io::Result<usize> {
         // A client that goes on sending does not delay the end.
         if self.state.is_closed() {
             return self.at_end();
@@ -50,11 +52,11 @@ impl Conn {
     }
 
     /// Receives the first bytes of a message.
-    fn receive_first(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    fn receive_first(&self, buffer: &mut impl Space) -> io::Result<usize> {
         // Where a socket whose reading side is shut down receives nothing more, not even the rest of a
         // message, the first byte is waited for and left in the socket: a shutdown sees it there.
         if self.transport.is_unix() || !stream::RECEIVES_AFTER_SHUTDOWN {
-            return match self.transport.peek(0)? {
+            return match self.transport.wait_and_peek()? {
                 0 => self.at_end(),
                 _ => self.receive_more(buffer),
             };
@@ -71,7 +73,7 @@ impl Conn {
 
     /// A blocking read. If a shutdown sets the mark meanwhile, it does not know whether these bytes had
     /// arrived before. They are served.
-    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read(&self, buffer: &mut impl Space) -> io::Result<usize> {
         let had_mark = self.state.has_mark();
         let n = self.transport.read(buffer)?;
         self.bytes.add_received(n);
@@ -82,11 +84,11 @@ impl Conn {
     }
 
     /// Receives more of a message. Not by a blocking read, so that a shutdown knows what has arrived.
-    fn receive_more(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    fn receive_more(&self, buffer: &mut impl Space) -> io::Result<usize> {
         let mut until = None;
         loop {
             let received = self.state.receive_locked(|| {
-                let n = self.transport.try_read(buffer)?;
+                let n = self.transport.try_read(buffer.space())?;
                 self.bytes.add_received(n);
                 Ok(n)
             });
@@ -95,18 +97,22 @@ impl Conn {
                 Ok(0) => return self.at_end(),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     let deadline = *until.get_or_insert_with(|| deadline(self.read_timeout()));
-                    self.wait(libc::POLLIN, deadline)?;
+                    buffer.give_back();
+                    self.transport.wait(Interest::Read, deadline)?;
                 }
-                received => return received,
+                received => {
+                    green::spend_budget(*received.as_ref().unwrap_or(&0));
+                    return received;
+                }
             }
         }
     }
 
     /// Receives more of a message whose first bytes arrived while the connection was closed as idle.
-    fn receive_rest(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    fn receive_rest(&self, buffer: &mut impl Space) -> io::Result<usize> {
         let timeout = self.read_timeout();
-        let receive = || self.transport.try_read(buffer);
-        match stream::receive_after_shutdown(&self.transport, timeout, receive)? {
+        let receive = || self.transport.try_read(buffer.space());
+        match self.transport.wait_after_shutdown(timeout, receive)? {
             0 if self.state.is_closed() => self.at_end(),
             0 => {
                 self.state.set(Flag::EndSeen, true);

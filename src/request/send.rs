@@ -4,11 +4,11 @@ use std::cell::{Cell, OnceCell};
 use std::io::{self, IoSlice, Write};
 use std::time::Instant;
 
-use parking_lot::MutexGuard;
-
 use super::conn::{Conn, deadline};
 use super::state::{Flag, Owner};
 use super::transport::{MAX_SLICES, Transport};
+use crate::green::{self, Interest};
+use crate::task::MutexGuard;
 
 impl Conn {
     /// Buffers all of it, or sends a part.
@@ -100,6 +100,7 @@ impl Conn {
             }
             written
         });
+        green::spend_budget(0);
         if self.state.has(Flag::Queued) {
             // The handler's read sees an error of it.
             let _ = self.send_queued();
@@ -261,7 +262,7 @@ impl Sender<'_> {
     /// Waits until the socket takes more.
     fn wait(&self) -> io::Result<()> {
         let deadline = self.deadline.get(self.conn);
-        self.conn.wait(libc::POLLOUT, deadline)
+        self.conn.transport.wait(Interest::Write, deadline)
     }
 }
 

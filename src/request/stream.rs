@@ -421,6 +421,7 @@ impl Lifecycle for StreamRequest {
 /// client may be there. Look at the buffer first, and wait for the descriptor only if it is empty.
 impl AsFd for StreamRequest {
     fn as_fd(&self) -> BorrowedFd<'_> {
+        self.conn.transport.set_exposed();
         self.conn.as_fd()
     }
 }

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
+use super::known_options::KnownOptions;
+use super::wait::Registrations;
 use crate::Address;
 use crate::sys::stream::{self, MSG_NOSIGNAL};
 use crate::sys::{self, MSG_DONTWAIT, MSG_PEEK, recv_with_flags, signals};
@@ -18,7 +20,11 @@ const SEND_FLAGS: i32 = MSG_DONTWAIT | MSG_NOSIGNAL;
 
 /// The connected socket of a request, over TCP or a Unix socket.
 #[derive(Debug)]
-pub(crate) struct Transport(Kind);
+pub(crate) struct Transport {
+    socket: Kind,
+    options: KnownOptions,
+    pub(super) registrations: Registrations,
+}
 
 #[derive(Debug)]
 enum Kind {
@@ -29,7 +35,7 @@ enum Kind {
 /// The same call on either socket.
 macro_rules! on_socket {
     ($transport:expr, $socket:ident => $call:expr) => {
-        match &$transport.0 {
+        match &$transport.socket {
             Kind::Tcp($socket) => $call,
             Kind::Unix($socket) => $call,
         }
@@ -37,12 +43,28 @@ macro_rules! on_socket {
 }
 
 impl Transport {
+    fn new(socket: Kind, options: KnownOptions) -> Self {
+        Transport {
+            socket,
+            options,
+            registrations: Registrations::default(),
+        }
+    }
+
+    /// A connection, whose listener has a timeout that it inherits or not.
+    pub(crate) fn accepted(transport: Self, inherits_timeout: bool) -> Self {
+        if inherits_timeout {
+            transport.set_exposed();
+        }
+        transport
+    }
+
     pub(super) fn is_unix(&self) -> bool {
-        matches!(self.0, Kind::Unix(_))
+        matches!(self.socket, Kind::Unix(_))
     }
 
     /// Blocks until something arrives, at most for the read timeout.
-    pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(super) fn blocking_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut deadline = None;
         loop {
             match on_socket!(self, socket => (&*socket).read(buffer)) {
@@ -79,7 +101,7 @@ impl Transport {
         uninterrupted(|| SockRef::from(self).send_vectored_with_flags(data, SEND_FLAGS))
     }
 
-    pub(super) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+    pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         on_socket!(self, socket => socket.shutdown(how))
     }
 
@@ -120,31 +142,51 @@ impl Transport {
     }
 
     pub(super) fn read_timeout(&self) -> io::Result<Option<Duration>> {
-        on_socket!(self, socket => socket.read_timeout())
+        match self.options.read_timeout() {
+            Some(timeout) => Ok(timeout),
+            None => on_socket!(self, socket => socket.read_timeout()),
+        }
     }
 
     pub(super) fn write_timeout(&self) -> io::Result<Option<Duration>> {
-        on_socket!(self, socket => socket.write_timeout())
+        match self.options.write_timeout() {
+            Some(timeout) => Ok(timeout),
+            None => on_socket!(self, socket => socket.write_timeout()),
+        }
     }
 
-    pub(super) fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        on_socket!(self, socket => socket.set_read_timeout(timeout))
+    pub(crate) fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        on_socket!(self, socket => socket.set_read_timeout(timeout))?;
+        self.options.set_read_timeout(timeout);
+        Ok(())
     }
 
-    pub(super) fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        on_socket!(self, socket => socket.set_write_timeout(timeout))
+    pub(crate) fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        on_socket!(self, socket => socket.set_write_timeout(timeout))?;
+        self.options.set_write_timeout(timeout);
+        Ok(())
+    }
+
+    /// Whether the program has set the socket non-blocking: then nothing waits.
+    pub(super) fn is_nonblocking(&self) -> bool {
+        self.options.are_unknown() && stream::is_nonblocking(self)
+    }
+
+    /// The program has the descriptor: from here on it may change the socket's options.
+    pub(crate) fn set_exposed(&self) {
+        self.options.forget();
     }
 
     /// `TCP_NODELAY`. A Unix socket has no such delay, and nothing is done.
     pub(super) fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        match &self.0 {
+        match &self.socket {
             Kind::Tcp(socket) => socket.set_nodelay(nodelay),
             Kind::Unix(_) => Ok(()),
         }
     }
 
     pub(super) fn local_address(&self) -> io::Result<Address> {
-        match &self.0 {
+        match &self.socket {
             Kind::Tcp(socket) => socket.local_addr().map(Address::from),
             Kind::Unix(socket) => socket.local_addr().map(Address::from),
         }
@@ -165,22 +207,22 @@ impl From<OwnedFd> for Transport {
         let _ = SockRef::from(&socket).set_nosigpipe(true);
         let address = SockRef::from(&socket).local_addr();
         if address.is_ok_and(|address| address.is_unix()) {
-            Transport(Kind::Unix(socket.into()))
+            Transport::new(Kind::Unix(socket.into()), KnownOptions::unknown())
         } else {
-            Transport(Kind::Tcp(socket.into()))
+            Transport::new(Kind::Tcp(socket.into()), KnownOptions::unknown())
         }
     }
 }
 
 impl From<TcpStream> for Transport {
     fn from(socket: TcpStream) -> Self {
-        Transport(Kind::Tcp(socket))
+        Transport::new(Kind::Tcp(socket), KnownOptions::default())
     }
 }
 
 impl From<UnixStream> for Transport {
     fn from(socket: UnixStream) -> Self {
-        Transport(Kind::Unix(socket))
+        Transport::new(Kind::Unix(socket), KnownOptions::default())
     }
 }
 

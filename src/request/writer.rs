@@ -114,6 +114,7 @@ impl Drop for Writer {
 /// The connection's descriptor. Python's `wfile.fileno()`.
 impl AsFd for Writer {
     fn as_fd(&self) -> BorrowedFd<'_> {
+        self.conn.transport.set_exposed();
         self.conn.as_fd()
     }
 }

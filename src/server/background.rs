@@ -7,7 +7,7 @@ use crate::dispatch::Dispatch;
 use crate::error::Panicked;
 use crate::listener::Listener;
 use crate::log_line::log_line;
-use crate::{Address, ServerHandle};
+use crate::{Address, ServerHandle, task};
 
 /// A server that serves on its own thread, until this guard is dropped.
 ///
@@ -125,17 +125,19 @@ impl BackgroundServer {
         if serves_here || self.handle.running_here() > 0 {
             return Ok(());
         }
-        if !self.handle.wait_until_stopped() {
-            return Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "the thread of the accept loop is in a handler or hook that does not end",
-            ));
-        }
-        thread.join().unwrap_or_else(|payload| {
-            let panicked = Panicked::new(payload);
-            Err(io::Error::other(format!(
-                "the thread of the accept loop {panicked}"
-            )))
+        task::blocking(|| {
+            if !self.handle.wait_until_stopped() {
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "the thread of the accept loop is in a handler or hook that does not end",
+                ));
+            }
+            thread.join().unwrap_or_else(|payload| {
+                let panicked = Panicked::new(payload);
+                Err(io::Error::other(format!(
+                    "the thread of the accept loop {panicked}"
+                )))
+            })
         })
     }
 }

@@ -246,6 +246,8 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
                 shutdown_timeout: self.shutdown_timeout,
                 threads: self.dispatch.thread_gauge(),
                 children,
+                #[cfg(feature = "green")]
+                tasks: self.dispatch.task_list(),
             },
         )?;
         if active {

@@ -33,6 +33,8 @@ pub use self::background::BackgroundServer;
 pub use self::builder::Builder;
 #[cfg(feature = "fork")]
 pub use self::forking::*;
+#[cfg(feature = "green")]
+pub use self::green::*;
 pub use self::group::ServerGroup;
 pub use self::hooks::Hooks;
 use self::service::Service;
@@ -42,7 +44,7 @@ use crate::handler::{HandlerFactory, RequestHandler};
 use crate::listener::{Bind, Listener, Tcp, Udp, Unix, UnixDatagram};
 use crate::log_line::log_line;
 use crate::sync::Mutex;
-use crate::{Address, ServerHandle};
+use crate::{Address, ServerHandle, task};
 
 /// TCP, one connection after the other. Python's `TCPServer`.
 #[doc(alias = "TCPServer")]
@@ -81,6 +83,22 @@ mod forking {
     pub type ForkingUnixStreamServer = Server<Unix, Fork>;
     /// Unix datagram sockets, each datagram in a process of its own. Feature `fork`.
     pub type ForkingUnixDatagramServer = Server<UnixDatagram, Fork>;
+}
+
+/// Feature `green`.
+#[cfg(feature = "green")]
+mod green {
+    use super::{Server, Tcp, Udp, Unix, UnixDatagram};
+    use crate::dispatch::Green;
+
+    /// TCP, many connections on each thread. Feature `green`.
+    pub type GreenTcpServer = Server<Tcp, Green>;
+    /// UDP, many datagrams on each thread. Feature `green`.
+    pub type GreenUdpServer = Server<Udp, Green>;
+    /// Unix stream sockets, many connections on each thread. Feature `green`.
+    pub type GreenUnixStreamServer = Server<Unix, Green>;
+    /// Unix datagram sockets, many datagrams on each thread. Feature `green`.
+    pub type GreenUnixDatagramServer = Server<UnixDatagram, Green>;
 }
 
 /// A server: a [`Listener`] that accepts requests, and a [`Dispatch`] that runs them. Python's
@@ -280,7 +298,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
         self.close_socket();
         self.reject_pending(&mut self.accept_state.lock());
         if self.block_on_close {
-            self.wait_for_requests();
+            task::blocking(|| self.wait_for_requests());
         }
         if let Some(hooks) = &self.service.hooks {
             catch_and_log("server_close", || hooks.server_close(&self.handle));

@@ -5,6 +5,8 @@ use std::time::Duration;
 use super::{Builder, Hooks};
 #[cfg(feature = "fork")]
 use crate::dispatch::Fork;
+#[cfg(feature = "green")]
+use crate::dispatch::Green;
 use crate::dispatch::{Dispatch, ThreadPool};
 use crate::limits::OverloadPolicy;
 use crate::listener::Listener;
@@ -295,6 +297,35 @@ impl<L: Listener> Builder<L, Fork> {
     /// Python.
     pub fn max_children(mut self, children: usize) -> Self {
         self.dispatch = self.dispatch.max_children(children);
+        self
+    }
+}
+
+/// Settings of green servers. Feature `green`.
+#[cfg(feature = "green")]
+impl<L: Listener> Builder<L, Green> {
+    /// How many threads run the tasks; 0 counts as 1. They start with the first request. Default:
+    /// [`std::thread::available_parallelism`], which is the number of cores that the process may use.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.dispatch = self.dispatch.workers(workers);
+        self
+    }
+
+    /// The size of each task's stack, in bytes of address space: only pages that were used take memory. A
+    /// task that needs more ends the process, with a message that names this setting. At least 16 KiB; debug
+    /// builds need more than release builds. Default [`Green::DEFAULT_STACK_SIZE`], 256 KiB.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.dispatch = self.dispatch.stack_size(bytes);
+        self
+    }
+
+    /// How many requests there may be at once; 0 counts as 1. The second half of [`task::join`](crate::task::join) does
+    /// not count. At the limit [`overload`](Self::overload) applies to
+    /// new clients. Default [`Green::DEFAULT_MAX_TASKS`], 100,000: more than a process
+    /// has descriptors, usually. Requests that wait for a worker count too, so it limits the memory of a flood of
+    /// datagrams.
+    pub fn max_tasks(mut self, tasks: usize) -> Self {
+        self.dispatch = self.dispatch.max_tasks(tasks);
         self
     }
 }

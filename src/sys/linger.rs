@@ -6,6 +6,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -141,7 +142,13 @@ impl Lingering {
     fn close(self: &Arc<Self>, may_close: impl Fn(&BorrowedFd<'_>) -> bool) {
         poll_thread::lock().remove_if(|watched| {
             let server = watched.lingers_for();
-            server.is_some_and(|server| Arc::ptr_eq(server, self)) && may_close(&watched.as_fd())
+            let socket = watched.as_fd();
+            let is_over =
+                server.is_some_and(|server| Arc::ptr_eq(server, self)) && may_close(&socket);
+            if is_over {
+                end_unix_input(&socket);
+            }
+            is_over
         });
     }
 }
@@ -240,6 +247,18 @@ impl SocketLimits {
         is_over(self.until)
             || is_over(self.quiet_until)
             || (self.bytes == 0 && unacknowledged(socket) == 0)
+    }
+}
+
+/// A Unix socket that is closed with unread input resets the connection, also for a client that has received
+/// everything but the end of the stream. After this nothing more arrives.
+fn end_unix_input(socket: &impl AsFd) {
+    let socket = SockRef::from(socket);
+    let is_unix = socket.local_addr().is_ok_and(|address| address.is_unix());
+    if is_unix && socket.shutdown(Shutdown::Read).is_ok() {
+        let mut scratch = [MaybeUninit::uninit(); 8192];
+        let mut receive = || socket.recv_with_flags(&mut scratch, MSG_DONTWAIT);
+        while receive().is_ok_and(|n| n > 0) {}
     }
 }
 

@@ -2,11 +2,17 @@
 //! children.
 #![allow(unsafe_code)]
 
+#[cfg(feature = "green")]
+pub(crate) mod coroutine;
 pub(crate) mod datagram;
 pub(crate) mod linger;
 pub(crate) mod poll_thread;
 #[cfg(feature = "fork")]
 pub(crate) mod process;
+#[cfg(feature = "green")]
+pub(crate) mod readiness;
+#[cfg(feature = "green")]
+pub(crate) mod stack;
 pub(crate) mod stream;
 pub(crate) mod timer;
 

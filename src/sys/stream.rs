@@ -100,7 +100,7 @@ pub(crate) const RECEIVES_AFTER_SHUTDOWN: bool =
 
 /// Whether the client of a TCP connection has ended its stream.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn client_has_ended(socket: &impl AsFd) -> bool {
+pub(crate) fn client_has_ended(socket: &impl AsFd) -> bool {
     !matches!(tcp_state(socket), Some(ESTABLISHED | FIN_WAIT1 | FIN_WAIT2))
 }
 
@@ -135,7 +135,7 @@ const CLOSE: u8 = 7;
 
 /// Elsewhere a socket whose reading side is shut down receives nothing more.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn client_has_ended(_: &impl AsFd) -> bool {
+pub(crate) fn client_has_ended(_: &impl AsFd) -> bool {
     true
 }
 
