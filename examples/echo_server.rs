@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use lexopt::prelude::*;
 use simplelog::{Config, LevelFilter, WriteLogger};
+#[cfg(feature = "green")]
+use socketserver::dispatch::Green;
 use socketserver::listener::Bind;
 use socketserver::prelude::*;
 use socketserver::{Builder, Dispatch};
@@ -27,11 +29,17 @@ Usage: echo_server [OPTIONS] [ADDRESS]
                              [default: 127.0.0.1:10000]
   --server <KIND>            tcp and unix-stream serve one client at a time, threading-tcp and
                              threading-unix-stream many, each on a thread; with the feature
-                             `fork` also forking-tcp and forking-unix-stream, each in a process
+                             `green` also green-tcp and green-unix-stream, many on each thread;
+                             with `fork` also forking-tcp and forking-unix-stream, each in a
+                             process
                              [default: threading-tcp]
   --max-threads <N>          The most threads, for the threading kinds [default: 4096]
   --max-children <N>         The most processes, for the forking kinds; with the feature `fork`
                              [default: 40]
+  --workers <N>              The threads of the green kinds; with the feature `green`
+                             [default: as many as the machine has cores]
+  --stack-size <BYTES>       The stack of each connection, for the green kinds; with the feature
+                             `green` [default: 262144]
   --max-connections <N>      The most connections at once [default: no limit but that of the
                              threads or processes]
   --overload <POLICY>        What happens to connections above the limit: wait (in the system's
@@ -51,6 +59,7 @@ Usage: echo_server [OPTIONS] [ADDRESS]
 ";
 
 const NO_FORK: &str = "it needs a build with `--features fork`";
+const NO_GREEN: &str = "it needs a build with `--features green`";
 
 #[derive(Default)]
 struct Options {
@@ -59,6 +68,10 @@ struct Options {
     max_threads: Option<usize>,
     #[cfg(feature = "fork")]
     max_children: Option<usize>,
+    #[cfg(feature = "green")]
+    workers: Option<usize>,
+    #[cfg(feature = "green")]
+    stack_size: Option<usize>,
     max_connections: Option<usize>,
     overload: OverloadPolicy,
     per_ip: Option<usize>,
@@ -100,6 +113,10 @@ impl Options {
             "max-threads" => self.max_threads = Some(number(&value)?),
             #[cfg(feature = "fork")]
             "max-children" => self.max_children = Some(number(&value)?),
+            #[cfg(feature = "green")]
+            "workers" => self.workers = Some(number(&value)?),
+            #[cfg(feature = "green")]
+            "stack-size" => self.stack_size = Some(number(&value)?),
             "max-connections" => self.max_connections = Some(number(&value)?),
             "overload" => self.overload = policy(&value)?,
             "per-ip" => self.per_ip = Some(number(&value)?),
@@ -109,7 +126,9 @@ impl Options {
             "deadline" => self.deadline = Some(timeout(&value)?),
             "drain" => self.drain = Some(seconds(&value)?),
             "panic-on" => self.panic_on = Some(value),
-            _ => return Err(NO_FORK.to_owned()),
+            #[cfg(not(feature = "fork"))]
+            "max-children" => return Err(NO_FORK.to_owned()),
+            _ => return Err(NO_GREEN.to_owned()),
         }
         Ok(())
     }
@@ -121,6 +140,8 @@ fn kind(name: String) -> Result<String, String> {
         "tcp" | "threading-tcp" | "unix-stream" | "threading-unix-stream" => Ok(name),
         "forking-tcp" | "forking-unix-stream" if cfg!(feature = "fork") => Ok(name),
         "forking-tcp" | "forking-unix-stream" => Err(NO_FORK.to_owned()),
+        "green-tcp" | "green-unix-stream" if cfg!(feature = "green") => Ok(name),
+        "green-tcp" | "green-unix-stream" => Err(NO_GREEN.to_owned()),
         _ => Err(format!("{name:?} is not a kind of server")),
     }
 }
@@ -207,10 +228,18 @@ fn run(options: Options) -> io::Result<()> {
     let unix = ThreadingUnixStreamServer::builder().max_threads(threads);
     #[cfg(feature = "fork")]
     let children = options.max_children.unwrap_or(40);
+    #[cfg(feature = "green")]
+    let green = green(&options);
     match options.server.as_deref() {
         Some("tcp") => serve(TcpServer::builder(), options),
         Some("unix-stream") => serve(UnixStreamServer::builder(), options),
         Some("threading-unix-stream") => serve(unix, options),
+        #[cfg(feature = "green")]
+        Some("green-tcp") => serve(GreenTcpServer::builder().dispatch(green), options),
+        #[cfg(feature = "green")]
+        Some("green-unix-stream") => {
+            serve(GreenUnixStreamServer::builder().dispatch(green), options)
+        }
         #[cfg(feature = "fork")]
         Some("forking-tcp") => serve(ForkingTcpServer::builder().max_children(children), options),
         #[cfg(feature = "fork")]
@@ -220,6 +249,18 @@ fn run(options: Options) -> io::Result<()> {
         ),
         _ => serve(tcp, options),
     }
+}
+
+#[cfg(feature = "green")]
+fn green(options: &Options) -> Green {
+    let mut green = Green::new();
+    if let Some(workers) = options.workers {
+        green = green.workers(workers);
+    }
+    if let Some(bytes) = options.stack_size {
+        green = green.stack_size(bytes);
+    }
+    green
 }
 
 fn main() -> ExitCode {

@@ -16,14 +16,18 @@ use std::time::Duration;
 
 use lexopt::prelude::*;
 use simplelog::{Config, LevelFilter, WriteLogger};
+use socketserver::listener::Tcp;
 use socketserver::prelude::*;
+use socketserver::{Builder, Dispatch};
 
 const HELP: &str = "\
 Answers each NAME with `Hello, NAME!`, until `exit`
 
-Usage: hello_server [ADDRESS]
+Usage: hello_server [OPTIONS] [ADDRESS]
 
   [ADDRESS]   Where to listen [default: 127.0.0.1:8888]
+  --green     Serve many connections on each thread; it needs a build with
+              `--features green` [default: each on a thread]
   -h, --help  Print this help
 
 At most 256 connections are served at once, and others wait. A client is disconnected when
@@ -56,9 +60,9 @@ fn hello(request: &mut StreamRequest) -> HandlerResult {
     Ok(())
 }
 
-/// The address on the command line.
-fn address() -> Result<String, lexopt::Error> {
-    let mut address = None;
+/// The address, and whether to serve many connections on each thread.
+fn options() -> Result<(String, bool), lexopt::Error> {
+    let (mut address, mut green) = (None, false);
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
         match argument {
@@ -66,15 +70,16 @@ fn address() -> Result<String, lexopt::Error> {
                 print!("{HELP}");
                 process::exit(0);
             }
+            Long("green") => green = true,
             Value(value) if address.is_none() => address = Some(value.string()?),
             _ => return Err(argument.unexpected()),
         }
     }
-    Ok(address.unwrap_or_else(|| "127.0.0.1:8888".to_owned()))
+    Ok((address.unwrap_or("127.0.0.1:8888".to_owned()), green))
 }
 
-fn serve(address: String) -> io::Result<()> {
-    let server = ThreadingTcpServer::builder()
+fn serve<D: Dispatch>(builder: Builder<Tcp, D>, address: String) -> io::Result<()> {
+    let server = builder
         .disable_nagle_algorithm(true)
         .max_connections(MAX_CONNECTIONS)
         .idle_timeout(IDLE_TIMEOUT)
@@ -86,12 +91,21 @@ fn serve(address: String) -> io::Result<()> {
 }
 
 fn main() -> ExitCode {
-    let address = address().unwrap_or_else(|error| {
+    let (address, green) = options().unwrap_or_else(|error| {
         eprintln!("hello_server: {error} (see --help)");
         process::exit(2);
     });
     let _ = WriteLogger::init(LevelFilter::Info, Config::default(), io::stderr());
-    if let Err(error) = serve(address) {
+    let served = match green {
+        false => serve(ThreadingTcpServer::builder(), address),
+        #[cfg(feature = "green")]
+        true => serve(GreenTcpServer::builder(), address),
+        #[cfg(not(feature = "green"))]
+        true => Err(io::Error::other(
+            "--green needs a build with `--features green`",
+        )),
+    };
+    if let Err(error) = served {
         eprintln!("hello_server: {error}");
         return ExitCode::FAILURE;
     }

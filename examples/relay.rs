@@ -12,19 +12,20 @@
 //! steps of about 100 KB: the timeout must be longer than it takes to read that.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::net::Shutdown;
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::os::fd::AsFd;
 use std::process::{self, ExitCode};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use lexopt::prelude::*;
 use simplelog::{Config, LevelFilter, WriteLogger};
 use socket2::{SockRef, TcpKeepalive};
+use socketserver::listener::Tcp;
 use socketserver::prelude::*;
+use socketserver::{Builder, Dispatch, task};
 
 const HELP: &str = "\
 Passes connections on to another address
@@ -41,6 +42,8 @@ Usage: relay [OPTIONS] [ADDRESS] <TARGET>
                             either end for that long, in whole seconds [default: 600]
   --drain <SECONDS>         How long connections may finish after Ctrl-C or SIGTERM, in whole
                             seconds [default: 10]
+  --green                   Serve many connections on each thread; it needs a build with
+                            `--features green` [default: each on two threads]
   -h, --help                Print this help
 ";
 
@@ -51,10 +54,11 @@ struct Options {
     per_ip: Option<NonZeroUsize>,
     idle_timeout: Duration,
     drain: Duration,
+    green: bool,
 }
 
 fn options() -> Result<Options, lexopt::Error> {
-    let (mut words, mut drain) = (Vec::new(), 10);
+    let (mut words, mut drain, mut green) = (Vec::new(), 10, false);
     let mut max_connections = NonZeroUsize::new(1024).expect("it is not 0");
     let (mut per_ip, mut idle) = (None, NonZeroU16::new(600).expect("it is not 0"));
     let mut arguments = lexopt::Parser::from_env();
@@ -73,6 +77,7 @@ fn options() -> Result<Options, lexopt::Error> {
             Long("max-connections") => max_connections = arguments.value()?.parse()?,
             Long("per-ip") => per_ip = Some(arguments.value()?.parse()?),
             Long("idle-timeout") => idle = arguments.value()?.parse()?,
+            Long("green") => green = true,
             Value(value) if words.len() < 2 => words.push(value.string()?),
             _ => return Err(argument.unexpected()),
         }
@@ -89,6 +94,7 @@ fn options() -> Result<Options, lexopt::Error> {
         per_ip,
         idle_timeout: Duration::from_secs(idle.get().into()),
         drain: Duration::from_secs(drain.into()),
+        green,
     })
 }
 
@@ -96,6 +102,9 @@ fn is_host_and_port(text: &str) -> bool {
     text.rsplit_once(':')
         .is_some_and(|(host, port)| !host.is_empty() && port.parse::<NonZeroU16>().is_ok())
 }
+
+/// For each address of the target's name.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the two directions of a connection share.
 struct Shared {
@@ -128,44 +137,33 @@ impl Shared {
 }
 
 fn relay(request: &mut StreamRequest, target: &str, idle_timeout: Duration) -> HandlerResult {
-    let target = connect(target).map_err(|e| format!("cannot reach {target}: {e}"))?;
+    let target = task::connect(target, CONNECT_TIMEOUT)
+        .map_err(|e| format!("cannot reach {target}: {e}"))?;
     prepare(&SockRef::from(&*request))?;
     prepare(&SockRef::from(&target))?;
     // Until all is copied, its end is a reset: also if the program ends first.
     SockRef::from(&target).set_linger(Some(Duration::ZERO))?;
     // Each read and write looks from time to time whether the other direction is idle too.
     request.set_timeout(idle_timeout / 4)?;
-    target.set_read_timeout(Some(idle_timeout / 4))?;
-    target.set_write_timeout(Some(idle_timeout / 4))?;
+    target.set_read_timeout(idle_timeout / 4)?;
+    target.set_write_timeout(idle_timeout / 4)?;
     let shared = Shared {
         broken: AtomicBool::new(false),
         active: Mutex::new(Instant::now()),
         idle_timeout,
     };
     let (rfile, wfile) = request.split();
-    let ends = thread::scope(|scope| {
-        let there = thread::Builder::new().spawn_scoped(scope, || copy(rfile, &target, &shared))?;
-        let back = copy(&target, wfile, &shared);
-        Ok::<_, io::Error>(there.join().expect("copying does not panic").and(back))
-    })?;
-    if let Err(error) = ends {
+    let (back, there) = task::join(
+        || copy(&target, wfile, &shared),
+        || copy(rfile, &target, &shared),
+    )?;
+    if let Err(error) = there.and(back) {
         log::info!("{} was reset: {error}", request.client_address);
         // Neither end may take what it received for complete, so both get a reset.
         request.abort();
         return Ok(());
     }
     Ok(SockRef::from(&target).set_linger(None)?)
-}
-
-fn connect(target: &str) -> io::Result<TcpStream> {
-    let mut failed = io::Error::other("the name has no address");
-    for address in target.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, Duration::from_secs(10)) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => failed = error,
-        }
-    }
-    Err(failed)
 }
 
 /// Keepalive finds out before the idle timeout when a machine is gone.
@@ -204,9 +202,9 @@ fn copy_data(mut from: impl Read, to: &mut impl Write, shared: &Shared) -> io::R
     }
 }
 
-fn serve(options: Options) -> io::Result<()> {
+fn serve<D: Dispatch>(builder: Builder<Tcp, D>, options: Options) -> io::Result<()> {
     let (target, idle_timeout) = (options.target, options.idle_timeout);
-    let server = ThreadingTcpServer::builder()
+    let server = builder
         .max_connections(options.max_connections.get())
         .max_per_ip(options.per_ip.map(NonZeroUsize::get))
         .shutdown_timeout(options.drain)
@@ -224,7 +222,16 @@ fn main() -> ExitCode {
         process::exit(2);
     });
     let _ = WriteLogger::init(LevelFilter::Info, Config::default(), io::stderr());
-    if let Err(error) = serve(options) {
+    let served = match options.green {
+        false => serve(ThreadingTcpServer::builder(), options),
+        #[cfg(feature = "green")]
+        true => serve(GreenTcpServer::builder(), options),
+        #[cfg(not(feature = "green"))]
+        true => Err(io::Error::other(
+            "--green needs a build with `--features green`",
+        )),
+    };
+    if let Err(error) = served {
         eprintln!("relay: {error}");
         return ExitCode::FAILURE;
     }

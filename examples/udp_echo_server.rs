@@ -22,12 +22,13 @@ Usage: udp_echo_server [OPTIONS] [ADDRESS]
   [ADDRESS]    Where to listen [default: 127.0.0.1:9005]
   --threading  Handle several datagrams at once, each on a thread of a pool
                [default: one after the other]
+  --green      Handle many at once on each thread; it needs a build with `--features green`
   -h, --help   Print this help
 ";
 
-/// The address, and whether to use threads.
-fn options() -> Result<(String, bool), lexopt::Error> {
-    let (mut address, mut threading) = (None, false);
+/// The address, and how to serve.
+fn options() -> Result<(String, &'static str), lexopt::Error> {
+    let (mut address, mut kind) = (None, "udp");
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
         match argument {
@@ -35,12 +36,13 @@ fn options() -> Result<(String, bool), lexopt::Error> {
                 print!("{HELP}");
                 process::exit(0);
             }
-            Long("threading") => threading = true,
+            Long("threading") => kind = "threading-udp",
+            Long("green") => kind = "green-udp",
             Value(value) if address.is_none() => address = Some(value.string()?),
             _ => return Err(argument.unexpected()),
         }
     }
-    Ok((address.unwrap_or("127.0.0.1:9005".to_owned()), threading))
+    Ok((address.unwrap_or("127.0.0.1:9005".to_owned()), kind))
 }
 
 fn echo(request: &mut DatagramRequest) -> HandlerResult {
@@ -56,14 +58,20 @@ fn serve<D: Dispatch>(builder: Builder<Udp, D>, address: String) -> io::Result<(
 }
 
 fn main() -> ExitCode {
-    let (address, threading) = options().unwrap_or_else(|error| {
+    let (address, kind) = options().unwrap_or_else(|error| {
         eprintln!("udp_echo_server: {error} (see --help)");
         process::exit(2);
     });
     let _ = WriteLogger::init(LevelFilter::Info, Config::default(), io::stderr());
-    let served = match threading {
-        true => serve(ThreadingUdpServer::builder(), address),
-        false => serve(UdpServer::builder(), address),
+    let served = match kind {
+        "threading-udp" => serve(ThreadingUdpServer::builder(), address),
+        #[cfg(feature = "green")]
+        "green-udp" => serve(GreenUdpServer::builder(), address),
+        #[cfg(not(feature = "green"))]
+        "green-udp" => Err(io::Error::other(
+            "--green needs a build with `--features green`",
+        )),
+        _ => serve(UdpServer::builder(), address),
     };
     if let Err(error) = served {
         eprintln!("udp_echo_server: {error}");

@@ -19,7 +19,9 @@ use std::time::Duration;
 
 use lexopt::prelude::*;
 use simplelog::{Config, LevelFilter, WriteLogger};
+use socketserver::listener::Tcp;
 use socketserver::prelude::*;
+use socketserver::{Builder, Dispatch};
 
 use self::room::Room;
 
@@ -34,6 +36,8 @@ Usage: chat_server [OPTIONS] [ADDRESS]
                             once; more are closed [default: no limit]
   --idle-timeout <SECONDS>  How long a client may send nothing, in whole seconds
                             [default: 3600]
+  --green                   Serve many clients on each thread; it needs a build with
+                            `--features green` [default: each on a thread]
   -h, --help                Print this help
 
 A line has at most 4,096 bytes, and one that was begun must go on within 60 s. A client
@@ -93,6 +97,7 @@ struct Options {
     max_connections: NonZeroUsize,
     per_ip: Option<NonZeroUsize>,
     idle_timeout: NonZeroUsize,
+    green: bool,
 }
 
 fn options() -> Result<Options, lexopt::Error> {
@@ -101,6 +106,7 @@ fn options() -> Result<Options, lexopt::Error> {
         max_connections: NonZeroUsize::new(512).expect("it is not 0"),
         per_ip: None,
         idle_timeout: NonZeroUsize::new(3600).expect("it is not 0"),
+        green: false,
     };
     let mut has_address = false;
     let mut arguments = lexopt::Parser::from_env();
@@ -113,6 +119,7 @@ fn options() -> Result<Options, lexopt::Error> {
             Long("max-connections") => options.max_connections = arguments.value()?.parse()?,
             Long("per-ip") => options.per_ip = Some(arguments.value()?.parse()?),
             Long("idle-timeout") => options.idle_timeout = arguments.value()?.parse()?,
+            Long("green") => options.green = true,
             Value(value) if !has_address => {
                 options.address = value.string()?;
                 has_address = true;
@@ -123,9 +130,9 @@ fn options() -> Result<Options, lexopt::Error> {
     Ok(options)
 }
 
-fn serve(options: Options) -> io::Result<()> {
+fn serve<D: Dispatch>(builder: Builder<Tcp, D>, options: Options) -> io::Result<()> {
     let room = Arc::new(Room::default());
-    let server = ThreadingTcpServer::builder()
+    let server = builder
         .disable_nagle_algorithm(true)
         .max_line(4096)
         .max_connections(options.max_connections.get())
@@ -147,7 +154,16 @@ fn main() -> ExitCode {
         process::exit(2);
     });
     let _ = WriteLogger::init(LevelFilter::Info, Config::default(), io::stderr());
-    if let Err(error) = serve(options) {
+    let served = match options.green {
+        false => serve(ThreadingTcpServer::builder(), options),
+        #[cfg(feature = "green")]
+        true => serve(GreenTcpServer::builder(), options),
+        #[cfg(not(feature = "green"))]
+        true => Err(io::Error::other(
+            "--green needs a build with `--features green`",
+        )),
+    };
+    if let Err(error) = served {
         eprintln!("chat_server: {error}");
         return ExitCode::FAILURE;
     }

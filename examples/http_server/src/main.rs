@@ -35,7 +35,9 @@ use std::time::Duration;
 
 use clap::Parser;
 use simplelog::{Config, LevelFilter, WriteLogger};
+use socketserver::listener::Tcp;
 use socketserver::prelude::*;
+use socketserver::{Builder, Dispatch};
 
 use crate::head::Refusal;
 use crate::response::{Delivery, Response};
@@ -61,6 +63,10 @@ struct Options {
     /// How long a connection may be idle between two requests
     #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     idle_timeout: u64,
+    /// Serve many connections on each thread; it needs a build with `--features green`. Reading from a slow
+    /// disk then holds up the other connections of the thread
+    #[arg(long)]
+    green: bool,
     /// Log each request: the client's address, the request line and the status
     #[arg(long)]
     log_requests: bool,
@@ -106,12 +112,12 @@ fn answer(site: &Site, request: &mut StreamRequest) -> HandlerResult {
     Ok(())
 }
 
-fn serve(options: Options) -> io::Result<()> {
+fn serve<D: Dispatch>(builder: Builder<Tcp, D>, options: Options) -> io::Result<()> {
     let site = Site {
         root: Root::open(&options.directory)?,
         log_requests: options.log_requests,
     };
-    let server = ThreadingTcpServer::builder()
+    let server = builder
         .disable_nagle_algorithm(true)
         .max_connections(options.max_connections.get())
         .max_per_ip(options.per_ip.map(NonZeroUsize::get))
@@ -132,7 +138,16 @@ fn main() -> ExitCode {
     };
     // One write per line: with --log-requests there are many.
     let _ = WriteLogger::init(level, Config::default(), LineWriter::new(io::stderr()));
-    if let Err(error) = serve(options) {
+    let served = match options.green {
+        false => serve(ThreadingTcpServer::builder(), options),
+        #[cfg(feature = "green")]
+        true => serve(GreenTcpServer::builder(), options),
+        #[cfg(not(feature = "green"))]
+        true => Err(io::Error::other(
+            "--green needs a build with `--features green`",
+        )),
+    };
+    if let Err(error) = served {
         eprintln!("http_server: {error}");
         return ExitCode::FAILURE;
     }

@@ -117,6 +117,8 @@ fn send_file(wfile: &mut impl Write, head: &[u8], mut file: File, mut left: u64)
     piece[..begin].copy_from_slice(head);
     loop {
         let end = begin + left.min(PIECE) as usize;
+        // With --green a slow disk holds up the thread. `task::blocking` would not, but takes longer for files
+        // that the system has in memory.
         file.read_exact(&mut piece[begin..end])?;
         wfile.write_all(&piece[..end])?;
         left -= (end - begin) as u64;

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::mem;
 use std::time::{Duration, Instant};
 
+use socketserver::task;
+
 use super::client::Client;
 use super::command::printable;
 use super::integer::integer;
@@ -124,6 +126,8 @@ impl Search<'_> {
         if self.begin.elapsed() > MAX_SEARCH || self.client.is_gone() {
             return Err("ERR KEYS takes too long".into());
         }
+        // With --green, other clients of this thread do not wait for a slow pattern either.
+        task::yield_now();
         Ok(())
     }
 }

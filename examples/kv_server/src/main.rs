@@ -43,7 +43,9 @@ use std::time::Duration;
 
 use clap::Parser;
 use simplelog::{Config, LevelFilter, WriteLogger};
+use socketserver::listener::Tcp;
 use socketserver::prelude::*;
+use socketserver::{Builder, Dispatch};
 
 use self::hooks::InstanceHooks;
 use self::instance::Instance;
@@ -66,19 +68,22 @@ struct Options {
     /// The most clients at once; others read an error and are closed
     #[arg(long, value_name = "N", default_value = "512", value_parser = clap::value_parser!(u16).range(1..=4000))]
     max_clients: u16,
+    /// Serve many clients on each thread; it needs a build with `--features green`
+    #[arg(long)]
+    green: bool,
 }
 
 fn bytes(mebibytes: u32) -> usize {
     usize::try_from(u64::from(mebibytes) << 20).unwrap_or(usize::MAX)
 }
 
-fn serve(options: Options) -> io::Result<()> {
+fn serve<D: Dispatch>(builder: Builder<Tcp, D>, options: Options) -> io::Result<()> {
     let instance = Arc::new(Instance::new(
         bytes(options.max_memory),
         bytes(options.max_client_memory),
         options.max_clients.into(),
     ));
-    let server = ThreadingTcpServer::builder()
+    let server = builder
         .disable_nagle_algorithm(true)
         // The replies to a pipeline are sent together.
         .wbufsize(16_384)
@@ -98,7 +103,16 @@ fn serve(options: Options) -> io::Result<()> {
 fn main() -> ExitCode {
     let options = Options::parse();
     let _ = WriteLogger::init(LevelFilter::Info, Config::default(), io::stderr());
-    if let Err(error) = serve(options) {
+    let served = match options.green {
+        false => serve(ThreadingTcpServer::builder(), options),
+        #[cfg(feature = "green")]
+        true => serve(GreenTcpServer::builder(), options),
+        #[cfg(not(feature = "green"))]
+        true => Err(io::Error::other(
+            "--green needs a build with `--features green`",
+        )),
+    };
+    if let Err(error) = served {
         eprintln!("kv_server: {error}");
         return ExitCode::FAILURE;
     }

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! cargo run --release -p status -- --max-connections 100 --overload reject
+//! cargo run --release -p status -- --green
 //! echo hello | nc -w 1 127.0.0.1 10001
 //! ```
 
@@ -18,8 +19,9 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use simplelog::{Config, LevelFilter, WriteLogger};
+use socketserver::listener::Tcp;
 use socketserver::prelude::*;
-use socketserver::{OverloadPolicy, RejectReason};
+use socketserver::{Builder, Dispatch, OverloadPolicy, RejectReason};
 
 use screen::Screen;
 use status::Watch;
@@ -46,6 +48,9 @@ struct Options {
     /// [default: no limit]
     #[arg(long, value_name = "N")]
     per_ip: Option<NonZeroUsize>,
+    /// Serve on green tasks, many on each thread, and show what the oldest ones do
+    #[arg(long)]
+    green: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -102,12 +107,19 @@ fn show(server: &ServerHandle, ended: &Receiver<()>) -> io::Result<()> {
 }
 
 fn run(options: Options) -> io::Result<()> {
-    let max_connections = options.max_connections.get();
-    let server = ThreadingTcpServer::builder()
+    if options.green {
+        serve(GreenTcpServer::builder(), options)
+    } else {
+        let threads = options.max_connections.get();
+        serve(ThreadingTcpServer::builder().max_threads(threads), options)
+    }
+}
+
+fn serve<D: Dispatch>(builder: Builder<Tcp, D>, options: Options) -> io::Result<()> {
+    let server = builder
         .disable_nagle_algorithm(true)
         .hooks(Busy)
-        .max_threads(max_connections)
-        .max_connections(max_connections)
+        .max_connections(options.max_connections.get())
         .max_per_ip(options.per_ip.map(NonZeroUsize::get))
         .overload(options.overload.into())
         .idle_timeout(IDLE_TIMEOUT)

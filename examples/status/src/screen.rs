@@ -29,13 +29,14 @@ impl Screen {
         out.flush()
     }
 
-    /// The cursor goes up to where the last table began, and each line is cleared behind its text.
+    /// The cursor goes up to where the last table began. Each line is cleared behind its text, and so is what is
+    /// below the table.
     fn redraw(&mut self, table: &str) -> String {
         let up = match self.drawn {
             0 => String::new(),
             lines => format!("\x1b[{lines}A"),
         };
         self.drawn = table.lines().count();
-        up + &table.replace('\n', "\x1b[K\n")
+        up + &table.replace('\n', "\x1b[K\n") + "\x1b[J"
     }
 }

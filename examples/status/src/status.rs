@@ -3,7 +3,11 @@
 use std::fmt::{self, Display};
 use std::time::Instant;
 
+use socketserver::dispatch::TaskInfo;
 use socketserver::{ServerHandle, Statistics};
+
+/// How many tasks are shown.
+const MAX_TASKS: usize = 10;
 
 /// Takes a server's statistics at intervals.
 pub struct Watch {
@@ -28,6 +32,7 @@ impl Watch {
             now,
             before: self.before,
             seconds: self.since.elapsed().as_secs_f64(),
+            tasks: self.server.tasks(),
         };
         (self.before, self.since) = (now, Instant::now());
         status
@@ -39,11 +44,13 @@ pub struct Status {
     now: Statistics,
     before: Statistics,
     seconds: f64,
+    /// Of a green server, the oldest first.
+    tasks: Vec<TaskInfo>,
 }
 
 type Count = fn(&Statistics) -> u64;
 
-const TOTALS: [(&str, Count); 14] = [
+const TOTALS: [(&str, Count); 15] = [
     ("accepted", |s| s.accepted),
     ("finished", |s| s.finished),
     ("failed", |s| s.failed),
@@ -56,6 +63,7 @@ const TOTALS: [(&str, Count); 14] = [
     ("  refused", |s| s.rejected.refused),
     ("  shutting down", |s| s.rejected.shutdown),
     ("  not dispatched", |s| s.rejected.dispatch),
+    ("blocked workers", |s| s.blocked_workers),
     ("bytes in", |s| s.bytes_in),
     ("bytes out", |s| s.bytes_out),
 ];
@@ -86,6 +94,25 @@ impl Status {
     }
 }
 
+impl Status {
+    fn fmt_tasks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.tasks.is_empty() {
+            return Ok(());
+        }
+        writeln!(
+            f,
+            "\n{:<24}{:>16}{:>14}",
+            "oldest requests", "task", "seconds"
+        )?;
+        for task in self.tasks.iter().take(MAX_TASKS) {
+            let name = format!("{} {}", task.id, task.client_address);
+            let (state, age) = (task.state, task.age.as_secs_f64());
+            writeln!(f, "{name:<24}{state:>16}{age:>14.1}")?;
+        }
+        Ok(())
+    }
+}
+
 impl Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let now = &self.now;
@@ -102,6 +129,6 @@ impl Display for Status {
             let (total, rate) = (what(now), self.rate(what));
             writeln!(f, "{name:<24}{total:>16}{rate:>14.0}")?;
         }
-        Ok(())
+        self.fmt_tasks(f)
     }
 }

@@ -8,12 +8,18 @@ use support::example;
 use crate::PROGRAM;
 use crate::site::{Client, Site, TEXT, ask, ask_raw};
 
-#[test]
-fn a_connection_serves_several_requests() {
+support::for_threads_and_green! {
+    a_connection_serves_several_requests
+    pipelined_and_fragmented_requests
+    an_idle_connection_is_closed
+    a_download_finishes_during_a_shutdown
+}
+
+fn a_connection_serves_several_requests(options: &[&str]) {
     let site = Site::new();
     let big: Vec<u8> = (0..300_000_u32).map(|i| (i / 7) as u8).collect();
     site.add("big.bin", &big);
-    let server = site.serve();
+    let server = site.serve_with(options);
     let mut client = Client::new(&server.address);
     for _ in 0..3 {
         let answer = client.get("/a.txt");
@@ -36,10 +42,9 @@ fn a_connection_serves_several_requests() {
     assert!(server.finish().0.success());
 }
 
-#[test]
-fn pipelined_and_fragmented_requests() {
+fn pipelined_and_fragmented_requests(options: &[&str]) {
     let site = Site::new();
-    let server = site.serve();
+    let server = site.serve_with(options);
     let mut client = Client::new(&server.address);
     client.send("GET /a.txt HTTP/1.1\r\n\r\n".repeat(50));
     for _ in 0..50 {
@@ -152,10 +157,9 @@ fn connections_have_a_limit() {
     assert_eq!(Client::new(&server.address).rest(), b"");
 }
 
-#[test]
-fn an_idle_connection_is_closed() {
+fn an_idle_connection_is_closed(options: &[&str]) {
     let site = Site::new();
-    let server = site.serve_with(&["--idle-timeout", "1"]);
+    let server = site.serve_with(&[&["--idle-timeout", "1"], options].concat());
     let silent = Client::new(&server.address);
     let mut client = Client::new(&server.address);
     let begin = Instant::now();
@@ -168,12 +172,11 @@ fn an_idle_connection_is_closed() {
     assert!(!log.contains("ERROR"), "{log}");
 }
 
-#[test]
-fn a_download_finishes_during_a_shutdown() {
+fn a_download_finishes_during_a_shutdown(options: &[&str]) {
     let site = Site::new();
     let big = vec![b'x'; 30_000_000];
     site.add("big.bin", &big);
-    let server = site.serve();
+    let server = site.serve_with(options);
     let mut client = Client::new(&server.address);
     client.send("GET /big.bin HTTP/1.1\r\n\r\n");
     let answer = client.receive_head();

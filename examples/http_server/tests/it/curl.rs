@@ -8,6 +8,12 @@ use support::program;
 
 use crate::site::{Site, TEXT};
 
+support::for_threads_and_green! {
+    curl_follows_a_redirect
+    curl_reuses_one_connection
+    curl_resumes_a_partial_download
+}
+
 /// The output of curl for these paths.
 fn curl(server: &Example, options: &[&str], paths: &[&str]) -> String {
     let mut curl = program::installed("curl", "--version");
@@ -23,11 +29,10 @@ fn curl(server: &Example, options: &[&str], paths: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("the output is text")
 }
 
-#[test]
-fn curl_follows_a_redirect() {
+fn curl_follows_a_redirect(options: &[&str]) {
     let site = Site::new();
     site.add("a folder/index.html", "an index");
-    let server = site.serve();
+    let server = site.serve_with(options);
     let format = "|%{http_code} %{num_redirects} %{content_type} %{num_connects}";
     let options = ["--location", "-w", format];
     let printed = curl(&server, &options, &["/a%20folder?x=1"]);
@@ -35,10 +40,9 @@ fn curl_follows_a_redirect() {
     assert_eq!(printed, "an index|200 1 text/html 1");
 }
 
-#[test]
-fn curl_reuses_one_connection() {
+fn curl_reuses_one_connection(options: &[&str]) {
     let site = Site::new();
-    let server = site.serve();
+    let server = site.serve_with(options);
     let format = "%{http_code} %{num_connects}\\n";
     let printed = curl(&server, &["-w", format], &["/a.txt"; 3]);
     assert_eq!(printed, format!("{TEXT}200 1\n{TEXT}200 0\n{TEXT}200 0\n"));
@@ -66,15 +70,14 @@ fn head_has_no_body() {
     assert!(printed.ends_with("\r\n\r\n"), "{printed}");
 }
 
-#[test]
-fn curl_resumes_a_partial_download() {
+fn curl_resumes_a_partial_download(options: &[&str]) {
     let site = Site::new();
     let big: Vec<u8> = (0..5_000_000_u32).map(|i| (i / 7) as u8).collect();
     site.add("big.bin", &big);
     let folder = tempfile::tempdir().expect("the temporary folder is writable");
     let begun = folder.path().join("begun");
     fs::write(&begun, &big[..1_234_567]).expect("the temporary folder is writable");
-    let server = site.serve();
+    let server = site.serve_with(options);
     let format = "%{http_code} %{size_download}";
     let options = ["-C", "-", "-w", format, "-o", text(&begun)];
     let printed = curl(&server, &options, &["/big.bin"]);

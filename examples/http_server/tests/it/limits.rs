@@ -11,6 +11,12 @@ use support::process;
 
 use crate::site::{Client, Site, TEXT, ask, ask_raw};
 
+support::for_threads_and_green! {
+    a_slow_header_is_a_timeout
+    clients_that_do_not_read_use_no_memory
+    a_file_truncated_during_a_download_closes_the_connection
+}
+
 /// The last byte of each header is the first byte over the limit.
 #[test]
 fn a_header_has_a_maximum_length() {
@@ -39,10 +45,9 @@ fn a_header_has_a_maximum_length() {
 }
 
 /// A client that sends a byte now and then would not exceed the timeout of a single read.
-#[test]
-fn a_slow_header_is_a_timeout() {
+fn a_slow_header_is_a_timeout(options: &[&str]) {
     let site = Site::new();
-    let server = site.serve();
+    let server = site.serve_with(options);
     // The client is slow once, and then idle for less than the limit.
     let mut idle = Client::new(&server.address);
     for piece in ["GET /a.txt HTTP", "/1.1\r\n", "\r\n"] {
@@ -70,13 +75,12 @@ fn a_slow_header_is_a_timeout() {
 }
 
 /// The server keeps only a part of each file in memory.
-#[test]
-fn clients_that_do_not_read_use_no_memory() {
+fn clients_that_do_not_read_use_no_memory(options: &[&str]) {
     let site = Site::new();
     let big = File::create(site.path().join("big.bin")).expect("the temporary folder is writable");
     big.set_len(1 << 30)
         .expect("a sparse file uses no disk space");
-    let server = site.serve();
+    let server = site.serve_with(options);
     let asleep = iter::repeat_with(|| {
         let mut client = Client::new(&server.address);
         client.send("GET /big.bin HTTP/1.1\r\n\r\n".repeat(20));
@@ -110,13 +114,12 @@ fn a_file_can_be_larger_than_the_memory() {
 }
 
 /// The client does not wait for the rest, and gets no other bytes as the rest.
-#[test]
-fn a_file_truncated_during_a_download_closes_the_connection() {
+fn a_file_truncated_during_a_download_closes_the_connection(options: &[&str]) {
     let site = Site::new();
     let big = File::create(site.path().join("big.bin")).expect("the temporary folder is writable");
     big.set_len(1 << 30)
         .expect("a sparse file uses no disk space");
-    let server = site.serve();
+    let server = site.serve_with(options);
     let mut client = Client::new(&server.address);
     client.send("GET /big.bin HTTP/1.1\r\n\r\nGET /a.txt HTTP/1.1\r\n\r\n");
     assert_eq!(client.receive_head().status, 200);

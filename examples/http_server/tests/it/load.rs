@@ -3,7 +3,11 @@
 use support::program;
 use support::{eventually, process};
 
-use crate::site::Site;
+use crate::site::{Client, Site};
+
+support::for_threads_and_green! {
+    no_errors_at_256_connections
+}
 
 /// The output of wrk with 256 connections that request a path for two seconds.
 fn wrk(address: &str, path: &str) -> String {
@@ -15,11 +19,15 @@ fn wrk(address: &str, path: &str) -> String {
     String::from_utf8(output.stdout).expect("the output is text")
 }
 
-#[test]
-fn no_errors_at_256_connections() {
+fn no_errors_at_256_connections(options: &[&str]) {
     let site = Site::new();
     site.add("big.bin", vec![b'x'; 200_000]);
-    let server = site.serve_with(&["--quiet"]);
+    let quiet = ["--quiet", "--idle-timeout", "3600"];
+    let server = site.serve_with(&[&quiet, options].concat());
+    // With `--green` the first connection starts the threads, and they have descriptors. It stays open, and no file
+    // does, which might be closed after its answer.
+    let mut first = Client::new(&server.address);
+    assert_eq!(first.get("/missing").status, 404);
     let before = process::descriptors(server.pid());
     for path in ["/a.txt", "/big.bin", "/"] {
         let report = wrk(&server.address, path);

@@ -13,8 +13,14 @@ use support::{ANY, python};
 use crate::script;
 use crate::site::{Site, TEXT};
 
-fn relay(server: &Example) -> Example {
-    Example::start("relay", &[ANY, &server.address])
+support::for_threads_and_green! {
+    pages_listings_and_ranges_are_the_same
+    a_large_file_is_relayed_completely
+    all_requests_use_one_connection
+}
+
+fn relay(server: &Example, options: &[&str]) -> Example {
+    Example::start("relay", &[&[ANY, &server.address], options].concat())
 }
 
 /// A curl command for these paths.
@@ -41,12 +47,11 @@ fn get(server: &Example, options: &[&str], paths: &[&str]) -> Vec<u8> {
     output.stdout
 }
 
-#[test]
-fn pages_listings_and_ranges_are_the_same() {
+fn pages_listings_and_ranges_are_the_same(options: &[&str]) {
     let site = Site::new();
     site.add("a folder/numbers.bin", (0..=255).collect::<Vec<u8>>());
-    let server = site.serve();
-    let relay = relay(&server);
+    let server = site.serve_with(options);
+    let relay = relay(&server, options);
     for (options, path, expected) in [
         ("", "/a.txt", "0123456789\n|200 text/plain; charset=utf-8 0"),
         ("-r 2-4", "/a.txt", "234|206 text/plain; charset=utf-8 0"),
@@ -68,14 +73,13 @@ fn pages_listings_and_ranges_are_the_same() {
 }
 
 /// `RELAY_MIB` mebibytes. The default is 64.
-#[test]
-fn a_large_file_is_relayed_completely() {
+fn a_large_file_is_relayed_completely(options: &[&str]) {
     let megabytes: usize = env::var("RELAY_MIB").map_or(64, |text| text.parse().expect("a number"));
     let site = Site::new();
     let file = File::create(site.path().join("big.bin")).expect("the temporary folder is writable");
     Pattern::new(1).send(file, megabytes * 16);
-    let server = site.serve();
-    for server in [&relay(&server), &server] {
+    let server = site.serve_with(options);
+    for server in [&relay(&server, options), &server] {
         let mut curl = curl(server, &[], &["/big.bin"]);
         let mut curl = curl
             .stdout(Stdio::piped())
@@ -92,11 +96,10 @@ fn a_large_file_is_relayed_completely() {
     }
 }
 
-#[test]
-fn all_requests_use_one_connection() {
+fn all_requests_use_one_connection(options: &[&str]) {
     let site = Site::new();
-    let server = site.serve();
-    let relay = relay(&server);
+    let server = site.serve_with(options);
+    let relay = relay(&server, options);
     let paths = ["/a.txt", "/", "/a.txt", "/a.txt"];
     let options = ["-w", "|%{http_code} %{num_connects}|"];
     let through = get(&relay, &options, &paths);
@@ -114,6 +117,6 @@ fn a_python_server_behind_the_relay() {
     fs::write(folder.path().join("file"), &content).expect("the temporary folder is writable");
     server.current_dir(folder.path());
     let server = Example::launch(server);
-    let through = get(&relay(&server), &[], &["/file", "/file"]);
+    let through = get(&relay(&server, &[]), &[], &["/file", "/file"]);
     assert!(through == content.repeat(2), "the file is different");
 }

@@ -11,8 +11,14 @@ use crate::PROGRAM;
 use crate::resp::Client;
 use crate::script;
 
-fn start() -> Example {
-    Example::start(PROGRAM, &[ANY])
+support::for_threads_and_green! {
+    redis_cli_works_with_all_commands
+    redis_benchmark_runs_without_warnings
+    the_python_package_works_with_all_commands
+}
+
+fn start(options: &[&str]) -> Example {
+    Example::start(PROGRAM, &[&[ANY], options].concat())
 }
 
 /// A client command with the server's host and port as options.
@@ -30,9 +36,8 @@ fn output(command: &mut Command) -> (String, String) {
     (text(output.stdout), text(output.stderr))
 }
 
-#[test]
-fn redis_cli_works_with_all_commands() {
-    let server = start();
+fn redis_cli_works_with_all_commands(options: &[&str]) {
+    let server = start(options);
     for (words, expected) in [
         (&["PING"][..], "PONG"),
         (&["SET", "greeting", "hello world"], "OK"),
@@ -61,9 +66,8 @@ fn redis_cli_works_with_all_commands() {
     }
 }
 
-#[test]
-fn redis_benchmark_runs_without_warnings() {
-    let server = start();
+fn redis_benchmark_runs_without_warnings(options: &[&str]) {
+    let server = start(options);
     for pipeline in ["1", "16"] {
         let mut benchmark = client("redis-benchmark", &server);
         let tests = [
@@ -87,9 +91,8 @@ fn redis_benchmark_runs_without_warnings() {
     assert_eq!(client.run("GET counter:__rand_int__"), "\"4000\"");
 }
 
-#[test]
-fn the_python_package_works_with_all_commands() {
-    let server = start();
+fn the_python_package_works_with_all_commands(options: &[&str]) {
+    let server = start(options);
     let (host, port) = server.address.split_once(':').expect("HOST:PORT");
     let mut script = python::script_with("redis", &script("redis_client.py"));
     output(script.args([host, port]));
@@ -135,7 +138,7 @@ impl Drop for Redis {
 #[test]
 fn replies_are_the_same_as_those_of_redis() {
     let redis = Redis::start();
-    let server = start();
+    let server = start(&[]);
     let mut original = Client::connect(&redis.address);
     let mut copy = Client::connect(&server.address);
     let lines = include_str!("kv_commands.txt").lines();

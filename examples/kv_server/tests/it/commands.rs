@@ -1,14 +1,18 @@
 //! The example `kv_server`: the replies to each command.
 
-use crate::kv::{run_commands, start};
+use crate::kv::{run_commands, start, start_with};
+
+support::for_threads_and_green! {
+    string_commands
+    list_commands
+}
 
 const NOT_AN_INTEGER: &str = "(error) ERR value is not an integer or out of range";
 const WRONG_TYPE: &str =
     "(error) WRONGTYPE Operation against a key holding the wrong kind of value";
 
-#[test]
-fn string_commands() {
-    let (_server, mut client) = start();
+fn string_commands(options: &[&str]) {
+    let (_server, mut client) = start_with(options);
     run_commands(
         &mut client,
         r#"PING => PONG
@@ -88,9 +92,8 @@ fn incr_accepts_plain_integers_only() {
     );
 }
 
-#[test]
-fn list_commands() {
-    let (_server, mut client) = start();
+fn list_commands(options: &[&str]) {
+    let (_server, mut client) = start_with(options);
     run_commands(
         &mut client,
         r#"LPUSH l b a => 2

@@ -7,7 +7,11 @@ use crate::PROGRAM;
 use crate::resp::Client;
 
 pub fn start() -> (Example, Client) {
-    let server = Example::start(PROGRAM, &[ANY]);
+    start_with(&[])
+}
+
+pub fn start_with(options: &[&str]) -> (Example, Client) {
+    let server = Example::start(PROGRAM, &[&[ANY], options].concat());
     let client = Client::connect(&server.address);
     (server, client)
 }

@@ -12,6 +12,13 @@ use support::process::peak_resident;
 use crate::PROGRAM;
 use crate::resp::Client;
 
+support::for_threads_and_green! {
+    a_disconnect_inside_a_command_is_not_logged_as_an_error
+    announced_lengths_use_no_memory
+    clients_beyond_the_limit_get_an_error
+    random_bytes_do_not_stop_the_server
+}
+
 fn start(options: &[&str]) -> Example {
     Example::start(PROGRAM, &[&["127.0.0.1:0"], options].concat())
 }
@@ -55,9 +62,8 @@ fn invalid_commands_get_an_error_and_close_the_connection() {
     still_answers(&server);
 }
 
-#[test]
-fn a_disconnect_inside_a_command_is_not_logged_as_an_error() {
-    let server = start(&[]);
+fn a_disconnect_inside_a_command_is_not_logged_as_an_error(options: &[&str]) {
+    let server = start(options);
     for part in [
         "PIN",
         "*",
@@ -84,9 +90,8 @@ fn stopped(server: Example) -> (std::process::ExitStatus, String, String) {
 }
 
 /// Sixteen clients announce commands of the maximum size, and send nothing.
-#[test]
-fn announced_lengths_use_no_memory() {
-    let server = start(&[]);
+fn announced_lengths_use_no_memory(options: &[&str]) {
+    let server = start(options);
     still_answers(&server);
     let clients: Vec<_> = (0..16)
         .map(|_| {
@@ -123,9 +128,8 @@ fn a_command_has_a_maximum_size() {
     assert!(client.is_closed());
 }
 
-#[test]
-fn clients_beyond_the_limit_get_an_error() {
-    let server = start(&["--max-clients", "2"]);
+fn clients_beyond_the_limit_get_an_error(options: &[&str]) {
+    let server = start(&[&["--max-clients", "2"], options].concat());
     let mut first = Client::connect(&server.address);
     let mut second = Client::connect(&server.address);
     assert_eq!(first.run("PING"), "PONG");
@@ -142,9 +146,8 @@ fn clients_beyond_the_limit_get_an_error() {
 }
 
 /// Parts of commands, mixed with random bytes. The server still answers the next client.
-#[test]
-fn random_bytes_do_not_stop_the_server() {
-    let server = start(&["--max-memory", "1"]);
+fn random_bytes_do_not_stop_the_server(options: &[&str]) {
+    let server = start(&[&["--max-memory", "1"], options].concat());
     let pieces = prop::sample::select(vec![
         &b"*"[..],
         b"$",

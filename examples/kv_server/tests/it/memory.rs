@@ -12,12 +12,22 @@ use support::{ANY, LONG, eventually, unacknowledged};
 use crate::PROGRAM;
 use crate::resp::{Client, encode};
 
+support::for_threads_and_green! {
+    replies_that_nobody_reads_have_a_limit
+    clients_that_read_the_same_value_at_once_get_it
+    a_client_that_does_not_read_is_disconnected_once
+    commands_that_do_not_end_have_a_limit
+    keys_does_not_hold_up_other_clients
+    keys_gives_up_when_its_client_is_gone
+    keys_gives_up_when_its_client_is_gone_after_more_commands
+}
+
 /// The limits of [`start`], and what each client and the program itself use, in KiB.
 const MOST: u64 = (16 + 16 + 24) << 10;
 
-fn start() -> Example {
+fn start(options: &[&str]) -> Example {
     let limits = ["--max-memory", "16", "--max-client-memory", "16"];
-    let mut command = example::command(PROGRAM, &[&[ANY], &limits[..]].concat());
+    let mut command = example::command(PROGRAM, &[&[ANY], &limits[..], options].concat());
     // With this setting the C library returns freed memory to the system.
     command.env("MALLOC_MMAP_THRESHOLD_", "131072");
     Example::launch(command)
@@ -38,7 +48,7 @@ fn silent(server: &Example, commands: &[u8]) -> TcpStream {
 /// Each list was long and has one element left.
 #[test]
 fn lists_that_have_shrunk_use_no_memory() {
-    let server = start();
+    let server = start(&[]);
     let mut client = Client::connect(&server.address);
     let push = |list: &str| encode(&[&["RPUSH", list][..], &[""; 50_000]].concat());
     for n in 0..32 {
@@ -56,9 +66,8 @@ fn lists_that_have_shrunk_use_no_memory() {
 }
 
 /// Each client gets another value, which is not in the store any longer.
-#[test]
-fn replies_that_nobody_reads_have_a_limit() {
-    let server = start();
+fn replies_that_nobody_reads_have_a_limit(options: &[&str]) {
+    let server = start(options);
     let mut refused = 0;
     let mut clients = Vec::new();
     for n in 0..40 {
@@ -91,8 +100,9 @@ fn replies_that_nobody_reads_have_a_limit() {
 /// Values of this size, each larger than half of the limit for clients in [`with_values`].
 const VALUE: usize = 700 << 10;
 
-fn with_values() -> Example {
-    let server = Example::start(PROGRAM, &[ANY, "--max-client-memory", "1"]);
+fn with_values(options: &[&str]) -> Example {
+    let limit = [ANY, "--max-client-memory", "1"];
+    let server = Example::start(PROGRAM, &[&limit, options].concat());
     let mut client = Client::connect(&server.address);
     for key in ["a", "b"] {
         let set = [&b"SET"[..], key.as_bytes(), &[b'x'; VALUE]];
@@ -141,15 +151,14 @@ fn read_at_once(server: &Example, keys: &[&str]) -> usize {
 }
 
 /// All replies with one value share it, so together they are below the limit.
-#[test]
-fn clients_that_read_the_same_value_at_once_get_it() {
-    assert_eq!(read_at_once(&with_values(), &["a"; 8]), 0);
+fn clients_that_read_the_same_value_at_once_get_it(options: &[&str]) {
+    assert_eq!(read_at_once(&with_values(options), &["a"; 8]), 0);
 }
 
 /// Some commands get an error. Each of the replies that were begun ends.
 #[test]
 fn clients_that_read_are_not_disconnected() {
-    let server = with_values();
+    let server = with_values(&[]);
     read_at_once(&server, &["a", "b", "a", "b"]);
     server.signal(nix::sys::signal::Signal::SIGTERM);
     let (_, _, log) = server.finish();
@@ -157,9 +166,8 @@ fn clients_that_read_are_not_disconnected() {
 }
 
 /// Another client gets many errors until the connection has ended.
-#[test]
-fn a_client_that_does_not_read_is_disconnected_once() {
-    let server = with_values();
+fn a_client_that_does_not_read_is_disconnected_once(options: &[&str]) {
+    let server = with_values(options);
     let stalled = silent(&server, &encode(&["GET", "a"]).repeat(40));
     // It has its share before the other client comes.
     let mut first = [0];
@@ -184,7 +192,7 @@ fn a_client_that_does_not_read_is_disconnected_once() {
 /// The elements are small, and there are many.
 #[test]
 fn long_arrays_that_nobody_reads_have_a_limit() {
-    let server = start();
+    let server = start(&[]);
     let mut client = Client::connect(&server.address);
     for _ in 0..4 {
         client.call(&[&["RPUSH", "list"][..], &["x"; 50_000]].concat());
@@ -198,9 +206,8 @@ fn long_arrays_that_nobody_reads_have_a_limit() {
 }
 
 /// All but the last byte of large commands.
-#[test]
-fn commands_that_do_not_end_have_a_limit() {
-    let server = start();
+fn commands_that_do_not_end_have_a_limit(options: &[&str]) {
+    let server = start(options);
     let mut command = encode(&[b"ECHO", &vec![b'x'; 7 << 20][..]]);
     command.pop();
     let clients: Vec<_> = (0..20).map(|_| silent(&server, &command)).collect();
@@ -223,22 +230,32 @@ fn slow_search(server: &Example) -> TcpStream {
     silent(server, &encode(&[b"KEYS", &pattern[..]]))
 }
 
-#[test]
-fn keys_gives_up_when_its_client_is_gone() {
-    keys_gives_up(b"");
+fn keys_gives_up_when_its_client_is_gone(options: &[&str]) {
+    keys_gives_up(b"", options);
 }
 
-#[test]
-fn keys_gives_up_when_its_client_is_gone_after_more_commands() {
+fn keys_gives_up_when_its_client_is_gone_after_more_commands(options: &[&str]) {
     // More than the server's buffer holds, and less than the system's.
-    keys_gives_up(&b"PING\r\n".repeat(3000));
+    keys_gives_up(&b"PING\r\n".repeat(3000), options);
 }
 
-fn keys_gives_up(behind: &[u8]) {
+/// With `--green` one of them at least has the same thread as the search.
+fn keys_does_not_hold_up_other_clients(options: &[&str]) {
+    let server = Example::start(PROGRAM, &[&[ANY], options].concat());
+    let _searching = slow_search(&server);
+    eventually("the search runs", || !is_asleep(server.pid()));
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let others = std::iter::repeat_with(|| Client::connect(&server.address));
+    for mut other in others.take(cores + 1).collect::<Vec<_>>() {
+        assert_eq!(other.run("PING"), "PONG");
+    }
+}
+
+fn keys_gives_up(behind: &[u8], options: &[&str]) {
     // Sometimes the server's system takes nothing more while the search runs. Then it does not learn either
     // that the client is gone.
     let reached = (0..10).any(|_| {
-        let server = Example::start(PROGRAM, &[ANY]);
+        let server = Example::start(PROGRAM, &[&[ANY], options].concat());
         let mut searching = slow_search(&server);
         eventually("the search runs", || !is_asleep(server.pid()));
         searching.write_all(behind).expect("there is room");

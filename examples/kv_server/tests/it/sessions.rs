@@ -5,12 +5,17 @@ use std::thread;
 use nix::sys::signal::Signal;
 use support::eventually;
 
-use crate::kv::start;
+use crate::kv::{start, start_with};
 use crate::resp::{Client, encode};
 
-#[test]
-fn pipelined_commands_are_answered_in_order() {
-    let (_server, mut client) = start();
+support::for_threads_and_green! {
+    pipelined_commands_are_answered_in_order
+    all_clients_share_one_store
+    quit_and_ctrl_c_end_connections
+}
+
+fn pipelined_commands_are_answered_in_order(options: &[&str]) {
+    let (_server, mut client) = start_with(options);
     let pipeline: Vec<u8> = (0..10_000)
         .flat_map(|n| encode(&["ECHO", &n.to_string()]))
         .collect();
@@ -61,9 +66,8 @@ fn inline_commands() {
     assert_eq!(client.reply(), "PONG");
 }
 
-#[test]
-fn all_clients_share_one_store() {
-    let (server, mut client) = start();
+fn all_clients_share_one_store(options: &[&str]) {
+    let (server, mut client) = start_with(options);
     thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
@@ -79,9 +83,8 @@ fn all_clients_share_one_store() {
     assert_eq!(client.run("KEYS *"), "[]");
 }
 
-#[test]
-fn quit_and_ctrl_c_end_connections() {
-    let (server, mut client) = start();
+fn quit_and_ctrl_c_end_connections(options: &[&str]) {
+    let (server, mut client) = start_with(options);
     let mut idle = Client::connect(&server.address);
     assert_eq!(idle.run("PING"), "PONG");
     assert_eq!(client.run("QUIT"), "OK");

@@ -82,10 +82,14 @@ struct Terminal {
 impl Terminal {
     fn print(&mut self, line: &str) {
         let mut text = line.trim_end_matches(['\r', '\n']).replace("\x1b[K", "");
+        if let Some(rest) = text.strip_prefix("\x1b[J") {
+            self.lines.truncate(self.row);
+            text = rest.to_owned();
+        }
         while let Some(sequence) = text.strip_prefix("\x1b[") {
             let (rows, rest) = sequence
                 .split_once('A')
-                .expect("the program uses only this sequence");
+                .expect("the program uses no other sequence");
             self.row -= rows.parse::<usize>().expect("a number of rows");
             text = rest.to_owned();
         }
@@ -108,8 +112,18 @@ impl Terminal {
 
 #[test]
 fn on_a_terminal_it_redraws_one_table() {
+    redraws_one_table(&["127.0.0.1:0"], 21, 21);
+}
+
+#[test]
+fn on_green_tasks_the_table_shows_the_oldest() {
+    redraws_one_table(&["--green", "127.0.0.1:0"], 25, 21);
+}
+
+/// Checks how many rows there are with two clients, and when they have left.
+fn redraws_one_table(arguments: &[&str], rows: usize, rows_after: usize) {
     let pty = openpty(None, None).expect("a pseudo-terminal can be opened");
-    let mut command = example::command(PROGRAM, &["127.0.0.1:0"]);
+    let mut command = example::command(PROGRAM, arguments);
     let slave = File::from(pty.slave);
     command.stderr(slave.try_clone().expect("the connection is open"));
     let mut child = command.stdout(slave).spawn().expect("the example is built");
@@ -121,10 +135,18 @@ fn on_a_terminal_it_redraws_one_table() {
     let address = address(listening.expect("the first line has the address"));
     let clients = [served(&address), served(&address)];
     let mut terminal = Terminal::default();
-    while terminal.numbers("accepted").is_none_or(|n| n[0] < 2) || terminal.row < 20 {
+    while terminal.numbers("accepted").is_none_or(|n| n[0] < 2) || terminal.row < rows {
         terminal.print(&read_until(&mut output, |_| true));
     }
-    assert_eq!(terminal.lines.len(), 20);
+    assert_eq!(terminal.lines.len(), rows);
+    if rows > rows_after {
+        let last = terminal.lines[rows - 1].split_whitespace();
+        let client = clients[1].local_addr().expect("it is connected");
+        assert_eq!(
+            last.take(3).collect::<Vec<_>>(),
+            ["2", &client.to_string(), "reading"]
+        );
+    }
     assert_eq!(terminal.numbers("active"), Some(vec![2, 2]));
     assert_eq!(
         terminal
@@ -138,11 +160,13 @@ fn on_a_terminal_it_redraws_one_table() {
         .numbers("finished")
         .expect("the table has this row")[0]
         < 2
-        || terminal.row < 20
+        || terminal.row < rows_after
     {
         terminal.print(&read_until(&mut output, |_| true));
     }
-    assert_eq!(terminal.lines.len(), 20);
+    // What clears the rest is in front of the next table.
+    terminal.print(&read_until(&mut output, |_| true));
+    assert_eq!(terminal.lines.len(), rows_after);
     assert_eq!(terminal.numbers("active"), Some(vec![0, 2]));
     child.kill().expect("a child process");
     child.wait().expect("a child process");
