@@ -45,6 +45,10 @@ mod datagram {
 }
 mod dispatch {
     mod custom;
+    #[cfg(feature = "green")]
+    mod green;
+    #[cfg(feature = "green")]
+    mod green_sockets;
     mod matrix;
 }
 mod errors {

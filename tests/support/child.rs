@@ -27,7 +27,7 @@ impl<E: Debug> Outcome for Result<(), E> {
     }
 }
 
-/// Runs `body` in a child process. If it fails, this function panics with the child's output.
+/// Runs `body` in a child process, and prints its output. If it fails, this function panics with the output.
 ///
 /// Call it first in a test, with a closure that is written in the test itself. The closure's type
 /// name contains the name of the test, which is the argument for the child.
@@ -44,6 +44,7 @@ pub fn in_child<B: FnOnce() -> R, R: Outcome>(body: B) -> R {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
+    print!("{}", String::from_utf8_lossy(&output.stdout));
     R::passed()
 }
 

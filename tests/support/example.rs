@@ -154,3 +154,17 @@ fn rest(child: &mut Child) -> String {
     }
     log
 }
+
+/// Makes two tests of each function, with and without the option `--green`: `fn name(options: &[&str])`.
+#[macro_export]
+macro_rules! for_threads_and_green {
+    ($($name:ident)*) => {
+        mod threads {
+            $(#[test] fn $name() { super::$name(&[]); })*
+        }
+        #[cfg(feature = "green")]
+        mod green {
+            $(#[test] fn $name() { super::$name(&["--green"]); })*
+        }
+    };
+}

@@ -1,6 +1,6 @@
 //! Handlers that wait until the test releases them.
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use socketserver::task::{Receiver, Sender, unbounded};
 use socketserver::{HandlerError, HandlerResult};
 
 use crate::LONG;

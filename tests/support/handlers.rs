@@ -2,11 +2,10 @@
 
 use std::io::ErrorKind;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread;
 
 use socketserver::listener::Bind;
 use socketserver::prelude::*;
-use socketserver::{Address, Builder, Dispatch, DrainReport, Listener, RequestError, Stage};
+use socketserver::{Address, Builder, Dispatch, DrainReport, Listener, RequestError, Stage, task};
 
 use crate::{LONG, connect, exchange, in_background};
 
@@ -47,7 +46,7 @@ pub fn block(request: &mut StreamRequest) -> HandlerResult {
             request.wfile.write_all(&[b'.'; 65_536])?;
         },
         b"loop\n" => loop {
-            thread::park();
+            task::sleep(LONG);
         },
         _ => {}
     }

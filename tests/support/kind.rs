@@ -293,6 +293,13 @@ macro_rules! for_all_servers {
             unix_datagram: UnixDatagram, Inline;
             threading_unix_datagram: UnixDatagram, ThreadPool;
         }
+        #[cfg(feature = "green")]
+        $crate::for_each! { {$($name)*}
+            green_tcp: Tcp, Green;
+            green_unix_stream: Unix, Green;
+            green_udp: Udp, Green;
+            green_unix_datagram: UnixDatagram, Green;
+        }
     };
 }
 
@@ -331,8 +338,13 @@ macro_rules! for_each {
         mod $module {
             #[allow(unused_imports)]
             use socketserver::dispatch::{Inline, ThreadPool};
+            #[cfg(feature = "green")]
+            #[allow(unused_imports)]
+            use socketserver::dispatch::Green;
             #[allow(unused_imports)]
             use socketserver::listener::{Tcp, Udp, Unix, UnixDatagram};
+            #[allow(unused_imports)]
+            use $crate::concurrent::Concurrent;
 
             $($crate::for_each! { @@ $name $types })*
         }

@@ -2,6 +2,7 @@
 
 pub mod certificates;
 pub mod child;
+pub mod concurrent;
 pub mod counts;
 pub mod event_log;
 pub mod example;

@@ -4,11 +4,11 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use socketserver::dispatch::ThreadPool;
 use socketserver::listener::Tcp;
 use socketserver::prelude::*;
 use socketserver::{BackgroundServer, Builder, OverloadPolicy, RejectReason, Stage};
 
+use crate::concurrent::{Concurrent, ConcurrentTcpServer};
 use crate::gate::Gate;
 use crate::{ANY, connect, eventually, in_background, read_all};
 
@@ -53,7 +53,7 @@ impl Saturated {
         Self::with(builder.overload(policy), reject)
     }
 
-    pub fn with(builder: Builder<Tcp, ThreadPool>, reject: Rejecting) -> Self {
+    pub fn with(builder: Builder<Tcp, Concurrent>, reject: Rejecting) -> Self {
         let gate = Gate::default();
         let (sender, errors) = unbounded();
         let builder = builder.hooks(Rejects {
@@ -85,8 +85,8 @@ impl Saturated {
     }
 }
 
-pub fn one() -> Builder<Tcp, ThreadPool> {
-    ThreadingTcpServer::builder().max_connections(1)
+pub fn one() -> Builder<Tcp, Concurrent> {
+    ConcurrentTcpServer::builder().max_connections(1)
 }
 
 pub fn connect_as(server: &ServerHandle, name: &str) -> TcpStream {

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use socketserver::listener::Tcp;
 use socketserver::prelude::*;
+use socketserver::{Builder, Dispatch};
 
 use crate::behavior::Behavior;
 use crate::clients::{connect_from, host};
@@ -26,13 +28,22 @@ const CLIENTS: usize = 32;
 #[ignore = "full size"]
 fn abrupt_clients() {
     let _exclusive = exclusive();
-    abrupt(10_000);
+    abrupt_with_each_dispatcher(10_000);
 }
 
 #[test]
 fn a_few_abrupt_clients() {
     let _exclusive = exclusive();
-    abrupt(500);
+    abrupt_with_each_dispatcher(500);
+}
+
+fn abrupt_with_each_dispatcher(each: usize) {
+    let pool = ThreadingTcpServer::builder()
+        .thread_name("abrupt")
+        .thread_keep_alive(Duration::from_millis(500));
+    abrupt(pool, 0, each);
+    #[cfg(feature = "green")]
+    abrupt(GreenTcpServer::builder().workers(2), 2, each);
 }
 
 fn echo(request: &mut StreamRequest) -> HandlerResult {
@@ -45,13 +56,9 @@ fn echo(request: &mut StreamRequest) -> HandlerResult {
     Ok(())
 }
 
-/// Connections of mixed behavior, `each` of every behavior.
-fn abrupt(each: usize) {
-    let server = ThreadingTcpServer::builder()
-        .thread_name("abrupt")
-        .thread_keep_alive(Duration::from_millis(500))
-        .bind_fn(ANY, echo);
-    let server = in_background(server);
+/// Connections of mixed behavior, `each` of every behavior. The server has `workers` threads that do not end.
+fn abrupt<D: Dispatch>(builder: Builder<Tcp, D>, workers: usize, each: usize) {
+    let server = in_background(builder.bind_fn(ANY, echo));
     let before = descriptors(process::id());
     let started = Instant::now();
     let connections = each * BEHAVIORS.len();
@@ -63,7 +70,7 @@ fn abrupt(each: usize) {
     let took = started.elapsed();
     let statistics = server.handle().statistics();
     println!(
-        "{connections} connections in {took:.1?}: {} finished, {} disconnected, {} failed, {} panicked; {} threads at most",
+        "{connections} connections in {took:.1?}, {workers} workers: {} finished, {} disconnected, {} failed, {} panicked; {} threads at most",
         statistics.finished,
         statistics.disconnected,
         statistics.failed,
@@ -74,7 +81,9 @@ fn abrupt(each: usize) {
     assert_eq!(ended, connections as u64, "{statistics:?}");
     assert!(statistics.finished >= each as u64, "{statistics:?}");
     eventually("no descriptor and no thread is leaked", || {
-        descriptors(process::id()) <= before + POLL_DESCRIPTORS
+        // Each worker has two.
+        descriptors(process::id()) <= before + POLL_DESCRIPTORS + 2 * workers
+            && server.handle().statistics().threads == workers
             && threads_named(process::id(), "abrupt-") == 0
     });
 }

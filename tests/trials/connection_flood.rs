@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use socketserver::listener::Tcp;
 use socketserver::prelude::*;
-use socketserver::{OverloadPolicy, RejectReason, Statistics};
+use socketserver::{Builder, Dispatch, OverloadPolicy, RejectReason, Statistics, task};
 
 use crate::clients::{connect_from, host};
 use crate::exclusive;
@@ -34,16 +35,23 @@ const QUEUE: OverloadPolicy = OverloadPolicy::Queue {
 #[ignore = "full size"]
 fn flood() {
     let _exclusive = exclusive();
-    for policy in [OverloadPolicy::Wait, QUEUE, OverloadPolicy::Reject] {
-        flood_with(20_000, policy);
-    }
+    flood_with_each_dispatcher(20_000);
 }
 
 #[test]
 fn a_small_flood() {
     let _exclusive = exclusive();
+    flood_with_each_dispatcher(2_000);
+}
+
+fn flood_with_each_dispatcher(connections: usize) {
     for policy in [OverloadPolicy::Wait, QUEUE, OverloadPolicy::Reject] {
-        flood_with(2_000, policy);
+        let pool = ThreadingTcpServer::builder()
+            .thread_name("flood")
+            .thread_keep_alive(Duration::from_millis(500));
+        flood_with(pool, 0, connections, policy);
+        #[cfg(feature = "green")]
+        flood_with(GreenTcpServer::builder().workers(2), 2, connections, policy);
     }
 }
 
@@ -58,17 +66,21 @@ impl Hooks for Busy {
 
 fn work(request: &mut StreamRequest) -> HandlerResult {
     let line = request.rfile.readline(100)?;
-    thread::sleep(WORK);
+    task::sleep(WORK);
     Ok(request.wfile.write_all(&line)?)
 }
 
-fn flood_with(connections: usize, policy: OverloadPolicy) {
-    let server = ThreadingTcpServer::builder()
+/// The server has `workers` threads that do not end.
+fn flood_with<D: Dispatch>(
+    builder: Builder<Tcp, D>,
+    workers: usize,
+    connections: usize,
+    policy: OverloadPolicy,
+) {
+    let server = builder
         .max_connections(LIMIT)
         .overload(policy)
         .hooks(Busy)
-        .thread_name("flood")
-        .thread_keep_alive(Duration::from_millis(500))
         .bind_fn(ANY, work);
     let server = in_background(server);
     let address = server.server_address();
@@ -82,7 +94,7 @@ fn flood_with(connections: usize, policy: OverloadPolicy) {
     });
     let statistics = server.handle().statistics();
     println!(
-        "{policy:?}: {connections} connections in {took:.1?}: {served} served, {rejected} rejected with bytes; at most {} active, {} queued, {} threads, {} of memory",
+        "{policy:?}, {workers} workers: {connections} connections in {took:.1?}: {served} served, {rejected} rejected with bytes; at most {} active, {} queued, {} threads, {} of memory",
         statistics.peak_active,
         statistics.peak_queued,
         statistics.peak_threads,
@@ -92,8 +104,10 @@ fn flood_with(connections: usize, policy: OverloadPolicy) {
     eventually("no descriptor and no thread is leaked", || {
         let named = |name| threads_named(process::id(), name);
         let open = descriptors(process::id());
-        // The thread for lingering connections stays.
-        open <= before + POLL_DESCRIPTORS && named("flood-") + named("reject-") == 0
+        // The thread for lingering connections stays. Each worker has two descriptors.
+        open <= before + POLL_DESCRIPTORS + 2 * workers
+            && server.handle().statistics().threads == workers
+            && named("flood-") + named("reject-") == 0
     });
 }
 

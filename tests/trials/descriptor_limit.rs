@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::clients::connect_from;
 use crate::exclusive;
-use crate::server::Server;
+use crate::server::{KINDS, Server};
 
 use support::process::{cpu_ticks, descriptors};
 use support::{eventually, read_all};
@@ -16,17 +16,21 @@ use support::{eventually, read_all};
 #[ignore = "full size"]
 fn out_of_descriptors() {
     let _exclusive = exclusive();
-    run(500, 128, Duration::from_secs(20));
+    for kind in KINDS {
+        run(kind, 500, 128, Duration::from_secs(20));
+    }
 }
 
 #[test]
 fn out_of_descriptors_for_a_short_time() {
     let _exclusive = exclusive();
-    run(100, 64, Duration::from_secs(2));
+    for kind in KINDS {
+        run(kind, 100, 64, Duration::from_secs(2));
+    }
 }
 
-fn run(clients: usize, limit: usize, duration: Duration) {
-    let server = Server::limited(&format!("-n {limit}"), &[]);
+fn run(kind: &str, clients: usize, limit: usize, duration: Duration) {
+    let server = Server::limited(&format!("-n {limit}"), kind, &[]);
     let clients: Vec<_> = (0..clients)
         .map(|number| connect_next(&server, number))
         .collect();
@@ -42,7 +46,7 @@ fn run(clients: usize, limit: usize, duration: Duration) {
     let count = clients.len();
     let served = serve_all(clients);
     println!(
-        "{seconds:.0} s at a limit of {limit} descriptors: {percent:.1} % of a core, {warnings} warnings; then {count} of {count} served in {served:.1?}"
+        "{kind}: {seconds:.0} s at a limit of {limit} descriptors: {percent:.1} % of a core, {warnings} warnings; then {count} of {count} served in {served:.1?}"
     );
     assert!(percent < 5.0, "{percent} % of a core");
     assert!(warnings as f64 <= seconds + 2.0, "{}", server.log());

@@ -9,7 +9,7 @@ use crate::clients::{connect_from, host};
 use crate::exclusive;
 use crate::figures::mebibytes;
 use crate::lingering::POLL_DESCRIPTORS;
-use crate::server::Server;
+use crate::server::{KINDS, Server, workers};
 
 use support::eventually;
 use support::process::{cpu_ticks, descriptors, is_asleep, peak_resident, threads};
@@ -23,11 +23,11 @@ const STAY: Duration = Duration::from_millis(10);
 #[ignore = "full size"]
 fn flood_of_the_echo_server() {
     let _exclusive = exclusive();
-    for policy in ["wait", "reject"] {
-        let (server, threads_before) = flood(20_000, policy);
+    for (kind, policy) in floods() {
+        let (server, threads_before) = flood(20_000, kind, policy);
         // Idle threads of the pool end after 10 s. The timer thread and the linger thread stay.
         eventually("no thread is leaked", || {
-            threads(server.pid()) <= threads_before + 2
+            threads(server.pid()) <= threads_before + 2 + workers(kind)
         });
     }
 }
@@ -35,14 +35,20 @@ fn flood_of_the_echo_server() {
 #[test]
 fn a_small_flood_of_the_echo_server() {
     let _exclusive = exclusive();
-    for policy in ["wait", "reject"] {
-        flood(2_000, policy);
+    for (kind, policy) in floods() {
+        flood(2_000, kind, policy);
     }
 }
 
+fn floods() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let each = |kind: &&'static str| ["wait", "reject"].map(|policy| (*kind, policy));
+    KINDS.iter().flat_map(each)
+}
+
 /// The server, and the number of its threads before the flood.
-fn flood(connections: usize, policy: &str) -> (Server, usize) {
-    let server = Server::echo(&format!("--max-connections 100 --overload {policy}"));
+fn flood(connections: usize, kind: &str, policy: &str) -> (Server, usize) {
+    let options = format!("{kind} --max-connections 100 --overload {policy}");
+    let server = Server::echo(&options);
     // The server may open files while it starts.
     eventually("the server sleeps", || is_asleep(server.pid()));
     let (at_rest, threads) = (descriptors(server.pid()), threads(server.pid()));
@@ -50,7 +56,7 @@ fn flood(connections: usize, policy: &str) -> (Server, usize) {
     let (served, rejected, peak) = connect_next(connections, &server, at_rest);
     let took = started.elapsed();
     println!(
-        "{policy}: {connections} connections in {took:.1?}: {served} served, {rejected} answered \"server busy\"; at most {peak} descriptors beyond the {} at rest, {} of memory, {:.1} s of processor time",
+        "{options}: {connections} connections in {took:.1?}: {served} served, {rejected} answered \"server busy\"; at most {peak} descriptors beyond the {} at rest, {} of memory, {:.1} s of processor time",
         at_rest,
         mebibytes(peak_resident(server.pid())),
         cpu_ticks(server.pid()) as f64 / 100.0
@@ -58,10 +64,11 @@ fn flood(connections: usize, policy: &str) -> (Server, usize) {
     assert_eq!(served + rejected, connections);
     assert_eq!(rejected > 0, policy == "reject");
     if policy == "wait" {
-        assert!(peak <= 100, "{peak} descriptors for connections");
+        let own = 2 * workers(kind);
+        assert!(peak <= 100 + own, "{peak} descriptors for connections");
     }
     eventually("no descriptor is leaked", || {
-        descriptors(server.pid()) <= at_rest + POLL_DESCRIPTORS
+        descriptors(server.pid()) <= at_rest + POLL_DESCRIPTORS + 2 * workers(kind)
     });
     assert!(!server.log().contains("panicked"), "{}", server.log());
     (server, threads)

@@ -24,6 +24,8 @@ mod datagram_flood;
 mod deaf_client;
 mod descriptor_limit;
 mod echo_flood;
+#[cfg(feature = "green")]
+mod green_scale;
 mod lingering;
 mod panicking_logger;
 mod random_bytes;

@@ -11,6 +11,20 @@ use tempfile::{NamedTempFile, TempDir};
 
 use support::{ANY, eventually, example, socket_path};
 
+/// The options for connections on threads, and on green tasks.
+pub const KINDS: &[&str] = if cfg!(feature = "green") {
+    &[THREADS, GREEN]
+} else {
+    &[THREADS]
+};
+pub const THREADS: &str = "--server threading-tcp";
+pub const GREEN: &str = "--server green-tcp --workers 2";
+
+/// The threads of a kind that do not end once they were started. Each has two descriptors.
+pub fn workers(kind: &str) -> usize {
+    if kind == THREADS { 0 } else { 2 }
+}
+
 /// A server process. It is killed when the value is dropped.
 pub struct Server {
     child: Child,
@@ -40,10 +54,10 @@ impl Server {
         Server::launch(command, folder, socket)
     }
 
-    /// `echo_server` with limits that the shell's `ulimit` sets.
-    pub fn limited(ulimit: &str, environment: &[(&str, String)]) -> Self {
+    /// `echo_server` with these options, and limits that the shell's `ulimit` sets.
+    pub fn limited(ulimit: &str, options: &str, environment: &[(&str, String)]) -> Self {
         let server = example::command("echo_server", &[]);
-        let script = format!("ulimit {ulimit}; exec \"$0\" {ANY}");
+        let script = format!("ulimit {ulimit}; exec \"$0\" {ANY} {options}");
         let mut shell = Command::new("sh");
         shell.arg("-c").arg(script).arg(server.get_program());
         shell.envs(environment.iter().cloned());

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use crate::clients::{connect_from, expect_echo, host, regular_client};
 use crate::exclusive;
 use crate::figures::{Delays, mebibytes};
+#[cfg(feature = "green")]
+use crate::server::GREEN;
 use crate::server::Server;
 use crate::slow_client::SlowClients;
 
@@ -33,6 +35,22 @@ fn slow_clients_with_a_thread_each() {
 fn a_few_slow_clients_with_a_thread_each() {
     let _exclusive = exclusive();
     with_a_regular_client(200, Duration::from_secs(1), AMPLE, "--max-threads 250");
+}
+
+#[cfg(feature = "green")]
+#[test]
+#[ignore = "full size"]
+fn slow_clients_with_a_green_task_each() {
+    let _exclusive = exclusive();
+    let delays = with_a_regular_client(2000, Duration::from_secs(3), GRACE, GREEN);
+    assert!(delays.quantile(0.99) < Duration::from_millis(200));
+}
+
+#[cfg(feature = "green")]
+#[test]
+fn a_few_slow_clients_with_a_green_task_each() {
+    let _exclusive = exclusive();
+    with_a_regular_client(200, Duration::from_secs(1), AMPLE, GREEN);
 }
 
 #[test]

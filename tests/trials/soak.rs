@@ -9,7 +9,7 @@ use crate::behavior::{Behavior, PANIC};
 use crate::clients::{connect_from, expect_echo, host};
 use crate::exclusive;
 use crate::figures::{agree, mebibytes, median};
-use crate::server::Server;
+use crate::server::{KINDS, Server};
 
 use support::process::{descriptors, resident, threads};
 
@@ -24,19 +24,23 @@ const PAUSE: Duration = Duration::from_millis(50);
 const STAY: usize = 50;
 
 #[test]
-#[ignore = "full size: takes 10 minutes"]
+#[ignore = "full size: takes 10 minutes for each kind"]
 fn soak() {
     let _exclusive = exclusive();
-    let samples = run(Duration::from_secs(600), Duration::from_secs(10));
-    expect_flat(&samples, (120, 180), (540, 600), 4);
+    for kind in KINDS {
+        let samples = run(kind, Duration::from_secs(600), Duration::from_secs(10));
+        expect_flat(&samples, (120, 180), (540, 600), 4);
+    }
 }
 
 #[test]
 fn a_short_soak() {
     let _exclusive = exclusive();
-    let samples = run(Duration::from_secs(3), Duration::from_millis(100));
-    // Some threads may not have started yet.
-    expect_flat(&samples, (1, 2), (2, 3), MAX_THREADS as u64);
+    for kind in KINDS {
+        let samples = run(kind, Duration::from_secs(3), Duration::from_millis(100));
+        // Some threads may not have started yet.
+        expect_flat(&samples, (1, 2), (2, 3), MAX_THREADS as u64);
+    }
 }
 
 /// The resources of the server at one moment.
@@ -47,9 +51,10 @@ struct Sample {
     threads: u64,
 }
 
-fn run(duration: Duration, interval: Duration) -> Vec<Sample> {
-    let options =
-        format!("--panic-on {PANIC} --max-threads {MAX_THREADS} --read-timeout 5 --deadline 10");
+fn run(kind: &str, duration: Duration, interval: Duration) -> Vec<Sample> {
+    let options = format!(
+        "{kind} --panic-on {PANIC} --max-threads {MAX_THREADS} --read-timeout 5 --deadline 10"
+    );
     let mut server = Server::echo(&options);
     let (done, connections) = (AtomicBool::new(false), AtomicU64::new(0));
     let samples = thread::scope(|scope| {
@@ -68,7 +73,7 @@ fn run(duration: Duration, interval: Duration) -> Vec<Sample> {
     server.terminate();
     assert!(server.ended().success(), "{log}");
     println!(
-        "{} connections in {duration:?}, {} panics, log of {} KiB",
+        "{kind}: {} connections in {duration:?}, {} panics, log of {} KiB",
         connections.into_inner(),
         log.matches("panicked at").count(),
         size / 1024,

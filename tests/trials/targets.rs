@@ -4,6 +4,8 @@
 use crate::checks::with_key;
 use crate::checks::{answers, answers_datagram, prints, resolves, resolves_datagram};
 use crate::clients::connect_unnamed;
+#[cfg(feature = "green")]
+use crate::server::GREEN;
 use crate::server::Server;
 
 use support::connect_udp;
@@ -74,6 +76,13 @@ pub const TARGETS: &[Target] = &[
     }),
     Target {
         options: "--server tcp",
+        ..tcp("echo_server", b"hello\n", |s| {
+            answers(s, b"hello\n", b"hello\n")
+        })
+    },
+    #[cfg(feature = "green")]
+    Target {
+        options: GREEN,
         ..tcp("echo_server", b"hello\n", |s| {
             answers(s, b"hello\n", b"hello\n")
         })

@@ -8,11 +8,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use socketserver::listener::Tcp;
 use socketserver::prelude::*;
+use socketserver::{Builder, Dispatch};
 
 use crate::clients::{connect_from, host};
 use crate::exclusive;
-use crate::server::Server;
+use crate::server::{KINDS, Server};
 
 use support::{ANY, LONG, eventually, in_background, join_soon};
 
@@ -40,8 +42,14 @@ impl Answers {
 #[test]
 fn sigterm_while_clients_send_back_to_back() {
     let _exclusive = exclusive();
+    for kind in KINDS {
+        terminate_three_times(kind);
+    }
+}
+
+fn terminate_three_times(kind: &str) {
     for round in 1..=3 {
-        let mut server = Server::echo("--drain 5");
+        let mut server = Server::echo(&format!("{kind} --drain 5"));
         let clients = send_back_to_back(server.address);
         thread::sleep(BEFORE);
         server.terminate();
@@ -50,7 +58,7 @@ fn sigterm_while_clients_send_back_to_back() {
         let took = started.elapsed();
         let seen = join(clients);
         println!(
-            "round {round}: {} requests of {CLIENTS} clients answered, {} cut, exit after {took:.1?}",
+            "{kind}, round {round}: {} requests of {CLIENTS} clients answered, {} cut, exit after {took:.1?}",
             seen.answered, seen.cut
         );
         assert!(status.success(), "{}", server.log());
@@ -66,7 +74,13 @@ fn sigterm_while_clients_send_back_to_back() {
 #[test]
 fn sigterm_while_clients_pipeline() {
     let _exclusive = exclusive();
-    let mut server = Server::echo("--drain 20");
+    for kind in KINDS {
+        terminate_while_clients_pipeline(kind);
+    }
+}
+
+fn terminate_while_clients_pipeline(kind: &str) {
+    let mut server = Server::echo(&format!("{kind} --drain 20"));
     let pipeline = |number| {
         let client = connect_from(host(number), server.address).expect("the server accepts");
         let mut sender = client.try_clone().expect("there is a descriptor");
@@ -81,7 +95,7 @@ fn sigterm_while_clients_pipeline() {
     let took = started.elapsed();
     let received = clients.into_iter().map(join_soon);
     println!(
-        "8 clients that pipeline: {} bytes of answers, exit after {took:.1?}",
+        "{kind}, 8 clients that pipeline: {} bytes of answers, exit after {took:.1?}",
         received.sum::<usize>()
     );
     assert!(status.success(), "{}", server.log());
@@ -103,9 +117,15 @@ fn received_until_the_end(mut client: TcpStream) -> usize {
 #[test]
 fn every_request_that_has_begun_is_answered() {
     let _exclusive = exclusive();
+    every_request_is_answered(ThreadingTcpServer::builder());
+    #[cfg(feature = "green")]
+    every_request_is_answered(GreenTcpServer::builder().workers(2));
+}
+
+fn every_request_is_answered<D: Dispatch>(builder: Builder<Tcp, D>) {
     let begun = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&begun);
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+    let server = builder.bind_fn(ANY, move |request| {
         let mut message = [0; REQUEST];
         while request.wait_for_data()? {
             counter.fetch_add(1, Ordering::Relaxed);

@@ -1,32 +1,51 @@
-//! The system refuses to start another thread.
+//! The system refuses to start another thread, or to give the stack for another green task.
 
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, TcpStream};
 use std::sync::Mutex;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use socketserver::listener::Tcp;
 use socketserver::prelude::*;
-use socketserver::{RequestError, Stage};
+use socketserver::{Builder, Dispatch, RequestError, Stage};
 
 use crate::clients::{connect_from, expect_echo};
 use crate::exclusive;
-use crate::server::Server;
+#[cfg(feature = "green")]
+use crate::server::GREEN;
+use crate::server::{Server, THREADS};
 
 use support::child::in_child;
 use support::process::resident;
 use support::{ANY, connect, eventually, in_background};
 
 const CLIENTS: usize = 200;
-/// The stack size of a thread. The limit of the address space allows a few of them.
+/// The size of a stack. The limit of the address space allows a few of them.
 const STACK: usize = 1 << 30;
 const ALLOWED: usize = 8 * STACK;
 
-/// `echo_server` with an address space for a few threads only.
 #[test]
 fn echo_server_survives_failed_thread_starts() {
     let _exclusive = exclusive();
     let stack = ("RUST_MIN_STACK", STACK.to_string());
-    let server = Server::limited(&format!("-v {}", ALLOWED >> 10), &[stack]);
+    let log = serves_again(THREADS, &[stack]);
+    assert!(
+        log.contains("cannot start a thread in addition to"),
+        "{log}"
+    );
+}
+
+#[cfg(feature = "green")]
+#[test]
+fn echo_server_survives_failed_allocations_of_stacks() {
+    let _exclusive = exclusive();
+    let log = serves_again(&format!("{GREEN} --stack-size {STACK}"), &[]);
+    assert!(log.contains("dispatch failed"), "{log}");
+}
+
+/// `echo_server` with an address space for a few stacks only. Returns its log.
+fn serves_again(options: &str, environment: &[(&str, String)]) -> String {
+    let server = Server::limited(&format!("-v {}", ALLOWED >> 10), options, environment);
     let connect_next =
         |_| connect_from(Ipv4Addr::LOCALHOST, server.address).expect("the server accepts");
     let mut served: Vec<_> = (0..CLIENTS)
@@ -44,14 +63,11 @@ fn echo_server_survives_failed_thread_starts() {
     });
     let log = server.log();
     println!(
-        "{count} of {CLIENTS} clients served, the others closed; {} lines in the log",
+        "{options}: {count} of {CLIENTS} clients served, the others closed; {} lines in the log",
         log.lines().count()
     );
-    assert!(
-        log.contains("cannot start a thread in addition to"),
-        "{log}"
-    );
     assert!(!log.contains("panicked"), "{log}");
+    log
 }
 
 fn is_served(mut client: TcpStream) -> Option<TcpStream> {
@@ -75,46 +91,52 @@ impl Hooks for &'static Reports {
 #[test]
 fn failed_thread_starts_are_reported_and_counted() {
     let _exclusive = exclusive();
-    in_child(|| {
-        let reports: &'static Reports = Box::leak(Box::default());
-        let server = ThreadingTcpServer::builder()
-            .stack_size(STACK)
-            .hooks(reports)
-            .bind_fn(ANY, |request| {
-                io::copy(&mut request.rfile, &mut request.wfile)?;
-                Ok(())
-            });
-        let server = in_background(server);
-        let limit = (resident(std::process::id()) << 10) + ALLOWED as u64;
-        let (_, hard) = getrlimit(Resource::RLIMIT_AS).expect("the limit can be read");
-        setrlimit(Resource::RLIMIT_AS, limit, hard).expect("the limit can be lowered");
+    in_child(|| failures_are_counted(ThreadingTcpServer::builder().stack_size(STACK)));
+}
 
-        let connect_next = || connect(server.server_address());
-        let served: Vec<_> = (0..CLIENTS)
-            .filter_map(|_| is_served(connect_next()))
-            .collect();
-        let refused = CLIENTS - served.len();
-        assert!(!served.is_empty() && refused > 0);
-        eventually("the failures are reported and counted", || {
-            let statistics = server.handle().statistics();
-            let reported = *reports
-                .0
-                .lock()
-                .expect("no thread panics while it holds the lock");
-            statistics.active == served.len()
-                && statistics.rejected.dispatch == refused as u64
-                && reported == refused
-        });
-        for client in served {
-            client
-                .shutdown(std::net::Shutdown::Write)
-                .expect("the connection is open");
-            (&client)
-                .read_to_end(&mut Vec::new())
-                .expect("the stream ends");
-        }
-        eventually("a client is served again", || {
-            is_served(connect_next()).is_some()
-        });
+#[cfg(feature = "green")]
+#[test]
+fn failed_allocations_of_stacks_are_reported_and_counted() {
+    let _exclusive = exclusive();
+    in_child(|| failures_are_counted(GreenTcpServer::builder().workers(2).stack_size(STACK)));
+}
+
+fn failures_are_counted<D: Dispatch>(builder: Builder<Tcp, D>) {
+    let reports: &'static Reports = Box::leak(Box::default());
+    let server = builder.hooks(reports).bind_fn(ANY, |request| {
+        io::copy(&mut request.rfile, &mut request.wfile)?;
+        Ok(())
+    });
+    let server = in_background(server);
+    let limit = (resident(std::process::id()) << 10) + ALLOWED as u64;
+    let (_, hard) = getrlimit(Resource::RLIMIT_AS).expect("the limit can be read");
+    setrlimit(Resource::RLIMIT_AS, limit, hard).expect("the limit can be lowered");
+
+    let connect_next = || connect(server.server_address());
+    let served: Vec<_> = (0..CLIENTS)
+        .filter_map(|_| is_served(connect_next()))
+        .collect();
+    let refused = CLIENTS - served.len();
+    assert!(!served.is_empty() && refused > 0);
+    eventually("the failures are reported and counted", || {
+        let statistics = server.handle().statistics();
+        let reported = *reports
+            .0
+            .lock()
+            .expect("no thread panics while it holds the lock");
+        statistics.active == served.len()
+            && statistics.rejected.dispatch == refused as u64
+            && reported == refused
+    });
+    for client in served {
+        client
+            .shutdown(std::net::Shutdown::Write)
+            .expect("the connection is open");
+        (&client)
+            .read_to_end(&mut Vec::new())
+            .expect("the stream ends");
+    }
+    eventually("a client is served again", || {
+        is_served(connect_next()).is_some()
     });
 }

@@ -5,10 +5,10 @@ use std::thread;
 use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
-use socketserver::dispatch::ThreadPool;
 use socketserver::prelude::*;
 use tempfile::TempDir;
 
+use support::concurrent::Concurrent;
 use support::gate::Gate;
 use support::kind::{Client, Kind};
 use support::{
@@ -17,7 +17,7 @@ use support::{
 
 fn serve<L: Kind>(gate: &Gate) -> (TempDir, BackgroundServer) {
     let folder = socket_folder();
-    let server = Server::<L, ThreadPool>::bind_fn(L::address(folder.path()), gate.handler());
+    let server = Server::<L, Concurrent>::bind_fn(L::address(folder.path()), gate.handler());
     (folder, in_background(server))
 }
 
@@ -68,7 +68,7 @@ fn connections_are_refused_until_resume<L: Kind>() {
 
 fn connections_in_the_kernel_queue_are_closed<L: Kind>() {
     let (gate, folder) = (Gate::default(), socket_folder());
-    let server = Server::<L, ThreadPool>::bind_fn(L::address(folder.path()), gate.handler());
+    let server = Server::<L, Concurrent>::bind_fn(L::address(folder.path()), gate.handler());
     let server = server.expect("the server can be bound");
     let mut clients: Vec<_> = (0..20)
         .map(|_| try_to_connect(server.server_address()).expect("the server listens"))

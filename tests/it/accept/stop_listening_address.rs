@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use socketserver::prelude::*;
 
+use support::concurrent::ConcurrentTcpServer;
 use support::kind::{self, Client, Kind, echo_message};
 use support::logs::Logs;
 use support::{
@@ -19,7 +20,7 @@ use support::{
 };
 
 fn serve_at(place: &str) -> BackgroundServer {
-    in_background(ThreadingTcpServer::bind_fn(place, echo_message))
+    in_background(ConcurrentTcpServer::bind_fn(place, echo_message))
 }
 
 fn serve_path(path: &Path) -> BackgroundServer {

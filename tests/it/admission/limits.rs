@@ -1,16 +1,17 @@
-//! `max_connections` and `max_threads` are hard limits for every kind of server.
+//! `max_connections` and the dispatcher's limit are hard limits for every kind of server.
 
 use socketserver::dispatch::{Inline, ThreadPool};
-use socketserver::{BackgroundServer, Builder, Server, ServerHandle};
+use socketserver::{BackgroundServer, Builder, Dispatch, Server, ServerHandle};
 use tempfile::TempDir;
 
+use support::concurrent::Concurrent;
 use support::gate::Gate;
 use support::kind::{Client, Kind};
 use support::{eventually, for_all_kinds, in_background, socket_folder};
 
-fn serve<L: Kind>(
+fn serve<L: Kind, D: Dispatch>(
     gate: &Gate,
-    limit: impl FnOnce(Builder<L, ThreadPool>) -> Builder<L, ThreadPool>,
+    limit: impl FnOnce(Builder<L, Concurrent>) -> Builder<L, D>,
 ) -> (TempDir, BackgroundServer) {
     let folder = socket_folder();
     let builder = limit(Server::builder());
@@ -46,39 +47,42 @@ fn never_exceeds_the_limit<L: Kind>(gate: &Gate, server: &ServerHandle, limit: u
 
 fn connections_are_limited<L: Kind>() {
     let gate = Gate::default();
-    let (_folder, server) = serve::<L>(&gate, |builder| builder.max_connections(3));
+    let (_folder, server) = serve::<L, _>(&gate, |builder| builder.max_connections(3));
     never_exceeds_the_limit::<L>(&gate, &server.handle(), 3);
 }
 
 fn a_limit_of_one_connection_works<L: Kind>() {
     let gate = Gate::default();
-    let (_folder, server) = serve::<L>(&gate, |builder| builder.max_connections(1));
+    let (_folder, server) = serve::<L, _>(&gate, |builder| builder.max_connections(1));
     never_exceeds_the_limit::<L>(&gate, &server.handle(), 1);
 }
 
 fn a_limit_of_zero_connections_counts_as_one<L: Kind>() {
     let gate = Gate::default();
-    let (_folder, server) = serve::<L>(&gate, |builder| builder.max_connections(0));
+    let (_folder, server) = serve::<L, _>(&gate, |builder| builder.max_connections(0));
     never_exceeds_the_limit::<L>(&gate, &server.handle(), 1);
 }
 
-fn threads_are_limited<L: Kind>() {
+fn the_limit_of_the_dispatcher_applies<L: Kind>() {
     let gate = Gate::default();
-    let (_folder, server) = serve::<L>(&gate, |builder| builder.max_threads(3));
+    let limit = |builder: Builder<L, _>| builder.dispatch(Concurrent::at_most(3));
+    let (_folder, server) = serve::<L, _>(&gate, limit);
     never_exceeds_the_limit::<L>(&gate, &server.handle(), 3);
-    assert_eq!(server.handle().statistics().peak_threads, 3);
 }
 
 fn the_lower_of_both_limits_applies<L: Kind>() {
     let gate = Gate::default();
-    let limit = |builder: Builder<L, _>| builder.max_threads(5).max_connections(2);
-    let (_folder, server) = serve::<L>(&gate, limit);
+    let limit = |builder: Builder<L, _>| {
+        let builder = builder.dispatch(Concurrent::at_most(5));
+        builder.max_connections(2)
+    };
+    let (_folder, server) = serve::<L, _>(&gate, limit);
     never_exceeds_the_limit::<L>(&gate, &server.handle(), 2);
 }
 
 fn waiting_clients_are_served_when_the_limit_is_raised<L: Kind>() {
     let gate = Gate::default();
-    let (_folder, server) = serve::<L>(&gate, |builder| builder.max_connections(1));
+    let (_folder, server) = serve::<L, _>(&gate, |builder| builder.max_connections(1));
     let _clients = connect_and_send::<L>(&server.handle(), &["a", "b", "c", "d"]);
     assert_eq!(gate.next(), "a");
     server.handle().set_max_connections(3);
@@ -90,7 +94,7 @@ fn waiting_clients_are_served_when_the_limit_is_raised<L: Kind>() {
 
 fn running_requests_continue_when_the_limit_is_lowered<L: Kind>() {
     let gate = Gate::default();
-    let (_folder, server) = serve::<L>(&gate, |builder| builder.max_connections(3));
+    let (_folder, server) = serve::<L, _>(&gate, |builder| builder.max_connections(3));
     let _clients = connect_and_send::<L>(&server.handle(), &["a", "b", "c", "d"]);
     assert_eq!(gate.next_few(3), ["a", "b", "c"]);
     server.handle().set_max_connections(1);
@@ -102,7 +106,9 @@ fn running_requests_continue_when_the_limit_is_lowered<L: Kind>() {
 
 fn max_threads_can_be_raised_and_lowered<L: Kind>() {
     let gate = Gate::default();
-    let (_folder, server) = serve::<L>(&gate, |builder| builder.max_threads(1));
+    let (_folder, server) = serve::<L, _>(&gate, |builder| {
+        builder.dispatch(ThreadPool::new()).max_threads(1)
+    });
     let _clients = connect_and_send::<L>(&server.handle(), &["a", "b", "c", "d", "e"]);
     assert_eq!(gate.next(), "a");
     server.handle().set_max_threads(3);
@@ -130,7 +136,7 @@ for_all_kinds! {
     connections_are_limited
     a_limit_of_one_connection_works
     a_limit_of_zero_connections_counts_as_one
-    threads_are_limited
+    the_limit_of_the_dispatcher_applies
     the_lower_of_both_limits_applies
     waiting_clients_are_served_when_the_limit_is_raised
     running_requests_continue_when_the_limit_is_lowered

@@ -3,11 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use socketserver::dispatch::ThreadPool;
 use socketserver::listener::{Tcp, Udp};
 use socketserver::prelude::*;
 use socketserver::{BackgroundServer, Builder, OverloadPolicy, RejectReason};
 
+use support::concurrent::{
+    Concurrent, ConcurrentTcpServer, ConcurrentUdpServer, ConcurrentUnixStreamServer,
+};
 use support::gate::Gate;
 use support::{
     ANY, LONG, connect_from, connect_unix, eventually, in_background, read_all, socket_path,
@@ -24,14 +26,14 @@ impl Hooks for AnswerReason {
     }
 }
 
-fn serve(place: &str, builder: Builder<Tcp, ThreadPool>) -> (BackgroundServer, Gate) {
+fn serve(place: &str, builder: Builder<Tcp, Concurrent>) -> (BackgroundServer, Gate) {
     let gate = Gate::default();
     let server = builder.hooks(AnswerReason).bind_fn(place, gate.handler());
     (in_background(server), gate)
 }
 
-fn two_per_ip() -> Builder<Tcp, ThreadPool> {
-    ThreadingTcpServer::builder().max_per_ip(2)
+fn two_per_ip() -> Builder<Tcp, Concurrent> {
+    ConcurrentTcpServer::builder().max_per_ip(2)
 }
 
 /// A client with this IP address, which has sent its name.
@@ -149,7 +151,7 @@ fn the_limit_can_be_changed_while_serving() {
 
 #[test]
 fn a_limit_of_zero_counts_as_one() {
-    let (server, gate) = serve(ANY, ThreadingTcpServer::builder().max_per_ip(0));
+    let (server, gate) = serve(ANY, ConcurrentTcpServer::builder().max_per_ip(0));
     let _client = connect_as(&server.handle(), IP_1, "a");
     assert_eq!(gate.next(), "a");
     is_rejected(connect_as(&server.handle(), IP_1, "b"));
@@ -176,7 +178,7 @@ fn a_dual_stack_server_counts_ipv4_clients_by_their_own_address() {
 fn clients_on_unix_sockets_are_not_counted() {
     let (_folder, path) = socket_path();
     let gate = Gate::default();
-    let builder = ThreadingUnixStreamServer::builder().max_per_ip(1);
+    let builder = ConcurrentUnixStreamServer::builder().max_per_ip(1);
     let server = in_background(builder.bind_fn(&path, gate.handler()));
     let _clients = ["a", "b", "c"].map(|name| {
         let mut client = connect_unix(server.server_address());
@@ -190,7 +192,7 @@ fn clients_on_unix_sockets_are_not_counted() {
 #[test]
 fn datagrams_are_counted_until_they_are_handled() {
     let gate = Gate::default();
-    let builder = ThreadingUdpServer::builder().max_per_ip(2);
+    let builder = ConcurrentUdpServer::builder().max_per_ip(2);
     let server = builder.bind_fn(
         ANY,
         gate.handler::<<Udp as socketserver::Listener>::Request>(),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use socketserver::prelude::*;
 use socketserver::{BackgroundServer, Statistics};
 
+use support::concurrent::ConcurrentTcpServer;
 use support::{ANY, connect, eventually, in_background, read_all, reset};
 
 /// Ends in the way that the client's first line names.
@@ -28,7 +29,7 @@ fn respond(request: &mut StreamRequest, kept: &Mutex<Vec<StreamRequest>>) -> Han
 /// A server with a limit of one connection, and one per IP.
 fn serve() -> BackgroundServer {
     let kept = Mutex::default();
-    let builder = ThreadingTcpServer::builder()
+    let builder = ConcurrentTcpServer::builder()
         .max_connections(1)
         .max_per_ip(1)
         .read_timeout(Duration::from_secs(1));

@@ -4,11 +4,11 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use socketserver::dispatch::ThreadPool;
 use socketserver::listener::Tcp;
 use socketserver::prelude::*;
-use socketserver::{BackgroundServer, Builder, OverloadPolicy, RejectReason};
+use socketserver::{BackgroundServer, Builder, Dispatch, OverloadPolicy, RejectReason};
 
+use support::concurrent::{Concurrent, ConcurrentTcpServer};
 use support::gate::Gate;
 use support::{ANY, LONG, connect, eventually, in_background, join_soon, read_all};
 
@@ -23,20 +23,27 @@ impl Hooks for AnswerReason {
     }
 }
 
-type Limit = fn(Builder<Tcp, ThreadPool>) -> Builder<Tcp, ThreadPool>;
+type Limit = fn(Builder<Tcp, Concurrent>) -> Builder<Tcp, Concurrent>;
 
 const ONE_CONNECTION: Limit = |builder| builder.max_connections(1);
-const ONE_THREAD: Limit = |builder| builder.max_threads(1);
+const ONE_DISPATCHED: Limit = |builder| builder.dispatch(Concurrent::at_most(1));
 
 fn queue(length: usize, timeout: Duration) -> OverloadPolicy {
     OverloadPolicy::Queue { length, timeout }
 }
 
-/// A saturated server, and the client that uses its only permit or thread.
+/// A saturated server, and the client whose request is the only one.
 fn saturated(limit: Limit, policy: OverloadPolicy) -> (BackgroundServer, Gate, TcpStream) {
+    saturate(limit(ConcurrentTcpServer::builder()), policy)
+}
+
+fn saturate(
+    builder: Builder<Tcp, impl Dispatch>,
+    policy: OverloadPolicy,
+) -> (BackgroundServer, Gate, TcpStream) {
     let gate = Gate::default();
-    let builder = limit(ThreadingTcpServer::builder()).overload(policy);
-    let server = in_background(builder.hooks(AnswerReason).bind_fn(ANY, gate.handler()));
+    let builder = builder.overload(policy).hooks(AnswerReason);
+    let server = in_background(builder.bind_fn(ANY, gate.handler()));
     let first = connect_as(&server.handle(), "first");
     assert_eq!(gate.next(), "first");
     (server, gate, first)
@@ -80,7 +87,7 @@ fn served_in_order_when_a_connection_ends() {
 
 #[test]
 fn served_in_order_when_a_thread_becomes_idle() {
-    queued_clients_are_served_in_order(ONE_THREAD);
+    queued_clients_are_served_in_order(ONE_DISPATCHED);
 }
 
 fn queued_clients_are_rejected_at_the_timeout(limit: Limit) {
@@ -104,7 +111,7 @@ fn rejected_at_the_timeout_if_no_connection_ends() {
 
 #[test]
 fn rejected_at_the_timeout_if_no_thread_becomes_idle() {
-    queued_clients_are_rejected_at_the_timeout(ONE_THREAD);
+    queued_clients_are_rejected_at_the_timeout(ONE_DISPATCHED);
 }
 
 #[test]
@@ -151,7 +158,8 @@ fn queued_clients_are_served_when_the_limit_is_raised() {
 
 #[test]
 fn queued_clients_are_served_when_max_threads_is_raised() {
-    let (server, gate, _first) = saturated(ONE_THREAD, queue(5, LONG));
+    let builder = ThreadingTcpServer::builder().max_threads(1);
+    let (server, gate, _first) = saturate(builder, queue(5, LONG));
     let _clients = ["a", "b"].map(|name| connect_as(&server.handle(), name));
     queued(&server.handle(), 2);
     server.handle().set_max_threads(3);
@@ -197,7 +205,7 @@ fn shutdown_rejects_queued_clients_at_once() {
 #[test]
 fn queued_clients_are_rejected_when_serving_ends_and_the_server_stays_open() {
     let gate = Gate::default();
-    let builder = ONE_CONNECTION(ThreadingTcpServer::builder()).overload(queue(5, LONG));
+    let builder = ONE_CONNECTION(ConcurrentTcpServer::builder()).overload(queue(5, LONG));
     let server = builder.hooks(AnswerReason).bind_fn(ANY, gate.handler());
     let server = server.expect("a port is free");
     let handle = server.handle();
@@ -235,7 +243,7 @@ fn shutdown_within_does_not_wait_for_queued_clients() {
 #[test]
 fn queued_clients_wait_between_calls_of_handle_request() {
     let gate = Gate::default();
-    let builder = ONE_CONNECTION(ThreadingTcpServer::builder()).overload(queue(5, LONG));
+    let builder = ONE_CONNECTION(ConcurrentTcpServer::builder()).overload(queue(5, LONG));
     let server = builder.timeout(SHORT).bind_fn(ANY, gate.handler());
     let server = server.expect("a port is free");
     let handle = server.handle();
@@ -252,7 +260,7 @@ fn queued_clients_wait_between_calls_of_handle_request() {
 #[test]
 fn close_between_calls_of_handle_request_rejects_queued_clients() {
     let gate = Gate::default();
-    let builder = ONE_CONNECTION(ThreadingTcpServer::builder()).overload(queue(5, LONG));
+    let builder = ONE_CONNECTION(ConcurrentTcpServer::builder()).overload(queue(5, LONG));
     let server = builder.hooks(AnswerReason).timeout(SHORT);
     let server = server.bind_fn(ANY, gate.handler()).expect("a port is free");
     let _first = connect_as(&server.handle(), "first");

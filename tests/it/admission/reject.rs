@@ -3,11 +3,11 @@
 use std::net::Shutdown;
 use std::time::Instant;
 
-use socketserver::dispatch::ThreadPool;
 use socketserver::prelude::*;
 use socketserver::request::Request;
 use socketserver::{OverloadPolicy, RejectReason, Server};
 
+use support::concurrent::{Concurrent, ConcurrentTcpServer};
 use support::gate::Gate;
 use support::kind::{Client, Kind, LineRequest};
 use support::saturated::{SOON, Saturated, connect_as, one};
@@ -31,8 +31,8 @@ fn clients_get_the_answer_at_the_limit_of_connections() {
 }
 
 #[test]
-fn clients_get_the_answer_when_no_thread_is_idle() {
-    let builder = ThreadingTcpServer::builder().max_threads(1);
+fn clients_get_the_answer_at_the_limit_of_the_dispatcher() {
+    let builder = ConcurrentTcpServer::builder().dispatch(Concurrent::at_most(1));
     let saturated = Saturated::with(builder.overload(OverloadPolicy::Reject), busy);
     for _ in 0..20 {
         assert_eq!(
@@ -40,9 +40,9 @@ fn clients_get_the_answer_when_no_thread_is_idle() {
             "server busy\n"
         );
     }
-    // The thread becomes idle a moment after the request has ended.
+    // The dispatcher has capacity a moment after the request has ended.
     saturated.gate.release(1);
-    eventually("a thread is idle", || {
+    eventually("the dispatcher has capacity", || {
         let client = connect_as(&saturated.server.handle(), "next");
         saturated.gate.release(1);
         read_all(client) == "next\n"
@@ -150,7 +150,7 @@ impl<R: Request + LineRequest> Hooks<R> for AnswerAll {
 
 fn clients_of_every_kind_get_the_answer<L: Kind>() {
     let (folder, gate) = (socket_folder(), Gate::default());
-    let builder = Server::<L, ThreadPool>::builder().max_connections(1);
+    let builder = Server::<L, Concurrent>::builder().max_connections(1);
     let builder = builder.overload(OverloadPolicy::Reject).hooks(AnswerAll);
     let server = in_background(builder.bind_fn(L::address(folder.path()), gate.handler()));
     let mut first = L::connect(server.server_address());

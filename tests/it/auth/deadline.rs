@@ -12,8 +12,8 @@ use std::time::Duration;
 use socket2::SockRef;
 use socketserver::Server;
 use socketserver::auth::{AuthError, Multiprocessing, Plain};
-use socketserver::prelude::ThreadingTcpServer;
 
+use support::concurrent::ConcurrentTcpServer;
 use support::logs::Logs;
 use support::{ANY, LONG, connect, eventually};
 
@@ -107,7 +107,7 @@ fn the_deadline_includes_both_challenges() {
 fn a_handler_closes_a_client_that_sends_too_slowly() {
     let logs = Logs::from_here();
     let auth = Plain::new("sesame").handshake_timeout(SOON);
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| Ok(auth.challenge(request)?))
+    let server = ConcurrentTcpServer::bind_fn(ANY, move |request| Ok(auth.challenge(request)?))
         .and_then(Server::serve_in_background)
         .expect("the server can be started");
     let mut client = connect(server.server_address());
@@ -163,7 +163,7 @@ fn timeouts_are_restored() {
 fn timeouts_of_a_request_are_restored() {
     let (found, timeouts) = mpsc::channel();
     let auth = Plain::new("sesame");
-    let server = ThreadingTcpServer::builder()
+    let server = ConcurrentTcpServer::builder()
         .read_timeout(Duration::from_secs(7))
         .bind_fn(ANY, move |request| {
             auth.challenge(request)?;

@@ -11,6 +11,7 @@ use socketserver::auth::{AuthError, Connection, Multiprocessing};
 use socketserver::prelude::*;
 
 use support::ANY;
+use support::concurrent::ConcurrentTcpServer;
 use support::example::{Example, run};
 use support::python::script;
 
@@ -200,7 +201,7 @@ fn mp_server_with_the_protocol_of_python_3_12() {
 #[test]
 fn a_server_with_many_multiprocessing_clients() {
     let auth = Multiprocessing::new("sesame");
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+    let server = ConcurrentTcpServer::bind_fn(ANY, move |request| {
         let mut connection = auth.accept(&mut *request)?;
         while let Some(message) = connection.recv_bytes()? {
             connection.send_bytes(&message.to_ascii_uppercase())?;

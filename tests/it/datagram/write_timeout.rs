@@ -6,12 +6,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use socketserver::dispatch::{Dispatch, ThreadPool};
+use socketserver::dispatch::Dispatch;
 use socketserver::listener::UnixDatagram;
 use socketserver::prelude::*;
 use socketserver::{Builder, Server, UnixDatagramServer};
 use tempfile::TempDir;
 
+use support::concurrent::Concurrent;
 use support::{
     LONG, connect_unix_datagram, in_background, join_soon, next, socket_folder, socket_path,
 };
@@ -177,7 +178,7 @@ fn a_write_timeout_of_zero_is_refused() {
 
 #[test]
 fn a_forced_close_ends_a_reply_without_a_time_limit() {
-    let builder = Server::<UnixDatagram, ThreadPool>::builder().write_timeout(None);
+    let builder = Server::<UnixDatagram, Concurrent>::builder().write_timeout(None);
     let (server, reports, folder) = start(builder);
     let _client = send_flood(&server, &folder);
     is_served(&server, &folder);

@@ -12,6 +12,7 @@ use socketserver::prelude::*;
 use socketserver::{RequestError, Statistics};
 
 use support::child::in_child;
+use support::concurrent::ConcurrentTcpServer;
 use support::counts::{outcomes, settled};
 use support::{ANY, connect, eventually, in_background, read_all};
 
@@ -32,7 +33,7 @@ impl Drop for Payload {
 fn is_dropped(panics: bool) -> io::Result<()> {
     let dropped = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&dropped);
-    let server = in_background(ThreadingTcpServer::bind_fn(ANY, move |_| {
+    let server = in_background(ConcurrentTcpServer::bind_fn(ANY, move |_| {
         let dropped = Arc::clone(&counter);
         panic_any(Payload { dropped, panics })
     }));
@@ -75,7 +76,7 @@ impl fmt::Display for PanicsInDrop {
 impl Error for PanicsInDrop {}
 
 /// Serves three clients, which all see the end of the stream.
-fn serve_three(server: io::Result<ThreadingTcpServer>) -> Statistics {
+fn serve_three(server: io::Result<ConcurrentTcpServer>) -> Statistics {
     let server = in_background(server);
     for _ in 0..3 {
         assert_eq!(read_all(connect(server.server_address())), "");
@@ -88,7 +89,7 @@ fn serve_three(server: io::Result<ThreadingTcpServer>) -> Statistics {
 #[test]
 fn two_extensions_whose_drops_panic() {
     in_child(|| {
-        let counted = serve_three(ThreadingTcpServer::bind_fn(ANY, |request| {
+        let counted = serve_three(ConcurrentTcpServer::bind_fn(ANY, |request| {
             struct Second(#[allow(dead_code)] PanicsInDrop);
             request.extensions.insert(PanicsInDrop);
             request.extensions.insert(Second(PanicsInDrop));
@@ -107,7 +108,7 @@ fn a_panic_in_handle_error_with_an_error_whose_drop_panics() {
         }
     }
     in_child(|| {
-        let builder = ThreadingTcpServer::builder().hooks(Panics);
+        let builder = ConcurrentTcpServer::builder().hooks(Panics);
         let counted = serve_three(builder.bind_fn(ANY, |_| Err(PanicsInDrop.into())));
         assert_eq!(outcomes(&counted), [0, 3, 0, 0, 0]);
     });
@@ -125,7 +126,7 @@ fn a_panic_in_setup_with_a_handler_whose_drop_panics() {
         }
     }
     in_child(|| {
-        let builder = ThreadingTcpServer::builder();
+        let builder = ConcurrentTcpServer::builder();
         let counted = serve_three(builder.bind(ANY, || Handler(PanicsInDrop)));
         assert_eq!(outcomes(&counted), [0, 0, 3, 0, 0]);
     });

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use socketserver::dispatch::{Job, ThreadPool};
+use socketserver::dispatch::Job;
 use socketserver::prelude::*;
 use socketserver::{Address, BackgroundServer, Builder, Dispatch, Listener, RejectReason, Stage};
 
+use support::concurrent::Concurrent;
 use support::listener::FakeListener;
 
 /// An error or a panic that happens once, in one place.
@@ -130,8 +131,8 @@ impl Hooks for FaultyHooks {
     }
 }
 
-/// A pool whose `dispatch` has the fault.
-pub struct FaultyPool(pub ThreadPool, pub Fault);
+/// A dispatcher whose `dispatch` has the fault.
+pub struct FaultyPool(pub Concurrent, pub Fault);
 
 impl Dispatch for FaultyPool {
     fn dispatch(&self, job: Job) {

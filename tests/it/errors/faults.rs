@@ -3,9 +3,10 @@
 
 use std::net::Shutdown;
 
-use socketserver::dispatch::{Inline, ThreadPool};
+use socketserver::dispatch::Inline;
 use socketserver::{Builder, Dispatch, OverloadPolicy, Server, Stage, Statistics};
 
+use support::concurrent::Concurrent;
 use support::counts::{outcomes, reasons, settled};
 use support::listener::FakeListener;
 use support::{LONG, connect, eventually, exchange, read_all};
@@ -50,8 +51,8 @@ fn serve_after<D: Dispatch>(
     (after, report)
 }
 
-/// The same with and without threads. The pool has one thread only, which must serve the next
-/// request.
+/// The same one after the other and concurrently. The dispatcher runs one request only, and must
+/// run the next one.
 fn next_is_served(
     fault: fn(&'static str) -> Fault,
     place: &'static str,
@@ -59,10 +60,10 @@ fn next_is_served(
 ) -> Outcome {
     let inline = Server::<FakeListener, Inline>::builder();
     let (inline, report) = serve_after(inline, &fault(place), reported);
-    let threading = Server::<FakeListener, ThreadPool>::builder().max_threads(1);
-    let (threading, same) = serve_after(threading, &fault(place), reported);
-    assert_eq!(outcomes(&inline), outcomes(&threading));
-    assert_eq!(reasons(&inline), reasons(&threading));
+    let concurrent = Server::<FakeListener, Inline>::builder().dispatch(Concurrent::at_most(1));
+    let (concurrent, same) = serve_after(concurrent, &fault(place), reported);
+    assert_eq!(outcomes(&inline), outcomes(&concurrent));
+    assert_eq!(reasons(&inline), reasons(&concurrent));
     assert_eq!(report, same);
     (inline, report)
 }
@@ -112,7 +113,7 @@ faults! {
 #[test]
 fn a_fault_in_the_dispatcher() {
     for fault in [Fault::error("dispatch"), Fault::panic("dispatch")] {
-        let pool = FaultyPool(ThreadPool::new(), fault.clone());
+        let pool = FaultyPool(Concurrent::default(), fault.clone());
         let builder = Server::<FakeListener, Inline>::builder().dispatch(pool);
         let (counted, report) = serve_after(builder, &fault, !fault.panics);
         assert_eq!(outcomes(&counted), [0; 5]);
@@ -129,7 +130,7 @@ fn a_fault_in_reject_request() {
         Fault::error("reject_request"),
         Fault::panic("reject_request"),
     ] {
-        let builder = Server::<FakeListener, ThreadPool>::builder();
+        let builder = Server::<FakeListener, Concurrent>::builder();
         let (server, _reports) = start(builder.overload(OverloadPolicy::Reject), &fault);
         let first = connect(server.server_address());
         assert_eq!(exchange(&first, ""), "served\n");

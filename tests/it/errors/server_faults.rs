@@ -11,6 +11,7 @@ use socketserver::listener::Tcp;
 use socketserver::prelude::*;
 use socketserver::{Dispatch, Server};
 
+use support::concurrent::ConcurrentTcpServer;
 use support::counts::settled;
 use support::logs::Logs;
 use support::{ANY, connect, eventually, exchange, join_soon, read_all, socket_path};
@@ -29,7 +30,7 @@ fn an_error_in_service_actions_ends_serving_and_releases_everything() -> io::Res
         }
     }
 
-    let builder = ThreadingTcpServer::builder().hooks(Fails);
+    let builder = ConcurrentTcpServer::builder().hooks(Fails);
     let server = builder
         .poll_interval(Duration::from_millis(10))
         .bind_fn(ANY, |request| Ok(request.wfile.write_all(b"served\n")?))?;

@@ -13,10 +13,19 @@ use socket2::{Domain, Socket, Type};
 use support::child::in_child;
 use support::example::{self, Example};
 use support::process::peak_resident;
-use support::{LONG, eventually, python};
+use support::{ANY, LONG, eventually, python};
 
-fn start() -> Example {
-    Example::start("chat_server", &["127.0.0.1:0"])
+support::for_threads_and_green! {
+    two_python_clients_chat
+    a_hundred_clients_chat_at_once
+    a_client_that_stops_reading_is_dropped_and_the_others_continue
+    lists_of_names_that_nobody_reads_use_little_memory
+    a_line_that_is_too_long_closes_its_own_connection_only
+    ctrl_c_ends_the_server_at_once
+}
+
+fn start(options: &[&str]) -> Example {
+    Example::start("chat_server", &[&[ANY], options].concat())
 }
 
 struct ChatClient {
@@ -69,9 +78,8 @@ impl ChatClient {
     }
 }
 
-#[test]
-fn two_python_clients_chat() {
-    let server = start();
+fn two_python_clients_chat(options: &[&str]) {
+    let server = start(options);
     let (host, port) = server.address.split_once(':').expect("HOST:PORT");
     let mut script = python::script("chat.py");
     let script = script.args([host, port]).env("PYTHONIOENCODING", "utf-8");
@@ -99,7 +107,7 @@ fn two_python_clients_chat() {
 /// No client can reverse the text on the terminals of others, or make one line look like two.
 #[test]
 fn characters_that_are_not_printed_are_removed() {
-    let server = start();
+    let server = start(&[]);
     let mut sender = ChatClient::named(&server, "sender");
     let mut receiver = ChatClient::named(&server, "receiver");
     sender.send("it's \"a\\\"\u{202e}b\u{2066}\u{200f}\u{2028}\u{85}\x1b\0 e\u{301} naïve");
@@ -109,7 +117,7 @@ fn characters_that_are_not_printed_are_removed() {
 /// Persian and Hindi words and some emoji are other ones without them.
 #[test]
 fn joiners_are_kept() {
-    let server = start();
+    let server = start(&[]);
     let mut sender = ChatClient::named(&server, "sender");
     let mut receiver = ChatClient::named(&server, "receiver");
     let text = "می\u{200c}خواهم क्\u{200d}ष 👩\u{200d}👧";
@@ -127,11 +135,10 @@ fn the_help_lists_all_limits() {
 }
 
 /// Each client receives every line of every other client, in order, and none of its own.
-#[test]
-fn a_hundred_clients_chat_at_once() {
+fn a_hundred_clients_chat_at_once(options: &[&str]) {
     const CLIENTS: usize = 100;
     const LINES: usize = 5;
-    let server = start();
+    let server = start(options);
     let (connected, received_all) = (AtomicUsize::new(0), AtomicUsize::new(0));
     // Fails after a while if a client has failed. A barrier would wait without limit.
     let wait_for_all = |count: &AtomicUsize| {
@@ -198,9 +205,8 @@ fn stalled(server: &Example) -> TcpStream {
 
 /// The other clients receive each batch before the next is sent. So they neither wait for the
 /// stalled client nor lose a line, before and after the server drops it.
-#[test]
-fn a_client_that_stops_reading_is_dropped_and_the_others_continue() {
-    let server = start();
+fn a_client_that_stops_reading_is_dropped_and_the_others_continue(options: &[&str]) {
+    let server = start(options);
     let mut sender = ChatClient::named(&server, "sender");
     let mut receiver = ChatClient::named(&server, "receiver");
     let mut stalled = stalled(&server);
@@ -246,7 +252,7 @@ fn a_client_that_stops_reading_is_dropped_and_the_others_continue() {
 fn clients_that_do_not_read_use_little_memory() {
     // In a process of its own, because of the descriptors.
     in_child(|| {
-        let server = start();
+        let server = start(&[]);
         let _stalled: Vec<_> = (0..200).map(|_| stalled(&server)).collect();
         let mut sender = ChatClient::named(&server, "sender");
         let text = "x".repeat(4000);
@@ -264,9 +270,8 @@ fn clients_that_do_not_read_use_little_memory() {
 }
 
 /// Each reply to `/who` is long, and shared with nobody.
-#[test]
-fn lists_of_names_that_nobody_reads_use_little_memory() {
-    let server = start();
+fn lists_of_names_that_nobody_reads_use_little_memory(options: &[&str]) {
+    let server = start(options);
     let mut watcher = ChatClient::named(&server, "watcher");
     let letter = |n: u32| char::from_u32(0x2_0000 + n).expect("an ideograph");
     let name = |n: u32| letter(n).to_string().repeat(32);
@@ -288,9 +293,8 @@ fn lists_of_names_that_nobody_reads_use_little_memory() {
     assert!(peak < 100 << 10, "{peak} KiB");
 }
 
-#[test]
-fn a_line_that_is_too_long_closes_its_own_connection_only() {
-    let server = start();
+fn a_line_that_is_too_long_closes_its_own_connection_only(options: &[&str]) {
+    let server = start(options);
     let mut other = ChatClient::named(&server, "other");
     let mut client = ChatClient::connect(&server);
     client.send(&"x".repeat(5000));
@@ -305,9 +309,8 @@ fn a_line_that_is_too_long_closes_its_own_connection_only() {
     other.receive_until("* guest2 has left");
 }
 
-#[test]
-fn ctrl_c_ends_the_server_at_once() {
-    let server = start();
+fn ctrl_c_ends_the_server_at_once(options: &[&str]) {
+    let server = start(options);
     let mut clients = ["a", "b", "c"].map(|name| ChatClient::named(&server, name));
     server.signal(Signal::SIGINT);
     for client in &mut clients {

@@ -12,8 +12,18 @@ use socketserver::Address;
 use support::example::{Example, run};
 use support::{ANY, connect, connect_udp, connect_unix, read_all, socket_path};
 
-const UNIX_KINDS: [&str; 2] = ["unix-stream", "threading-unix-stream"];
-const TCP_KINDS: [&str; 2] = ["tcp", "threading-tcp"];
+const UNIX_KINDS: &[&str] = &[
+    "unix-stream",
+    "threading-unix-stream",
+    #[cfg(feature = "green")]
+    "green-unix-stream",
+];
+const TCP_KINDS: &[&str] = &[
+    "tcp",
+    "threading-tcp",
+    #[cfg(feature = "green")]
+    "green-tcp",
+];
 
 fn ip(example: &Example) -> Address {
     let address: SocketAddr = example.address.parse().expect("an IP address");
@@ -197,7 +207,12 @@ fn upper_server_serves_clients_concurrently() {
 
 #[test]
 fn udp_echo_server_sends_back_datagrams_of_every_length() {
-    for arguments in [&[ANY][..], &[ANY, "--threading"]] {
+    for arguments in [
+        &[ANY][..],
+        &[ANY, "--threading"],
+        #[cfg(feature = "green")]
+        &[ANY, "--green"],
+    ] {
         let example = Example::start("udp_echo_server", arguments);
         let client = connect_udp(&ip(&example));
         let mut answer = vec![0; 65_536];

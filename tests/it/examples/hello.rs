@@ -8,10 +8,17 @@ use std::thread;
 use nix::sys::signal::Signal;
 
 use support::example::Example;
-use support::read_all;
+use support::{ANY, read_all};
 
-fn start() -> Example {
-    Example::start("hello_server", &["127.0.0.1:0"])
+support::for_threads_and_green! {
+    a_hundred_clients_at_once
+    each_line_is_a_message
+    the_end_of_the_stream_ends_a_message
+    ctrl_c_closes_idle_connections
+}
+
+fn start(options: &[&str]) -> Example {
+    Example::start("hello_server", &[&[ANY], options].concat())
 }
 
 /// A client that has received the welcome message.
@@ -31,10 +38,9 @@ fn send(stream: &mut TcpStream, text: &str) {
     stream.write_all(text.as_bytes()).expect("the server reads");
 }
 
-#[test]
-fn a_hundred_clients_at_once() {
+fn a_hundred_clients_at_once(options: &[&str]) {
     const CLIENTS: usize = 100;
-    let server = start();
+    let server = start(options);
     let all_in = Barrier::new(CLIENTS);
     let all_greeted = Barrier::new(CLIENTS);
     let converse = |me: usize| {
@@ -59,17 +65,15 @@ fn a_hundred_clients_at_once() {
 }
 
 /// `nc` may send several lines at once.
-#[test]
-fn each_line_is_a_message() {
-    let server = start();
+fn each_line_is_a_message(options: &[&str]) {
+    let server = start(options);
     let mut stream = connect(&server);
     send(&mut stream, "Ada\r\n\n  Grace \nexit\nBob\n");
     assert_eq!(read_all(stream), "Hello, Ada!\nHello, Grace!\n");
 }
 
-#[test]
-fn the_end_of_the_stream_ends_a_message() {
-    let server = start();
+fn the_end_of_the_stream_ends_a_message(options: &[&str]) {
+    let server = start(options);
     let mut stream = connect(&server);
     send(&mut stream, "Ada\nGrace");
     stream
@@ -80,7 +84,7 @@ fn the_end_of_the_stream_ends_a_message() {
 
 #[test]
 fn names_in_any_encoding_are_sent_back_unchanged() {
-    let server = start();
+    let server = start(&[]);
     let mut stream = connect(&server);
     stream.write_all(b"Ren\xe9").expect("the server reads");
     let mut answer = [0; 12];
@@ -88,9 +92,8 @@ fn names_in_any_encoding_are_sent_back_unchanged() {
     assert_eq!(&answer, b"Hello, Ren\xe9!");
 }
 
-#[test]
-fn ctrl_c_closes_idle_connections() {
-    let server = start();
+fn ctrl_c_closes_idle_connections(options: &[&str]) {
+    let server = start(options);
     let mut answered = connect(&server);
     send(&mut answered, "Ada");
     assert_eq!(read(&mut answered, 11), "Hello, Ada!");

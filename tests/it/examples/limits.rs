@@ -12,6 +12,10 @@ use support::example::Example;
 use support::process::threads;
 use support::{ANY, assert_reset, connect_to, eventually, read_all};
 
+support::for_threads_and_green! {
+    the_relay_resets_a_connection_that_is_idle_in_both_directions
+}
+
 fn start(name: &str, options: &[&str]) -> Example {
     Example::start(name, &[&[ANY], options].concat())
 }
@@ -68,8 +72,13 @@ fn per_ip_is_an_option_of_the_chat() {
 /// Both clients are idle, and neither the end of the stream nor the log says that it is an error.
 #[test]
 fn idle_clients_are_disconnected() {
-    for name in ["chat_server", "echo_server"] {
-        let server = start(name, &["--idle-timeout", "1"]);
+    for (name, options) in [
+        ("chat_server", &[][..]),
+        ("echo_server", &[]),
+        #[cfg(feature = "green")]
+        ("chat_server", &["--green"]),
+    ] {
+        let server = start(name, &[&["--idle-timeout", "1"], options].concat());
         let silent = connect_to(&server.address);
         let mut active = connect_to(&server.address);
         active.write_all(b"hello\n").expect("the server reads");
@@ -104,13 +113,13 @@ fn relayed(relay: &Example, target: &std::net::TcpListener) -> (TcpStream, TcpSt
 }
 
 /// Only the connection in which both directions are silent.
-#[test]
-fn the_relay_resets_a_connection_that_is_idle_in_both_directions() {
+fn the_relay_resets_a_connection_that_is_idle_in_both_directions(options: &[&str]) {
     const IDLE: Duration = Duration::from_secs(3);
     let target = std::net::TcpListener::bind(ANY).expect("a port is free");
     let address = target.local_addr().expect("the socket is bound");
-    let options = [&*address.to_string(), "--idle-timeout", "3"];
-    let relay = start("relay", &options);
+    let address = address.to_string();
+    let idle_timeout = [&*address, "--idle-timeout", "3"];
+    let relay = start("relay", &[&idle_timeout, options].concat());
     let (idle, idle_target) = relayed(&relay, &target);
     let (active, mut active_target) = relayed(&relay, &target);
     let begin = Instant::now();

@@ -13,6 +13,24 @@ use support::example::{self, Example};
 use support::pattern::Pattern;
 use support::{ANY, assert_reset, connect_to, eventually, read_all, reset, set_timeouts};
 
+support::for_threads_and_green! {
+    all_bytes_are_relayed_in_both_directions
+    a_hundred_connections_are_separate
+    half_close_by_the_client
+    half_close_by_the_target
+    a_reset_of_the_target_resets_the_client
+    a_reset_of_the_client_resets_the_target
+    a_reset_after_a_half_close_resets_the_other_side
+    an_unreachable_target_is_logged_and_the_client_is_closed
+    a_client_that_does_not_read_blocks_its_target_only
+    an_end_that_reads_slowly_is_not_idle
+    idle_ends_are_reset
+    ctrl_c_waits_for_running_connections
+    ctrl_c_resets_connections_that_do_not_finish
+    ctrl_c_waits_for_a_target_that_still_sends
+    ctrl_c_closes_a_connection_that_has_sent_nothing
+}
+
 /// A relay and its target.
 struct Relay {
     example: Example,
@@ -59,11 +77,10 @@ fn end(stream: &TcpStream) {
 }
 
 /// `RELAY_MIB` mebibytes in each direction. The default is 64.
-#[test]
-fn all_bytes_are_relayed_in_both_directions() {
+fn all_bytes_are_relayed_in_both_directions(options: &[&str]) {
     let megabytes: usize = env::var("RELAY_MIB").map_or(64, |text| text.parse().expect("a number"));
     let blocks = megabytes * 16;
-    let relay = Relay::start(&[]);
+    let relay = Relay::start(options);
     let (client, target) = relay.connect();
     thread::scope(|scope| {
         for (seed, from, to) in [(1, &client, &target), (2, &target, &client)] {
@@ -79,9 +96,8 @@ fn all_bytes_are_relayed_in_both_directions() {
     });
 }
 
-#[test]
-fn a_hundred_connections_are_separate() {
-    let relay = Relay::start(&[]);
+fn a_hundred_connections_are_separate(options: &[&str]) {
+    let relay = Relay::start(options);
     let pairs: Vec<_> = (1..=100).map(|n| (n, relay.connect())).collect();
     thread::scope(|scope| {
         for (n, (client, target)) in &pairs {
@@ -91,9 +107,8 @@ fn a_hundred_connections_are_separate() {
     });
 }
 
-#[test]
-fn half_close_by_the_client() {
-    let relay = Relay::start(&[]);
+fn half_close_by_the_client(options: &[&str]) {
+    let relay = Relay::start(options);
     let (client, target) = relay.connect();
     send_text(&client, "question");
     end(&client);
@@ -104,9 +119,8 @@ fn half_close_by_the_client() {
     assert_eq!(read_all(&client), "");
 }
 
-#[test]
-fn half_close_by_the_target() {
-    let relay = Relay::start(&[]);
+fn half_close_by_the_target(options: &[&str]) {
+    let relay = Relay::start(options);
     let (client, target) = relay.connect();
     send_text(&target, "greeting");
     end(&target);
@@ -117,9 +131,8 @@ fn half_close_by_the_target() {
     assert_eq!(read_all(&target), "");
 }
 
-#[test]
-fn a_reset_of_the_target_resets_the_client() {
-    let relay = Relay::start(&[]);
+fn a_reset_of_the_target_resets_the_client(options: &[&str]) {
+    let relay = Relay::start(options);
     let (client, target) = relay.connect();
     send_text(&target, "the beginning of");
     expect_text(&client, "the beginning of");
@@ -128,9 +141,8 @@ fn a_reset_of_the_target_resets_the_client() {
     still_relays(&relay);
 }
 
-#[test]
-fn a_reset_of_the_client_resets_the_target() {
-    let relay = Relay::start(&[]);
+fn a_reset_of_the_client_resets_the_target(options: &[&str]) {
+    let relay = Relay::start(options);
     let (client, target) = relay.connect();
     send_text(&client, "the beginning of");
     expect_text(&target, "the beginning of");
@@ -140,9 +152,8 @@ fn a_reset_of_the_client_resets_the_target() {
 }
 
 /// The other direction was shut down before the reset.
-#[test]
-fn a_reset_after_a_half_close_resets_the_other_side() {
-    let relay = Relay::start(&[]);
+fn a_reset_after_a_half_close_resets_the_other_side(options: &[&str]) {
+    let relay = Relay::start(options);
     let (client, target) = relay.connect();
     end(&client);
     assert_eq!(read_all(&target), "");
@@ -158,26 +169,24 @@ fn still_relays(relay: &Relay) {
     expect_text(&target, "still there?");
 }
 
-#[test]
-fn an_unreachable_target_is_logged_and_the_client_is_closed() {
+fn an_unreachable_target_is_logged_and_the_client_is_closed(options: &[&str]) {
     let free = TcpListener::bind(ANY).expect("a port is free");
     let target = free.local_addr().expect("the socket is bound").to_string();
     drop(free);
-    let relay = Example::start("relay", &[ANY, &target]);
+    let relay = Example::start("relay", &[&[ANY, &target], options].concat());
     for _ in 0..2 {
         assert_eq!(read_all(connect_to(&relay.address)), "");
     }
     relay.signal(Signal::SIGTERM);
     let (status, _, log) = relay.finish();
     assert!(status.success());
-    let wanted = format!("cannot reach {target}: Connection refused");
+    let wanted = format!("cannot reach {target}: cannot connect to {target}: Connection refused");
     assert_eq!(log.matches(&wanted).count(), 2, "{log}");
 }
 
 /// The relay does not collect unread data, so the sender blocks.
-#[test]
-fn a_client_that_does_not_read_blocks_its_target_only() {
-    let relay = Relay::start(&[]);
+fn a_client_that_does_not_read_blocks_its_target_only(options: &[&str]) {
+    let relay = Relay::start(options);
     let (client, target) = relay.connect();
     target.set_nonblocking(true).expect("the option is set");
     let block = vec![0; 1 << 20];
@@ -199,9 +208,8 @@ fn a_client_that_does_not_read_blocks_its_target_only() {
 }
 
 /// Slowly: what was received once takes longer to send than the idle timeout, but a part of it is always sent.
-#[test]
-fn an_end_that_reads_slowly_is_not_idle() {
-    let relay = Relay::start(&["--idle-timeout", "2"]);
+fn an_end_that_reads_slowly_is_not_idle(options: &[&str]) {
+    let relay = Relay::start(&[&["--idle-timeout", "2"], options].concat());
     let client = connect_with_small_buffer(&relay.example.address);
     let (target, _) = relay.target.accept().expect("the relay connects");
     thread::scope(|scope| {
@@ -229,9 +237,8 @@ fn connect_with_small_buffer(address: &str) -> TcpStream {
     stream
 }
 
-#[test]
-fn idle_ends_are_reset() {
-    let relay = Relay::start(&["--idle-timeout", "1"]);
+fn idle_ends_are_reset(options: &[&str]) {
+    let relay = Relay::start(&[&["--idle-timeout", "1"], options].concat());
     let (client, target) = relay.connect();
     send_text(&client, "question");
     expect_text(&target, "question");
@@ -253,9 +260,8 @@ fn interrupt(relay: Relay) -> Example {
     example
 }
 
-#[test]
-fn ctrl_c_waits_for_running_connections() {
-    let relay = Relay::start(&["--drain", "60"]);
+fn ctrl_c_waits_for_running_connections(options: &[&str]) {
+    let relay = Relay::start(&[&["--drain", "60"], options].concat());
     let (client, target) = relay.connect();
     send_text(&client, "question");
     expect_text(&target, "question");
@@ -267,9 +273,8 @@ fn ctrl_c_waits_for_running_connections() {
     assert!(example.finish().0.success());
 }
 
-#[test]
-fn ctrl_c_resets_connections_that_do_not_finish() {
-    let relay = Relay::start(&["--drain", "1"]);
+fn ctrl_c_resets_connections_that_do_not_finish(options: &[&str]) {
+    let relay = Relay::start(&[&["--drain", "1"], options].concat());
     let (client, target) = relay.connect();
     send_text(&client, "question");
     expect_text(&target, "question");
@@ -280,9 +285,8 @@ fn ctrl_c_resets_connections_that_do_not_finish() {
     assert!(relay.example.finish().0.success());
 }
 
-#[test]
-fn ctrl_c_waits_for_a_target_that_still_sends() {
-    let relay = Relay::start(&["--drain", "60"]);
+fn ctrl_c_waits_for_a_target_that_still_sends(options: &[&str]) {
+    let relay = Relay::start(&[&["--drain", "60"], options].concat());
     let (client, target) = relay.connect();
     send_text(&target, "one, ");
     expect_text(&client, "one, ");
@@ -300,9 +304,8 @@ fn ctrl_c_waits_for_a_target_that_still_sends() {
     assert!(example.finish().0.success());
 }
 
-#[test]
-fn ctrl_c_closes_a_connection_that_has_sent_nothing() {
-    let relay = Relay::start(&["--drain", "60"]);
+fn ctrl_c_closes_a_connection_that_has_sent_nothing(options: &[&str]) {
+    let relay = Relay::start(&[&["--drain", "60"], options].concat());
     let (client, target) = relay.connect();
     relay.example.signal(Signal::SIGINT);
     assert_eq!(read_all(&target), "");

@@ -50,7 +50,12 @@ fn expect_status_0(example: Example, what: &str) {
 
 #[test]
 fn a_signal_ends_an_echo_server_with_an_idle_client() {
-    for kind in ["tcp", "threading-tcp"] {
+    for kind in [
+        "tcp",
+        "threading-tcp",
+        #[cfg(feature = "green")]
+        "green-tcp",
+    ] {
         for signal in SIGNALS {
             let example = Example::start("echo_server", &[ANY, "--server", kind]);
             let mut client = connect(&ip(&example));
@@ -101,7 +106,12 @@ fn a_background_job_of_a_shell_ignores_sigint() {
 
 #[test]
 fn a_signal_ends_a_unix_echo_server_and_removes_its_path() {
-    for kind in ["unix-stream", "threading-unix-stream"] {
+    for kind in [
+        "unix-stream",
+        "threading-unix-stream",
+        #[cfg(feature = "green")]
+        "green-unix-stream",
+    ] {
         for signal in SIGNALS {
             let (_folder, path) = socket_path();
             let text = path.to_str().expect("the path is UTF-8");
@@ -132,7 +142,12 @@ fn a_signal_ends_a_server_with_a_silent_client() {
 
 #[test]
 fn a_signal_ends_the_udp_server() {
-    for arguments in [&[ANY][..], &[ANY, "--threading"]] {
+    for arguments in [
+        &[ANY][..],
+        &[ANY, "--threading"],
+        #[cfg(feature = "green")]
+        &[ANY, "--green"],
+    ] {
         for signal in SIGNALS {
             let example = Example::start("udp_echo_server", arguments);
             example.signal(signal);
@@ -233,7 +248,12 @@ fn wait_for_log(log: &mut impl BufRead, text: &str) {
 
 #[test]
 fn a_second_signal_forces_running_connections_to_close() {
-    for kind in ["tcp", "threading-tcp"] {
+    for kind in [
+        "tcp",
+        "threading-tcp",
+        #[cfg(feature = "green")]
+        "green-tcp",
+    ] {
         let mut example = Example::start("echo_server", &[ANY, "--server", kind]);
         let mut log = BufReader::new(example.child.stderr.take().expect("the stream is piped"));
         let writer = flood(&example);

@@ -11,6 +11,7 @@ use socketserver::prelude::*;
 
 use super::streams::{all_prefixes, decode, encode};
 
+use support::concurrent::ConcurrentTcpServer;
 use support::fragmented::Fragmented;
 use support::{ANY, connect, in_background};
 
@@ -188,7 +189,7 @@ fn a_message_is_written_in_one_call_and_not_copied() {
 
 #[test]
 fn a_handler_reads_lines_and_then_messages_from_rfile() {
-    let server = ThreadingTcpServer::builder()
+    let server = ConcurrentTcpServer::builder()
         .rbufsize(16)
         .bind_fn(ANY, |request| {
             let mut line = String::new();

@@ -8,6 +8,7 @@ use std::thread::{self, ThreadId};
 use socketserver::prelude::*;
 use socketserver::{Address, HandlerError, RequestError, ServerHandle, Stage};
 
+use support::concurrent::ConcurrentTcpServer;
 use support::event_log::EventLog;
 use support::handlers::echo_line;
 use support::{ANY, HOUR, connect, exchange, in_background, next, read_all};
@@ -105,7 +106,7 @@ impl Hooks for ReportThreads {
 fn handle_error_runs_on_the_thread_that_ran_the_handler() {
     let (reporter, reports) = channel();
     let handlers = reporter.clone();
-    let server = ThreadingTcpServer::builder()
+    let server = ConcurrentTcpServer::builder()
         .hooks(ReportThreads(reporter))
         .bind_fn(ANY, move |_| {
             handlers.send(("handle", thread::current().id()))?;

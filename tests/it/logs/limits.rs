@@ -5,11 +5,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use log::Level;
-use socketserver::dispatch::ThreadPool;
 use socketserver::listener::Tcp;
 use socketserver::prelude::*;
-use socketserver::{Builder, OverloadPolicy};
+use socketserver::{Builder, Dispatch, OverloadPolicy};
 
+use support::concurrent::ConcurrentTcpServer;
 use support::gate::Gate;
 use support::logs::Logs;
 use support::{ANY, LONG, connect, connect_from, connect_udp, eventually, in_background, read_all};
@@ -17,7 +17,7 @@ use support::{ANY, LONG, connect, connect_from, connect_udp, eventually, in_back
 const SOON: Duration = Duration::from_millis(50);
 
 /// The warning of a server that reaches its limit several times.
-fn logged_at_the_limit(builder: Builder<Tcp, ThreadPool>) -> String {
+fn logged_at_the_limit(builder: Builder<Tcp, impl Dispatch>) -> String {
     let logs = Logs::from_here();
     let gate = Gate::default();
     let server = in_background(builder.bind_fn(ANY, gate.handler()));
@@ -51,7 +51,7 @@ fn contains(line: &str, words: [&str; 3]) {
 
 #[test]
 fn the_limit_of_connections_is_logged_once() {
-    let line = logged_at_the_limit(ThreadingTcpServer::builder().max_connections(1));
+    let line = logged_at_the_limit(ConcurrentTcpServer::builder().max_connections(1));
     let setter = "max_connections";
     contains(
         &line,
@@ -79,7 +79,7 @@ fn queued_clients_are_logged_once() {
         length: 2,
         timeout: LONG,
     };
-    let builder = ThreadingTcpServer::builder().max_connections(1);
+    let builder = ConcurrentTcpServer::builder().max_connections(1);
     let line = logged_at_the_limit(builder.overload(policy));
     contains(
         &line,
@@ -93,7 +93,7 @@ fn queued_clients_are_logged_once() {
 
 #[test]
 fn rejected_clients_are_logged_once() {
-    let builder = ThreadingTcpServer::builder().max_connections(1);
+    let builder = ConcurrentTcpServer::builder().max_connections(1);
     let gate = Gate::default();
     let logs = Logs::from_here();
     let builder = builder.overload(OverloadPolicy::Reject);
@@ -121,7 +121,7 @@ fn rejected_clients_are_logged_once() {
 fn handle_request_logs_the_limit_once() {
     let logs = Logs::from_here();
     let gate = Gate::default();
-    let builder = ThreadingTcpServer::builder()
+    let builder = ConcurrentTcpServer::builder()
         .max_connections(1)
         .timeout(SOON);
     let server = builder
@@ -156,7 +156,7 @@ fn suppressed(lines: &[(Level, String)]) -> usize {
 #[test]
 fn a_thousand_failures_log_about_a_hundred_lines() {
     let logs = Logs::from_here();
-    let server = in_background(ThreadingTcpServer::bind_fn(ANY, |_| {
+    let server = in_background(ConcurrentTcpServer::bind_fn(ANY, |_| {
         Err("failure of this test".into())
     }));
     let fail = || read_all(connect(server.server_address()));
@@ -179,7 +179,7 @@ fn a_thousand_failures_log_about_a_hundred_lines() {
 fn a_thousand_rejections_of_one_ip_log_about_a_hundred_lines() {
     let logs = Logs::from_here();
     let gate = Gate::default();
-    let builder = ThreadingTcpServer::builder().max_per_ip(1);
+    let builder = ConcurrentTcpServer::builder().max_per_ip(1);
     let server = in_background(builder.bind_fn(ANY, gate.handler()));
     // No other test uses this address, so all lines about it are from this test.
     let host = Ipv4Addr::new(127, 4, 0, 1).into();

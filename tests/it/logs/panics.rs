@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use nix::unistd::dup2_stdout;
-use socketserver::dispatch::{Inline, Job, ThreadPool};
+use socketserver::dispatch::{Inline, Job};
 use socketserver::listener::{Tcp, Udp, Unix};
 use socketserver::prelude::*;
 use socketserver::{BackgroundServer, Dispatch, Server};
 
 use support::child::in_child;
+use support::concurrent::{Concurrent, ConcurrentTcpServer};
 use support::counts::{outcomes, settled};
 use support::handlers::{begin, block, counts, echo_line};
 use support::kind::{Client, Kind, LineRequest};
@@ -80,10 +81,10 @@ fn a_logger_that_panics_affects_no_server() {
     in_child(|| {
         set_logger(panic_always);
         serves::<Tcp, Inline>();
-        serves::<Tcp, ThreadPool>();
-        serves::<Unix, ThreadPool>();
+        serves::<Tcp, Concurrent>();
+        serves::<Unix, Concurrent>();
         serves::<Udp, Inline>();
-        serves::<Udp, ThreadPool>();
+        serves::<Udp, Concurrent>();
     });
 }
 
@@ -100,7 +101,7 @@ fn a_logger_whose_filter_panics_affects_no_server() {
     in_child(|| {
         log::set_logger(&Filter).expect("no other logger is installed");
         log::set_max_level(LevelFilter::Debug);
-        serves::<Tcp, ThreadPool>();
+        serves::<Tcp, Concurrent>();
     });
 }
 
@@ -109,7 +110,7 @@ fn a_logger_whose_filter_panics_affects_no_server() {
 fn a_logger_that_panics_does_not_stop_a_shutdown() {
     in_child(|| {
         set_logger(panic_always);
-        let server = in_background(ThreadingTcpServer::bind_fn(ANY, block));
+        let server = in_background(ConcurrentTcpServer::bind_fn(ANY, block));
         let _clients = ["read", "loop"].map(|how| begin(server.server_address(), how));
         let report = server.handle().shutdown_within(Duration::from_millis(10));
         assert_eq!(counts(report), (0, 1, 1));
@@ -125,7 +126,8 @@ fn a_logger_that_panics_during_another_panic_does_not_abort() {
         // Nothing is logged before the program panics.
         log::set_max_level(LevelFilter::Info);
         let unwound = catch_unwind(|| {
-            let builder = ThreadingTcpServer::builder().shutdown_timeout(Duration::from_millis(10));
+            let builder =
+                ConcurrentTcpServer::builder().shutdown_timeout(Duration::from_millis(10));
             let server = builder.bind_fn(ANY, block).expect("a port is free");
             let mut client = connect(server.server_address());
             client.write_all(b"loop\n").expect("the kernel buffers it");
@@ -175,7 +177,7 @@ fn a_logger_that_prints_to_a_closed_pipe_affects_no_server() {
         dup2_stdout(writer).expect("both are open");
         set_logger(|line| println!("{line}"));
         serves::<Tcp, Inline>();
-        serves::<Tcp, ThreadPool>();
+        serves::<Tcp, Concurrent>();
         log::set_max_level(LevelFilter::Off);
         dup2_stdout(stdout).expect("both are open");
     });
@@ -232,7 +234,7 @@ fn logged_of(server: &BackgroundServer, line: &str) -> Vec<(Level, String)> {
 fn an_error_whose_text_or_source_panics_is_counted_and_logged() {
     for server in [
         in_background(TcpServer::bind_fn(ANY, fail_oddly)),
-        in_background(ThreadingTcpServer::bind_fn(ANY, fail_oddly)),
+        in_background(ConcurrentTcpServer::bind_fn(ANY, fail_oddly)),
     ] {
         let lines = logged_of(&server, "text");
         assert_eq!(lines.len(), 1, "{lines:?}");
@@ -258,7 +260,7 @@ fn an_error_whose_text_panics_does_not_poison_the_logger() {
             let mut lines = LINES.lock().expect("the lock is not poisoned");
             fmt::write(&mut *lines, format_args!("{line}\n")).expect("memory is free");
         });
-        let server = in_background(ThreadingTcpServer::bind_fn(ANY, fail_oddly));
+        let server = in_background(ConcurrentTcpServer::bind_fn(ANY, fail_oddly));
         for line in ["text\n", "hi\n", "text\n"] {
             let _ = exchange(connect(server.server_address()), line);
         }

@@ -3,11 +3,11 @@
 use std::io::{self, Read};
 use std::time::Duration;
 
-use socketserver::dispatch::ThreadPool;
 use socketserver::listener::Tcp;
 use socketserver::prelude::*;
 use socketserver::{Builder, OverloadPolicy, RejectReason};
 
+use support::concurrent::{Concurrent, ConcurrentTcpServer};
 use support::counts::settled;
 use support::logs::Logs;
 use support::{ANY, LONG, connect_from, eventually, exchange};
@@ -21,7 +21,7 @@ fn rejected(why: RejectReason) -> String {
 /// The second client of a server with a limit of one connection. Both clients have the same IP
 /// address.
 fn second(
-    builder: Builder<Tcp, ThreadPool>,
+    builder: Builder<Tcp, Concurrent>,
     meanwhile: impl FnOnce(&ServerHandle),
 ) -> io::Result<Ended> {
     let logs = Logs::from_here();
@@ -43,8 +43,8 @@ fn second(
     })
 }
 
-fn one_connection() -> Builder<Tcp, ThreadPool> {
-    ThreadingTcpServer::builder().max_connections(1)
+fn one_connection() -> Builder<Tcp, Concurrent> {
+    ConcurrentTcpServer::builder().max_connections(1)
 }
 
 fn queue(timeout: Duration) -> OverloadPolicy {
@@ -80,7 +80,7 @@ fn rejected_by_a_shutdown() -> io::Result<()> {
 
 #[test]
 fn rejected_at_the_limit_per_ip() -> io::Result<()> {
-    let ended = second(ThreadingTcpServer::builder().max_per_ip(1), |_| {})?;
+    let ended = second(ConcurrentTcpServer::builder().max_per_ip(1), |_| {})?;
     let lines = &ended.lines;
     assert_eq!(lines[0], "DEBUG accepted");
     assert!(lines[1].starts_with("WARN rejected") && lines[1].contains("max_per_ip"));

@@ -5,10 +5,11 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use socketserver::dispatch::{Inline, ThreadPool};
+use socketserver::dispatch::Inline;
 use socketserver::request::Request;
 use socketserver::{Dispatch, Server};
 
+use support::concurrent::Concurrent;
 use support::counts::settled;
 use support::kind::{Client, Kind, LineRequest};
 use support::{for_all_kinds, socket_folder};
@@ -47,7 +48,7 @@ fn numbers<L: Kind, D: Dispatch + Default>() -> io::Result<Vec<u64>> {
 fn request_numbers_count_from_one<L: Kind>() {
     let inline = numbers::<L, Inline>().expect("the server serves");
     assert_eq!(inline, (1..=100).collect::<Vec<_>>());
-    let threading = numbers::<L, ThreadPool>().expect("the server serves");
+    let threading = numbers::<L, Concurrent>().expect("the server serves");
     assert_eq!(threading.len(), 100);
     let threading: BTreeSet<_> = threading.into_iter().collect();
     assert_eq!(threading, (1..=100).collect());

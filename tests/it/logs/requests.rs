@@ -6,11 +6,12 @@ use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use socketserver::dispatch::{Inline, Job, ThreadPool};
+use socketserver::dispatch::{Inline, Job};
 use socketserver::listener::{Tcp, Udp};
 use socketserver::prelude::*;
 use socketserver::{BackgroundServer, Builder, Dispatch, Server, Statistics};
 
+use support::concurrent::{Concurrent, ConcurrentTcpServer, ConcurrentUdpServer};
 use support::counts::settled;
 use support::handlers::echo_or_fail;
 use support::logs::Logs;
@@ -113,13 +114,13 @@ pub const SHORT: Duration = Duration::from_millis(20);
 const NOT_DISPATCHED: &str = "rejected (not dispatched); 0 bytes in, 0 bytes out";
 
 ends! {
-    finished: ThreadingTcpServer::builder(), "hi\n",
+    finished: ConcurrentTcpServer::builder(), "hi\n",
         [], "finished; 3 bytes in, 9 bytes out", finished;
     finished_inline: TcpServer::builder(), "hi\n",
         [], "finished; 3 bytes in, 9 bytes out", finished;
-    failed: ThreadingTcpServer::builder(), "fail\n",
+    failed: ConcurrentTcpServer::builder(), "fail\n",
         ["ERROR handle failed: requested by the test"], "failed; 5 bytes in, 6 bytes out", failed;
-    panicked: ThreadingTcpServer::builder(), "panic\n",
+    panicked: ConcurrentTcpServer::builder(), "panic\n",
         ["ERROR handle failed: panicked: requested by the test"], "panicked; 6 bytes in, 6 bytes out", panicked;
     refused: TcpServer::builder().hooks(Refuse), "",
         [], "refused; 0 bytes in, 0 bytes out", rejected.refused;
@@ -182,7 +183,7 @@ impl Dispatch for Idle {
 
 #[test]
 fn timed_out() -> io::Result<()> {
-    let builder = ThreadingTcpServer::builder().read_timeout(SHORT);
+    let builder = ConcurrentTcpServer::builder().read_timeout(SHORT);
     let ended = one(builder, "half line")?;
     let end = "timed out; 9 bytes in, 6 bytes out";
     assert_eq!(without_duration(&ended.lines[2]), format!("DEBUG {end}"));
@@ -195,7 +196,7 @@ fn timed_out() -> io::Result<()> {
 #[test]
 fn disconnected() -> io::Result<()> {
     let logs = Logs::from_here();
-    let server = ThreadingTcpServer::bind_fn(ANY, greet_and_echo)?.serve_in_background()?;
+    let server = ConcurrentTcpServer::bind_fn(ANY, greet_and_echo)?.serve_in_background()?;
     let client = connect_from(new_host(), ip(&server))?;
     let address = client.local_addr()?.to_string();
     assert_eq!(exchange(&client, "half line"), "hello\n");
@@ -215,7 +216,7 @@ fn disconnected() -> io::Result<()> {
 #[test]
 fn log_lines_about_a_datagram_have_its_number() -> io::Result<()> {
     let logs = Logs::from_here();
-    let builder = ThreadingUdpServer::builder().max_packet_size(5);
+    let builder = ConcurrentUdpServer::builder().max_packet_size(5);
     let server = builder.bind_fn(ANY, |request| {
         request.wfile.write_all(b"well, hello")?;
         Err("requested by the test".into())
@@ -236,7 +237,7 @@ fn log_lines_about_a_datagram_have_its_number() -> io::Result<()> {
 
 #[test]
 fn requests_without_errors_are_logged_at_debug_level() -> io::Result<()> {
-    let lines = one(ThreadingTcpServer::builder(), "hi\n")?.lines;
+    let lines = one(ConcurrentTcpServer::builder(), "hi\n")?.lines;
     assert!(lines.iter().all(|line| line.starts_with("DEBUG ")));
     Ok(())
 }
@@ -270,5 +271,5 @@ fn what_a_handler_sends_counts_as_its_requests_bytes<D: Dispatch + Default>() ->
 #[test]
 fn what_a_datagram_handler_sends_is_logged() -> io::Result<()> {
     what_a_handler_sends_counts_as_its_requests_bytes::<Inline>()?;
-    what_a_handler_sends_counts_as_its_requests_bytes::<ThreadPool>()
+    what_a_handler_sends_counts_as_its_requests_bytes::<Concurrent>()
 }

@@ -5,12 +5,14 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::{Sender, unbounded};
-use socketserver::dispatch::ThreadPool;
 use socketserver::listener::{Listener, Tcp};
 use socketserver::prelude::*;
 use socketserver::request::DatagramSocket;
 use socketserver::{Address, HandlerError, Server, ServerHandle};
 
+use support::concurrent::{
+    Concurrent, ConcurrentTcpServer, ConcurrentUdpServer, ConcurrentUnixStreamServer,
+};
 use support::{
     ANY, LONG, connect, connect_udp, connect_unix, connect_unix_datagram, exchange, read_all,
     socket_folder,
@@ -85,12 +87,12 @@ fn one_handler_serves_tcp_unix_and_udp() -> io::Result<()> {
     };
     let folder = socket_folder();
 
-    let tcp = ThreadingTcpServer::bind(ANY, make())?.serve_in_background()?;
+    let tcp = ConcurrentTcpServer::bind(ANY, make())?.serve_in_background()?;
     let client = connect(tcp.server_address());
     assert_eq!(exchange(&client, "tcp\n"), "TCP\n");
     assert_eq!(next(), client.local_addr()?);
 
-    let unix = ThreadingUnixStreamServer::bind(folder.path().join("stream"), make())?;
+    let unix = ConcurrentUnixStreamServer::bind(folder.path().join("stream"), make())?;
     let unix = unix.serve_in_background()?;
     assert_eq!(
         exchange(connect_unix(unix.server_address()), "unix\n"),
@@ -99,7 +101,7 @@ fn one_handler_serves_tcp_unix_and_udp() -> io::Result<()> {
     assert_eq!(next(), Address::Unnamed);
 
     let mut packet = [0; 3];
-    let udp = ThreadingUdpServer::bind(ANY, make())?.serve_in_background()?;
+    let udp = ConcurrentUdpServer::bind(ANY, make())?.serve_in_background()?;
     let client = connect_udp(udp.server_address());
     client.send(b"udp")?;
     client.recv(&mut packet)?;
@@ -121,7 +123,7 @@ fn one_handler_serves_ipv4_and_ipv6() -> io::Result<()> {
     let (seen, addresses) = unbounded();
     for address in ["127.0.0.1:0", "[::1]:0"] {
         let seen = seen.clone();
-        let server = ThreadingTcpServer::bind(address, move || ReportAddress(seen.clone()));
+        let server = ConcurrentTcpServer::bind(address, move || ReportAddress(seen.clone()));
         let server = server?.serve_in_background()?;
         let client = connect(server.server_address());
         assert_eq!(exchange(&client, "ip\n"), "IP\n");
@@ -201,7 +203,7 @@ impl RequestHandler for Tracing {
 #[test]
 fn extensions_are_kept_from_accept_to_finish() -> io::Result<()> {
     let socket = std::net::TcpListener::bind(ANY)?;
-    let server = Server::<NumberConnections, ThreadPool>::builder()
+    let server = Server::<NumberConnections, Concurrent>::builder()
         .hooks(Tracing)
         .adopt(NumberConnections(socket.into()), || Tracing)?;
     let server = server.serve_in_background()?;

@@ -14,6 +14,7 @@ use socketserver::prelude::*;
 use socketserver::{HandlerError, RequestError};
 
 use support::child::in_child;
+use support::concurrent::ConcurrentTcpServer;
 use support::logs::Logs;
 use support::{ANY, connect, eventually, exchange, read_all};
 
@@ -32,7 +33,7 @@ fn server_state_is_shared_by_handlers() -> HandlerResult {
     let words = Arc::new(Mutex::new(HashMap::<String, u32>::new()));
     let greeting = Arc::new(OnceLock::new());
     let (counts, hello) = (words.clone(), greeting.clone());
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+    let server = ConcurrentTcpServer::bind_fn(ANY, move |request| {
         writeln!(request.wfile, "{}", hello.get().ok_or("no greeting")?)?;
         for word in request.rfile.readline(1000)?.split(u8::is_ascii_whitespace) {
             let word = String::from_utf8(word.to_vec())?;
@@ -99,7 +100,7 @@ fn server_option_allow_reuse_address_is_set_before_bind() -> io::Result<()> {
 // 3. `serve_forever` in a thread; `shutdown`, `server_close`, `join`; and a guard that does all of it.
 #[test]
 fn serve_in_background_on_a_free_port() -> io::Result<()> {
-    let server = ThreadingTcpServer::bind_fn(ANY, upper)?;
+    let server = ConcurrentTcpServer::bind_fn(ANY, upper)?;
     thread::scope(|scope| {
         let thread = scope.spawn(|| server.serve_forever());
         let client = connect(server.server_address());
@@ -110,7 +111,7 @@ fn serve_in_background_on_a_free_port() -> io::Result<()> {
     server.server_close();
 
     // Another test may bind the same port of the usual address once this server is closed.
-    let server = ThreadingTcpServer::bind_fn("127.0.0.2:0", upper)?.serve_in_background()?;
+    let server = ConcurrentTcpServer::bind_fn("127.0.0.2:0", upper)?.serve_in_background()?;
     assert_ne!(server.server_address().port(), Some(0));
     let client = connect(server.server_address());
     assert_eq!(exchange(client, "two\n"), "TWO\n");
@@ -137,7 +138,7 @@ impl Hooks for NoTimeouts {
 fn handle_error_filters_some_errors_and_logs_the_others() -> io::Result<()> {
     let logs = Logs::from_here();
     let timeouts = Arc::new(AtomicUsize::new(0));
-    let server = ThreadingTcpServer::builder()
+    let server = ConcurrentTcpServer::builder()
         .hooks(NoTimeouts(timeouts.clone()))
         .bind_fn(ANY, |request| {
             if request.id() == 1 {
@@ -195,7 +196,9 @@ fn clients_beyond_a_limit_get_an_answer_and_are_rejected() -> io::Result<()> {
         inside: inside.clone(),
         most: 2,
     };
-    let server = ThreadingTcpServer::builder().hooks(cap).bind_fn(ANY, upper);
+    let server = ConcurrentTcpServer::builder()
+        .hooks(cap)
+        .bind_fn(ANY, upper);
     let server = server?.serve_in_background()?;
     let (first, second) = [(), ()].map(|()| connect(server.server_address())).into();
     assert_eq!(exchange(&first, "in\n"), "IN\n");
@@ -214,7 +217,7 @@ fn clients_beyond_a_limit_get_an_answer_and_are_rejected() -> io::Result<()> {
 // 11. Shutdown from a handler, on a signal, after a time.
 #[test]
 fn shutdown_by_a_handler() -> io::Result<()> {
-    let server = ThreadingTcpServer::bind_fn(ANY, |request| {
+    let server = ConcurrentTcpServer::bind_fn(ANY, |request| {
         if request.rfile.readline(100)? == b"shutdown\n" {
             request.server.shutdown();
             request.wfile.write_all(b"bye\n")?;
@@ -231,7 +234,7 @@ fn shutdown_by_a_handler() -> io::Result<()> {
 #[test]
 fn shutdown_by_a_signal() -> io::Result<()> {
     in_child(|| {
-        let server = ThreadingTcpServer::bind_fn(ANY, upper)?;
+        let server = ConcurrentTcpServer::bind_fn(ANY, upper)?;
         server.shutdown_on_ctrlc()?;
         nix::sys::signal::raise(nix::sys::signal::SIGTERM)?;
         server.serve_forever()

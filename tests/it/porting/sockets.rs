@@ -16,6 +16,7 @@ use socket2::SockRef;
 use socketserver::prelude::*;
 use socketserver::{Address, HandlerError, ServerHandle};
 
+use support::concurrent::{ConcurrentTcpServer, ConcurrentUnixStreamServer};
 use support::{
     ANY, LONG, connect, connect_udp, connect_unix, connect_unix_datagram, exchange, read_all,
     socket_folder, socket_path,
@@ -87,7 +88,7 @@ impl Hooks for Allowlist {
 #[test]
 fn verify_request_as_an_allowlist() -> io::Result<()> {
     let allowed = Arc::new(Mutex::default());
-    let builder = ThreadingTcpServer::builder().hooks(Allowlist(allowed.clone()));
+    let builder = ConcurrentTcpServer::builder().hooks(Allowlist(allowed.clone()));
     let server = builder.bind_fn(ANY, hello)?.serve_in_background()?;
     assert_eq!(read_all(connect(server.server_address())), "");
     allowed.lock().unwrap().push([127, 0, 0, 1].into());
@@ -147,7 +148,7 @@ impl Hooks for Private {
 #[test]
 fn options_set_before_bind_and_a_chmod_after_it() -> io::Result<()> {
     let (_folder, path) = socket_path();
-    let builder = ThreadingUnixStreamServer::builder().hooks(Private);
+    let builder = ConcurrentUnixStreamServer::builder().hooks(Private);
     let server = builder.bind_fn(&path, hello)?;
     // Linux doubles the value for its own overhead.
     let size = SockRef::from(&server).recv_buffer_size()?;
@@ -184,7 +185,7 @@ fn a_multicast_group_joined_after_bind() -> io::Result<()> {
 fn adopting_sockets_that_were_bound_elsewhere() -> io::Result<()> {
     let inherited = TcpListener::bind(ANY)?;
     let address = inherited.local_addr()?;
-    let server = ThreadingTcpServer::builder().adopt(inherited, || hello)?;
+    let server = ConcurrentTcpServer::builder().adopt(inherited, || hello)?;
     assert_eq!(*server.server_address(), address);
     let server = server.serve_in_background()?;
     assert_eq!(read_all(connect(server.server_address())), "hello");

@@ -10,6 +10,7 @@ use crossbeam_channel::unbounded;
 use socketserver::prelude::*;
 use socketserver::request::Connection;
 
+use support::concurrent::ConcurrentTcpServer;
 use support::{ANY, LONG, connect, eventually, exchange, read_all};
 
 // 4. `self.request.recv`, `sendall` and `settimeout`, beside `self.rfile` and `self.wfile`.
@@ -32,7 +33,7 @@ impl RequestHandler for Mixed {
 
 #[test]
 fn recv_sendall_and_settimeout_mix_with_readline_and_wfile() -> io::Result<()> {
-    let server = ThreadingTcpServer::bind(ANY, || Mixed)?.serve_in_background()?;
+    let server = ConcurrentTcpServer::bind(ANY, || Mixed)?.serve_in_background()?;
     let mut client = connect(server.server_address());
     client.write_all(b"hello")?;
     let mut echo = [0; 5];
@@ -74,7 +75,7 @@ impl RequestHandler for Steps {
 fn finish_runs_whenever_setup_succeeded() -> io::Result<()> {
     let steps = Arc::new(Mutex::new(Vec::new()));
     let log = steps.clone();
-    let server = ThreadingTcpServer::bind(ANY, move || Steps(log.clone()))?;
+    let server = ConcurrentTcpServer::bind(ANY, move || Steps(log.clone()))?;
     let server = server.serve_in_background()?;
     let all = ["setup", "handle", "finish"];
     for (line, answer, expected) in [
@@ -108,7 +109,7 @@ impl RequestHandler for Prefix {
 #[test]
 fn handlers_are_configured_for_each_server() -> io::Result<()> {
     let servers = ["one", "two"].map(|name| {
-        ThreadingTcpServer::builder()
+        ConcurrentTcpServer::builder()
             .read_timeout(Duration::from_millis(10))
             .write_timeout(LONG)
             .disable_nagle_algorithm(name == "one")
@@ -173,7 +174,7 @@ impl RequestHandler for Chat {
 fn a_registry_of_connections_for_broadcast_and_kick() -> io::Result<()> {
     let chat = Chat::default();
     let handler = chat.clone();
-    let server = ThreadingTcpServer::bind(ANY, move || handler.clone())?;
+    let server = ConcurrentTcpServer::bind(ANY, move || handler.clone())?;
     let server = server.serve_in_background()?;
     let join = |name: &str| {
         let mut client = connect(server.server_address());
@@ -195,7 +196,7 @@ fn a_registry_of_connections_for_broadcast_and_kick() -> io::Result<()> {
 #[test]
 fn a_handler_moves_its_connection_to_another_thread() -> io::Result<()> {
     let (give, taken) = unbounded();
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+    let server = ConcurrentTcpServer::bind_fn(ANY, move |request| {
         let first = request.rfile.readline(100)?;
         request.wfile.write_all(&first)?;
         give.send(request.detach())
@@ -237,7 +238,7 @@ fn relay(request: &mut StreamRequest, target: TcpStream) -> HandlerResult {
 
 #[test]
 fn a_relay_with_a_thread_for_each_direction() -> io::Result<()> {
-    let upper = ThreadingTcpServer::bind_fn(ANY, |request| {
+    let upper = ConcurrentTcpServer::bind_fn(ANY, |request| {
         // The target answers after the client has shut down its writes.
         let mut all = String::new();
         request.rfile.read_to_string(&mut all)?;
@@ -245,7 +246,7 @@ fn a_relay_with_a_thread_for_each_direction() -> io::Result<()> {
     })?;
     let upper = upper.serve_in_background()?;
     let target = upper.server_address().clone();
-    let relay = ThreadingTcpServer::bind_fn(ANY, move |request| {
+    let relay = ConcurrentTcpServer::bind_fn(ANY, move |request| {
         relay(request, TcpStream::connect(&target)?)
     })?;
     let relay = relay.serve_in_background()?;
@@ -264,7 +265,7 @@ fn reset(socket: TcpStream) -> io::Result<()> {
 fn a_reset_of_one_side_of_a_relay_ends_the_other_side() -> io::Result<()> {
     let target = TcpListener::bind(ANY)?;
     let address = target.local_addr()?;
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+    let server = ConcurrentTcpServer::bind_fn(ANY, move |request| {
         relay(request, TcpStream::connect(address)?)
     })?;
     let server = server.serve_in_background()?;

@@ -10,6 +10,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, Server
 use socketserver::prelude::*;
 
 use support::certificates::Authority;
+use support::concurrent::ConcurrentTcpServer;
 use support::counts::settled;
 use support::{ANY, connect, exchange, read_all};
 
@@ -82,7 +83,7 @@ fn hello(mut socket: TcpStream, config: Arc<ClientConfig>) -> HandlerResult {
 #[test]
 fn tls_from_the_start() -> HandlerResult {
     let (server, client) = configs()?;
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| encrypted(request, &server))?;
+    let server = ConcurrentTcpServer::bind_fn(ANY, move |request| encrypted(request, &server))?;
     let server = server.serve_in_background()?;
     hello(connect(server.server_address()), client)
 }
@@ -90,7 +91,7 @@ fn tls_from_the_start() -> HandlerResult {
 #[test]
 fn starttls_in_the_middle_of_a_connection() -> HandlerResult {
     let (server, client) = configs()?;
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| starttls(request, &server))?;
+    let server = ConcurrentTcpServer::bind_fn(ANY, move |request| starttls(request, &server))?;
     let server = server.serve_in_background()?;
     let socket = connect(server.server_address());
     assert_eq!(exchange(&socket, "STARTTLS\r\n"), "go ahead\r\n");
@@ -106,7 +107,7 @@ fn starttls_in_the_middle_of_a_connection() -> HandlerResult {
 #[test]
 fn a_plain_close_inside_tls_is_a_disconnect() -> HandlerResult {
     let (server, client) = configs()?;
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+    let server = ConcurrentTcpServer::bind_fn(ANY, move |request| {
         let mut connection = ServerConnection::new(server.clone())?;
         let mut both = Both(request);
         let mut stream = rustls::Stream::new(&mut connection, &mut both);

@@ -7,6 +7,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use socketserver::prelude::*;
 use socketserver::{Address, BackgroundServer, DatagramRequest, StreamRequest};
 
+use support::concurrent::{ConcurrentTcpServer, ConcurrentUdpServer};
 use support::example::Example;
 use support::{ANY, connect, connect_udp, in_background, python, socket_path};
 
@@ -22,7 +23,12 @@ fn expect_served(kind: &str, example: &Example) {
 
 #[test]
 fn twenty_python_clients_at_once_are_served_over_tcp() {
-    for kind in ["tcp", "threading-tcp"] {
+    for kind in [
+        "tcp",
+        "threading-tcp",
+        #[cfg(feature = "green")]
+        "green-tcp",
+    ] {
         let example = Example::start("echo_server", &[ANY, "--server", kind]);
         expect_served("echo", &example);
     }
@@ -30,10 +36,26 @@ fn twenty_python_clients_at_once_are_served_over_tcp() {
 
 #[test]
 fn twenty_python_clients_at_once_are_served_over_a_unix_socket() {
-    for kind in ["unix-stream", "threading-unix-stream"] {
+    for kind in [
+        "unix-stream",
+        "threading-unix-stream",
+        #[cfg(feature = "green")]
+        "green-unix-stream",
+    ] {
         let (_folder, path) = socket_path();
         let text = path.to_str().expect("the path is UTF-8");
         let example = Example::start("echo_server", &[text, "--server", kind]);
+        expect_served("echo", &example);
+    }
+}
+
+#[cfg(feature = "green")]
+#[test]
+fn twenty_python_clients_at_once_are_served_by_green_tasks() {
+    let (_folder, path) = socket_path();
+    let path = path.to_str().expect("the path is UTF-8");
+    for (address, kind) in [(ANY, "green-tcp"), (path, "green-unix-stream")] {
+        let example = Example::start("echo_server", &[address, "--server", kind]);
         expect_served("echo", &example);
     }
 }
@@ -45,7 +67,12 @@ fn twenty_python_clients_at_once_are_served_by_upper_server() {
 
 #[test]
 fn twenty_python_clients_at_once_are_served_over_udp() {
-    for arguments in [&[ANY][..], &[ANY, "--threading"]] {
+    for arguments in [
+        &[ANY][..],
+        &[ANY, "--threading"],
+        #[cfg(feature = "green")]
+        &[ANY, "--green"],
+    ] {
         let example = Example::start("udp_echo_server", arguments);
         expect_served("udp", &example);
     }
@@ -127,7 +154,7 @@ fn receive(stream: &mut TcpStream, length: usize) -> Vec<u8> {
 
 #[test]
 fn tcp_answers_are_those_of_the_python_server() {
-    let server = in_background(ThreadingTcpServer::bind_fn(ANY, lines));
+    let server = in_background(ConcurrentTcpServer::bind_fn(ANY, lines));
     let long = [&[b'x'; 60_000][..], b"\n"].concat();
     expect_equal_answers("lines", server, |address| {
         let conversations: [&[(&[u8], usize)]; 7] = [
@@ -171,7 +198,7 @@ fn send_each(address: &Address) -> Vec<Vec<u8>> {
 
 #[test]
 fn wfile_answers_to_datagrams_are_those_of_the_python_server() {
-    let server = in_background(ThreadingUdpServer::bind_fn(ANY, wfile));
+    let server = in_background(ConcurrentUdpServer::bind_fn(ANY, wfile));
     expect_equal_answers("wfile", server, send_each);
 }
 

@@ -46,6 +46,14 @@ fn test_threading_not_handled() {
     }));
 }
 
+#[cfg(feature = "green")]
+#[test]
+fn test_green_not_handled() {
+    check_result(&output_of_child(|| {
+        exit_in_a_handler(GreenTcpServer::builder());
+    }));
+}
+
 /// The exit status of the process, which the handler sets.
 const STATUS: i32 = 72;
 

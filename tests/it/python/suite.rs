@@ -1,5 +1,5 @@
-//! Counterparts of the tests of Python's `socketserver`, with the same names. The tests of forking
-//! servers are in `tests/fork_alone`.
+//! Counterparts of the tests of Python's `socketserver`, with the same names, and the same over green
+//! tasks. The tests of forking servers are in `tests/fork_alone`.
 #![allow(non_snake_case)]
 
 use std::io;
@@ -16,6 +16,7 @@ use socketserver::prelude::*;
 use socketserver::request::Request;
 use socketserver::{Address, Dispatch, HandlerError, RequestError, Server};
 
+use support::concurrent::ConcurrentTcpServer;
 use support::kind::{Client, Kind, LineRequest};
 use support::{ANY, connect, eventually, join_soon, read_all, socket_folder};
 
@@ -115,6 +116,14 @@ run_servers! {
     test_ThreadingUnixDatagramServer: ThreadingUnixDatagramServer;
 }
 
+#[cfg(feature = "green")]
+run_servers! {
+    test_GreenTCPServer: GreenTcpServer;
+    test_GreenUnixStreamServer: GreenUnixStreamServer;
+    test_GreenUDPServer: GreenUdpServer;
+    test_GreenUnixDatagramServer: GreenUnixDatagramServer;
+}
+
 #[test]
 fn test_shutdown() {
     let servers = (0..20).map(|_| TcpServer::bind(ANY, || Handler).expect("a port is free"));
@@ -133,7 +142,7 @@ fn test_shutdown() {
 
 #[test]
 fn test_close_immediately() {
-    let server = ThreadingTcpServer::bind(ANY, || Handler).expect("a port is free");
+    let server = ConcurrentTcpServer::bind(ANY, || Handler).expect("a port is free");
     let address = server.server_address().clone();
     server.server_close();
     eventually("clients are refused", || is_refused(&address));
@@ -164,6 +173,15 @@ fn test_sync_handled() {
 fn test_threading_handled() {
     assert_eq!(
         errors_of_a_bad_handler::<ThreadingTcpServer>(),
+        ["handle failed: Test error"]
+    );
+}
+
+#[cfg(feature = "green")]
+#[test]
+fn test_green_handled() {
+    assert_eq!(
+        errors_of_a_bad_handler::<GreenTcpServer>(),
         ["handle failed: Test error"]
     );
 }

@@ -16,6 +16,7 @@ use socketserver::prelude::*;
 use socketserver::{Address, Dispatch, GroupHandle, Server};
 use tempfile::TempDir;
 
+use support::concurrent::{ConcurrentTcpServer, ConcurrentUnixStreamServer};
 use support::gate::Gate;
 use support::kind::{Client, Kind, LineRequest};
 use support::{ANY, LONG, connect, for_each, join_soon, read_all, socket_folder};
@@ -147,14 +148,14 @@ for_each! { {
         all_stop_serving_with_one_and_are_served_again
     }
     inline: Inline;
-    threads: ThreadPool;
+    concurrent: Concurrent;
 }
 
 #[test]
 fn a_failure_of_one_lets_running_requests_finish() -> io::Result<()> {
     let gate = Gate::default();
     let mut group = ServerGroup::new();
-    let slow = group.add(ThreadingTcpServer::bind_fn(ANY, gate.handler())?);
+    let slow = group.add(ConcurrentTcpServer::bind_fn(ANY, gate.handler())?);
     let other = group.add(UdpServer::bind_fn(ANY, respond)?);
     let serving = thread::spawn(move || {
         let served = group.serve_forever();
@@ -185,7 +186,7 @@ fn the_time_limit_of_a_group_applies_to_all() -> io::Result<()> {
         for _ in 0..50 {
             group.add(TcpServer::bind_fn(ANY, |_| Ok(()))?);
         }
-        let builder = ThreadingTcpServer::builder().shutdown_timeout(Duration::from_millis(20));
+        let builder = ConcurrentTcpServer::builder().shutdown_timeout(Duration::from_millis(20));
         let slow = group.add(builder.bind_fn(ANY, gate.handler())?);
         let handle = group.handle();
         let serving = thread::spawn(move || group.serve_forever());
@@ -342,8 +343,8 @@ fn one_report_for_all() -> io::Result<()> {
     let mut group = ServerGroup::new();
     let folder = socket_folder();
     let path = folder.path().join("server");
-    let tcp = group.add(ThreadingTcpServer::bind_fn(ANY, gate.handler())?);
-    group.add(ThreadingUnixStreamServer::bind_fn(&path, |request| {
+    let tcp = group.add(ConcurrentTcpServer::bind_fn(ANY, gate.handler())?);
+    group.add(ConcurrentUnixStreamServer::bind_fn(&path, |request| {
         // Ends when its connection is closed by force.
         request.rfile.readline(100)?;
         Ok(())
@@ -391,8 +392,8 @@ fn a_forking_server_cannot_be_in_a_group() -> io::Result<()> {
     Ok(())
 }
 
-fn tcp(address: &str) -> io::Result<ThreadingTcpServer> {
-    ThreadingTcpServer::bind_fn(address, |_| Ok(()))
+fn tcp(address: &str) -> io::Result<ConcurrentTcpServer> {
+    ConcurrentTcpServer::bind_fn(address, |_| Ok(()))
 }
 
 /// Binds UDP after `failures` failures of this kind; returns how often it was tried.
@@ -400,7 +401,7 @@ fn same_port(
     address: &str,
     failures: usize,
     kind: io::ErrorKind,
-) -> (usize, io::Result<(ThreadingTcpServer, UdpServer)>) {
+) -> (usize, io::Result<(ConcurrentTcpServer, UdpServer)>) {
     let tried = Cell::new(0);
     let bound = ServerGroup::same_port(
         || tcp(address),
@@ -474,7 +475,7 @@ fn a_late_stop_of_one_server_is_for_the_same_call() -> io::Result<()> {
             Ok(())
         }
     };
-    let pool = group.add(ThreadingTcpServer::bind_fn(ANY, stop_twice)?);
+    let pool = group.add(ConcurrentTcpServer::bind_fn(ANY, stop_twice)?);
     let inline = group.add(TcpServer::bind_fn(ANY, gate.handler())?);
     let group = Arc::new(group);
     let serve = || {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use socketserver::prelude::*;
 use socketserver::{Address, GroupHandle};
 
+use support::concurrent::{ConcurrentTcpServer, ConcurrentUnixStreamServer};
 use support::gate::Gate;
 use support::handlers::echo_line;
 use support::kind::{Client, Kind, echo_message};
@@ -42,7 +43,7 @@ fn a_thousand_clients_of_two_addresses_keep_the_limit() -> io::Result<()> {
     let mut addresses = Vec::new();
     for _ in 0..2 {
         let (running, peak) = (Arc::clone(&running), Arc::clone(&peak));
-        let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+        let server = ConcurrentTcpServer::bind_fn(ANY, move |request| {
             let now = running.fetch_add(1, Ordering::SeqCst) + 1;
             peak.fetch_max(now, Ordering::SeqCst);
             let answered = echo_line(request);
@@ -76,8 +77,8 @@ fn a_thousand_clients_of_two_addresses_keep_the_limit() -> io::Result<()> {
 #[test]
 fn a_server_without_clients_leaves_the_limit_to_the_others() -> io::Result<()> {
     let (_folder, path) = socket_path();
-    let tcp = ThreadingTcpServer::bind_fn(ANY, echo_message)?;
-    let unix = ThreadingUnixStreamServer::bind_fn(&path, echo_message)?;
+    let tcp = ConcurrentTcpServer::bind_fn(ANY, echo_message)?;
+    let unix = ConcurrentUnixStreamServer::bind_fn(&path, echo_message)?;
     let (tcp_address, unix_address) = (tcp.server_address().clone(), unix.server_address().clone());
     let mut group = ServerGroup::new().max_connections(1);
     group.add(tcp);
@@ -93,7 +94,7 @@ fn a_server_without_clients_leaves_the_limit_to_the_others() -> io::Result<()> {
 #[test]
 fn datagrams_are_served_at_the_limit_of_connections() -> io::Result<()> {
     let gate = Gate::default();
-    let tcp = ThreadingTcpServer::bind_fn(ANY, gate.handler())?;
+    let tcp = ConcurrentTcpServer::bind_fn(ANY, gate.handler())?;
     let udp = UdpServer::bind_fn(ANY, echo_message)?;
     let (tcp_address, udp_address) = (tcp.server_address().clone(), udp.server_address().clone());
     let mut group = ServerGroup::new().max_connections(1);
@@ -118,7 +119,7 @@ fn a_higher_limit_admits_clients_that_wait() -> io::Result<()> {
     let gate = Gate::default();
     let mut group = ServerGroup::new().max_connections(1);
     let addresses: [_; 2] = std::array::from_fn(|_| {
-        let server = ThreadingTcpServer::bind_fn(ANY, gate.handler());
+        let server = ConcurrentTcpServer::bind_fn(ANY, gate.handler());
         let server = group.add(server.expect("a port is free"));
         server.server_address().clone()
     });
@@ -146,7 +147,7 @@ fn clients_are_rejected_at_the_limit_of_the_group() -> io::Result<()> {
     let gate = Gate::default();
     let mut group = ServerGroup::new().max_connections(1);
     let addresses: [_; 2] = std::array::from_fn(|_| {
-        let builder = ThreadingTcpServer::builder().hooks(Busy);
+        let builder = ConcurrentTcpServer::builder().hooks(Busy);
         let builder = builder.overload(OverloadPolicy::Reject);
         let server = builder.bind_fn(ANY, gate.handler());
         let server = group.add(server.expect("a port is free"));
@@ -165,7 +166,7 @@ fn clients_are_rejected_at_the_limit_of_the_group() -> io::Result<()> {
 fn nobody_is_rejected_below_the_limit() -> io::Result<()> {
     let mut group = ServerGroup::new().max_connections(1);
     let bind = || {
-        let builder = ThreadingTcpServer::builder().overload(OverloadPolicy::Reject);
+        let builder = ConcurrentTcpServer::builder().overload(OverloadPolicy::Reject);
         builder.bind_fn(ANY, echo_line)
     };
     let (busy, idle) = (group.add(bind()?), group.add(bind()?));

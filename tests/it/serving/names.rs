@@ -5,6 +5,7 @@ use std::io;
 use log::Level;
 use socketserver::prelude::*;
 
+use support::concurrent::ConcurrentTcpServer;
 use support::logs::Logs;
 use support::{ANY, connect, eventually, read_all, socket_path};
 
@@ -33,7 +34,7 @@ fn the_default_name_is_the_kind_and_the_address() -> io::Result<()> {
 #[test]
 fn log_lines_have_the_name() -> io::Result<()> {
     let logs = Logs::from_here();
-    let builder = ThreadingTcpServer::builder().name("front-17");
+    let builder = ConcurrentTcpServer::builder().name("front-17");
     let server = builder.bind_fn(ANY, fail)?.serve_in_background()?;
     let client = connect(server.server_address());
     let from = client.local_addr()?;
@@ -53,7 +54,7 @@ fn log_lines_have_the_name() -> io::Result<()> {
 fn requests_of_a_group_have_the_name_in_front() -> io::Result<()> {
     let logs = Logs::from_here();
     let (tcp, udp) = ServerGroup::same_port(
-        || ThreadingTcpServer::bind_fn(ANY, fail),
+        || ConcurrentTcpServer::bind_fn(ANY, fail),
         |address| UdpServer::bind_fn(address, fail),
     )?;
     let address = tcp.server_address().clone();
@@ -79,7 +80,7 @@ fn requests_of_a_group_have_the_name_in_front() -> io::Result<()> {
 #[test]
 fn a_single_server_writes_no_name_in_front_of_requests() -> io::Result<()> {
     let logs = Logs::from_here();
-    let server = ThreadingTcpServer::bind_fn(ANY, fail)?.serve_in_background()?;
+    let server = ConcurrentTcpServer::bind_fn(ANY, fail)?.serve_in_background()?;
     let client = connect(server.server_address());
     let from = client.local_addr()?.to_string();
     assert_eq!(read_all(client), "");

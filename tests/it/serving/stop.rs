@@ -9,6 +9,7 @@ use socketserver::prelude::*;
 use socketserver::{Dispatch, Server};
 use tempfile::TempDir;
 
+use support::concurrent::{Concurrent, ConcurrentTcpServer};
 use support::gate::Gate;
 use support::kind::{Client, Kind, LineRequest, StreamKind, echo_message};
 use support::{
@@ -155,14 +156,14 @@ fn connections_go_on<L: StreamKind, D: Dispatch + Default>() {
 }
 
 for_each! { {connections_go_on}
-    tcp_pool: Tcp, ThreadPool;
-    unix_stream_pool: Unix, ThreadPool;
+    concurrent_tcp: Tcp, Concurrent;
+    concurrent_unix_stream: Unix, Concurrent;
 }
 
 #[test]
 fn requests_in_the_pending_queue_stay_there() -> io::Result<()> {
     let gate = Gate::default();
-    let builder = ThreadingTcpServer::builder().max_threads(1);
+    let builder = ConcurrentTcpServer::builder().dispatch(Concurrent::at_most(1));
     let builder = builder.overload(OverloadPolicy::Queue {
         length: 1,
         timeout: HOUR,
@@ -189,7 +190,7 @@ fn requests_in_the_pending_queue_stay_there() -> io::Result<()> {
 
 #[test]
 fn a_server_in_the_background_is_closed() -> io::Result<()> {
-    let server = ThreadingTcpServer::bind_fn(ANY, echo_message)?.serve_in_background()?;
+    let server = ConcurrentTcpServer::bind_fn(ANY, echo_message)?.serve_in_background()?;
     assert_eq!(exchange(connect(server.server_address()), "hi\n"), "hi\n");
     server.handle().stop_serving();
     server.join()
@@ -199,7 +200,7 @@ fn a_server_in_the_background_is_closed() -> io::Result<()> {
 #[test]
 fn each_wait_ends_although_another_thread_begins_to_serve() -> io::Result<()> {
     const ROUNDS: usize = 200;
-    let server = ThreadingTcpServer::bind_fn(ANY, echo_message)?;
+    let server = ConcurrentTcpServer::bind_fn(ANY, echo_message)?;
     let (handle, ends) = (server.handle(), AtomicBool::new(false));
     thread::scope(|scope| {
         for _ in 0..2 {
@@ -229,7 +230,7 @@ fn each_wait_ends_although_another_thread_begins_to_serve() -> io::Result<()> {
 
 #[test]
 fn wait_returns_after_serving_has_ended_with_an_error() -> io::Result<()> {
-    let server = ThreadingTcpServer::bind_fn(ANY, echo_message)?;
+    let server = ConcurrentTcpServer::bind_fn(ANY, echo_message)?;
     let handle = server.handle();
     handle.fail(io::Error::other("requested by the test"));
     assert!(server.serve_forever().is_err());
@@ -240,7 +241,7 @@ fn wait_returns_after_serving_has_ended_with_an_error() -> io::Result<()> {
 
 #[test]
 fn wait_returns_between_two_single_requests() -> io::Result<()> {
-    let builder = ThreadingTcpServer::builder().timeout(std::time::Duration::ZERO);
+    let builder = ConcurrentTcpServer::builder().timeout(std::time::Duration::ZERO);
     let server = builder.bind_fn(ANY, echo_message)?;
     server.handle_request()?;
     let handle = server.handle();

@@ -7,6 +7,7 @@ use std::sync::mpsc::{Sender, channel};
 use socketserver::HandlerError;
 use socketserver::prelude::*;
 
+use support::concurrent::{ConcurrentTcpServer, ConcurrentUnixStreamServer};
 use support::handlers::{counts, upper_lines};
 use support::{
     ANY, LONG, connect, connect_unix, eventually, exchange, in_background, read_all, socket_path,
@@ -15,7 +16,7 @@ use support::{
 #[test]
 fn a_request_is_finished_after_its_first_bytes() {
     let (begun, begins) = channel();
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+    let server = ConcurrentTcpServer::bind_fn(ANY, move |request| {
         assert!(request.wait_for_data()?, "a request arrives");
         begun.send(()).expect("the test receives it");
         upper_lines(request)
@@ -35,7 +36,7 @@ fn a_request_that_arrives_just_before_the_shutdown_is_answered() {
     let (_folder, path) = socket_path();
     for _ in 0..100 {
         let (tasks, task) = channel();
-        let server = ThreadingUnixStreamServer::bind_fn(&path, move |request| {
+        let server = ConcurrentUnixStreamServer::bind_fn(&path, move |request| {
             tasks.send(fs::read_link("/proc/thread-self")?)?;
             upper_lines(request)
         });
@@ -73,7 +74,7 @@ impl Hooks for VerifyUntilShutdown {
 fn shutdown_waits_for_a_request_in_verify_request() {
     let (verifying, verifies) = channel();
     let server = in_background(
-        ThreadingTcpServer::builder()
+        ConcurrentTcpServer::builder()
             .hooks(VerifyUntilShutdown(verifying))
             .bind_fn(ANY, upper_lines),
     );

@@ -6,6 +6,7 @@ use std::thread;
 
 use socketserver::prelude::*;
 
+use support::concurrent::{Concurrent, ConcurrentTcpServer};
 use support::event_log::EventLog;
 use support::handlers::echo_line;
 use support::{ANY, HOUR, connect, exchange, join_soon, next, read_all};
@@ -45,9 +46,9 @@ fn shutdown_wakes_a_handle_request_without_a_timeout() {
 }
 
 #[test]
-fn shutdown_ends_serving_while_all_threads_are_busy() {
+fn shutdown_ends_serving_at_the_limit_of_the_dispatcher() {
     let (reporter, inside) = channel();
-    let builder = ThreadingTcpServer::builder().max_threads(1);
+    let builder = ConcurrentTcpServer::builder().dispatch(Concurrent::at_most(1));
     let server = builder.bind_fn(ANY, move |request| {
         reporter.send(())?;
         request.rfile.readline(10)?;
@@ -137,7 +138,7 @@ fn after_a_shutdown_no_client_is_served() -> io::Result<()> {
 
 #[test]
 fn a_second_shutdown_has_no_effect() -> io::Result<()> {
-    let server = ThreadingTcpServer::bind_fn(ANY, echo_line)?.serve_in_background()?;
+    let server = ConcurrentTcpServer::bind_fn(ANY, echo_line)?.serve_in_background()?;
     let handle = server.handle();
     assert!(!handle.is_shutting_down());
     thread::scope(|scope| {
@@ -163,7 +164,7 @@ fn one_of_several_servers_can_be_shut_down() -> io::Result<()> {
         Ok(())
     };
     let servers: Vec<_> = (0..3)
-        .map(|_| ThreadingTcpServer::bind_fn(ANY, upper)?.serve_in_background())
+        .map(|_| ConcurrentTcpServer::bind_fn(ANY, upper)?.serve_in_background())
         .collect::<io::Result<_>>()?;
     let clients: Vec<_> = servers
         .iter()
@@ -183,7 +184,7 @@ fn one_of_several_servers_can_be_shut_down() -> io::Result<()> {
 
 #[test]
 fn a_handle_outlives_its_server() -> io::Result<()> {
-    let server = ThreadingTcpServer::bind_fn(ANY, echo_line)?;
+    let server = ConcurrentTcpServer::bind_fn(ANY, echo_line)?;
     let (handle, address) = (server.handle(), server.server_address().clone());
     drop(server);
     assert!(handle.is_shutting_down());

@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use socketserver::dispatch::{Inline, ThreadPool};
+use crossbeam_channel::{bounded, unbounded};
+use socketserver::dispatch::Inline;
 use socketserver::listener::Tcp;
 use socketserver::prelude::*;
-use socketserver::{Builder, ServerHandle};
+use socketserver::{Builder, Dispatch, ServerHandle, task};
 
 use support::child::in_child;
+use support::concurrent::{Concurrent, ConcurrentTcpServer};
 use support::event_log::EventLog;
 use support::process::descriptors;
 use support::{ANY, LONG, connect, eventually, in_background, read_all};
@@ -25,14 +26,14 @@ const REPLY: usize = 5_000_000;
 struct Busy {
     server: BackgroundServer,
     client: TcpStream,
-    release: Sender<()>,
+    release: task::Sender<()>,
     events: EventLog,
 }
 
-fn busy(builder: Builder<Tcp, ThreadPool>) -> io::Result<Busy> {
+fn busy(builder: Builder<Tcp, impl Dispatch>) -> io::Result<Busy> {
     let events = EventLog::default();
     let (started, has_started) = bounded(1);
-    let (release, released): (_, Receiver<()>) = bounded(1);
+    let (release, released) = task::bounded(1);
     let in_handler = events.clone();
     let server = builder.bind_fn(ANY, move |request| {
         started.send(())?;
@@ -59,7 +60,7 @@ fn closing_waits_for_handlers() -> io::Result<()> {
         client,
         release,
         events,
-    } = busy(ThreadingTcpServer::builder())?;
+    } = busy(ConcurrentTcpServer::builder())?;
     let (address, in_thread) = (server.server_address().clone(), events.clone());
     // After this no connection is accepted, so the connections below are not served.
     server.handle().shutdown();
@@ -82,7 +83,7 @@ fn closing_waits_for_handlers() -> io::Result<()> {
 }
 
 /// Closes the server while a handler is busy, and checks that the handler still runs to its end.
-fn closing_does_not_wait(builder: Builder<Tcp, ThreadPool>) -> io::Result<()> {
+fn closing_does_not_wait(builder: Builder<Tcp, impl Dispatch>) -> io::Result<()> {
     let Busy {
         server,
         client,
@@ -99,7 +100,7 @@ fn closing_does_not_wait(builder: Builder<Tcp, ThreadPool>) -> io::Result<()> {
 
 #[test]
 fn closing_does_not_wait_without_block_on_close() -> io::Result<()> {
-    closing_does_not_wait(ThreadingTcpServer::builder().block_on_close(false))
+    closing_does_not_wait(ConcurrentTcpServer::builder().block_on_close(false))
 }
 
 #[test]
@@ -120,7 +121,7 @@ fn closing_does_not_wait_for_thread_keep_alive() -> io::Result<()> {
 #[test]
 fn a_handle_of_a_closed_server_holds_no_descriptor() {
     in_child(|| {
-        let bind = || ThreadingTcpServer::bind_fn(ANY, |_| Ok(())).expect("a port is free");
+        let bind = || ConcurrentTcpServer::bind_fn(ANY, |_| Ok(())).expect("a port is free");
         let before = descriptors(std::process::id());
         let handles: Vec<_> = (0..20)
             .map(|_| {
@@ -140,7 +141,9 @@ fn a_handle_of_a_closed_server_holds_no_descriptor() {
                 handle
             })
             .collect();
-        assert_eq!(descriptors(std::process::id()), before);
+        eventually("the workers of the dispatcher have ended", || {
+            descriptors(std::process::id()) == before
+        });
         for handle in handles {
             handle.pause();
             handle.resume();
@@ -156,9 +159,9 @@ fn a_handle_of_a_closed_server_holds_no_descriptor() {
 
 #[test]
 fn a_handler_may_drop_its_own_server() -> io::Result<()> {
-    let slot = Arc::new(Mutex::new(None::<ThreadingTcpServer>));
+    let slot = Arc::new(Mutex::new(None::<ConcurrentTcpServer>));
     let (here, (closed, is_closed)) = (slot.clone(), unbounded());
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+    let server = ConcurrentTcpServer::bind_fn(ANY, move |request| {
         let server = here.lock().unwrap().take();
         drop(server);
         closed.send(request.server.clone())?;
@@ -202,5 +205,5 @@ fn a_handler_may_drop_the_guard<D: socketserver::Dispatch + Default>() -> io::Re
 #[test]
 fn a_handler_may_drop_the_guard_of_its_own_server() -> io::Result<()> {
     a_handler_may_drop_the_guard::<Inline>()?;
-    a_handler_may_drop_the_guard::<ThreadPool>()
+    a_handler_may_drop_the_guard::<Concurrent>()
 }

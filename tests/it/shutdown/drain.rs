@@ -4,16 +4,17 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use socketserver::prelude::*;
-use socketserver::{BackgroundServer, Builder, Dispatch, Stage, listener};
+use socketserver::{BackgroundServer, Builder, Dispatch, Stage, listener, task};
 
 use nix::sys::signal::Signal;
 
+use support::concurrent::{ConcurrentTcpServer, ConcurrentUdpServer, ConcurrentUnixStreamServer};
 use support::example::{self, Example};
+use support::gate::Gate;
 use support::handlers::{ReportErrors, begin, block, counts, upper_lines};
 use support::{
     ANY, LONG, connect, connect_udp, connect_unix, eventually, exchange, in_background, read_all,
@@ -33,36 +34,31 @@ fn serve<D: Dispatch>(builder: Builder<listener::Tcp, D>) -> BackgroundServer {
 #[test]
 fn running_requests_finish_and_count_as_drained() {
     const CLIENTS: usize = 3;
-    let go = Arc::new(Barrier::new(CLIENTS + 1));
-    let gate = Arc::clone(&go);
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
-        request.wfile.write_all(b"begun\n")?;
-        gate.wait();
-        Ok(request.wfile.write_all(b"done\n")?)
-    });
-    let server = in_background(server);
+    let gate = Gate::default();
+    let server = in_background(ConcurrentTcpServer::bind_fn(ANY, gate.handler()));
     let clients = [(); CLIENTS].map(|()| connect(server.server_address()));
-    for client in &clients {
-        assert_eq!(exchange(client, ""), "begun\n");
+    for mut client in &clients {
+        client.write_all(b"hello\n").expect("the server reads");
+        gate.next();
     }
     let report = thread::scope(|scope| {
         let report = scope.spawn(|| server.handle().shutdown_within(LONG));
         eventually("the shutdown begins", || server.handle().is_shutting_down());
         assert!(!report.is_finished());
-        go.wait();
+        gate.release(CLIENTS);
         report.join().expect("the call returns")
     });
     assert_eq!(counts(report), (CLIENTS, 0, 0));
     assert!(
         clients
             .into_iter()
-            .all(|client| read_all(client) == "done\n")
+            .all(|client| read_all(client) == "hello\n")
     );
 }
 
 #[test]
 fn idle_connections_are_closed_at_once() {
-    let server = in_background(ThreadingTcpServer::bind_fn(ANY, upper_lines));
+    let server = in_background(ConcurrentTcpServer::bind_fn(ANY, upper_lines));
     let between = connect(server.server_address());
     assert_eq!(exchange(&between, "hello\n"), "HELLO\n");
     let started = Instant::now();
@@ -75,7 +71,7 @@ fn idle_connections_are_closed_at_once() {
 fn connections_without_any_data_are_closed_at_once() {
     let (_folder, path) = socket_path();
     let (begun, begins) = channel();
-    let server = ThreadingUnixStreamServer::bind_fn(&path, move |request| {
+    let server = ConcurrentUnixStreamServer::bind_fn(&path, move |request| {
         begun.send(()).expect("the test receives it");
         // The handler does not call `wait_for_data`. The connection is idle because nothing was
         // received.
@@ -93,7 +89,7 @@ fn connections_without_any_data_are_closed_at_once() {
 
 #[test]
 fn blocked_handlers_count_as_forced_or_unfinished() {
-    let server = serve(ThreadingTcpServer::builder());
+    let server = serve(ConcurrentTcpServer::builder());
     let address = server.server_address();
     let _blocked =
         ["read", "read", "write", "write", "write", "loop"].map(|how| begin(address, how));
@@ -107,7 +103,7 @@ fn blocked_handlers_count_as_forced_or_unfinished() {
 
 #[test]
 fn a_report_counts_each_outcome() {
-    let server = serve(ThreadingTcpServer::builder());
+    let server = serve(ConcurrentTcpServer::builder());
     let address = server.server_address();
     let finishing = begin(address, "read");
     let _blocked = ["read", "loop"].map(|how| begin(address, how));
@@ -144,7 +140,7 @@ fn stopping_an_inline_server_does_not_wait_for_a_handler_that_loops() {
 #[test]
 fn a_forced_request_sees_an_aborted_connection() {
     let (errors, seen) = channel();
-    let server = serve(ThreadingTcpServer::builder().hooks(ReportErrors(errors)));
+    let server = serve(ConcurrentTcpServer::builder().hooks(ReportErrors(errors)));
     let _blocked = ["read", "write"].map(|how| begin(server.server_address(), how));
     server.handle().shutdown_within(SHORT);
     for _ in 0..2 {
@@ -159,7 +155,7 @@ fn a_forced_request_sees_an_aborted_connection() {
 #[test]
 fn shutdown_timeout_applies_to_shutdown() {
     for how in ["read", "write", "loop"] {
-        let server = serve(ThreadingTcpServer::builder().shutdown_timeout(SHORT));
+        let server = serve(ConcurrentTcpServer::builder().shutdown_timeout(SHORT));
         let _blocked = begin(server.server_address(), how);
         let started = Instant::now();
         server.handle().shutdown();
@@ -171,7 +167,7 @@ fn shutdown_timeout_applies_to_shutdown() {
 
 #[test]
 fn without_shutdown_timeout_shutdown_has_no_limit() {
-    let server = serve(ThreadingTcpServer::builder().shutdown_timeout(None));
+    let server = serve(ConcurrentTcpServer::builder().shutdown_timeout(None));
     let reading = begin(server.server_address(), "read");
     let stopping = thread::spawn(|| server.stop());
     thread::sleep(2 * SHORT);
@@ -184,10 +180,10 @@ fn without_shutdown_timeout_shutdown_has_no_limit() {
 #[test]
 fn a_datagram_handler_that_loops_counts_as_unfinished() {
     let (begun, begins) = channel();
-    let server = ThreadingUdpServer::bind_fn(ANY, move |_| {
+    let server = ConcurrentUdpServer::bind_fn(ANY, move |_| {
         begun.send(()).expect("the test receives it");
         loop {
-            thread::park();
+            task::sleep(LONG);
         }
     });
     let server = in_background(server);

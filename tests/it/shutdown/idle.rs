@@ -7,10 +7,10 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use parking_lot::Mutex;
-use socketserver::Server;
-use socketserver::dispatch::ThreadPool;
 use socketserver::prelude::*;
+use socketserver::{Server, task};
 
+use support::concurrent::{Concurrent, ConcurrentTcpServer};
 use support::kind::{Client, Kind};
 use support::{
     ANY, LONG, connect, exchange, for_stream_kinds, in_background, read_all, socket_folder,
@@ -30,13 +30,13 @@ fn upper(begun: Sender<()>) -> impl Fn(&mut StreamRequest) -> HandlerResult + Se
 
 fn upper_server() -> io::Result<(BackgroundServer, Receiver<()>)> {
     let (begun, has_begun) = unbounded();
-    let server = ThreadingTcpServer::bind_fn(ANY, upper(begun))?;
+    let server = ConcurrentTcpServer::bind_fn(ANY, upper(begun))?;
     Ok((server.serve_in_background()?, has_begun))
 }
 
 fn connections_between_two_requests_are_closed<L: Kind<Request = StreamRequest>>() {
     let (folder, (begun, _has_begun)) = (socket_folder(), unbounded());
-    let server = Server::<L, ThreadPool>::bind_fn(L::address(folder.path()), upper(begun));
+    let server = Server::<L, Concurrent>::bind_fn(L::address(folder.path()), upper(begun));
     let server = in_background(server);
     let mut clients: Vec<_> = (0..10)
         .map(|_| L::connect(server.server_address()))
@@ -85,7 +85,7 @@ fn a_connection_without_any_data_is_closed() -> io::Result<()> {
     // The handler does not call `wait_for_data`. The server knows that nothing was received.
     let (started, has_started) = bounded(1);
     let (ended, has_ended) = bounded(1);
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+    let server = ConcurrentTcpServer::bind_fn(ANY, move |request| {
         started.send(())?;
         Ok(ended.send(request.rfile.readline(100)?)?)
     })?;
@@ -101,7 +101,7 @@ fn a_connection_without_any_data_is_closed() -> io::Result<()> {
 #[test]
 fn without_wait_for_data_a_connection_with_data_is_not_idle() -> io::Result<()> {
     let (begun, has_begun) = bounded(1);
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+    let server = ConcurrentTcpServer::bind_fn(ANY, move |request| {
         let first = request.rfile.readline(100)?;
         begun.send(())?;
         let second = request.rfile.readline(100)?;
@@ -122,7 +122,7 @@ fn without_wait_for_data_a_connection_with_data_is_not_idle() -> io::Result<()> 
 /// A handler that writes, and then waits for an answer of the client.
 fn prompting() -> io::Result<(BackgroundServer, Receiver<()>)> {
     let (prompted, has_prompted) = bounded(1);
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+    let server = ConcurrentTcpServer::bind_fn(ANY, move |request| {
         request.wfile.write_all(b"who?\n")?;
         prompted.send(())?;
         let name = request.rfile.readline(100)?;
@@ -145,7 +145,7 @@ fn a_handler_that_waits_for_an_answer_is_not_idle() -> io::Result<()> {
 #[test]
 fn writes_through_a_handle_do_not_keep_a_connection_open() -> io::Result<()> {
     let (given, connections) = bounded(1);
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+    let server = ConcurrentTcpServer::bind_fn(ANY, move |request| {
         given.send(request.connection()?)?;
         Ok(request.rfile.read_line(&mut String::new()).map(drop)?)
     })?;
@@ -161,9 +161,9 @@ fn writes_through_a_handle_do_not_keep_a_connection_open() -> io::Result<()> {
 #[test]
 fn wait_for_data_returns_false_after_a_shutdown() -> io::Result<()> {
     let (begun, has_begun) = bounded(1);
-    let (resume, may_go_on) = bounded::<()>(1);
+    let (resume, may_go_on) = task::bounded::<()>(1);
     let (reports, answer) = bounded(1);
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+    let server = ConcurrentTcpServer::bind_fn(ANY, move |request| {
         request.rfile.readline(100)?;
         begun.send(())?;
         may_go_on.recv_timeout(LONG)?;
@@ -187,7 +187,7 @@ fn send_while_shutting_down() -> io::Result<()> {
     let reports = Arc::new(Mutex::new(Vec::new()));
     let (begun, has_begun) = unbounded();
     let requests = reports.clone();
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+    let server = ConcurrentTcpServer::bind_fn(ANY, move |request| {
         while request.wait_for_data()? {
             begun.send(())?;
             requests.lock().push(request.rfile.readline(100)?);

@@ -5,10 +5,11 @@ use std::net::TcpStream;
 use std::time::Instant;
 
 use socket2::SockRef;
-use socketserver::dispatch::{Inline, ThreadPool};
+use socketserver::dispatch::Inline;
 use socketserver::prelude::*;
 use socketserver::{Dispatch, Listener, Server};
 
+use support::concurrent::Concurrent;
 use support::listener::FakeListener;
 use support::{LONG, connect, in_background, read_all};
 
@@ -58,11 +59,11 @@ fn shut_down_after_accept() -> FakeListener {
 #[test]
 fn shutdown_just_before_accept() {
     the_server_ends::<Inline>(shut_down_before_accept());
-    the_server_ends::<ThreadPool>(shut_down_before_accept());
+    the_server_ends::<Concurrent>(shut_down_before_accept());
 }
 
 #[test]
 fn shutdown_just_after_accept() {
     the_server_ends::<Inline>(shut_down_after_accept());
-    the_server_ends::<ThreadPool>(shut_down_after_accept());
+    the_server_ends::<Concurrent>(shut_down_after_accept());
 }

@@ -6,12 +6,12 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use socketserver::dispatch::ThreadPool;
 use socketserver::listener::Tcp;
 use socketserver::prelude::*;
 use socketserver::{Builder, Server};
 use tempfile::TempDir;
 
+use support::concurrent::{Concurrent, ConcurrentTcpServer};
 use support::gate::Gate;
 use support::kind::{Client, StreamClient, StreamKind};
 use support::{
@@ -52,7 +52,7 @@ struct Served {
 fn serve<L: StreamKind>(idle: Option<Duration>) -> Served {
     let (served, lines) = channel();
     let folder = socket_folder();
-    let builder = Server::<L, ThreadPool>::builder().idle_timeout(idle);
+    let builder = Server::<L, Concurrent>::builder().idle_timeout(idle);
     let server = builder.bind_fn(L::address(folder.path()), report_lines(served));
     Served {
         server: in_background(server),
@@ -145,7 +145,7 @@ fn a_shutdown_never_cuts_a_message_that_is_read_in_the_plain_way<L: StreamKind>(
     for _ in 0..5 {
         let ((served, lines), folder) = (channel(), socket_folder());
         let handler = report_plain_lines(served);
-        let server = Server::<L, ThreadPool>::bind_fn(L::address(folder.path()), handler);
+        let server = Server::<L, Concurrent>::bind_fn(L::address(folder.path()), handler);
         let server = in_background(server);
         let connect = |_| L::connect(server.server_address());
         let mut clients: Vec<_> = (0..60).map(connect).collect();
@@ -165,7 +165,7 @@ fn a_shutdown_never_cuts_a_message_that_is_read_in_the_plain_way<L: StreamKind>(
 fn messages_that_arrived_before_are_served_and_no_others<L: StreamKind>() {
     let (gate, folder) = (Gate::default(), socket_folder());
     let hold = gate.clone();
-    let server = Server::<L, ThreadPool>::bind_fn(L::address(folder.path()), move |request| {
+    let server = Server::<L, Concurrent>::bind_fn(L::address(folder.path()), move |request| {
         while let Some(line) = request.next_line()? {
             hold.hold(&line)?;
             writeln!(request.wfile, "{line} is served")?;
@@ -192,7 +192,7 @@ fn messages_that_arrived_before_are_served_and_no_others<L: StreamKind>() {
 fn a_second_shutdown_lets_no_more_messages_be_served<L: StreamKind>() {
     let ((served, lines), gate, folder) = (channel(), Gate::default(), socket_folder());
     let hold = gate.clone();
-    let server = Server::<L, ThreadPool>::bind_fn(L::address(folder.path()), move |request| {
+    let server = Server::<L, Concurrent>::bind_fn(L::address(folder.path()), move |request| {
         while let Some(line) = request.next_line()? {
             served.send(line.clone())?;
             if line == "one" {
@@ -237,7 +237,7 @@ fn a_second_shutdown_lets_no_more_messages_be_served<L: StreamKind>() {
 fn the_rest_of_a_message_is_received_and_what_follows_is_not<L: StreamKind>() {
     let (begun, has_begun) = channel();
     let folder = socket_folder();
-    let server = Server::<L, ThreadPool>::bind_fn(L::address(folder.path()), move |request| {
+    let server = Server::<L, Concurrent>::bind_fn(L::address(folder.path()), move |request| {
         while request.wait_for_data()? {
             begun.send(())?;
             let line = request.rfile.readline(100)?;
@@ -264,7 +264,7 @@ fn the_rest_of_a_message_is_received_and_what_follows_is_not<L: StreamKind>() {
 /// A client that sends without a pause, and reads all answers.
 fn a_client_that_goes_on_sending_does_not_delay_the_end<L: StreamKind>() {
     let folder = socket_folder();
-    let builder = Server::<L, ThreadPool>::builder().shutdown_timeout(None);
+    let builder = Server::<L, Concurrent>::builder().shutdown_timeout(None);
     let server = builder.bind_fn(L::address(folder.path()), |request| {
         for line in &mut request.rfile {
             request.wfile.write_all(&line?)?;
@@ -309,7 +309,7 @@ for_stream_kinds! {
 }
 
 /// What `next_line` returns for a message that never ends, after a shutdown.
-fn unfinished(builder: Builder<Tcp, ThreadPool>) -> ErrorKind {
+fn unfinished(builder: Builder<Tcp, Concurrent>) -> ErrorKind {
     let (begun, has_begun) = channel();
     let (results, result) = channel();
     let server = builder.bind_fn(ANY, move |request| {
@@ -331,7 +331,7 @@ fn unfinished(builder: Builder<Tcp, ThreadPool>) -> ErrorKind {
 #[test]
 fn a_message_that_never_ends_is_an_error_after_a_shutdown() {
     let short = Duration::from_millis(200);
-    let builder = ThreadingTcpServer::builder;
+    let builder = ConcurrentTcpServer::builder;
     assert_eq!(
         unfinished(builder().read_timeout(short)),
         ErrorKind::TimedOut
@@ -346,7 +346,7 @@ fn a_message_that_never_ends_is_an_error_after_a_shutdown() {
 fn an_eight_mebibyte_echo_is_not_reset_by_a_shutdown() {
     const LENGTH: usize = 8 << 20;
     let (begun, has_begun) = channel();
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+    let server = ConcurrentTcpServer::bind_fn(ANY, move |request| {
         request.rfile.set_max_line(LENGTH);
         for line in &mut request.rfile {
             request.wfile.write_all(&line?)?;
@@ -375,7 +375,7 @@ fn an_eight_mebibyte_echo_is_not_reset_by_a_shutdown() {
 fn a_reply_of_an_idle_connection_arrives_although_the_client_sends() {
     const LENGTH: usize = 1_000_000;
     for idle in [None, Some(Duration::from_millis(200))] {
-        let builder = ThreadingTcpServer::builder().idle_timeout(idle);
+        let builder = ConcurrentTcpServer::builder().idle_timeout(idle);
         let server = in_background(builder.bind_fn(ANY, |request| {
             while request.next_line()?.is_some() {
                 // The buffers of the system take it.

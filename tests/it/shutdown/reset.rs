@@ -4,8 +4,7 @@ use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use socketserver::prelude::*;
-
+use support::concurrent::ConcurrentTcpServer;
 use support::handlers::{begin, block, counts};
 use support::{ANY, in_background};
 
@@ -19,7 +18,7 @@ fn assert_reset(mut client: TcpStream) {
 
 #[test]
 fn connections_are_reset_at_max_lifetime() {
-    let builder = ThreadingTcpServer::builder().max_lifetime(SHORT);
+    let builder = ConcurrentTcpServer::builder().max_lifetime(SHORT);
     let server = in_background(builder.bind_fn(ANY, block));
     // One handler is blocked in a read, one in a write, and one loops without end.
     for order in ["read", "write", "loop"] {
@@ -31,7 +30,7 @@ fn connections_are_reset_at_max_lifetime() {
 
 #[test]
 fn connections_are_reset_by_a_forced_shutdown() {
-    let server = in_background(ThreadingTcpServer::bind_fn(ANY, block));
+    let server = in_background(ConcurrentTcpServer::bind_fn(ANY, block));
     let orders = ["read", "write", "loop"];
     let clients = orders.map(|order| begin(server.server_address(), order));
     assert_eq!(counts(server.handle().shutdown_within(SHORT)), (0, 2, 1));
@@ -40,7 +39,7 @@ fn connections_are_reset_by_a_forced_shutdown() {
 
 #[test]
 fn a_connection_that_ends_in_time_is_not_reset() {
-    let builder = ThreadingTcpServer::builder().max_lifetime(Duration::from_secs(60));
+    let builder = ConcurrentTcpServer::builder().max_lifetime(Duration::from_secs(60));
     let server = in_background(builder.bind_fn(ANY, block));
     let mut client = begin(server.server_address(), "nothing");
     assert_eq!(client.read(&mut [0]).map_err(|e| e.kind()), Ok(0));

@@ -9,6 +9,7 @@ use nix::sys::signal::{Signal, raise};
 use socketserver::prelude::*;
 
 use support::child::in_child;
+use support::concurrent::ConcurrentTcpServer;
 use support::{ANY, connect, exchange};
 
 /// A logger that runs a function for each line about a signal.
@@ -52,7 +53,7 @@ fn a_signal_ends_the_server_if_the_logger_panics() {
 fn two_signals_at_once_count_as_one_with_a_slow_logger() {
     in_child(|| {
         set_logger(&OnSignal(|| thread::sleep(Duration::from_millis(300))));
-        let server = ThreadingTcpServer::bind_fn(ANY, |request| {
+        let server = ConcurrentTcpServer::bind_fn(ANY, |request| {
             writeln!(request.wfile, "begun")?;
             while !request.server.is_shutting_down() {
                 thread::sleep(Duration::from_millis(1));

@@ -11,6 +11,7 @@ use std::time::Duration;
 use socketserver::ServerHandle;
 use socketserver::prelude::*;
 
+use support::concurrent::ConcurrentTcpServer;
 use support::gate::Gate;
 use support::handlers::echo_line;
 use support::{ANY, LONG, connect, exchange, in_background, join_soon, next, read_all};
@@ -75,7 +76,7 @@ fn wait_without_a_shutdown_does_not_return() {
 #[test]
 fn wait_does_not_wait_for_requests_on_other_threads() {
     let (reporter, inside) = channel();
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+    let server = ConcurrentTcpServer::bind_fn(ANY, move |request| {
         request.rfile.readline(10)?;
         reporter.send(())?;
         echo_line(request)
@@ -135,7 +136,7 @@ fn wait_on_the_serving_thread_returns_at_once() {
 
 #[test]
 fn wait_on_a_pool_thread_returns_when_serving_has_ended() -> io::Result<()> {
-    let server = ThreadingTcpServer::bind_fn(ANY, |request| {
+    let server = ConcurrentTcpServer::bind_fn(ANY, |request| {
         request.server.shutdown();
         request.server.wait();
         Ok(request.wfile.write_all(b"serving has ended")?)

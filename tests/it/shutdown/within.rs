@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use socketserver::prelude::*;
 use socketserver::{BackgroundServer, DrainReport, RequestError, ServerHandle};
 
+use support::concurrent::ConcurrentTcpServer;
 use support::gate::Gate;
 use support::handlers::{begin, block, counts};
 use support::{ANY, LONG, connect, eventually, exchange, in_background, read_all};
@@ -30,7 +31,7 @@ fn block_or_stop(request: &mut StreamRequest) -> HandlerResult {
 }
 
 fn serve() -> BackgroundServer {
-    in_background(ThreadingTcpServer::bind_fn(ANY, block_or_stop))
+    in_background(ConcurrentTcpServer::bind_fn(ANY, block_or_stop))
 }
 
 #[test]
@@ -48,7 +49,7 @@ fn a_handler_does_not_wait_for_itself() {
 #[test]
 fn a_handler_does_not_count_itself_as_forced() {
     let (reports, reported) = channel();
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+    let server = ConcurrentTcpServer::bind_fn(ANY, move |request| {
         request.wait_for_data()?;
         if request.rfile.buffer() != b"stop\n" {
             return block(request);
@@ -98,7 +99,7 @@ fn a_hook_on_the_serving_thread_waits_for_requests() {
         reports,
     };
     let server = in_background(
-        ThreadingTcpServer::builder()
+        ConcurrentTcpServer::builder()
             .hooks(hooks)
             .poll_interval(Duration::from_millis(10))
             .bind_fn(ANY, block),
@@ -124,7 +125,7 @@ impl Hooks for StopOnError {
 fn handle_error_does_not_wait_for_its_own_request() {
     let (reports, reported) = channel();
     let server = in_background(
-        ThreadingTcpServer::builder()
+        ConcurrentTcpServer::builder()
             .hooks(StopOnError(reports))
             .bind_fn(ANY, |_| Err("on purpose".into())),
     );
@@ -177,7 +178,7 @@ fn shutdown_within_can_shorten_the_limit_of_shutdown() {
 
 #[test]
 fn before_serving_it_returns_at_once_and_no_client_is_served() {
-    let server = ThreadingTcpServer::bind_fn(ANY, block).expect("a port is free");
+    let server = ConcurrentTcpServer::bind_fn(ANY, block).expect("a port is free");
     let report = server.handle().shutdown_within(LONG);
     assert_eq!(counts(report), (0, 0, 0));
     server.serve_forever().expect("a shutdown is not an error");
@@ -240,7 +241,7 @@ fn hooks_dropped_with_the_last_request_do_not_wait() {
     let (gate, handle) = (Gate::default(), Arc::default());
     let server = Arc::clone(&handle);
     let hooks = StopOnDrop { server, reports };
-    let builder = ThreadingTcpServer::builder().hooks(hooks);
+    let builder = ConcurrentTcpServer::builder().hooks(hooks);
     let builder = builder.block_on_close(false);
     let server = builder.bind_fn(ANY, gate.handler());
     let server = server.expect("a port is free");

@@ -3,12 +3,13 @@
 use std::io::{self, IoSlice};
 use std::sync::mpsc::channel;
 
-use socketserver::dispatch::{Inline, ThreadPool};
+use socketserver::dispatch::Inline;
 use socketserver::framing::{Framing, Prefix};
 use socketserver::prelude::*;
 use socketserver::request::{Connection, DatagramSocket};
 use socketserver::{Dispatch, Server, Statistics};
 
+use support::concurrent::{Concurrent, ConcurrentTcpServer};
 use support::counts::settled;
 use support::kind::{Client, Kind};
 use support::{
@@ -21,7 +22,7 @@ fn bytes(
     text: &str,
     handle: impl Fn(&mut StreamRequest) -> HandlerResult + Send + Sync + 'static,
 ) -> io::Result<(u64, u64, usize)> {
-    let builder = ThreadingTcpServer::builder().wbufsize(wbufsize);
+    let builder = ConcurrentTcpServer::builder().wbufsize(wbufsize);
     let server = builder.bind_fn(ANY, handle)?.serve_in_background()?;
     let mut client = connect(server.server_address());
     client.write_all(text.as_bytes())?;
@@ -104,7 +105,7 @@ fn messages_count_with_their_prefixes() -> io::Result<()> {
 #[test]
 fn bytes_sent_through_a_handle_count() -> io::Result<()> {
     let (reporter, reports) = channel::<Connection>();
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+    let server = ConcurrentTcpServer::bind_fn(ANY, move |request| {
         reporter.send(request.connection()?)?;
         while request.next_line()?.is_some() {}
         Ok(())
@@ -123,7 +124,7 @@ fn bytes_sent_through_a_handle_count() -> io::Result<()> {
 #[test]
 fn a_detached_connection_counts_until_it_is_detached() -> io::Result<()> {
     let (reporter, reports) = channel();
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+    let server = ConcurrentTcpServer::bind_fn(ANY, move |request| {
         request.wfile.write_all(b"before")?;
         let mut taken = request.detach();
         taken.wfile.write_all(b"behind")?;
@@ -188,7 +189,7 @@ fn answer<L: Kind<Request = DatagramRequest>, D: Dispatch + Default>() -> io::Re
 fn datagrams_and_their_answers<L: Kind<Request = DatagramRequest>>() {
     let answers = "at once".len() + "after finish".len();
     let out = (2 * answers + "much later".len()) as u64;
-    for statistics in [answer::<L, Inline>(), answer::<L, ThreadPool>()] {
+    for statistics in [answer::<L, Inline>(), answer::<L, Concurrent>()] {
         let statistics = statistics.expect("the server serves");
         assert_eq!((statistics.bytes_in, statistics.bytes_out), (12, out));
     }

@@ -9,6 +9,7 @@ use socketserver::prelude::*;
 
 use super::recorder;
 
+use support::concurrent::ConcurrentTcpServer;
 use support::counts::settled;
 use support::{ANY, LONG, connect, eventually, exchange, read_all};
 
@@ -81,6 +82,7 @@ fn all_metrics_are_published() -> io::Result<()> {
         ("queued", "", 0.0),
         ("lingering", "", 0.0),
         ("threads", "", 1.0),
+        ("blocked_workers_total", "", 0.0),
         ("peak_active", "", 1.0),
         ("peak_queued", "", 0.0),
         ("peak_threads", "", 1.0),
@@ -103,7 +105,7 @@ fn all_metrics_are_published() -> io::Result<()> {
 #[test]
 fn metrics_are_published_in_each_interval() -> io::Result<()> {
     recorder::install();
-    let server = ThreadingTcpServer::bind_fn(ANY, respond)?.serve_in_background()?;
+    let server = ConcurrentTcpServer::bind_fn(ANY, respond)?.serve_in_background()?;
     let publisher = server.handle().publish_metrics(OFTEN)?;
     wait_for(&server.handle(), "accepted_total", "", 0.0);
     let client = connect(server.server_address());

@@ -9,6 +9,7 @@ use std::time::Duration;
 use socketserver::prelude::*;
 use socketserver::{Address, OverloadPolicy, Statistics};
 
+use support::concurrent::ConcurrentTcpServer;
 use support::counts::{settled, sum};
 use support::handlers::echo_or_fail;
 use support::{ANY, connect, reset};
@@ -88,7 +89,7 @@ fn change(server: &ServerHandle, done: &AtomicBool) {
 
 #[test]
 fn every_snapshot_adds_up() -> io::Result<()> {
-    let server = ThreadingTcpServer::builder()
+    let server = ConcurrentTcpServer::builder()
         .hooks(RefuseEverySeventh)
         .max_connections(CONNECTIONS)
         .max_per_ip(PER_IP)

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use crossbeam_channel::bounded;
 use socketserver::prelude::*;
+use socketserver::task;
 
 use super::report::reporting;
 
+use support::concurrent::{ConcurrentTcpServer, ConcurrentUnixStreamServer};
 use support::handlers::with_error_reports;
 use support::{
     ANY, LONG, assert_reset, connect, connect_unix, exchange, in_background, read_all, socket_path,
@@ -26,7 +28,7 @@ fn abort(request: &mut StreamRequest) -> HandlerResult {
 
 #[test]
 fn abort_resets_the_connection() {
-    let builder = ThreadingTcpServer::builder().wbufsize(100);
+    let builder = ConcurrentTcpServer::builder().wbufsize(100);
     let (server, seen) = with_error_reports(builder, ANY, abort);
     let client = connect(server.server_address());
     assert_eq!(exchange(&client, "go on\n"), "the beginning\n");
@@ -38,7 +40,7 @@ fn abort_resets_the_connection() {
 #[test]
 fn abort_closes_a_unix_socket_without_flushing() {
     let (_folder, path) = socket_path();
-    let builder = ThreadingUnixStreamServer::builder().wbufsize(100);
+    let builder = ConcurrentUnixStreamServer::builder().wbufsize(100);
     let server = in_background(builder.bind_fn(path, abort));
     let client = connect_unix(server.server_address());
     assert_eq!(exchange(&client, "go on\n"), "the beginning\n");
@@ -48,7 +50,7 @@ fn abort_closes_a_unix_socket_without_flushing() {
 #[test]
 fn reads_and_writes_fail_after_abort() -> io::Result<()> {
     for wbufsize in [0, 100] {
-        let builder = ThreadingTcpServer::builder().wbufsize(wbufsize);
+        let builder = ConcurrentTcpServer::builder().wbufsize(wbufsize);
         let (server, reports) = reporting(builder, |request| {
             request.rfile.readline(100)?;
             let connection = request.connection()?;
@@ -87,7 +89,7 @@ fn reads_and_writes_fail_after_abort() -> io::Result<()> {
 #[test]
 fn a_detached_request_can_be_aborted_too() -> io::Result<()> {
     let (detached, requests) = bounded(1);
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+    let server = ConcurrentTcpServer::bind_fn(ANY, move |request| {
         detached
             .send(request.detach())
             .map_err(|_| "the test has ended")?;
@@ -112,8 +114,8 @@ fn a_detached_request_can_be_aborted_too() -> io::Result<()> {
 #[test]
 fn an_abort_ends_a_blocked_send() -> io::Result<()> {
     let (sender, sending) = bounded(1);
-    let (resume, may_go_on) = bounded::<()>(1);
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+    let (resume, may_go_on) = task::bounded::<()>(1);
+    let server = ConcurrentTcpServer::bind_fn(ANY, move |request| {
         sender.send(request.connection()?)?;
         may_go_on.recv_timeout(LONG)?;
         request.abort();
@@ -139,8 +141,8 @@ fn an_abort_ends_a_blocked_send() -> io::Result<()> {
 #[test]
 fn an_aborted_connection_is_reset_during_a_shutdown() -> io::Result<()> {
     let (aborted, is_aborted) = bounded(1);
-    let (resume, may_go_on) = bounded::<()>(1);
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+    let (resume, may_go_on) = task::bounded::<()>(1);
+    let server = ConcurrentTcpServer::bind_fn(ANY, move |request| {
         request.abort();
         aborted.send(())?;
         may_go_on.recv_timeout(LONG)?;

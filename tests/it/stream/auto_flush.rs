@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use crossbeam_channel::bounded;
 use socketserver::Builder;
-use socketserver::dispatch::ThreadPool;
 use socketserver::listener::Tcp;
 use socketserver::prelude::*;
 
 use super::report::reporting;
 
+use support::concurrent::{Concurrent, ConcurrentTcpServer, ConcurrentUnixStreamServer};
 use support::{ANY, LONG, connect, connect_unix, exchange, read_all, socket_path};
 
 type ReadSome = fn(&mut StreamRequest) -> io::Result<usize>;
@@ -54,7 +54,7 @@ fn expect_prompt(mut client: impl Read + Write, way: &str) {
 fn buffered_writes_are_sent_before_a_read_waits() -> io::Result<()> {
     for (way, read) in READS {
         for bytes in [0, 1, 100] {
-            let builder = ThreadingTcpServer::builder().wbufsize(100).rbufsize(bytes);
+            let builder = ConcurrentTcpServer::builder().wbufsize(100).rbufsize(bytes);
             let server = builder.bind_fn(ANY, move |request| prompt(request, read))?;
             let server = server.serve_in_background()?;
             expect_prompt(connect(server.server_address()), way);
@@ -67,7 +67,7 @@ fn buffered_writes_are_sent_before_a_read_waits() -> io::Result<()> {
 fn buffered_writes_are_sent_over_unix_sockets() -> io::Result<()> {
     for (way, read) in READS {
         let (_folder, path) = socket_path();
-        let builder = ThreadingUnixStreamServer::builder().wbufsize(100);
+        let builder = ConcurrentUnixStreamServer::builder().wbufsize(100);
         let server = builder.bind_fn(path, move |request| prompt(request, read))?;
         let server = server.serve_in_background()?;
         expect_prompt(connect_unix(server.server_address()), way);
@@ -79,7 +79,7 @@ fn buffered_writes_are_sent_over_unix_sockets() -> io::Result<()> {
 #[test]
 fn each_prompt_is_sent() -> io::Result<()> {
     let (_folder, path) = socket_path();
-    let builder = ThreadingUnixStreamServer::builder().wbufsize(100);
+    let builder = ConcurrentUnixStreamServer::builder().wbufsize(100);
     let server = builder.bind_fn(path, |request| {
         for number in 0..3 {
             writeln!(request.wfile, "{number}?")?;
@@ -97,7 +97,7 @@ fn each_prompt_is_sent() -> io::Result<()> {
 
 #[test]
 fn answers_to_pipelined_requests_are_sent_together() -> io::Result<()> {
-    let builder = ThreadingTcpServer::builder().wbufsize(100);
+    let builder = ConcurrentTcpServer::builder().wbufsize(100);
     let (server, reports) = reporting(builder, |request| {
         let connection = request.connection()?;
         for answer in [&b"one, "[..], b"two, "] {
@@ -121,7 +121,7 @@ fn answers_to_pipelined_requests_are_sent_together() -> io::Result<()> {
 
 #[test]
 fn the_reading_half_does_not_flush_the_writing_half() -> io::Result<()> {
-    let builder = ThreadingTcpServer::builder().wbufsize(100);
+    let builder = ConcurrentTcpServer::builder().wbufsize(100);
     let (server, reports) = reporting(builder, |request| {
         let connection = request.connection()?;
         let (mut rfile, wfile) = request.split();
@@ -140,7 +140,7 @@ fn the_reading_half_does_not_flush_the_writing_half() -> io::Result<()> {
 #[test]
 fn the_reading_half_continues_while_the_client_does_not_read() -> io::Result<()> {
     const MUCH: usize = 50_000_000;
-    let builder = ThreadingTcpServer::builder().wbufsize(10_000);
+    let builder = ConcurrentTcpServer::builder().wbufsize(10_000);
     let (server, reports) = reporting(builder, |request| {
         let (mut rfile, wfile) = request.split();
         thread::scope(|scope| {
@@ -161,7 +161,7 @@ fn the_reading_half_continues_while_the_client_does_not_read() -> io::Result<()>
 #[test]
 fn a_detached_request_flushes_before_its_own_read_only() -> io::Result<()> {
     let (detached, requests) = bounded(1);
-    let builder = ThreadingTcpServer::builder().wbufsize(100);
+    let builder = ConcurrentTcpServer::builder().wbufsize(100);
     let server = builder.bind_fn(ANY, move |request| {
         request.wfile.write_all(b"password?\n")?;
         let taken = request.detach();
@@ -199,8 +199,8 @@ fn long_answer(request: &mut StreamRequest) -> HandlerResult {
     Ok(())
 }
 
-fn large_buffer() -> Builder<Tcp, ThreadPool> {
-    ThreadingTcpServer::builder().wbufsize(2 * MUCH)
+fn large_buffer() -> Builder<Tcp, Concurrent> {
+    ConcurrentTcpServer::builder().wbufsize(2 * MUCH)
 }
 
 fn read_long_answer(client: &TcpStream) {

@@ -5,18 +5,20 @@ use std::io::{self, ErrorKind};
 use std::net::TcpStream;
 use std::thread;
 
-use crossbeam_channel::{Receiver, bounded, unbounded};
+use crossbeam_channel::{Receiver, unbounded};
 use socket2::SockRef;
 use socketserver::prelude::*;
 use socketserver::request::Connection;
+use socketserver::task;
 
+use support::concurrent::ConcurrentTcpServer;
 use support::{ANY, LONG, connect, eventually, read_all};
 
 /// A server that sends a handle of each connection to the test. Its handlers wait until the client
 /// or the test closes the connection.
 fn registering() -> io::Result<(BackgroundServer, Receiver<Connection>)> {
     let (register, connections) = unbounded();
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+    let server = ConcurrentTcpServer::bind_fn(ANY, move |request| {
         register.send(request.connection()?)?;
         io::copy(&mut request.rfile, &mut io::sink())?;
         Ok(())
@@ -53,7 +55,7 @@ fn every_thread_can_send_through_a_handle() -> io::Result<()> {
 fn shutdown_ends_reads_and_writes_of_the_handler() -> io::Result<()> {
     let (register, connections) = unbounded();
     let (report, reports) = unbounded();
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+    let server = ConcurrentTcpServer::bind_fn(ANY, move |request| {
         register.send(request.connection()?)?;
         let line = request.rfile.readline(100)?;
         let error = request.wfile.write_all(b"hello").unwrap_err();
@@ -93,7 +95,7 @@ fn a_handle_to_a_closed_connection_returns_not_connected() -> io::Result<()> {
 #[test]
 fn handles_to_the_same_connection_are_equal() -> io::Result<()> {
     let (register, connections) = unbounded();
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+    let server = ConcurrentTcpServer::bind_fn(ANY, move |request| {
         register.send(request.connection()?)?;
         register.send(request.connection()?)?;
         io::copy(&mut request.rfile, &mut io::sink())?;
@@ -120,7 +122,7 @@ fn handles_to_the_same_connection_are_equal() -> io::Result<()> {
 fn a_handle_can_be_used_after_its_connection_is_detached() -> io::Result<()> {
     let (register, connections) = unbounded();
     let (detached, requests) = unbounded();
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+    let server = ConcurrentTcpServer::bind_fn(ANY, move |request| {
         register.send(request.connection()?)?;
         detached
             .send(request.detach())
@@ -146,8 +148,8 @@ fn a_broadcast_is_never_sent_in_the_middle_of_a_reply() -> io::Result<()> {
     const REPLY: usize = 1_000_000;
     const BROADCAST: usize = 200;
     let (register, connections) = unbounded();
-    let (results, told_all) = bounded::<()>(1);
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+    let (results, told_all) = task::bounded::<()>(1);
+    let server = ConcurrentTcpServer::bind_fn(ANY, move |request| {
         // With small buffers the reply needs many writes.
         SockRef::from(&*request).set_send_buffer_size(16_384)?;
         register.send(request.connection()?)?;

@@ -9,8 +9,9 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, bounded, unbounded};
 use socket2::SockRef;
 use socketserver::prelude::*;
-use socketserver::{Dispatch, Server};
+use socketserver::{Dispatch, Server, task};
 
+use support::concurrent::ConcurrentTcpServer;
 use support::kind::{Client, StreamClient, StreamKind};
 use support::{ANY, LONG, connect, exchange, for_each, in_background, join_soon, read_all};
 use support::{set_timeouts, socket_folder};
@@ -18,7 +19,7 @@ use support::{set_timeouts, socket_folder};
 /// A server whose handler reads a line, writes an answer and sends its connection to the test.
 fn detaching(wbufsize: usize) -> io::Result<(BackgroundServer, Receiver<StreamRequest>)> {
     let (detached, requests) = unbounded();
-    let builder = ThreadingTcpServer::builder().wbufsize(wbufsize);
+    let builder = ConcurrentTcpServer::builder().wbufsize(wbufsize);
     let server = builder.bind_fn(ANY, move |request| {
         let line = request.rfile.readline(100)?;
         request.wfile.write_all(&line)?;
@@ -82,8 +83,8 @@ fn a_detached_connection_outlives_its_server() -> io::Result<()> {
 #[test]
 fn the_server_does_not_end_a_detached_connection_while_its_handler_still_runs() -> io::Result<()> {
     let (detached, requests) = unbounded();
-    let (resume, may_end) = bounded::<()>(1);
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+    let (resume, may_end) = task::bounded::<()>(1);
+    let server = ConcurrentTcpServer::bind_fn(ANY, move |request| {
         let request = request.detach();
         detached.send(request).map_err(|_| "the test has ended")?;
         Ok(may_end.recv_timeout(LONG)?)
@@ -113,7 +114,7 @@ fn the_server_does_not_end_a_detached_connection_while_its_handler_still_runs() 
 fn a_closure_that_uses_fields_captures_the_whole_request() -> io::Result<()> {
     let (resume, may_go_on) = bounded::<()>(1);
     let (detached, is_detached) = bounded(1);
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+    let server = ConcurrentTcpServer::bind_fn(ANY, move |request| {
         let mut request = request.detach();
         detached.send(())?;
         let may_go_on = may_go_on.clone();
@@ -155,7 +156,7 @@ fn a_detached_connection_waits_for_its_next_request_after_its_server_is_closed()
 fn after_detach_the_handlers_request_is_at_its_end() -> io::Result<()> {
     let (report, reports) = unbounded();
     let (detached, requests) = unbounded();
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+    let server = ConcurrentTcpServer::bind_fn(ANY, move |request| {
         request.rfile.fill_buf()?;
         detached
             .send(request.detach())
@@ -194,7 +195,7 @@ fn after_detach_the_handlers_request_is_at_its_end() -> io::Result<()> {
 fn two_threads_use_the_halves_at_once() -> io::Result<()> {
     const MUCH: u64 = 50_000_000;
     let (count, counted) = unbounded();
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+    let server = ConcurrentTcpServer::bind_fn(ANY, move |request| {
         let (mut rfile, wfile) = request.split();
         thread::scope(|scope| {
             let reading = scope.spawn(|| io::copy(&mut rfile, &mut io::sink()));
@@ -223,7 +224,7 @@ fn two_threads_use_the_halves_at_once() -> io::Result<()> {
 fn a_socket_is_given_to_the_program<L: StreamKind, D: Dispatch + Default>() {
     let folder = socket_folder();
     let (give, given) = unbounded();
-    let (resume, may_end) = bounded::<()>(1);
+    let (resume, may_end) = task::bounded::<()>(1);
     let builder = Server::<L, D>::builder().wbufsize(100).read_timeout(LONG);
     let server = builder.bind_fn(L::address(folder.path()), move |request| {
         let line = request.rfile.readline(100)?;
@@ -343,15 +344,15 @@ for_each! {{
         two_threads_own_the_halves
     }
     tcp: Tcp, Inline;
-    threading_tcp: Tcp, ThreadPool;
+    concurrent_tcp: Tcp, Concurrent;
     unix_stream: Unix, Inline;
-    threading_unix_stream: Unix, ThreadPool;
+    concurrent_unix_stream: Unix, Concurrent;
 }
 
 #[test]
 fn the_lines_of_an_owned_half_do_not_flush_the_other() -> io::Result<()> {
     let (report, reports) = unbounded();
-    let builder = ThreadingTcpServer::builder().wbufsize(100);
+    let builder = ConcurrentTcpServer::builder().wbufsize(100);
     let server = builder.bind_fn(ANY, move |request| {
         let (mut rfile, mut wfile) = request.detach().into_split();
         wfile.write_all(b"buffered")?;

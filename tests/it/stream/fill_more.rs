@@ -10,6 +10,7 @@ use socketserver::request::Reader;
 
 use super::report::reporting;
 
+use support::concurrent::{ConcurrentTcpServer, ConcurrentUnixStreamServer};
 use support::{ANY, LONG, connect, connect_unix, exchange, read_all, socket_path};
 
 /// The text before the next `;`, or `None` if the stream ends before one.
@@ -33,7 +34,7 @@ fn message(rfile: &mut Reader) -> io::Result<Option<String>> {
 #[test]
 fn messages_are_the_same_with_any_fragmentation() -> io::Result<()> {
     for bytes in [0, 1, 2, 3, 5, 8192] {
-        let builder = ThreadingTcpServer::builder().rbufsize(bytes);
+        let builder = ConcurrentTcpServer::builder().rbufsize(bytes);
         let (server, reports) = reporting(builder, |request| {
             let mut messages = Vec::new();
             while let Some(message) = message(&mut request.rfile)? {
@@ -76,11 +77,11 @@ fn answer(request: &mut StreamRequest) -> HandlerResult {
 #[test]
 fn a_message_is_answered_after_the_next_has_begun() -> io::Result<()> {
     // `wfile` is buffered, and is flushed before more data is received.
-    let builder = ThreadingTcpServer::builder().wbufsize(100);
+    let builder = ConcurrentTcpServer::builder().wbufsize(100);
     let server = builder.bind_fn(ANY, answer)?.serve_in_background()?;
     send_in_pieces(connect(server.server_address()));
     let (_folder, path) = socket_path();
-    let builder = ThreadingUnixStreamServer::builder().wbufsize(100);
+    let builder = ConcurrentUnixStreamServer::builder().wbufsize(100);
     let server = builder.bind_fn(path, answer)?.serve_in_background()?;
     send_in_pieces(connect_unix(server.server_address()));
     Ok(())
@@ -91,7 +92,9 @@ fn a_message_without_an_end_is_an_error_and_uses_no_memory() -> io::Result<()> {
     const MOST: usize = 1000;
     const SENT: usize = 4_000_000;
     for bytes in [0, 64] {
-        let builder = ThreadingTcpServer::builder().max_line(MOST).rbufsize(bytes);
+        let builder = ConcurrentTcpServer::builder()
+            .max_line(MOST)
+            .rbufsize(bytes);
         let (server, reports) = reporting(builder, |request| {
             let errors = [(); 2].map(|()| message(&mut request.rfile).unwrap_err());
             let held = request.rfile.buffer().len();
@@ -120,7 +123,7 @@ fn a_message_without_an_end_is_an_error_and_uses_no_memory() -> io::Result<()> {
 
 #[test]
 fn a_message_of_the_maximum_length_is_not_an_error() -> io::Result<()> {
-    let builder = ThreadingTcpServer::builder().max_line(5).rbufsize(0);
+    let builder = ConcurrentTcpServer::builder().max_line(5).rbufsize(0);
     let (server, reports) = reporting(builder, |request| {
         let first = message(&mut request.rfile)?;
         let too_long = message(&mut request.rfile).unwrap_err();
@@ -140,7 +143,7 @@ fn a_message_of_the_maximum_length_is_not_an_error() -> io::Result<()> {
 #[test]
 fn a_timeout_in_the_middle_of_a_message_loses_nothing() -> io::Result<()> {
     let (late, is_late) = bounded(1);
-    let builder = ThreadingTcpServer::builder().read_timeout(Duration::from_millis(20));
+    let builder = ConcurrentTcpServer::builder().read_timeout(Duration::from_millis(20));
     let (server, reports) = reporting(builder, move |request| {
         let error = message(&mut request.rfile).unwrap_err();
         late.send(()).map_err(io::Error::other)?;
@@ -158,7 +161,7 @@ fn a_timeout_in_the_middle_of_a_message_loses_nothing() -> io::Result<()> {
 
 #[test]
 fn after_detach_the_handlers_request_is_at_its_end() -> io::Result<()> {
-    let (server, reports) = reporting(ThreadingTcpServer::builder(), |request| {
+    let (server, reports) = reporting(ConcurrentTcpServer::builder(), |request| {
         request.rfile.fill_more()?;
         let mut taken = request.detach();
         Ok((request.rfile.fill_more()?, message(&mut taken.rfile)?))

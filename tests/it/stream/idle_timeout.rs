@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use socketserver::Stage;
 use socketserver::prelude::*;
 
+use support::concurrent::{ConcurrentTcpServer, ConcurrentUnixStreamServer};
 use support::handlers::{ReportErrors, ReportedError, expect_timeout, with_error_reports};
 use support::{ANY, LONG, connect, connect_unix, exchange, in_background, read_all, socket_path};
 
@@ -38,7 +39,7 @@ fn run_silent_client(mut client: impl Read + Write, seen: &Receiver<ReportedErro
 #[test]
 fn the_read_timeout_applies_inside_a_request_only() {
     for idle in [LONG, Duration::MAX] {
-        let builder = ThreadingTcpServer::builder().read_timeout(SHORT);
+        let builder = ConcurrentTcpServer::builder().read_timeout(SHORT);
         let (server, seen) = with_error_reports(builder.idle_timeout(idle), ANY, echo_lines);
         run_silent_client(connect(server.server_address()), &seen);
     }
@@ -48,14 +49,14 @@ fn the_read_timeout_applies_inside_a_request_only() {
 fn the_read_timeout_applies_inside_a_request_only_over_unix_sockets() {
     let (_folder, path) = socket_path();
     let path = path.to_str().expect("the path is UTF-8");
-    let builder = ThreadingUnixStreamServer::builder().read_timeout(SHORT);
+    let builder = ConcurrentUnixStreamServer::builder().read_timeout(SHORT);
     let (server, seen) = with_error_reports(builder.idle_timeout(Duration::MAX), path, echo_lines);
     run_silent_client(connect_unix(server.server_address()), &seen);
 }
 
 #[test]
 fn an_idle_timeout_longer_than_the_read_timeout_ends_quietly() {
-    let builder = ThreadingTcpServer::builder().read_timeout(SHORT / 4);
+    let builder = ConcurrentTcpServer::builder().read_timeout(SHORT / 4);
     let (server, seen) = with_error_reports(builder.idle_timeout(2 * SHORT), ANY, echo_lines);
     let client = connect(server.server_address());
     let started = Instant::now();
@@ -69,7 +70,7 @@ fn an_idle_timeout_longer_than_the_read_timeout_ends_quietly() {
 #[test]
 fn without_an_idle_timeout_the_read_timeout_applies() {
     let (server, seen) = with_error_reports(
-        ThreadingTcpServer::builder().read_timeout(SHORT),
+        ConcurrentTcpServer::builder().read_timeout(SHORT),
         ANY,
         echo_lines,
     );
@@ -82,7 +83,7 @@ fn without_an_idle_timeout_the_read_timeout_applies() {
 #[test]
 fn shutdown_and_max_lifetime_end_an_idle_connection() {
     let builder = || {
-        let builder = ThreadingTcpServer::builder().read_timeout(SHORT / 4);
+        let builder = ConcurrentTcpServer::builder().read_timeout(SHORT / 4);
         builder.idle_timeout(Duration::MAX)
     };
     let (server, _) = with_error_reports(builder(), ANY, echo_lines);
@@ -101,7 +102,7 @@ fn shutdown_and_max_lifetime_end_an_idle_connection() {
 fn the_read_timeout_applies_to_a_detached_request() {
     let (errors, seen) = channel();
     let (detached, kept) = channel();
-    let server = ThreadingTcpServer::builder()
+    let server = ConcurrentTcpServer::builder()
         .idle_timeout(Duration::MAX)
         .read_timeout(SHORT)
         .hooks(WaitInVerify(ReportErrors(errors)))
@@ -141,7 +142,7 @@ impl Hooks for WaitInVerify {
 #[test]
 fn wait_for_data_does_not_wait_on_a_nonblocking_socket() {
     let (reporter, received) = channel();
-    let builder = ThreadingTcpServer::builder()
+    let builder = ConcurrentTcpServer::builder()
         .idle_timeout(Duration::MAX)
         .read_timeout(LONG);
     let server = builder.bind_fn(ANY, move |request| {

@@ -10,13 +10,14 @@ use socketserver::prelude::*;
 
 use super::report::reporting;
 
+use support::concurrent::ConcurrentTcpServer;
 use support::{LONG, connect};
 
 #[test]
 fn a_line_without_an_end_is_an_error_and_uses_no_memory() -> io::Result<()> {
     const MOST: usize = 1000;
     const SENT: usize = 4_000_000;
-    let builder = ThreadingTcpServer::builder().max_line(MOST).rbufsize(64);
+    let builder = ConcurrentTcpServer::builder().max_line(MOST).rbufsize(64);
     let (server, reports) = reporting(builder, |request| {
         let mut line = String::new();
         let mut errors = Vec::new();
@@ -53,7 +54,7 @@ fn a_line_without_an_end_is_an_error_and_uses_no_memory() -> io::Result<()> {
 
 #[test]
 fn a_line_of_the_maximum_length_is_not_an_error() -> io::Result<()> {
-    let builder = ThreadingTcpServer::builder().max_line(5);
+    let builder = ConcurrentTcpServer::builder().max_line(5);
     let (server, reports) = reporting(builder, |request| {
         let mut line = String::new();
         request.rfile.read_line(&mut line)?;
@@ -70,7 +71,7 @@ fn a_line_of_the_maximum_length_is_not_an_error() -> io::Result<()> {
 
 #[test]
 fn a_line_that_is_not_utf_8_is_an_error_and_can_be_read_as_bytes() -> io::Result<()> {
-    let (server, reports) = reporting(ThreadingTcpServer::builder(), |request| {
+    let (server, reports) = reporting(ConcurrentTcpServer::builder(), |request| {
         let mut line = "before ".to_owned();
         let error = request.rfile.read_line(&mut line).unwrap_err();
         let mut bytes = Vec::new();
@@ -90,7 +91,7 @@ fn a_line_that_is_not_utf_8_is_an_error_and_can_be_read_as_bytes() -> io::Result
 #[test]
 fn a_timeout_in_the_middle_of_a_line_loses_nothing() -> io::Result<()> {
     let (late, is_late) = bounded(1);
-    let builder = ThreadingTcpServer::builder().read_timeout(Duration::from_millis(20));
+    let builder = ConcurrentTcpServer::builder().read_timeout(Duration::from_millis(20));
     let (server, reports) = reporting(builder, move |request| {
         let mut line = String::new();
         let error = request.rfile.read_line(&mut line).unwrap_err();
@@ -119,7 +120,7 @@ fn raw(request: &StreamRequest) -> io::Result<TcpStream> {
 
 #[test]
 fn without_a_buffer_nothing_is_read_ahead() -> io::Result<()> {
-    let builder = ThreadingTcpServer::builder().rbufsize(0);
+    let builder = ConcurrentTcpServer::builder().rbufsize(0);
     let (server, reports) = reporting(builder, |request| {
         let line = request.rfile.readline(100)?;
         assert!(request.rfile.buffer().is_empty());
@@ -135,7 +136,7 @@ fn without_a_buffer_nothing_is_read_ahead() -> io::Result<()> {
 
 #[test]
 fn the_read_ahead_is_visible() -> io::Result<()> {
-    let builder = ThreadingTcpServer::builder().rbufsize(10);
+    let builder = ConcurrentTcpServer::builder().rbufsize(10);
     let (server, reports) = reporting(builder, |request| {
         // All data has arrived before the first read, so that the buffer is filled.
         raw(request)?.peek(&mut [0; 1])?;
@@ -155,7 +156,7 @@ fn the_read_ahead_is_visible() -> io::Result<()> {
 
 #[test]
 fn a_read_longer_than_the_buffer_bypasses_it() -> io::Result<()> {
-    let builder = ThreadingTcpServer::builder().rbufsize(10);
+    let builder = ConcurrentTcpServer::builder().rbufsize(10);
     let (server, reports) = reporting(builder, |request| {
         raw(request)?.peek(&mut [0; 1])?;
         let mut out = [0; 20];

@@ -6,12 +6,12 @@ use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use socketserver::dispatch::ThreadPool;
 use socketserver::listener::Tcp;
 use socketserver::prelude::*;
 use socketserver::{Builder, Dispatch, Server};
 
 use super::report::reporting;
+use support::concurrent::{Concurrent, ConcurrentTcpServer};
 use support::kind::{Client, Kind};
 use support::{
     ANY, connect, eventually, exchange, for_each, in_background, read_all, socket_folder,
@@ -57,14 +57,14 @@ where
 
 for_each! { {a_shutdown_ends_the_loop_between_two_lines}
     tcp: Tcp, Inline;
-    threading_tcp: Tcp, ThreadPool;
+    concurrent_tcp: Tcp, Concurrent;
     unix_stream: Unix, Inline;
-    threading_unix_stream: Unix, ThreadPool;
+    concurrent_unix_stream: Unix, Concurrent;
 }
 
 #[test]
 fn a_line_is_bytes_with_its_end() -> io::Result<()> {
-    let (server, lines) = reporting(ThreadingTcpServer::builder(), |request| {
+    let (server, lines) = reporting(ConcurrentTcpServer::builder(), |request| {
         request.rfile.into_iter().collect::<io::Result<Vec<_>>>()
     })?;
     let mut client = connect(server.server_address());
@@ -77,7 +77,7 @@ fn a_line_is_bytes_with_its_end() -> io::Result<()> {
 
 #[test]
 fn a_shutdown_does_not_end_the_loop_inside_a_line() -> io::Result<()> {
-    let server = in_background(ThreadingTcpServer::bind_fn(ANY, upper));
+    let server = in_background(ConcurrentTcpServer::bind_fn(ANY, upper));
     let mut client = connect(server.server_address());
     client.write_all(b"ha")?;
     received(&server.handle(), 2);
@@ -89,7 +89,7 @@ fn a_shutdown_does_not_end_the_loop_inside_a_line() -> io::Result<()> {
 
 #[test]
 fn pipelined_lines_are_all_answered() -> io::Result<()> {
-    let server = in_background(ThreadingTcpServer::bind_fn(ANY, upper));
+    let server = in_background(ConcurrentTcpServer::bind_fn(ANY, upper));
     let mut client = connect(server.server_address());
     client.write_all(b"one\ntwo\nthree")?;
     received(&server.handle(), 13);
@@ -102,7 +102,7 @@ fn pipelined_lines_are_all_answered() -> io::Result<()> {
 /// Headers are read with `readline`, which never marks the connection idle.
 #[test]
 fn a_shutdown_does_not_end_a_header() -> io::Result<()> {
-    let (server, header) = reporting(ThreadingTcpServer::builder(), |request| {
+    let (server, header) = reporting(ConcurrentTcpServer::builder(), |request| {
         let mut header = Vec::new();
         while !header.ends_with(b"\n\n") {
             header.extend(request.rfile.readline(100)?);
@@ -120,7 +120,7 @@ fn a_shutdown_does_not_end_a_header() -> io::Result<()> {
 
 #[test]
 fn the_idle_timeout_ends_the_loop_without_an_error() -> io::Result<()> {
-    let builder = ThreadingTcpServer::builder().idle_timeout(Duration::from_millis(100));
+    let builder = ConcurrentTcpServer::builder().idle_timeout(Duration::from_millis(100));
     let (server, lines) = reporting(builder, |request| {
         request.rfile.into_iter().collect::<io::Result<Vec<_>>>()
     })?;
@@ -133,7 +133,7 @@ fn the_idle_timeout_ends_the_loop_without_an_error() -> io::Result<()> {
 
 #[test]
 fn a_line_longer_than_max_line_is_the_last_item_and_an_error() -> io::Result<()> {
-    let builder = ThreadingTcpServer::builder().max_line(4);
+    let builder = ConcurrentTcpServer::builder().max_line(4);
     let (server, kinds) = reporting(builder, |request| {
         let lines = request.rfile.into_iter();
         Ok(lines
@@ -150,7 +150,7 @@ fn a_line_longer_than_max_line_is_the_last_item_and_an_error() -> io::Result<()>
 /// Another thread may still write to the client.
 #[test]
 fn a_shutdown_does_not_end_the_loop_over_a_half() -> io::Result<()> {
-    let server = in_background(ThreadingTcpServer::bind_fn(ANY, |request| {
+    let server = in_background(ConcurrentTcpServer::bind_fn(ANY, |request| {
         let (mut rfile, wfile) = request.split();
         for line in &mut rfile {
             wfile.write_all(&line?.to_ascii_uppercase())?;
@@ -163,7 +163,7 @@ fn a_shutdown_does_not_end_the_loop_over_a_half() -> io::Result<()> {
 
 #[test]
 fn a_shutdown_does_not_end_the_loop_of_a_detached_request() -> io::Result<()> {
-    let server = in_background(ThreadingTcpServer::bind_fn(ANY, |request| {
+    let server = in_background(ConcurrentTcpServer::bind_fn(ANY, |request| {
         let mut request = request.detach();
         thread::spawn(move || upper(&mut request).map_err(|e| e.to_string()));
         Ok(())
@@ -186,7 +186,7 @@ fn continues_after_a_shutdown(server: &BackgroundServer) -> io::Result<()> {
 /// Buffered answers are sent before the loop waits for the next line.
 #[test]
 fn the_loop_flushes_before_it_waits() -> io::Result<()> {
-    let builder: Builder<Tcp, ThreadPool> = ThreadingTcpServer::builder().wbufsize(100);
+    let builder: Builder<Tcp, Concurrent> = ConcurrentTcpServer::builder().wbufsize(100);
     let server = in_background(builder.bind_fn(ANY, upper));
     let client = connect(server.server_address());
     assert_eq!(exchange(&client, "one\n"), "ONE\n");

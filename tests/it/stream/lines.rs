@@ -7,6 +7,7 @@ use socketserver::prelude::*;
 
 use super::report::reporting;
 
+use support::concurrent::ConcurrentTcpServer;
 use support::connect;
 
 const TEXT: &str = "one\ntwo is longer\r\n\n\r\nläst without end";
@@ -35,7 +36,7 @@ fn read_lines(request: &mut StreamRequest) -> io::Result<Vec<String>> {
 fn read_line_returns_the_same_lines_with_any_fragmentation() -> io::Result<()> {
     // With a small buffer each receive is small, so every split is tried.
     for bytes in 0..TEXT.len() + 2 {
-        let builder = ThreadingTcpServer::builder().rbufsize(bytes);
+        let builder = ConcurrentTcpServer::builder().rbufsize(bytes);
         let (server, reports) = reporting(builder, read_lines)?;
         let mut client = connect(server.server_address());
         client.write_all(TEXT.as_bytes())?;
@@ -47,7 +48,7 @@ fn read_line_returns_the_same_lines_with_any_fragmentation() -> io::Result<()> {
 
 #[test]
 fn read_line_joins_lines_that_are_sent_byte_by_byte() -> io::Result<()> {
-    let (server, reports) = reporting(ThreadingTcpServer::builder(), read_lines)?;
+    let (server, reports) = reporting(ConcurrentTcpServer::builder(), read_lines)?;
     let mut client = connect(server.server_address());
     client.set_nodelay(true)?;
     for byte in TEXT.as_bytes() {
@@ -60,7 +61,7 @@ fn read_line_joins_lines_that_are_sent_byte_by_byte() -> io::Result<()> {
 
 #[test]
 fn lines_returns_lines_without_their_ends() -> io::Result<()> {
-    let (server, reports) = reporting(ThreadingTcpServer::builder(), |request| {
+    let (server, reports) = reporting(ConcurrentTcpServer::builder(), |request| {
         request
             .rfile
             .by_ref()
@@ -75,7 +76,7 @@ fn lines_returns_lines_without_their_ends() -> io::Result<()> {
 
 #[test]
 fn a_loop_over_lines_can_write_to_the_same_client() -> io::Result<()> {
-    let server = ThreadingTcpServer::bind_fn(support::ANY, |request| {
+    let server = ConcurrentTcpServer::bind_fn(support::ANY, |request| {
         for line in request.rfile.by_ref().lines() {
             writeln!(request.wfile, "<{}>", line?)?;
         }
@@ -91,7 +92,7 @@ fn a_loop_over_lines_can_write_to_the_same_client() -> io::Result<()> {
 #[test]
 fn read_until_ends_at_any_byte() -> io::Result<()> {
     for bytes in [0, 1, 3, 8192] {
-        let builder = ThreadingTcpServer::builder().rbufsize(bytes);
+        let builder = ConcurrentTcpServer::builder().rbufsize(bytes);
         let (server, reports) = reporting(builder, |request| {
             let mut records = Vec::new();
             loop {
@@ -112,7 +113,7 @@ fn read_until_ends_at_any_byte() -> io::Result<()> {
 #[test]
 fn readline_returns_a_long_line_in_pieces() -> io::Result<()> {
     for bytes in [0, 1, 3, 4, 5, 8192] {
-        let builder = ThreadingTcpServer::builder().rbufsize(bytes);
+        let builder = ConcurrentTcpServer::builder().rbufsize(bytes);
         let (server, reports) = reporting(builder, |request| {
             let mut pieces = vec![request.rfile.readline(0)?];
             loop {
@@ -133,7 +134,7 @@ fn readline_returns_a_long_line_in_pieces() -> io::Result<()> {
 
 #[test]
 fn readline_ignores_max_line() -> io::Result<()> {
-    let builder = ThreadingTcpServer::builder().max_line(4);
+    let builder = ConcurrentTcpServer::builder().max_line(4);
     let (server, reports) = reporting(builder, |request| request.rfile.readline(1_000_000))?;
     let line = [vec![b'x'; 300_000], vec![b'\n']].concat();
     connect(server.server_address()).write_all(&line)?;
@@ -144,7 +145,7 @@ fn readline_ignores_max_line() -> io::Result<()> {
 #[test]
 fn read_and_read_line_can_be_mixed() -> io::Result<()> {
     for bytes in [0, 1, 5, 8192] {
-        let builder = ThreadingTcpServer::builder().rbufsize(bytes);
+        let builder = ConcurrentTcpServer::builder().rbufsize(bytes);
         let (server, reports) = reporting(builder, |request| {
             let mut length = String::new();
             request.rfile.read_line(&mut length)?;
@@ -171,7 +172,7 @@ fn read_and_read_line_can_be_mixed() -> io::Result<()> {
 
 #[test]
 fn a_close_in_the_middle_of_a_line_returns_the_partial_line() -> io::Result<()> {
-    let (server, reports) = reporting(ThreadingTcpServer::builder(), read_lines)?;
+    let (server, reports) = reporting(ConcurrentTcpServer::builder(), read_lines)?;
     connect(server.server_address()).write_all(b"whole\nhal")?;
     assert_eq!(reports.next()?, ["whole\n", "hal"]);
     Ok(())
@@ -180,7 +181,7 @@ fn a_close_in_the_middle_of_a_line_returns_the_partial_line() -> io::Result<()> 
 #[test]
 fn a_reset_in_the_middle_of_a_line_is_an_error_and_keeps_the_partial_line() -> io::Result<()> {
     let (buffered, is_buffered) = crossbeam_channel::bounded(1);
-    let (server, reports) = reporting(ThreadingTcpServer::builder(), move |request| {
+    let (server, reports) = reporting(ConcurrentTcpServer::builder(), move |request| {
         request.rfile.fill_buf()?;
         buffered.send(()).map_err(io::Error::other)?;
         let mut line = String::new();

@@ -5,14 +5,14 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use socketserver::dispatch::ThreadPool;
 use socketserver::prelude::*;
 use socketserver::{OverloadPolicy, Server};
 
+use support::concurrent::{Concurrent, ConcurrentTcpServer, ConcurrentUnixStreamServer};
 use support::kind::{Client, StreamClient, StreamKind};
 use support::{
-    ANY, LONG, assert_reset, connect, eventually, for_stream_kinds, in_background, join_soon,
-    read_all, socket_folder,
+    ANY, LONG, assert_reset, connect, connect_unix, eventually, for_stream_kinds, in_background,
+    join_soon, read_all, socket_folder, socket_path,
 };
 
 const MEGABYTE: usize = 1_000_000;
@@ -26,7 +26,7 @@ fn answer_early(reply: usize) -> impl Fn(&mut StreamRequest) -> HandlerResult {
 }
 
 fn serve_tcp<F>(
-    builder: socketserver::Builder<socketserver::listener::Tcp, ThreadPool>,
+    builder: socketserver::Builder<socketserver::listener::Tcp, Concurrent>,
     handle: F,
 ) -> BackgroundServer
 where
@@ -50,7 +50,7 @@ fn upload(mut client: impl Read + Write, bytes: usize) -> Vec<u8> {
 
 fn an_early_reply_arrives_while_the_client_sends<L: StreamKind>() {
     let folder = socket_folder();
-    let server = Server::<L, ThreadPool>::bind_fn(L::address(folder.path()), answer_early(100));
+    let server = Server::<L, Concurrent>::bind_fn(L::address(folder.path()), answer_early(100));
     let server = in_background(server);
     for (bytes, rounds) in [(MEGABYTE, 100), (10 * MEGABYTE, 10)] {
         for _ in 0..rounds {
@@ -63,7 +63,7 @@ fn an_early_reply_arrives_while_the_client_sends<L: StreamKind>() {
 fn a_long_reply_arrives_while_the_client_sends<L: StreamKind>() {
     let folder = socket_folder();
     let handle = answer_early(MEGABYTE);
-    let server = Server::<L, ThreadPool>::bind_fn(L::address(folder.path()), handle);
+    let server = Server::<L, Concurrent>::bind_fn(L::address(folder.path()), handle);
     let server = in_background(server);
     for _ in 0..100 {
         let client = L::connect(server.server_address());
@@ -90,7 +90,7 @@ fn a_rejected_client_that_sent_first_gets_the_answer<L: StreamKind>() {
     }
 
     let folder = socket_folder();
-    let builder = Server::<L, ThreadPool>::builder()
+    let builder = Server::<L, Concurrent>::builder()
         .hooks(Busy)
         .max_connections(1);
     let builder = builder.overload(OverloadPolicy::Reject);
@@ -133,14 +133,16 @@ fn wait_until_closed(server: &BackgroundServer) {
 
 #[test]
 fn a_lingering_connection_counts_for_no_limit() {
-    let builder = ThreadingTcpServer::builder()
+    let builder = ConcurrentTcpServer::builder()
         .max_connections(1)
         .max_per_ip(1)
-        .max_threads(1);
+        .dispatch(Concurrent::at_most(1));
     let server = serve_tcp(builder, answer_early(100));
     let clients: Vec<_> = (0..20).map(|_| lingering_client(&server)).collect();
-    let statistics = server.handle().statistics();
-    assert_eq!((statistics.lingering, statistics.finished), (20, 20));
+    eventually("all have finished and linger", || {
+        let statistics = server.handle().statistics();
+        (statistics.lingering, statistics.finished) == (20, 20)
+    });
     drop(clients);
     wait_until_closed(&server);
 }
@@ -148,7 +150,7 @@ fn a_lingering_connection_counts_for_no_limit() {
 #[test]
 fn a_handle_to_a_lingering_connection_is_not_connected() {
     let (given, connections) = std::sync::mpsc::channel();
-    let server = serve_tcp(ThreadingTcpServer::builder(), move |request| {
+    let server = serve_tcp(ConcurrentTcpServer::builder(), move |request| {
         given.send(request.connection()?)?;
         answer_early(100)(request)
     });
@@ -164,7 +166,7 @@ fn a_handle_to_a_lingering_connection_is_not_connected() {
 #[test]
 fn a_silent_client_is_closed_after_lingering_timeout() {
     let timeout = Duration::from_millis(300);
-    let builder = ThreadingTcpServer::builder().lingering_timeout(timeout);
+    let builder = ConcurrentTcpServer::builder().lingering_timeout(timeout);
     let server = serve_tcp(builder, answer_early(100));
     let begin = Instant::now();
     let mut client = lingering_client(&server);
@@ -180,7 +182,7 @@ fn a_silent_client_is_closed_after_lingering_timeout() {
 #[test]
 fn a_client_that_sends_slowly_is_closed_after_lingering_time() {
     let time = Duration::from_millis(600);
-    let builder = ThreadingTcpServer::builder().lingering_time(time);
+    let builder = ConcurrentTcpServer::builder().lingering_time(time);
     let server = serve_tcp(builder, answer_early(100));
     let begin = Instant::now();
     let mut client = lingering_client(&server);
@@ -193,7 +195,7 @@ fn a_client_that_sends_slowly_is_closed_after_lingering_time() {
 
 #[test]
 fn a_client_that_floods_is_closed_after_lingering_bytes() {
-    let builder = ThreadingTcpServer::builder().lingering_bytes(MEGABYTE as u64);
+    let builder = ConcurrentTcpServer::builder().lingering_bytes(MEGABYTE as u64);
     let server = serve_tcp(builder, answer_early(100));
     let mut client = lingering_client(&server);
     let mut sent = 0;
@@ -208,7 +210,7 @@ fn a_client_that_floods_is_closed_after_lingering_bytes() {
 #[test]
 fn connections_above_max_lingering_are_closed_at_once() {
     let server = serve_tcp(
-        ThreadingTcpServer::builder().max_lingering(2),
+        ConcurrentTcpServer::builder().max_lingering(2),
         answer_early(100),
     );
     let lingering = [lingering_client(&server), lingering_client(&server)];
@@ -225,7 +227,7 @@ fn connections_above_max_lingering_are_closed_at_once() {
 /// A reset does not hurt: there is no reply.
 #[test]
 fn a_connection_without_a_reply_does_not_linger() {
-    let server = serve_tcp(ThreadingTcpServer::builder(), |_| Ok(()));
+    let server = serve_tcp(ConcurrentTcpServer::builder(), |_| Ok(()));
     let client = connect(server.server_address());
     assert_eq!(read_all(&client), "");
     assert_eq!(server.handle().statistics().lingering, 0);
@@ -233,7 +235,7 @@ fn a_connection_without_a_reply_does_not_linger() {
 
 #[test]
 fn an_aborted_connection_does_not_linger() {
-    let server = serve_tcp(ThreadingTcpServer::builder(), |request| {
+    let server = serve_tcp(ConcurrentTcpServer::builder(), |request| {
         request.wfile.write_all(b"reply")?;
         request.abort();
         Ok(())
@@ -247,7 +249,7 @@ fn an_aborted_connection_does_not_linger() {
 /// The clients have their replies, and neither send nor close.
 #[test]
 fn closing_the_server_does_not_wait_for_silent_clients() {
-    let builder = ThreadingTcpServer::builder().lingering_timeout(support::HOUR);
+    let builder = ConcurrentTcpServer::builder().lingering_timeout(support::HOUR);
     let server = serve_tcp(builder, answer_early(100));
     let clients: Vec<_> = (0..10).map(|_| lingering_client(&server)).collect();
     let handle = server.handle();
@@ -256,10 +258,29 @@ fn closing_the_server_does_not_wait_for_silent_clients() {
     drop(clients);
 }
 
+/// A client that still sends when the server closes sees the end of the stream, and no reset.
+#[test]
+fn closing_the_server_resets_no_client_of_a_unix_socket() {
+    for _ in 0..20 {
+        let (_folder, path) = socket_path();
+        let server = ConcurrentUnixStreamServer::bind_fn(&path, answer_early(100));
+        let server = in_background(server);
+        let mut client = connect_unix(server.server_address());
+        client.write_all(b"put\n").expect("the server reads");
+        let mut sender = client.try_clone().expect("a descriptor is free");
+        let sending = thread::spawn(move || while sender.write_all(&[b'x'; 1000]).is_ok() {});
+        let mut reply = [0; 100];
+        client.read_exact(&mut reply).expect("the reply arrives");
+        server.stop().expect("a shutdown is not an error");
+        assert_eq!(read_all(&client), "");
+        join_soon(sending);
+    }
+}
+
 /// The reply is in the systems' buffers, and the client reads it after a while.
 #[test]
 fn closing_the_server_waits_until_replies_are_received() {
-    let server = serve_tcp(ThreadingTcpServer::builder(), answer_early(4 * MEGABYTE));
+    let server = serve_tcp(ConcurrentTcpServer::builder(), answer_early(4 * MEGABYTE));
     let mut client = connect(server.server_address());
     client.write_all(b"put\n").expect("the server reads");
     client
@@ -279,7 +300,7 @@ fn closing_the_server_waits_until_replies_are_received() {
 #[test]
 fn closing_the_server_gives_up_after_lingering_timeout() {
     let timeout = Duration::from_millis(300);
-    let builder = ThreadingTcpServer::builder().lingering_timeout(timeout);
+    let builder = ConcurrentTcpServer::builder().lingering_timeout(timeout);
     let server = serve_tcp(builder, answer_early(MEGABYTE));
     let mut client = connect(server.server_address());
     client.write_all(b"get\n").expect("the server reads");

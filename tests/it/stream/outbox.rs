@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use socketserver::dispatch::ThreadPool;
 use socketserver::listener::Tcp;
 use socketserver::prelude::*;
 use socketserver::request::Outbox;
 use socketserver::{Builder, Dispatch, Server};
 
+use support::concurrent::{Concurrent, ConcurrentTcpServer};
 use support::kind::{StreamClient, StreamKind};
 use support::{
     ANY, connect, eventually, for_each, in_background, join_soon, next, read_all, socket_folder,
@@ -32,7 +32,7 @@ fn giving(
 }
 
 pub(super) fn serve(
-    builder: Builder<Tcp, ThreadPool>,
+    builder: Builder<Tcp, Concurrent>,
     limit: usize,
 ) -> (BackgroundServer, Receiver<Outbox>) {
     let (sender, outboxes) = channel();
@@ -40,8 +40,8 @@ pub(super) fn serve(
     (in_background(server), outboxes)
 }
 
-pub(super) fn builder() -> Builder<Tcp, ThreadPool> {
-    ThreadingTcpServer::builder()
+pub(super) fn builder() -> Builder<Tcp, Concurrent> {
+    ConcurrentTcpServer::builder()
 }
 
 /// A line of this length that begins with a number.
@@ -152,9 +152,9 @@ for_each! {{
         a_handler_reads_while_its_client_does_not
     }
     tcp: Tcp, Inline;
-    threading_tcp: Tcp, ThreadPool;
+    concurrent_tcp: Tcp, Concurrent;
     unix_stream: Unix, Inline;
-    threading_unix_stream: Unix, ThreadPool;
+    concurrent_unix_stream: Unix, Concurrent;
 }
 
 /// Each thread's messages arrive whole and in order, those of `send_all` too. The client begins to read when

@@ -6,12 +6,13 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::bounded;
 use socketserver::Stage;
 use socketserver::prelude::*;
 use socketserver::request::Outbox;
+use socketserver::task;
 
 use super::outbox::{MUCH, builder, fill, line, serve};
+use support::concurrent::ConcurrentTcpServer;
 use support::handlers::{ReportErrors, expect_timeout};
 use support::{ANY, LONG, connect, eventually, in_background, join_soon, next, read_all};
 
@@ -252,7 +253,7 @@ fn a_queue_does_not_prolong_the_lifetime() {
 #[test]
 fn a_handler_reads_what_came_before_a_reset() {
     let (give, outboxes) = channel();
-    let (resume, may_read) = bounded::<()>(1);
+    let (resume, may_read) = task::bounded::<()>(1);
     let (report, reports) = channel();
     let server = builder().bind_fn(ANY, move |request| {
         give.send(request.connection()?.outbox(1 << 20))?;
@@ -373,7 +374,7 @@ fn a_reset_by_the_client_ends_the_queue() {
 #[test]
 fn a_push_at_the_end_of_the_handler_does_not_reset_the_connection() -> io::Result<()> {
     let (sender, outboxes) = channel();
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+    let server = ConcurrentTcpServer::bind_fn(ANY, move |request| {
         outboxes_of(&sender, request)?;
         Ok(request.wfile.write_all(b"bye\n")?)
     })?;
@@ -400,13 +401,12 @@ fn outboxes_of(outboxes: &Sender<Outbox>, request: &StreamRequest) -> HandlerRes
 #[test]
 fn the_end_frees_a_thread_that_is_blocked_in_a_write() -> io::Result<()> {
     let (sender, outboxes) = channel();
-    let (ends, ended) = channel::<()>();
-    let ended = parking_lot::Mutex::new(ended);
-    let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+    let (ends, ended) = task::bounded::<()>(1);
+    let server = ConcurrentTcpServer::bind_fn(ANY, move |request| {
         outboxes_of(&sender, request)?;
         let (reader, writer) = request.detach().into_split();
         drop(writer);
-        ended.lock().recv_timeout(LONG)?;
+        ended.recv_timeout(LONG)?;
         drop(reader);
         Ok(())
     })?;

@@ -3,10 +3,10 @@
 use std::io;
 
 use crossbeam_channel::{Receiver, unbounded};
-use socketserver::dispatch::ThreadPool;
 use socketserver::listener::Tcp;
 use socketserver::{BackgroundServer, Builder, StreamRequest};
 
+use support::concurrent::Concurrent;
 use support::{ANY, LONG};
 
 /// The results of the handlers, in the order in which they ended.
@@ -15,7 +15,7 @@ pub struct Reports<T>(Receiver<io::Result<T>>);
 /// Serves in the background. The result of `handle` is sent to the test, and is not an error for
 /// the server.
 pub fn reporting<T: Send + 'static>(
-    builder: Builder<Tcp, ThreadPool>,
+    builder: Builder<Tcp, Concurrent>,
     handle: impl Fn(&mut StreamRequest) -> io::Result<T> + Send + Sync + 'static,
 ) -> io::Result<(BackgroundServer, Reports<T>)> {
     let (report, reports) = unbounded();

@@ -11,6 +11,7 @@ use socketserver::prelude::*;
 use socketserver::{BackgroundServer, Builder, Dispatch, Server, Stage};
 use tempfile::TempDir;
 
+use support::concurrent::{Concurrent, ConcurrentTcpServer};
 use support::handlers::{
     ReportErrors, ReportedError, begin, block, expect_timeout, with_error_reports,
 };
@@ -35,7 +36,7 @@ fn start<L: Kind<Request = StreamRequest>, D: Dispatch>(
 }
 
 fn timeouts_end_a_blocked_read_and_a_blocked_write<L: Kind<Request = StreamRequest>>() {
-    let builder = Server::<L, ThreadPool>::builder().read_timeout(SHORT);
+    let builder = Server::<L, Concurrent>::builder().read_timeout(SHORT);
     let (server, seen, _folder) = start(builder.write_timeout(SHORT), block);
     let ip = server.server_address().ip().map(|ip| ip.to_string());
     let client_ip = ip.unwrap_or_default();
@@ -57,7 +58,7 @@ fn timeouts_end_a_blocked_read_and_a_blocked_write<L: Kind<Request = StreamReque
 }
 
 fn an_idle_timeout_is_not_an_error<L: Kind<Request = StreamRequest>>() {
-    let builder = Server::<L, ThreadPool>::builder().idle_timeout(SHORT);
+    let builder = Server::<L, Concurrent>::builder().idle_timeout(SHORT);
     let (server, errors, _folder) = start(builder, echo_lines);
     let mut client = L::connect(server.server_address());
     let started = Instant::now();
@@ -115,7 +116,7 @@ fn echo_lines(request: &mut StreamRequest) -> HandlerResult {
 fn a_connection_that_never_sends_is_idle() {
     // The handler of this test does not call `wait_for_data`.
     let (server, errors) = with_error_reports(
-        ThreadingTcpServer::builder().idle_timeout(SHORT),
+        ConcurrentTcpServer::builder().idle_timeout(SHORT),
         ANY,
         block,
     );
@@ -127,7 +128,7 @@ fn a_connection_that_never_sends_is_idle() {
 #[test]
 fn a_request_that_has_begun_is_not_idle() {
     let (server, _) = with_error_reports(
-        ThreadingTcpServer::builder().idle_timeout(SHORT),
+        ConcurrentTcpServer::builder().idle_timeout(SHORT),
         ANY,
         echo_lines,
     );
@@ -143,7 +144,7 @@ fn a_request_that_has_begun_is_not_idle() {
 fn each_request_restarts_the_idle_timeout() {
     let idle = Duration::from_millis(1200);
     let (server, _) = with_error_reports(
-        ThreadingTcpServer::builder().idle_timeout(idle),
+        ConcurrentTcpServer::builder().idle_timeout(idle),
         ANY,
         echo_lines,
     );
@@ -177,7 +178,7 @@ fn neither_slow_nor_fast_clients_extend_max_lifetime() {
 #[test]
 fn max_lifetime_applies_after_an_idle_timeout() {
     let (errors, seen) = channel();
-    let server = ThreadingTcpServer::builder()
+    let server = ConcurrentTcpServer::builder()
         .hooks(ReportErrors(errors))
         .idle_timeout(SHORT)
         .max_lifetime(3 * SHORT)
@@ -195,7 +196,7 @@ fn max_lifetime_applies_after_an_idle_timeout() {
 #[test]
 fn a_detached_connection_has_no_deadline() {
     let (detached, kept) = channel();
-    let server = ThreadingTcpServer::builder()
+    let server = ConcurrentTcpServer::builder()
         .max_lifetime(SHORT)
         .idle_timeout(SHORT)
         .bind_fn(ANY, move |request| {
@@ -229,8 +230,9 @@ impl Hooks for Idle {}
 
 #[test]
 fn the_maximum_duration_is_no_limit() {
-    let server = ThreadingTcpServer::builder()
+    let server = ConcurrentTcpServer::builder()
         .hooks(Idle)
+        .dispatch(ThreadPool::new())
         .timeout(Duration::MAX)
         .poll_interval(Duration::MAX)
         .shutdown_timeout(Duration::MAX)
@@ -269,7 +271,7 @@ fn line_by_line(request: &mut StreamRequest) -> HandlerResult {
 #[test]
 fn each_request_of_a_connection_can_have_a_deadline() {
     let (errors, seen) = channel();
-    let server = ThreadingTcpServer::builder().hooks(ReportErrors(errors));
+    let server = ConcurrentTcpServer::builder().hooks(ReportErrors(errors));
     let server = server.max_lifetime(SHORT / 2).bind_fn(ANY, |request| {
         request.set_max_lifetime(None)?;
         line_by_line(request)

@@ -11,11 +11,12 @@ use socketserver::request::Connection;
 
 use super::report::reporting;
 
+use support::concurrent::ConcurrentTcpServer;
 use support::{LONG, connect, read_all};
 
 #[test]
 fn unbuffered_writes_are_sent_at_once() -> io::Result<()> {
-    let (server, reports) = reporting(ThreadingTcpServer::builder(), |request| {
+    let (server, reports) = reporting(ConcurrentTcpServer::builder(), |request| {
         // There is no flush.
         request.wfile.write_all(b"password? ")?;
         request.rfile.readline(100)
@@ -31,7 +32,7 @@ fn unbuffered_writes_are_sent_at_once() -> io::Result<()> {
 
 #[test]
 fn buffered_writes_are_sent_after_finish() -> io::Result<()> {
-    let builder = ThreadingTcpServer::builder().wbufsize(100);
+    let builder = ConcurrentTcpServer::builder().wbufsize(100);
     let (server, reports) = reporting(builder, |request| {
         request.wfile.write_all(b"buf")?;
         request.wfile.write_all(b"fered")?;
@@ -45,7 +46,7 @@ fn buffered_writes_are_sent_after_finish() -> io::Result<()> {
 
 #[test]
 fn flush_sends_the_buffer() -> io::Result<()> {
-    let builder = ThreadingTcpServer::builder().wbufsize(100);
+    let builder = ConcurrentTcpServer::builder().wbufsize(100);
     let (server, reports) = reporting(builder, |request| {
         request.wfile.write_all(b"flushed, ")?;
         request.wfile.flush()?;
@@ -65,7 +66,7 @@ fn writes_of_all_lengths_keep_their_order_in_a_buffer() -> io::Result<()> {
     }
     for bytes in [0, 1, 7, 8, 9, 8192] {
         let pieces: Vec<_> = expected.split_inclusive(']').map(str::to_owned).collect();
-        let builder = ThreadingTcpServer::builder().wbufsize(bytes);
+        let builder = ConcurrentTcpServer::builder().wbufsize(bytes);
         let (server, reports) = reporting(builder, move |request| {
             for (number, piece) in pieces.iter().enumerate() {
                 let mut rest = piece.as_bytes();
@@ -86,7 +87,7 @@ fn writes_of_all_lengths_keep_their_order_in_a_buffer() -> io::Result<()> {
 
 #[test]
 fn several_slices_are_sent_in_one_write() -> io::Result<()> {
-    let (server, reports) = reporting(ThreadingTcpServer::builder(), |request| {
+    let (server, reports) = reporting(ConcurrentTcpServer::builder(), |request| {
         let slices = [b"head, ".as_slice(), b"", b"body"].map(IoSlice::new);
         request.wfile.write_vectored(&slices)
     })?;
@@ -97,7 +98,7 @@ fn several_slices_are_sent_in_one_write() -> io::Result<()> {
 
 #[test]
 fn several_slices_are_buffered_in_order() -> io::Result<()> {
-    let builder = ThreadingTcpServer::builder().wbufsize(8);
+    let builder = ConcurrentTcpServer::builder().wbufsize(8);
     let (server, reports) = reporting(builder, |request| {
         let mut slices = [b"".as_slice(), b"head, ", b"", b"the body", b"."].map(IoSlice::new);
         let mut left = &mut slices[..];
@@ -125,7 +126,7 @@ impl fmt::Display for SendsWhileFormatted {
 #[test]
 fn formatted_text_is_sent_as_one_message() -> io::Result<()> {
     for bytes in [0, 100] {
-        let builder = ThreadingTcpServer::builder().wbufsize(bytes);
+        let builder = ConcurrentTcpServer::builder().wbufsize(bytes);
         let (server, reports) = reporting(builder, |request| {
             let value = SendsWhileFormatted(request.connection()?);
             write!(request.wfile, "{value} message, ")?;
@@ -151,7 +152,7 @@ impl fmt::Display for FailsToFormat {
 
 #[test]
 fn nothing_is_sent_if_formatting_fails() -> io::Result<()> {
-    let (server, reports) = reporting(ThreadingTcpServer::builder(), |request| {
+    let (server, reports) = reporting(ConcurrentTcpServer::builder(), |request| {
         let error = write!(request.wfile, "{FailsToFormat}").unwrap_err();
         let next = "the next";
         write!(request.wfile, "{next}")?;
@@ -164,7 +165,7 @@ fn nothing_is_sent_if_formatting_fails() -> io::Result<()> {
 
 #[test]
 fn a_long_formatted_text_is_sent_completely() -> io::Result<()> {
-    let (server, reports) = reporting(ThreadingTcpServer::builder(), |request| {
+    let (server, reports) = reporting(ConcurrentTcpServer::builder(), |request| {
         for length in [10, 1_000_000, 10] {
             write!(request.wfile, "{}", "x".repeat(length))?;
         }
@@ -177,7 +178,7 @@ fn a_long_formatted_text_is_sent_completely() -> io::Result<()> {
 
 #[test]
 fn a_client_that_does_not_read_causes_the_write_timeout() -> io::Result<()> {
-    let builder = ThreadingTcpServer::builder().write_timeout(Duration::from_millis(50));
+    let builder = ConcurrentTcpServer::builder().write_timeout(Duration::from_millis(50));
     let (server, reports) = reporting(builder, |request| {
         SockRef::from(&*request).set_send_buffer_size(16_384)?;
         let mut sent = 0;
@@ -200,7 +201,7 @@ fn a_client_that_does_not_read_causes_the_write_timeout() -> io::Result<()> {
 
 #[test]
 fn a_single_long_write_has_the_write_timeout() -> io::Result<()> {
-    let (server, reports) = reporting(ThreadingTcpServer::builder(), |request| {
+    let (server, reports) = reporting(ConcurrentTcpServer::builder(), |request| {
         SockRef::from(&*request).set_send_buffer_size(16_384)?;
         request.set_write_timeout(Some(Duration::from_millis(50)))?;
         // A size that is larger than the maximum of the client's receive buffer.
@@ -215,7 +216,7 @@ fn a_single_long_write_has_the_write_timeout() -> io::Result<()> {
 
 #[test]
 fn after_shutdown_of_writes_the_client_can_still_send() -> io::Result<()> {
-    let builder = ThreadingTcpServer::builder()
+    let builder = ConcurrentTcpServer::builder()
         .wbufsize(100)
         .read_timeout(LONG);
     let (server, reports) = reporting(builder, |request| {
@@ -282,7 +283,7 @@ fn what_is_buffered_is_sent_after_an_error_or_a_panic() -> io::Result<()> {
         ("error in finish", "setup, handle, finish, sorry, "),
         ("panic in finish", "setup, handle, finish, sorry, "),
     ] {
-        let builder = ThreadingTcpServer::builder().wbufsize(100).hooks(Sorry);
+        let builder = ConcurrentTcpServer::builder().wbufsize(100).hooks(Sorry);
         let server = builder.bind("127.0.0.1:0", move || FailsIn(place))?;
         let server = server.serve_in_background()?;
         assert_eq!(

@@ -10,6 +10,7 @@ use socketserver::prelude::*;
 use socketserver::{HandlerError, OverloadPolicy};
 
 use support::child::in_child;
+use support::concurrent::{Concurrent, ConcurrentTcpServer};
 use support::{ANY, connect, exchange, in_background, join_soon, next, read_all};
 
 const TIMEOUT: Duration = Duration::from_millis(900);
@@ -37,7 +38,7 @@ fn assert_in_time((took, error): (Duration, ErrorKind)) {
 /// The duration and error of a handler's write to a client that does not read.
 fn blocked_write(wbufsize: usize, length: usize, send: Send) -> (Duration, ErrorKind) {
     let (results, result) = channel();
-    let builder = ThreadingTcpServer::builder()
+    let builder = ConcurrentTcpServer::builder()
         .wbufsize(wbufsize)
         .write_timeout(TIMEOUT);
     let server = builder.bind_fn(ANY, move |request| {
@@ -121,7 +122,7 @@ fn a_write_that_waits_for_another_thread_ends_in_time() {
 /// The system takes 1,024 slices in one call.
 #[test]
 fn a_vectored_write_of_many_slices_is_one_message() {
-    let server = ThreadingTcpServer::bind_fn(ANY, |request| {
+    let server = ConcurrentTcpServer::bind_fn(ANY, |request| {
         let slices = [IoSlice::new(b"ab"); 5000];
         let sent = request.wfile.write_vectored(&slices)?;
         assert_eq!(sent, 10_000);
@@ -136,7 +137,7 @@ fn a_vectored_write_of_many_slices_is_one_message() {
 #[test]
 fn a_client_that_reads_slowly_does_not_extend_a_write() {
     let (results, result) = channel();
-    let builder = ThreadingTcpServer::builder().write_timeout(TIMEOUT);
+    let builder = ConcurrentTcpServer::builder().write_timeout(TIMEOUT);
     let server = builder.bind_fn(ANY, move |request| {
         let (took, sent) = timed(|| request.wfile.write_all(&vec![b'.'; LONG_MESSAGE]));
         Ok(results.send((took, sent.expect_err("the client is slow").kind()))?)
@@ -190,7 +191,7 @@ impl Hooks for Refuse {
 
 fn refusing(
     refuses: bool,
-    builder: ThreadingBuilder,
+    builder: ConcurrentBuilder,
 ) -> (BackgroundServer, Receiver<(Duration, ErrorKind)>) {
     let (results, result) = channel();
     let builder = builder.hooks(Refuse { results, refuses });
@@ -202,12 +203,11 @@ fn refusing(
     (in_background(server), result)
 }
 
-type ThreadingBuilder =
-    socketserver::Builder<socketserver::listener::Tcp, socketserver::dispatch::ThreadPool>;
+type ConcurrentBuilder = socketserver::Builder<socketserver::listener::Tcp, Concurrent>;
 
 #[test]
 fn a_refusal_in_verify_request_ends_in_time() {
-    let builder = ThreadingTcpServer::builder().write_timeout(TIMEOUT);
+    let builder = ConcurrentTcpServer::builder().write_timeout(TIMEOUT);
     let (server, result) = refusing(true, builder);
     let _silent = connect(server.server_address());
     assert_in_time(next(&result));
@@ -220,7 +220,7 @@ fn a_refusal_in_verify_request_ends_in_time() {
 /// Without a write timeout, a second is the limit for the thread of the accept loop.
 #[test]
 fn a_refusal_without_a_write_timeout_ends_after_a_second() {
-    let (server, result) = refusing(true, ThreadingTcpServer::builder());
+    let (server, result) = refusing(true, ConcurrentTcpServer::builder());
     let _silent = connect(server.server_address());
     let (took, error) = next(&result);
     assert_eq!(error, ErrorKind::TimedOut);
@@ -236,7 +236,7 @@ fn a_refusal_without_a_write_timeout_ends_after_a_second() {
 
 #[test]
 fn a_rejection_ends_in_time() {
-    let builder = ThreadingTcpServer::builder().max_connections(1);
+    let builder = ConcurrentTcpServer::builder().max_connections(1);
     let builder = builder
         .overload(OverloadPolicy::Reject)
         .write_timeout(TIMEOUT);
@@ -257,7 +257,7 @@ fn no_write_raises_sigpipe() {
         let set = unsafe { sigaction(Signal::SIGPIPE, &default) };
         set.expect("the action can be set");
         let (results, result) = channel();
-        let server = ThreadingTcpServer::bind_fn(ANY, move |request| {
+        let server = ConcurrentTcpServer::bind_fn(ANY, move |request| {
             request.rfile.read_to_end(&mut vec![])?;
             let writes: [Send; 3] = [
                 |request, data| {
