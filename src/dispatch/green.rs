@@ -21,7 +21,7 @@ use crate::green::{Monitor, Worker, WorkerHandle};
 /// another library's socket) holds up all tasks of its worker. Such a worker is logged as a warning and counted in
 /// [`blocked_workers`](crate::Statistics::blocked_workers) after 100 ms.
 ///
-/// A lock of `std` that is held over a read or write of the request can block a worker for ever: use
+/// A lock of `std` that is held over a read or write of the request can block a worker forever: use
 /// [`task::Mutex`](crate::task::Mutex).
 ///
 /// A new request goes to the worker with the fewest requests, and its task stays there. A worker that is blocked gets

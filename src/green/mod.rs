@@ -71,7 +71,7 @@ impl CurrentTask {
         with_worker(Worker::yield_now);
     }
 
-    /// Suspends it until the deadline; for ever without one.
+    /// Suspends it until the deadline; forever without one.
     pub(crate) fn sleep(self, deadline: Option<Instant>) {
         while deadline.is_none_or(|at| Instant::now() < at) {
             with_worker(|worker| worker.suspend(TaskState::Sleeping, deadline));

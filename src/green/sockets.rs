@@ -40,6 +40,15 @@ struct Slot {
     writers: Waiting,
 }
 
+impl Slot {
+    fn waiting(&mut self, interest: Interest) -> &mut Waiting {
+        match interest {
+            Interest::Read | Interest::NextEvent => &mut self.readers,
+            Interest::Write => &mut self.writers,
+        }
+    }
+}
+
 /// The tasks that wait for the same: seldom more than one.
 #[derive(Default)]
 struct Waiting {
@@ -99,22 +108,16 @@ impl Sockets {
     /// Returns false if there is no need to wait.
     fn begin_wait(&mut self, slot: usize, interest: Interest, task: TaskId) -> bool {
         let slot = &mut self.0[slot];
-        match interest {
-            Interest::Read if slot.is_readable => return false,
-            Interest::Read | Interest::NextEvent => slot.readers.add(task),
-            Interest::Write => slot.writers.add(task),
+        if interest == Interest::Read && slot.is_readable {
+            return false;
         }
+        slot.waiting(interest).add(task);
         true
     }
 
     /// Returns whether an event has come.
     fn end_wait(&mut self, slot: usize, interest: Interest, task: TaskId) -> bool {
-        let slot = &mut self.0[slot];
-        let waiting = match interest {
-            Interest::Read | Interest::NextEvent => &mut slot.readers,
-            Interest::Write => &mut slot.writers,
-        };
-        !waiting.remove(task)
+        !self.0[slot].waiting(interest).remove(task)
     }
 }
 

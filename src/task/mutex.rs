@@ -12,7 +12,7 @@ use super::waiter::{Waiter, Waiters};
 /// A lock that may be held while a task waits for its client: a task that waits for the lock is suspended. A
 /// panic does not poison it. The lock is fair: nobody waits for it while another caller takes it again and again.
 ///
-/// In a destructor that a panic runs nothing is suspended: there the lock blocks the worker, and for ever if a task of
+/// In a destructor that a panic runs nothing is suspended: there the lock blocks the worker, and forever if a task of
 /// the same worker holds it. Let no destructor take it.
 ///
 /// ```

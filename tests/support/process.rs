@@ -1,6 +1,8 @@
-//! Information about a process from `/proc`.
+//! Information about a process from `/proc`, and its limit of descriptors.
 
 use std::fs;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// The number of threads.
 pub fn threads(pid: u32) -> usize {
@@ -41,6 +43,16 @@ pub fn is_asleep(pid: u32) -> bool {
         // The state is the first field after the name, which is in parentheses.
         stat.rsplit(") ").next().is_some_and(|s| s.starts_with('S'))
     })
+}
+
+/// Raises the limit of open descriptors of this process.
+pub fn allow_descriptors(count: u64) {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit can be read");
+    assert!(
+        hard >= count,
+        "the hard limit of {hard} descriptors is too low for this test"
+    );
+    setrlimit(Resource::RLIMIT_NOFILE, soft.max(count), hard).expect("the hard limit allows it");
 }
 
 /// The resident memory in KiB.

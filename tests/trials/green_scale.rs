@@ -6,7 +6,6 @@ use std::process;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socketserver::prelude::*;
 use socketserver::task;
 
@@ -16,7 +15,7 @@ use crate::figures::{Delays, mebibytes};
 use crate::server::{GREEN, Server};
 
 use support::child::in_child;
-use support::process::resident;
+use support::process::{allow_descriptors, resident};
 use support::{eventually, in_background, socket_path};
 
 /// The descriptors of each process, of which the connections leave some for other things.
@@ -85,15 +84,6 @@ fn serve_next(number: usize, server: &Server) -> TcpStream {
     let mut client = connect_from(host(number / 200), server.address).expect("the server accepts");
     expect_echo(&mut client, "hello\n").expect("the client is served");
     client
-}
-
-fn allow_descriptors(count: u64) {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit can be read");
-    assert!(
-        hard >= count,
-        "the hard limit of {hard} descriptors is too low for this test"
-    );
-    setrlimit(Resource::RLIMIT_NOFILE, soft.max(count), hard).expect("the hard limit allows it");
 }
 
 /// With a guard that is a mapping of its own, there would be stacks for 32,000 at most (`vm.max_map_count`).

@@ -8,7 +8,7 @@ use polling::{Event, PollMode, Poller};
 
 use super::Ready;
 
-/// An end is not told from data.
+/// The end of a stream is reported as data is.
 pub(crate) const REPORTS_END: bool = false;
 
 pub(crate) type Events = polling::Events;

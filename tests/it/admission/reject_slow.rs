@@ -3,11 +3,11 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socketserver::prelude::*;
 use socketserver::{OverloadPolicy, Stage};
 
 use support::child::in_child;
+use support::process;
 use support::saturated::{Rejecting, SOON, Saturated};
 use support::{LONG, connect, eventually, read_all};
 
@@ -92,20 +92,11 @@ fn the_connection_of_a_sleeping_hook_is_closed_after_a_second() {
     ends_after_a_second(sleep);
 }
 
-/// Raises the descriptor limit, because both ends of each connection are in this process.
-fn allow_descriptors(count: u64) {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit can be read");
-    assert!(
-        hard >= count,
-        "the hard limit of {hard} descriptors is too low for this test"
-    );
-    setrlimit(Resource::RLIMIT_NOFILE, soft.max(count), hard).expect("the hard limit allows it");
-}
-
 #[test]
 fn serving_continues_during_a_thousand_rejections() {
     in_child(|| {
-        allow_descriptors(8192);
+        // Both ends of each connection are in this process.
+        process::allow_descriptors(8192);
         let saturated = Saturated::new(OverloadPolicy::Reject, sleep);
         let clients: Vec<_> = (0..1200)
             .map(|_| connect(saturated.server.server_address()))
@@ -130,7 +121,8 @@ fn serving_continues_during_a_thousand_rejections() {
 #[test]
 fn rejections_after_a_queue_timeout_are_limited() {
     in_child(|| {
-        allow_descriptors(8192);
+        // Both ends of each connection are in this process.
+        process::allow_descriptors(8192);
         let policy = OverloadPolicy::Queue {
             length: 50,
             timeout: Duration::from_millis(1),
