@@ -72,9 +72,14 @@ impl WorkerHandle {
 
     /// The tasks of one server. `number` is this worker's.
     pub(crate) fn tasks(&self, server: &ServerHandle, number: usize) -> Vec<TaskInfo> {
-        let mut statuses = self.statuses();
-        statuses.retain(|status| status.server.identity() == server.identity());
-        statuses.iter().map(|status| status.info(number)).collect()
+        let statuses = self.statuses.lock();
+        let running = self.running.load(Ordering::Relaxed);
+        let tasks = statuses.iter().enumerate();
+        tasks
+            .filter_map(|(id, status)| Some((id == running, status.as_ref()?)))
+            .filter(|(_, status)| status.server.identity() == server.identity())
+            .map(|(is_running, status)| status.info(number, is_running))
+            .collect()
     }
 
     /// The worker with the lowest load gets the next request: one that is not blocked, with the fewest requests.

@@ -15,6 +15,7 @@ use super::handle::WorkerHandle;
 use super::status::TaskState;
 use super::tasks::TaskId;
 use super::worker::{Worker, with_worker};
+use crate::sys::coroutine;
 use crate::sys::readiness::{REPORTS_END, Ready};
 
 /// What a task waits for at a socket.
@@ -104,21 +105,6 @@ impl Sockets {
     pub(super) fn remove(&mut self, slot: usize) {
         self.0.remove(slot);
     }
-
-    /// Returns false if there is no need to wait.
-    fn begin_wait(&mut self, slot: usize, interest: Interest, task: TaskId) -> bool {
-        let slot = &mut self.0[slot];
-        if interest == Interest::Read && slot.is_readable {
-            return false;
-        }
-        slot.waiting(interest).add(task);
-        true
-    }
-
-    /// Returns whether an event has come.
-    fn end_wait(&mut self, slot: usize, interest: Interest, task: TaskId) -> bool {
-        !self.0[slot].waiting(interest).remove(task)
-    }
 }
 
 /// A socket's place in a worker. But for [`is_here`](Self::is_here), only for the tasks of this worker.
@@ -133,6 +119,8 @@ impl Registration {
     /// # Errors
     ///
     /// `AlreadyExists` if this descriptor is registered with it.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn new(_: CurrentTask, socket: &impl AsFd) -> io::Result<Self> {
         with_worker(|worker| {
             let registration = Registration {
@@ -180,29 +168,36 @@ impl Registration {
 
     /// Suspends the calling task, whose worker it [is of](Self::is_here), until an event of the socket, which a
     /// call before has found not ready. Returns false if the deadline passes before. It may return early.
+    #[inline]
     pub(crate) fn wait(&self, interest: Interest, deadline: Option<Instant>) -> bool {
-        with_worker(|worker| self.wait_here(worker, interest, deadline))
-    }
-
-    fn wait_here(&self, worker: &Worker, interest: Interest, deadline: Option<Instant>) -> bool {
-        let task = worker.running_task();
-        let begun = worker
-            .sockets
-            .borrow_mut()
-            .begin_wait(self.slot, interest, task);
-        if !begun {
+        if !with_worker(|worker| self.begin_wait(worker, interest, deadline)) {
             return true;
         }
+        coroutine::suspend();
+        let had_event = with_worker(|worker| self.end_wait(worker, interest));
+        had_event || deadline.is_none_or(|at| Instant::now() < at)
+    }
+
+    /// Returns false if there is no need to wait.
+    fn begin_wait(&self, worker: &Worker, interest: Interest, deadline: Option<Instant>) -> bool {
+        let task = worker.running_task();
+        let slot = &mut worker.sockets.borrow_mut().0[self.slot];
+        if interest == Interest::Read && slot.is_readable {
+            return false;
+        }
+        slot.waiting(interest).add(task);
         let state = match interest {
             Interest::Read | Interest::NextEvent => TaskState::Reading,
             Interest::Write => TaskState::Writing,
         };
-        worker.suspend(state, deadline);
-        let had_event = worker
-            .sockets
-            .borrow_mut()
-            .end_wait(self.slot, interest, task);
-        had_event || deadline.is_none_or(|at| Instant::now() < at)
+        worker.set_waiting(state, deadline);
+        true
+    }
+
+    /// Returns whether an event has come.
+    fn end_wait(&self, worker: &Worker, interest: Interest) -> bool {
+        let slot = &mut worker.sockets.borrow_mut().0[self.slot];
+        !slot.waiting(interest).remove(worker.running_task())
     }
 }
 

@@ -74,6 +74,7 @@ impl TaskStatus {
         }
     }
 
+    /// What it does when it does not run.
     pub(super) fn set_state(&self, state: TaskState) {
         self.state.store(state as u8, Ordering::Relaxed);
     }
@@ -94,12 +95,16 @@ impl TaskStatus {
         self.dispatched_at
     }
 
-    pub(super) fn info(&self, worker: usize) -> TaskInfo {
+    pub(super) fn info(&self, worker: usize, is_running: bool) -> TaskInfo {
         TaskInfo {
             id: self.id,
             client_address: self.client_address.clone(),
             age: self.dispatched_at.elapsed(),
-            state: self.state(),
+            state: if is_running {
+                TaskState::Running
+            } else {
+                self.state()
+            },
             worker,
         }
     }

@@ -21,21 +21,24 @@ pub(super) struct Tasks {
     untrimmed: usize,
 }
 
+#[repr(C)] // In this order: what a switch uses is in few cache lines.
 struct Task {
-    /// `None` for a part of a request: see [`task::join`](crate::task::join).
-    status: Option<Arc<TaskStatus>>,
-    /// The task of the request: itself, unless it is a part.
-    request: TaskId,
-    /// The servers whose requests it runs.
-    servers: Vec<usize>,
     /// `None` while it runs.
     coroutine: Option<Coroutine>,
-    is_ready: bool,
-    use_of_stack: UseOfStack,
     /// When it is made ready, unless something else does before.
     deadline: Option<Instant>,
     /// Its timer. It may be earlier than the deadline: a deadline that is moved does not move it.
     timer: Option<Instant>,
+    /// The task of the request: itself, unless it is a part.
+    request: TaskId,
+    is_ready: bool,
+    use_of_stack: UseOfStack,
+    /// What it waits for, or has waited for last.
+    state: TaskState,
+    /// `None` for a part of a request: see [`task::join`](crate::task::join).
+    status: Option<Arc<TaskStatus>>,
+    /// The servers whose requests it runs.
+    servers: Vec<usize>,
 }
 
 /// Whether a task's stack may use more memory than it needs.
@@ -84,14 +87,15 @@ impl Tasks {
         servers: Vec<usize>,
     ) -> TaskId {
         self.all.insert(Task {
-            status,
-            request,
-            servers,
             coroutine: Some(coroutine),
-            is_ready: true,
-            use_of_stack: UseOfStack::Trimmed,
             deadline: None,
             timer: None,
+            request,
+            is_ready: true,
+            use_of_stack: UseOfStack::Trimmed,
+            state: TaskState::Ready,
+            status,
+            servers,
         })
     }
 
@@ -106,7 +110,13 @@ impl Tasks {
 
     /// The next task that is ready.
     pub(super) fn next_ready(&mut self) -> Option<TaskId> {
-        self.ready.pop_front()
+        let next = self.ready.pop_front();
+        // The one after it: the memory that it needs is loaded meanwhile.
+        let following = self.ready.front().and_then(|id| self.all.get(*id));
+        if let Some(coroutine) = following.and_then(|task| task.coroutine.as_ref()) {
+            coroutine.prefetch();
+        }
+        next
     }
 
     /// Takes out a task to run it. `None` if it has ended, or has run since it was made ready.
@@ -114,7 +124,6 @@ impl Tasks {
         let task = self.all.get_mut(id).filter(|task| task.is_ready)?;
         task.is_ready = false;
         task.deadline = None;
-        task.set_state(TaskState::Running);
         let before = mem::replace(&mut task.use_of_stack, UseOfStack::Recent);
         self.untrimmed += usize::from(before == UseOfStack::Trimmed);
         task.coroutine.take()
@@ -200,8 +209,9 @@ impl Tasks {
 }
 
 impl Task {
-    fn set_state(&self, state: TaskState) {
-        if let Some(status) = &self.status {
+    fn set_state(&mut self, state: TaskState) {
+        let before = mem::replace(&mut self.state, state);
+        if let Some(status) = self.status.as_ref().filter(|_| before != state) {
             status.set_state(state);
         }
     }

@@ -17,7 +17,7 @@ use crate::sys::stack::report_overflows;
 /// After so many calls that did not have to wait, a task lets the others of its worker run. So many bytes count as one
 /// more call: they are work for the handler.
 const BUDGET: usize = 64;
-const BYTES_PER_CALL: usize = 512;
+const BYTES_PER_CALL: usize = 4096;
 
 /// How many stacks of tasks that have ended are kept for new ones, and how many of them for long.
 const MAX_STACKS: usize = 1024;
@@ -267,9 +267,14 @@ impl Worker {
 
     /// Suspends the running task until it is made ready, or the deadline.
     pub(super) fn suspend(&self, state: TaskState, deadline: Option<Instant>) {
+        self.set_waiting(state, deadline);
+        coroutine::suspend();
+    }
+
+    /// The running task is suspended at once after this, until it is made ready, or the deadline.
+    pub(super) fn set_waiting(&self, state: TaskState, deadline: Option<Instant>) {
         let id = self.running_task();
         self.tasks.borrow_mut().set_waiting(id, state, deadline);
-        coroutine::suspend();
     }
 
     /// Lets the other tasks run.

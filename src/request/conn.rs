@@ -23,17 +23,18 @@ use crate::{Address, ServerHandle, task};
 /// One open connection. A request's `rfile` and `wfile` own it: it is closed when both are dropped.
 /// Handles, the registry and the timer do not keep it open.
 #[derive(Debug)]
+#[repr(C)] // In this order: what each message uses is in few cache lines.
 pub(super) struct Conn {
-    pub(super) transport: Transport,
-    pub(super) client_address: Address,
-    pub(super) id: u64,
-    pub(super) state: ConnState,
     /// Locked for a whole message, so that a broadcast never lands in the middle of a reply.
     pub(super) write_buffer: task::Mutex<Vec<u8>>,
+    pub(super) transport: Transport,
+    pub(super) bytes: Arc<ByteCounters>,
     pub(super) wbufsize: usize,
+    pub(super) state: ConnState,
+    pub(super) client_address: Address,
+    pub(super) id: u64,
     /// Locked for a moment, also while another thread holds the lock of the write buffer.
     pub(super) queue: Mutex<Queue>,
-    pub(super) bytes: Arc<ByteCounters>,
     /// Why the queue could not be sent. The next read that finds no input returns it.
     pub(super) send_error: OnceLock<io::ErrorKind>,
     lingering: Arc<Lingering>,

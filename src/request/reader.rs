@@ -2,7 +2,7 @@ use std::io::{self, BufRead, Read};
 use std::str;
 
 use super::buffer::Buffer;
-use super::conn::{Conn, OwnedConn};
+use super::conn::OwnedConn;
 use super::state::Flag;
 
 /// A request's `rfile`: a buffered reader of the connection.
@@ -185,14 +185,16 @@ impl Reader {
         conn.flush_buffer()?;
         conn.state.set_idle();
         let received = match conn.state.may_begin(begin, &conn.client_address) {
-            Ok(true) => self.fill_by(Conn::receive_message),
+            Ok(true) => conn.receive_message(&mut self.buffer),
             Ok(false) => Ok(0),
             Err(error) => Err(error),
         };
-        if self.conn.state.is_idle() {
-            self.conn.state.set_busy();
+        if conn.state.is_idle() {
+            conn.state.set_busy();
         }
-        self.ended_idle = received? == 0;
+        let received = received?;
+        self.buffer.add(received);
+        self.ended_idle = received == 0;
         Ok(!self.ended_idle)
     }
 
@@ -212,17 +214,10 @@ impl Reader {
 
     /// Receives once, after the buffered data. Returns 0 at the end of the stream.
     fn fill(&mut self) -> io::Result<usize> {
-        self.fill_by(Conn::receive)
-    }
-
-    fn fill_by(
-        &mut self,
-        receive: impl FnOnce(&Conn, &mut Buffer) -> io::Result<usize>,
-    ) -> io::Result<usize> {
         if self.is_detached() {
             return Ok(0);
         }
-        let received = receive(&self.conn, &mut self.buffer)?;
+        let received = self.conn.receive(&mut self.buffer)?;
         self.buffer.add(received);
         Ok(received)
     }

@@ -21,6 +21,7 @@ impl Conn {
 
     /// Receives the first bytes of a message. The idle timeout, if there is one, replaces the read
     /// timeout.
+    #[inline(always)]
     pub(super) fn receive_message(&self, buffer: &mut impl Space) -> io::Result<usize> {
         loop {
             match self.receive_once(buffer) {
@@ -34,6 +35,7 @@ impl Conn {
         self.state.has_idle_timeout() && !self.transport.is_nonblocking()
     }
 
+    #[inline(always)]
     fn receive_once(&self, buffer: &mut impl Space) -> io::Result<usize> {
         // A client that goes on sending does not delay the end.
         if self.state.is_closed() {
@@ -52,6 +54,7 @@ impl Conn {
     }
 
     /// Receives the first bytes of a message.
+    #[inline(always)]
     fn receive_first(&self, buffer: &mut impl Space) -> io::Result<usize> {
         // Where a socket whose reading side is shut down receives nothing more, not even the rest of a
         // message, the first byte is waited for and left in the socket: a shutdown sees it there.
@@ -73,6 +76,7 @@ impl Conn {
 
     /// A blocking read. If a shutdown sets the mark meanwhile, it does not know whether these bytes had
     /// arrived before. They are served.
+    #[inline(always)]
     fn read(&self, buffer: &mut impl Space) -> io::Result<usize> {
         let had_mark = self.state.has_mark();
         let n = self.transport.read(buffer)?;
@@ -140,6 +144,8 @@ impl Conn {
     }
 
     /// The end of the stream: the client has ended it, or this side has.
+    #[cold]
+    #[inline(never)]
     fn at_end(&self) -> io::Result<usize> {
         if self.state.has(Flag::Queued) {
             // A thread that has just seen a reset says so before it releases this lock.
@@ -156,6 +162,8 @@ impl Conn {
         Ok(0)
     }
 
+    #[cold]
+    #[inline(never)]
     fn explain_receive(&self, error: io::Error) -> io::Error {
         let timeout = self.read_timeout();
         self.explain(error, "nothing received from", timeout)

@@ -150,6 +150,7 @@ impl WriteGuard<'_> {
         self.sender()?.write(data)
     }
 
+    #[inline(always)]
     fn write_all(&mut self, data: &[u8]) -> io::Result<()> {
         if self.buffer(data)? {
             return Ok(());
@@ -244,6 +245,7 @@ impl Sender<'_> {
         Ok(data.iter().map(|slice| slice.len()).sum())
     }
 
+    #[inline(always)]
     fn send(&self, send: impl Fn(&Transport) -> io::Result<usize>) -> io::Result<usize> {
         loop {
             match send(&self.conn.transport) {
@@ -267,6 +269,7 @@ impl Sender<'_> {
 }
 
 impl Write for Sender<'_> {
+    #[inline(always)]
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         self.send(|transport| transport.try_write(data))
     }

@@ -14,14 +14,15 @@ use super::mirror::{Mirror, Snapshot};
 /// The activity is in the mirror only. The rest is under the lock, and the mirror repeats it. A message
 /// reads and writes the mirror only; it takes the lock when the connection is being closed.
 #[derive(Debug)]
+#[repr(C)] // In this order: what each message uses is first.
 pub(super) struct ConnState {
     mirror: Mirror,
-    locked: Mutex<Locked>,
     idle_timeout: Option<Duration>,
     created: Instant,
     /// Nanoseconds from `created` to the last change to idle. Up to date only if there is an idle
     /// timeout: without one a message does not read the clock.
     idle_since: AtomicU64,
+    locked: Mutex<Locked>,
 }
 
 #[derive(Debug)]

@@ -81,6 +81,7 @@ impl Transport {
     }
 
     /// Fails with `WouldBlock` instead of blocking.
+    #[inline(always)]
     pub(super) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         // The caller holds a lock, so nothing runs for a signal.
         loop {
@@ -92,6 +93,7 @@ impl Transport {
     }
 
     /// Sends what there is space for; fails with `WouldBlock` if there is none.
+    #[inline(always)]
     pub(super) fn try_write(&self, data: &[u8]) -> io::Result<usize> {
         uninterrupted(|| SockRef::from(self).send_with_flags(data, SEND_FLAGS))
     }
@@ -228,6 +230,7 @@ impl From<UnixStream> for Transport {
 
 /// Repeats a call that a signal has interrupted. A socket with a timeout is interrupted even where signal
 /// handlers restart system calls. Python repeats calls too, since PEP 475.
+#[inline(always)]
 pub(super) fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
         match call() {

@@ -1,5 +1,8 @@
 //! How a connection waits. A thread blocks in a call of the system. A task tries first, and is suspended if
 //! it has to wait.
+//!
+//! What a message passes here is inlined, and what it seldom needs is not: then the frames on its task's stack are
+//! few and small, and a switch between tasks has little to load from memory.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -33,6 +36,8 @@ impl Registrations {
         self.others.get()?.here()
     }
 
+    #[cold]
+    #[inline(never)]
     fn add(&self, registration: green::Registration) -> &green::Registration {
         let mut added = Some(registration);
         let first = self
@@ -95,6 +100,7 @@ impl Transport {
 
     /// Waits until something arrives, at most for the read timeout, and receives it. Returns 0 at the end of
     /// the stream.
+    #[inline(always)]
     pub(crate) fn read(&self, buffer: &mut impl Space) -> io::Result<usize> {
         if let Some(task) = green::current() {
             return self.read_as_task(task, buffer);
@@ -154,6 +160,7 @@ impl Transport {
     /// # Errors
     ///
     /// `WouldBlock` after the deadline.
+    #[inline(always)]
     fn suspend(
         &self,
         task: CurrentTask,
@@ -181,6 +188,7 @@ impl Transport {
         }
     }
 
+    #[inline(always)]
     fn registration(&self, task: CurrentTask) -> io::Result<&green::Registration> {
         match self.registrations.here() {
             Some(registration) => Ok(registration),
@@ -191,6 +199,8 @@ impl Transport {
     }
 
     /// Waits on a helper thread.
+    #[cold]
+    #[inline(never)]
     fn wait_elsewhere(
         &self,
         task: CurrentTask,
@@ -207,6 +217,7 @@ impl Transport {
         Ok(deadline.is_none_or(|at| Instant::now() < at))
     }
 
+    #[inline(always)]
     fn read_as_task(&self, task: CurrentTask, buffer: &mut impl Space) -> io::Result<usize> {
         let mut until = None;
         loop {
@@ -252,6 +263,7 @@ impl Transport {
     }
 
     /// As [`wait`](Self::wait).
+    #[inline(always)]
     fn wait_as_task(
         &self,
         task: CurrentTask,
