@@ -76,8 +76,12 @@ impl Registration {
         match task {}
     }
 
-    pub(crate) fn delete(self, _: &impl AsFd) {
-        match self {}
+    pub(crate) fn delete(&self, _: &impl AsFd) {
+        match *self {}
+    }
+
+    pub(crate) fn before_close(&self, _: &impl AsFd) {
+        match *self {}
     }
 
     pub(crate) fn set_empty(&self) {

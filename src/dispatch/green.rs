@@ -1,6 +1,5 @@
 use std::fmt;
 use std::io;
-use std::mem;
 use std::sync::Arc;
 use std::thread;
 
@@ -102,6 +101,7 @@ impl Green {
     /// See [`Builder::workers`](crate::Builder::workers).
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers.max(1);
+        self.shared.gauge.set_limit(self.workers);
         self
     }
 
@@ -233,9 +233,8 @@ impl fmt::Debug for Green {
 /// Workers end once they have no tasks.
 impl Drop for Green {
     fn drop(&mut self) {
-        for worker in mem::take(&mut self.shared.state.lock().workers) {
-            worker.end();
-        }
+        self.shared.state.lock().workers.clear();
+        self.shared.monitor.end_workers();
         self.shared.gauge.set_threads(0);
     }
 }

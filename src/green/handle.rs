@@ -72,13 +72,16 @@ impl WorkerHandle {
 
     /// The tasks of one server. `number` is this worker's.
     pub(crate) fn tasks(&self, server: &ServerHandle, number: usize) -> Vec<TaskInfo> {
-        let statuses = self.statuses.lock();
-        let running = self.running.load(Ordering::Relaxed);
-        let tasks = statuses.iter().enumerate();
-        tasks
-            .filter_map(|(id, status)| Some((id == running, status.as_ref()?)))
-            .filter(|(_, status)| status.server.identity() == server.identity())
-            .map(|(is_running, status)| status.info(number, is_running))
+        let running = self.running_request();
+        let is_running = |status: &Arc<TaskStatus>| {
+            let mut running = running.iter();
+            running.any(|running| Arc::ptr_eq(running, status))
+        };
+        let mut statuses = self.statuses();
+        statuses.retain(|status| status.server.identity() == server.identity());
+        let infos = statuses.iter();
+        infos
+            .map(|status| status.info(number, is_running(status)))
             .collect()
     }
 
@@ -100,6 +103,8 @@ impl WorkerHandle {
     pub(super) fn take_jobs(&self) -> VecDeque<Job> {
         let jobs = mem::take(&mut self.inbox.lock().jobs);
         self.requests.fetch_sub(jobs.len(), Ordering::Relaxed);
+        // It may have to end.
+        self.wake();
         jobs
     }
 

@@ -53,6 +53,12 @@ impl Monitor {
         });
     }
 
+    /// Ends all workers once they have no tasks. Meanwhile no request moves to a worker that has ended.
+    pub(crate) fn end_workers(&self) {
+        let workers = self.workers.lock();
+        workers.iter().for_each(|watched| watched.worker.end());
+    }
+
     /// A worker is awake.
     pub(super) fn start(self: &Arc<Self>) {
         if self.is_set.load(Ordering::SeqCst) || self.is_set.swap(true, Ordering::SeqCst) {

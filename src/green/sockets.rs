@@ -16,7 +16,7 @@ use super::status::TaskState;
 use super::tasks::TaskId;
 use super::worker::{Worker, with_worker};
 use crate::sys::coroutine;
-use crate::sys::readiness::{REPORTS_END, Ready};
+use crate::sys::readiness::{FORGETS_CLOSED, REPORTS_END, Ready};
 
 /// What a task waits for at a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,9 +133,16 @@ impl Registration {
         })
     }
 
-    /// For a socket that stays open.
-    pub(crate) fn delete(self, socket: &impl AsFd) {
+    /// Before it is dropped, for a socket that stays open.
+    pub(crate) fn delete(&self, socket: &impl AsFd) {
         self.worker.readiness.delete(socket);
+    }
+
+    /// The socket is closed after this.
+    pub(crate) fn before_close(&self, socket: &impl AsFd) {
+        if !FORGETS_CLOSED {
+            self.delete(socket);
+        }
     }
 
     /// Whether it is registered with the worker of the calling task.

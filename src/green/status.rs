@@ -34,7 +34,7 @@ pub enum TaskState {
     Reading,
     /// It waits until a socket takes more data.
     Writing,
-    /// It is in [`task::sleep`](crate::task::sleep).
+    /// It waits for a time: in [`task::sleep`](crate::task::sleep), or before it sends a datagram again.
     Sleeping,
     /// It waits for something else in [`task`](crate::task): a lock, a channel, a blocking call.
     Waiting,

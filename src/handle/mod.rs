@@ -220,6 +220,14 @@ impl ServerHandle {
         self.0.threads.as_ref()
     }
 
+    /// Whether its requests run on tasks, whose number the dispatcher limits.
+    pub(crate) fn has_tasks(&self) -> bool {
+        #[cfg(feature = "green")]
+        return self.0.tasks.is_some();
+        #[cfg(not(feature = "green"))]
+        false
+    }
+
     pub(crate) fn children(&self) -> Option<&dyn ChildProcesses> {
         self.0.children.as_deref()
     }

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::mem;
 
 use crate::green;
@@ -18,7 +19,7 @@ impl Space for &mut [u8] {
 }
 
 /// What was received and not yet read.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Buffer {
     bytes: Vec<u8>,
     start: usize,
@@ -76,7 +77,8 @@ impl Space for Buffer {
             self.end -= self.start;
             self.start = 0;
         }
-        if self.end == self.bytes.len() {
+        // One that is lent may be from a server with shorter buffers.
+        if self.end == self.bytes.len() || self.bytes.len() < self.capacity {
             let length = (self.end * 2).max(self.capacity).max(1);
             self.bytes.resize(length, 0);
         }
@@ -92,7 +94,19 @@ impl Space for Buffer {
     fn give_back(&mut self) {
         if let Some(task) = green::current().filter(|_| self.is_empty()) {
             (self.start, self.end) = (0, 0);
-            task.give_back_buffer(mem::take(&mut self.bytes));
+            if !self.bytes.is_empty() {
+                task.give_back_buffer(mem::take(&mut self.bytes));
+            }
         }
+    }
+}
+
+/// Without the bytes: behind what was received there may be those of another client.
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Buffer")
+            .field("length", &self.data().len())
+            .field("capacity", &self.capacity)
+            .finish()
     }
 }

@@ -27,6 +27,16 @@ pub(super) struct Registrations {
 }
 
 impl Registrations {
+    /// The socket is closed after this.
+    fn before_close(&self, socket: &Transport) {
+        if let Some(first) = self.first.get() {
+            first.before_close(socket);
+        }
+        if let Some(others) = self.others.get() {
+            others.before_close(socket);
+        }
+    }
+
     /// That of the calling task's worker.
     fn here(&self) -> Option<&green::Registration> {
         let first = self.first.get()?;
@@ -135,6 +145,13 @@ impl Transport {
     }
 }
 
+/// Before the socket is closed.
+impl Drop for Transport {
+    fn drop(&mut self) {
+        self.registrations.before_close(self);
+    }
+}
+
 /// On a task.
 impl Transport {
     fn receive_after_shutdown_as_task(
@@ -222,7 +239,7 @@ impl Transport {
         let mut until = None;
         loop {
             let registration = self.registrations.here();
-            if registration.is_none_or(green::Registration::may_read) {
+            if registration.is_none_or(green::Registration::may_read) || self.is_nonblocking() {
                 let space = buffer.space();
                 match self.try_read(space) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

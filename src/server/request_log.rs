@@ -106,6 +106,10 @@ impl SaturationLog {
                 let limit = format!("the group's limit of {limit} connections is reached");
                 (limit, " (ServerGroup::max_connections sets the limit)")
             }
+            (Saturated::Dispatch, _) if server.has_tasks() => {
+                let limit = "the limit of tasks is reached".to_owned();
+                (limit, " (max_tasks sets the limit)")
+            }
             (Saturated::Dispatch, Some(threads)) => {
                 let limit = format!("all {} threads are busy", threads.limit());
                 (limit, " (max_threads sets the limit)")

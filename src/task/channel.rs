@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::waiter::{Waiter, Waiters};
+use crate::green;
 
 /// A queue without a limit: [`Sender::send`] never waits.
 pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
@@ -133,7 +134,10 @@ impl<T> Receiver<T> {
     fn recv_until(&self, deadline: Option<Instant>) -> Result<T, RecvTimeoutError> {
         loop {
             match self.try_recv() {
-                Ok(value) => return Ok(value),
+                Ok(value) => {
+                    green::spend_budget(0);
+                    return Ok(value);
+                }
                 Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
                 Err(TryRecvError::Empty) => {}
             }

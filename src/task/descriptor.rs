@@ -53,6 +53,7 @@ fn suspend(
 ) -> io::Result<bool> {
     let is_readable = || stream::wait(descriptor, libc::POLLIN, Some(Instant::now()));
     if is_readable()? {
+        green::spend_budget(0);
         return Ok(true);
     }
     let registration = match Registration::new(task, descriptor) {

@@ -59,7 +59,7 @@ impl WaiterKind {
     }
 }
 
-/// Those kind wait for the same, in the order in which they came.
+/// Those that wait for the same thing, in the order in which they came.
 #[derive(Default)]
 pub(crate) struct Waiters(VecDeque<Arc<Waiter>>);
 

@@ -13,6 +13,9 @@ use super::Ready;
 /// A connection that the client has ended is reported as such.
 pub(crate) const REPORTS_END: bool = true;
 
+/// Whether a socket that is closed needs no [`delete`](Readiness::delete).
+pub(crate) const FORGETS_CLOSED: bool = true;
+
 /// The key of the descriptor through which other threads wake a worker.
 const WAKE: u64 = u64::MAX;
 

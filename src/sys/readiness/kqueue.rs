@@ -11,6 +11,9 @@ use super::Ready;
 /// The end of a stream is reported as data is.
 pub(crate) const REPORTS_END: bool = false;
 
+/// Whether a socket that is closed needs no [`delete`](Readiness::delete). The poller keeps its number.
+pub(crate) const FORGETS_CLOSED: bool = false;
+
 pub(crate) type Events = polling::Events;
 
 /// A worker's sockets, edge-triggered, and a wake-up by other threads.
@@ -42,7 +45,7 @@ impl Readiness {
     /// Reports the socket's current state, and then each change of it.
     pub(crate) fn add(&self, socket: &impl AsFd, key: usize) -> io::Result<()> {
         let socket = socket.as_fd().as_raw_fd();
-        // SAFETY: the poller keeps no list of sockets, and the system forgets one that is closed.
+        // SAFETY: the socket is deleted before it is closed.
         unsafe {
             self.0
                 .add_with_mode(socket, Event::all(key), PollMode::Edge)

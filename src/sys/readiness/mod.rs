@@ -6,9 +6,9 @@ mod epoll;
 mod kqueue;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) use self::epoll::{Events, REPORTS_END, Readiness};
+pub(crate) use self::epoll::{Events, FORGETS_CLOSED, REPORTS_END, Readiness};
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(crate) use self::kqueue::{Events, REPORTS_END, Readiness};
+pub(crate) use self::kqueue::{Events, FORGETS_CLOSED, REPORTS_END, Readiness};
 
 /// What has happened to a socket.
 #[derive(Clone, Copy)]

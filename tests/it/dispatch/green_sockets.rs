@@ -1,10 +1,10 @@
 //! How green tasks wait for sockets, where it is not the handler's own connection on its own worker, or not plain data.
 
-use std::io::IoSlice;
+use std::io::{self, ErrorKind, IoSlice};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
@@ -102,6 +102,99 @@ fn a_detached_connection_goes_on_on_another_worker() {
     first.write_all(b"answer\n").expect("the server reads");
     assert_eq!(exchange(&second, ""), "7\n");
     end.send(()).expect("the first handler waits");
+}
+
+#[test]
+fn a_handler_waits_for_its_non_blocking_socket_itself() {
+    let server = with_workers(1).bind_fn(ANY, |request| {
+        let mut data = [0; 100];
+        let length = request.rfile.read(&mut data)?;
+        assert_eq!(&data[..length], b"one\n");
+        SockRef::from(&*request).set_nonblocking(true)?;
+        request.wfile.write_all(b"two?\n")?;
+        let length = loop {
+            match request.rfile.read(&mut data) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    task::wait_readable(&*request, LONG)?;
+                }
+                received => break received?,
+            }
+        };
+        Ok(request.wfile.write_all(&data[..length])?)
+    });
+    let server = in_background(server);
+    let mut client = connect(server.server_address());
+    eventually("it waits", || states(&server) == [TaskState::Reading]);
+    client.write_all(b"one\n").expect("the server reads");
+    client.read_exact(&mut [0; 5]).expect("the server asks");
+    assert_eq!(exchange(&client, "two\n"), "two\n");
+}
+
+/// The worker lends them the same buffer.
+#[test]
+fn the_debug_output_of_a_request_shows_no_data_of_another_client() {
+    let server = with_workers(1).bind_fn(ANY, |request| {
+        while let Some(line) = request.next_line()? {
+            let shown = format!("{request:?} {:?}", request.rfile);
+            let secret = format!("{:?}", b"secret").replace(['[', ']'], "");
+            let is_shown = shown.contains("secret") || shown.contains(&secret);
+            writeln!(request.wfile, "{} {is_shown}", line.len())?;
+        }
+        Ok(())
+    });
+    let server = in_background(server);
+    let (first, second) = (
+        connect(server.server_address()),
+        connect(server.server_address()),
+    );
+    let long = format!("{}secret\n", "-".repeat(50));
+    assert_eq!(exchange(&first, &long), "56 false\n");
+    assert_eq!(exchange(&second, "hello\n"), "5 false\n");
+}
+
+/// Echoes lines on a worker on which another handler calls this again and again.
+fn echo_beside(busy: impl Fn() -> io::Result<()> + Send + Sync + 'static) {
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let server = with_workers(1).bind_fn(ANY, move |request| {
+        for line in &mut request.rfile {
+            let line = line?;
+            request.wfile.write_all(&line)?;
+            while line == b"busy\n" && !stopped.load(Ordering::Relaxed) {
+                busy()?;
+            }
+        }
+        Ok(())
+    });
+    let server = in_background(server);
+    let first = connect(server.server_address());
+    assert_eq!(exchange(&first, "busy\n"), "busy\n");
+    let second = connect(server.server_address());
+    assert_eq!(exchange(&second, "hello\n"), "hello\n");
+    stop.store(true, Ordering::Relaxed);
+    assert_eq!(exchange(&first, "hello\n"), "hello\n");
+}
+
+#[test]
+fn a_descriptor_that_is_always_readable_leaves_time_for_others() {
+    let (mut ours, theirs) = UnixStream::pair().expect("a descriptor is free");
+    ours.write_all(b"never read")
+        .expect("the system buffers it");
+    let theirs = Arc::new(theirs);
+    echo_beside(move || {
+        let _is_open = &ours;
+        assert!(task::wait_readable(&*theirs, None)?);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_queue_that_is_never_empty_leaves_time_for_others() {
+    let (sender, receiver) = task::unbounded();
+    echo_beside(move || {
+        sender.send(()).expect("there is a receiver");
+        receiver.recv().map_err(io::Error::other)
+    });
 }
 
 /// Echoes lines. After the line `stop` it does something else until it is released.

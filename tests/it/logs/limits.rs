@@ -63,6 +63,20 @@ fn the_limit_of_connections_is_logged_once() {
     );
 }
 
+#[cfg(feature = "green")]
+#[test]
+fn the_limit_of_tasks_is_logged_once() {
+    let line = logged_at_the_limit(GreenTcpServer::builder().max_tasks(1));
+    contains(
+        &line,
+        [
+            "the limit of tasks is reached",
+            "new clients wait",
+            "max_tasks",
+        ],
+    );
+}
+
 #[test]
 fn the_limit_of_threads_is_logged_once() {
     let line = logged_at_the_limit(ThreadingTcpServer::builder().max_threads(1));
