@@ -120,9 +120,9 @@ fn the_relay_resets_a_connection_that_is_idle_in_both_directions(options: &[&str
     let address = address.to_string();
     let idle_timeout = [&*address, "--idle-timeout", "3"];
     let relay = start("relay", &[&idle_timeout, options].concat());
+    let begin = Instant::now();
     let (idle, idle_target) = relayed(&relay, &target);
     let (active, mut active_target) = relayed(&relay, &target);
-    let begin = Instant::now();
     thread::scope(|scope| {
         scope.spawn(|| {
             while begin.elapsed() < 2 * IDLE {
