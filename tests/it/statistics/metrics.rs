@@ -61,6 +61,9 @@ fn all_metrics_are_published() -> io::Result<()> {
         let _ = client.read_to_end(&mut Vec::new());
         settled(&server.handle(), number);
     }
+    eventually("no socket lingers", || {
+        server.handle().statistics().lingering == 0
+    });
     // The metrics are published once more at the end, whatever the interval is.
     drop(publisher);
     let expected = [
