@@ -73,16 +73,13 @@ impl WorkerHandle {
     /// The tasks of one server. `number` is this worker's.
     pub(crate) fn tasks(&self, server: &ServerHandle, number: usize) -> Vec<TaskInfo> {
         let running = self.running_request();
-        let is_running = |status: &Arc<TaskStatus>| {
-            let mut running = running.iter();
-            running.any(|running| Arc::ptr_eq(running, status))
-        };
         let mut statuses = self.statuses();
         statuses.retain(|status| status.server.identity() == server.identity());
-        let infos = statuses.iter();
-        infos
-            .map(|status| status.info(number, is_running(status)))
-            .collect()
+        let info = |status: &Arc<TaskStatus>| {
+            let is_running = running.as_ref().is_some_and(|it| Arc::ptr_eq(it, status));
+            status.info(number, is_running)
+        };
+        statuses.iter().map(info).collect()
     }
 
     /// The worker with the lowest load gets the next request: one that is not blocked, with the fewest requests.
