@@ -24,6 +24,8 @@ pub enum Stage {
     Verify,
     /// Passing the request to its thread or process, for example if a thread cannot be started.
     Dispatch,
+    /// The TLS handshake, before the handler is made.
+    Handshake,
     /// Making the handler, setting the socket's options,
     /// [`RequestHandler::setup`](crate::RequestHandler::setup).
     Setup,
@@ -42,6 +44,7 @@ impl fmt::Display for Stage {
             Stage::Verify => "verify_request",
             Stage::Dispatch => "dispatch",
             Stage::Reject => "reject_request",
+            Stage::Handshake => "the TLS handshake",
             Stage::Setup => "setup",
             Stage::Handle => "handle",
             Stage::Finish => "finish",

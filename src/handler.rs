@@ -120,10 +120,9 @@ pub(crate) fn run_handler<R: Request, H: RequestHandler<R>>(
     request: &mut R,
     report: &dyn Fn(&mut R, RequestError),
 ) {
-    let made = catch_as_error(Stage::Setup, || {
-        request.begin()?;
-        Ok(make_handler())
-    });
+    let made = catch_as_error(Stage::Setup, || Ok(request.begin()?))
+        .and_then(|()| catch_as_error(Stage::Handshake, || Ok(request.handshake()?)))
+        .and_then(|()| catch_as_error(Stage::Setup, || Ok(make_handler())));
     let mut handler = match made {
         Ok(handler) => handler,
         Err(error) => return report(request, error),

@@ -159,8 +159,15 @@ mod sync {
         shuttle::{sync::atomic, thread, thread_local},
     };
 }
+#[cfg(not(feature = "tls"))]
+mod no_tls;
 mod sys;
 pub mod task;
+#[cfg(feature = "tls")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+pub mod tls;
+#[cfg(not(feature = "tls"))]
+use self::no_tls as tls;
 
 // rustdoc's search finds aliases of a re-export, but not those of an item in a private module.
 #[doc(alias("client IP", "client_address", "remote_addr", "peer_addr"))]

@@ -1,6 +1,9 @@
 use std::io;
 use std::time::Duration;
 
+#[cfg(feature = "tls")]
+use crate::tls::TlsOptions;
+
 /// The builder's settings for sockets, for [`Bind::open`](crate::listener::Bind::open). The builder's
 /// methods document them.
 #[derive(Clone, Debug)]
@@ -59,6 +62,8 @@ pub(crate) struct StreamOptions {
     pub(crate) wbufsize: usize,
     pub(crate) max_line: usize,
     pub(crate) linger: LingerOptions,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: TlsOptions,
 }
 
 impl StreamOptions {
@@ -72,6 +77,8 @@ impl StreamOptions {
         ] {
             check_time(name, timeout)?;
         }
+        #[cfg(feature = "tls")]
+        self.tls.check()?;
         Ok(())
     }
 }
@@ -89,6 +96,8 @@ impl Default for StreamOptions {
             wbufsize: 0,
             max_line: 65_536,
             linger: LingerOptions::default(),
+            #[cfg(feature = "tls")]
+            tls: TlsOptions::default(),
         }
     }
 }

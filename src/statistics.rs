@@ -3,6 +3,8 @@ use std::sync::OnceLock;
 
 use crate::limits::RejectReason;
 use crate::sync::atomic::{AtomicU64, Ordering};
+#[cfg(feature = "tls")]
+use crate::tls::TlsStatistics;
 
 /// The counts of a server since its start, and its current state: a snapshot from
 /// [`ServerHandle::statistics`](crate::ServerHandle::statistics).
@@ -47,6 +49,9 @@ pub struct Statistics {
     /// How often a request has blocked a worker of [`Green`](crate::dispatch) for 100 ms or longer, so that the
     /// worker's other requests had to wait.
     pub blocked_workers: u64,
+    /// Handshakes and encrypted bytes. Feature `tls`.
+    #[cfg(feature = "tls")]
+    pub tls: TlsStatistics,
     /// The highest `active` so far.
     pub peak_active: usize,
     /// The highest `queued` so far.
@@ -181,6 +186,8 @@ impl Statistics {
             lingering: self.lingering + other.lingering,
             threads: self.threads + other.threads,
             blocked_workers: self.blocked_workers + other.blocked_workers,
+            #[cfg(feature = "tls")]
+            tls: self.tls.plus(other.tls),
             peak_active: self.peak_active + other.peak_active,
             peak_queued: self.peak_queued + other.peak_queued,
             peak_threads: self.peak_threads + other.peak_threads,

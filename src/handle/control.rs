@@ -1,8 +1,15 @@
+#[cfg(feature = "tls")]
+use std::io;
+
 use super::ServerHandle;
 #[cfg(feature = "green")]
 use crate::dispatch::TaskInfo;
 use crate::limits::{Limits, OverloadPolicy};
+#[cfg(feature = "tls")]
+use crate::log_line::log_line;
 use crate::statistics::Statistics;
+#[cfg(feature = "tls")]
+use crate::tls::TlsConfig;
 
 /// Statistics, limits, pause and resume.
 impl ServerHandle {
@@ -25,7 +32,30 @@ impl ServerHandle {
             statistics.threads = gauge.threads();
             statistics.peak_threads = gauge.peak();
         }
+        #[cfg(feature = "tls")]
+        {
+            statistics.tls = self.0.tls.statistics();
+        }
         statistics
+    }
+
+    /// Replaces the certificates of a TLS server, and all else of its configuration: for new connections, while it
+    /// serves. Those that are open go on. Clients cannot resume earlier sessions, and make a full handshake. Feature
+    /// `tls`.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` if the server has no TLS, or the configuration accepts 0-RTT data.
+    #[cfg(feature = "tls")]
+    #[doc(alias = "certificate renewal")]
+    pub fn reload_tls(&self, config: impl Into<TlsConfig>) -> io::Result<()> {
+        if !self.has_tls() {
+            let text = format!("{} has no TLS", self.log_name());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        self.0.tls.set_config(config.into())?;
+        log_line!(target: "socketserver::tls", Info, "{}: a new TLS configuration", self.log_name());
+        Ok(())
     }
 
     /// What the tasks of a [green](crate::dispatch::Green) server do, the oldest first: a debugger does not show

@@ -32,6 +32,8 @@ use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sys::Poller;
 use crate::sys::linger::Lingering;
+#[cfg(feature = "tls")]
+use crate::tls::ServerTls;
 
 /// A handle to a server: its address, statistics, limits, pause and shutdown, from any thread. Cheap to
 /// clone, and available in every handler as `request.server`.
@@ -65,6 +67,8 @@ struct Shared {
     children: Option<Arc<dyn ChildProcesses>>,
     #[cfg(feature = "green")]
     tasks: Option<Arc<dyn TaskList>>,
+    #[cfg(feature = "tls")]
+    tls: ServerTls,
     log_limit: RateLimit,
     poller: Poller,
     next_id: AtomicU64,
@@ -122,6 +126,8 @@ impl ServerHandle {
             group: OnceLock::new(),
             requested_address,
             bound_address: OnceLock::new(),
+            #[cfg(feature = "tls")]
+            tls: ServerTls::new(&config.streams.tls),
             lingering: Lingering::new(config.streams.linger.clone()),
             stream_options: config.streams,
             control: Mutex::new(Control::new(config.limits)),
@@ -228,6 +234,14 @@ impl ServerHandle {
         false
     }
 
+    /// Whether its connections begin with a TLS handshake.
+    pub(crate) fn has_tls(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.0.tls.config().is_some();
+        #[cfg(not(feature = "tls"))]
+        false
+    }
+
     pub(crate) fn children(&self) -> Option<&dyn ChildProcesses> {
         self.0.children.as_deref()
     }
@@ -250,6 +264,11 @@ impl ServerHandle {
 
     pub(crate) fn stream_options(&self) -> &StreamOptions {
         &self.0.stream_options
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls(&self) -> &ServerTls {
+        &self.0.tls
     }
 
     /// Its connections that are closed, but whose clients may still send.

@@ -12,6 +12,7 @@ use super::close_reason::{CloseReason, closed};
 use super::queue::Queue;
 use super::state::{ConnState, Flag};
 use super::transport::Transport;
+use crate::green::Interest;
 use crate::handle::{ConnectionEntry, OpenConnection};
 use crate::options::at_most;
 use crate::statistics::ByteCounters;
@@ -165,6 +166,7 @@ impl Conn {
             self.transport.reset_on_close();
             return;
         }
+        self.end_session();
         if self.state.has(Flag::ReadingEnded) {
             // After a shutdown of both sides, Linux answers what arrives with a reset. So the sending side
             // stays open until the client has received everything, unless another thread is sending.
@@ -192,10 +194,45 @@ impl Conn {
     pub(super) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         if how != Shutdown::Both {
             self.state.check_writable(&self.client_address)?;
+            self.close_session(deadline(self.write_timeout()))?;
             return self.transport.shutdown(how);
         }
         self.state.check_open(&self.client_address)?;
+        self.end_session();
         self.discard_queue_and(|| self.transport.shutdown(how))
+    }
+
+    /// Tells the client of an encrypted connection that nothing follows.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` after the deadline.
+    pub(super) fn close_session(&self, deadline: Option<Instant>) -> io::Result<()> {
+        if let Some(session) = self.transport.session() {
+            while !session.close(&self.transport)? {
+                self.transport.wait(Interest::Write, deadline)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The same at the end of a request: the client may have to read before there is space for it.
+    pub(super) fn end_encrypted(&self) {
+        const LONGEST_WAIT: Duration = Duration::from_secs(5);
+        if !self.state.has(Flag::Torn) && !self.state.is_reset() && !self.state.is_childs() {
+            let timeout = at_most(LONGEST_WAIT, self.write_timeout());
+            let _ = self.close_session(deadline(Some(timeout)));
+        }
+    }
+
+    /// The same, unless it would block, or be in the middle of a message.
+    fn end_session(&self) {
+        if let Some(session) = self.transport.session() {
+            let lock = self.write_buffer.try_lock();
+            if lock.is_some() && !self.state.has(Flag::Torn) {
+                let _ = session.close(&self.transport);
+            }
+        }
     }
 
     pub(super) fn abort(&self) {

@@ -73,6 +73,11 @@ impl Mirror {
         Snapshot(self.0.fetch_and(!ACTIVITY, Ordering::SeqCst))
     }
 
+    #[cfg(feature = "tls")]
+    pub(super) fn set_accepted(&self) {
+        self.0.fetch_or(Activity::Accepted as u64, Ordering::SeqCst);
+    }
+
     pub(super) fn set(&self, flag: Flag, on: bool) {
         // A message does not pay for what does not change.
         if self.load().has(flag) == on {

@@ -15,6 +15,8 @@ mod conn;
 mod connection;
 mod datagram;
 mod datagram_socket;
+#[cfg(feature = "tls")]
+mod handshake;
 mod known_options;
 mod lines;
 mod mirror;
@@ -151,6 +153,11 @@ mod lifecycle {
 
         /// Before `setup`, on the handler's thread: sets the builder's options.
         fn begin(&mut self) -> io::Result<()>;
+
+        /// After `begin`: the TLS handshake, if the server has TLS.
+        fn handshake(&mut self) -> io::Result<()> {
+            Ok(())
+        }
 
         /// Instead of `begin`, for a request that is rejected. Limits its time, or, where no other thread may
         /// be started, the time of each read and write.

@@ -11,6 +11,7 @@ use super::conn::Conn;
 use super::state::Flag;
 use super::transport::Transport;
 use crate::sys::poll_thread::{self, Event, Next, TICK, Watched};
+use crate::tls::Session;
 
 /// Messages that wait to be sent. Whoever holds the lock of the write buffer sends them.
 #[derive(Debug, Default)]
@@ -175,6 +176,12 @@ impl Conn {
         let _ = self.send_error.set(kind);
     }
 
+    /// How many bytes were sent, as the socket counts them.
+    fn sent(&self) -> u64 {
+        let session = self.transport.session();
+        session.map_or_else(|| self.bytes.totals().1, Session::sent)
+    }
+
     pub(super) fn queued_messages(&self) -> usize {
         self.queue.lock().messages.len()
     }
@@ -206,7 +213,7 @@ impl Conn {
     /// The same, and then ends the connection through `end`, before another thread can queue or send.
     pub(super) fn discard_queue_and<T>(&self, end: impl FnOnce() -> T) -> T {
         let mut queue = self.queue.lock();
-        if queue.offset > 0 {
+        if queue.offset > 0 || self.transport.is_sending() {
             self.state.set(Flag::Torn, true);
         }
         (queue.messages, queue.unsent, queue.offset) = Default::default();
@@ -260,7 +267,7 @@ impl Stalled {
     fn new(conn: Arc<Conn>) -> Self {
         let now = Instant::now();
         Stalled {
-            sent: conn.bytes.totals().1,
+            sent: conn.sent(),
             timeout: conn.write_timeout(),
             conn,
             since: now,
@@ -270,7 +277,7 @@ impl Stalled {
 
     /// Ends the connection if nothing could be sent for its write timeout. Returns whether it has.
     fn has_timed_out(&mut self, now: Instant) -> bool {
-        let sent = self.conn.bytes.totals().1;
+        let sent = self.conn.sent();
         if sent != self.sent {
             (self.sent, self.since) = (sent, now);
         }
@@ -304,12 +311,12 @@ impl Watched for Stalled {
             let Some(_held) = conn.write_buffer.try_lock() else {
                 return Next::Tick;
             };
-            let before = conn.bytes.totals().1;
+            let before = conn.sent();
             if conn.send_some().is_ok_and(|is_empty| !is_empty) {
                 conn.queue.lock().is_polled = true;
                 // Without memory for more the system calls the socket writable, and takes nothing. Once it
                 // may be that another thread has filled the socket since the event.
-                let is_in_vain = conn.bytes.totals().1 == before;
+                let is_in_vain = conn.sent() == before;
                 let is_second = std::mem::replace(&mut self.was_in_vain, is_in_vain);
                 return if is_in_vain && is_second {
                     Next::Tick

@@ -7,6 +7,7 @@ use super::conn::{Conn, deadline};
 use super::state::{Arrived, Flag};
 use crate::green::{self, Interest};
 use crate::sys::stream;
+use crate::tls::Session;
 
 impl Conn {
     /// Receives into `buffer`, after flushing data that the client may wait for. Returns 0 at the end of the
@@ -44,7 +45,12 @@ impl Conn {
         if self.state.is_idle() && self.is_verified() {
             return self.receive_first(buffer);
         }
-        if self.state.has_boundaries() || self.state.has(Flag::Late) || !self.is_verified() {
+        let is_encrypted = self.transport.session().is_some();
+        if is_encrypted
+            || self.state.has_boundaries()
+            || self.state.has(Flag::Late)
+            || !self.is_verified()
+        {
             return self.receive_more(buffer);
         }
         match self.read(buffer)? {
@@ -56,6 +62,9 @@ impl Conn {
     /// Receives the first bytes of a message.
     #[inline(always)]
     fn receive_first(&self, buffer: &mut impl Space) -> io::Result<usize> {
+        if let Some(session) = self.transport.session() {
+            return self.receive_first_encrypted(session, buffer);
+        }
         // Where a socket whose reading side is shut down receives nothing more, not even the rest of a
         // message, the first byte is waited for and left in the socket: a shutdown sees it there.
         if self.transport.is_unix() || !stream::RECEIVES_AFTER_SHUTDOWN {
@@ -99,16 +108,67 @@ impl Conn {
             match received {
                 Ok(0) if self.state.has(Flag::Late) => return self.receive_rest(buffer),
                 Ok(0) => return self.at_end(),
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return self.truncated(e),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     let deadline = *until.get_or_insert_with(|| deadline(self.read_timeout()));
                     buffer.give_back();
                     self.transport.wait(Interest::Read, deadline)?;
                 }
                 received => {
+                    self.settle_mark();
                     green::spend_budget(*received.as_ref().unwrap_or(&0));
                     return received;
                 }
             }
+        }
+    }
+
+    /// Receives the first bytes of a message. Until then they stay in the session, where a shutdown sees them.
+    fn receive_first_encrypted(
+        &self,
+        session: &Session,
+        buffer: &mut impl Space,
+    ) -> io::Result<usize> {
+        let begin = self.received();
+        let mut until = None;
+        loop {
+            match self.transport.try_encrypted(session, |had_event| {
+                session.peek(&self.transport, had_event)
+            }) {
+                Ok(0) => return self.at_end(),
+                Ok(_) => return self.receive_more(buffer),
+                // Between two messages nothing is missing.
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return self.at_end(),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) => return Err(e),
+            }
+            self.settle_mark();
+            if !self.state.may_begin(begin, &self.client_address)? {
+                return self.at_end();
+            }
+            let deadline = *until.get_or_insert_with(|| deadline(self.read_timeout()));
+            buffer.give_back();
+            self.transport.wait(Interest::Read, deadline)?;
+        }
+    }
+
+    /// A shutdown does not know how much will be decrypted of what has arrived. Here it is known.
+    fn settle_mark(&self) {
+        if self.state.has(Flag::Draining) {
+            let session = self.transport.session();
+            if let Some(end) = session.and_then(Session::take_arrived) {
+                self.state.set_mark(end);
+            }
+        }
+    }
+
+    /// An encrypted stream has ended without a word. If this side has ended it, that is the end.
+    #[cold]
+    fn truncated(&self, error: io::Error) -> io::Result<usize> {
+        self.at_end()?;
+        match self.state.close_reason() {
+            Some(_) => Ok(0),
+            None => Err(error),
         }
     }
 
@@ -139,7 +199,7 @@ impl Conn {
         let received = self.received();
         Arrived {
             received,
-            unread: stream::unread(&self.transport),
+            unread: self.transport.unread(),
         }
     }
 

@@ -88,13 +88,14 @@ impl Conn {
                 data,
                 deadline,
                 begin: Cell::new(self.bytes.totals().1),
+                has_begun: Cell::new(false),
             };
             if let Err(error) = self.state.check_writable(&self.client_address) {
                 self.state.set(Flag::Unsent, false);
                 return Err(error);
             }
             let written = act(&mut guard);
-            if written.is_err() && self.bytes.totals().1 > guard.begin.get() {
+            if written.is_err() && guard.is_partly_sent() {
                 self.state.set(Flag::Torn, true);
                 self.discard_queue();
             }
@@ -140,9 +141,17 @@ struct WriteGuard<'a> {
     deadline: WriteDeadline,
     /// How many bytes had been sent before this message.
     begin: Cell<u64>,
+    /// What was queued before it is sent.
+    has_begun: Cell<bool>,
 }
 
 impl WriteGuard<'_> {
+    /// Whether some of the message is sent, or encrypted and so on its way.
+    fn is_partly_sent(&self) -> bool {
+        let is_sent = self.conn.bytes.totals().1 > self.begin.get();
+        is_sent || self.has_begun.get() && self.conn.transport.is_sending()
+    }
+
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         if self.buffer(data)? {
             return Ok(data.len());
@@ -202,6 +211,7 @@ impl WriteGuard<'_> {
         if self.conn.state.has(Flag::Queued) {
             self.send_queue(&sender)?;
         }
+        self.has_begun.set(true);
         Ok(sender)
     }
 

@@ -144,6 +144,18 @@ impl ConnState {
         locked.mark = locked.mark.map(|mark| mark.max(arrived().end()));
     }
 
+    /// Moves the mark, if there is one, to where it is known to be.
+    pub(super) fn set_mark(&self, position: u64) {
+        let mut locked = self.locked.lock();
+        locked.mark = locked.mark.map(|_| position);
+    }
+
+    /// The handshake is done, and the connection is as it was accepted.
+    #[cfg(feature = "tls")]
+    pub(super) fn set_accepted(&self) {
+        self.mirror.set_accepted();
+    }
+
     /// Whether the handler has waited for a message, so that a message may follow the current one.
     pub(super) fn has_boundaries(&self) -> bool {
         self.mirror.load().was_idle()

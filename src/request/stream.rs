@@ -309,7 +309,7 @@ impl StreamRequest {
     ///
     /// # Errors
     ///
-    /// `NotConnected` if the connection was detached from this value before; the errors of a write, also
+    /// `Unsupported` with TLS; `NotConnected` if the connection was detached from this value before; the errors of a write, also
     /// those of an earlier message that was sent only in part; no descriptor is free. The connection is closed
     /// then.
     #[doc(alias("into_inner", "into_raw_fd", "detach"))]
@@ -318,12 +318,18 @@ impl StreamRequest {
         if request.rfile.is_detached() {
             return Err(self.detached());
         }
+        if request.conn.transport.session().is_some() {
+            let client = &self.client_address;
+            let text =
+                format!("the connection from {client} is encrypted: its socket is of no use");
+            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+        }
         let socket = request.conn.as_fd().try_clone_to_owned()?;
         request.conn.release()?;
         Ok((socket, request.rfile.buffer().to_vec()))
     }
 
-    fn detached(&self) -> io::Error {
+    pub(super) fn detached(&self) -> io::Error {
         let client = &self.client_address;
         let message = format!("the connection from {client} was detached from its request");
         io::Error::new(io::ErrorKind::NotConnected, message)
@@ -376,6 +382,11 @@ impl Lifecycle for StreamRequest {
         Ok(())
     }
 
+    #[cfg(feature = "tls")]
+    fn handshake(&mut self) -> io::Result<()> {
+        self.begin_tls()
+    }
+
     fn begin_rejection(&mut self, timeout: Duration, may_use_timer: bool) -> io::Result<()> {
         let options = self.server.stream_options();
         self.set_read_timeout(at_most(timeout, options.read_timeout))?;
@@ -390,7 +401,11 @@ impl Lifecycle for StreamRequest {
         if !self.rfile.is_detached() {
             self.conn.end_queue();
         }
-        io::Write::flush(&mut self.wfile)
+        io::Write::flush(&mut self.wfile)?;
+        if !self.rfile.is_detached() {
+            self.conn.end_encrypted();
+        }
+        Ok(())
     }
 
     fn is_disconnect(&self, error: &RequestError) -> bool {

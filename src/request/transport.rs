@@ -3,6 +3,7 @@ use std::mem::MaybeUninit;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
@@ -12,17 +13,19 @@ use super::wait::Registrations;
 use crate::Address;
 use crate::sys::stream::{self, MSG_NOSIGNAL};
 use crate::sys::{self, MSG_DONTWAIT, MSG_PEEK, recv_with_flags, signals};
+use crate::tls::Session;
 
 /// How many slices the system takes in one call: `IOV_MAX`.
 pub(super) const MAX_SLICES: usize = 1024;
 
 const SEND_FLAGS: i32 = MSG_DONTWAIT | MSG_NOSIGNAL;
 
-/// The connected socket of a request, over TCP or a Unix socket.
+/// The connected socket of a request, over TCP or a Unix socket, and its TLS session if it has one.
 #[derive(Debug)]
 pub(crate) struct Transport {
     socket: Kind,
     options: KnownOptions,
+    session: OnceLock<Box<Session>>,
     pub(super) registrations: Registrations,
 }
 
@@ -47,6 +50,7 @@ impl Transport {
         Transport {
             socket,
             options,
+            session: OnceLock::new(),
             registrations: Registrations::default(),
         }
     }
@@ -63,7 +67,18 @@ impl Transport {
         matches!(self.socket, Kind::Unix(_))
     }
 
-    /// Blocks until something arrives, at most for the read timeout.
+    /// What is read and written from here on is encrypted. Returns the session that it has already as the error.
+    #[cfg(feature = "tls")]
+    pub(super) fn set_session(&self, session: Session) -> Result<(), Box<Session>> {
+        self.session.set(Box::new(session))
+    }
+
+    #[inline(always)]
+    pub(super) fn session(&self) -> Option<&Session> {
+        self.session.get().map(|session| &**session)
+    }
+
+    /// Blocks until something arrives, at most for the read timeout. Not with a session.
     pub(super) fn blocking_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut deadline = None;
         loop {
@@ -83,6 +98,11 @@ impl Transport {
     /// Fails with `WouldBlock` instead of blocking.
     #[inline(always)]
     pub(super) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(session) = self.session() {
+            return self.try_encrypted(session, |had_event| {
+                session.receive(self, had_event, buffer)
+            });
+        }
         // The caller holds a lock, so nothing runs for a signal.
         loop {
             match recv_with_flags(self, buffer, MSG_DONTWAIT) {
@@ -92,14 +112,21 @@ impl Transport {
         }
     }
 
-    /// Sends what there is space for; fails with `WouldBlock` if there is none.
+    /// Sends what there is space for; fails with `WouldBlock` if there is none. The next call begins with the same
+    /// bytes then.
     #[inline(always)]
     pub(super) fn try_write(&self, data: &[u8]) -> io::Result<usize> {
+        if let Some(session) = self.session() {
+            return session.send(self, &[IoSlice::new(data)]);
+        }
         uninterrupted(|| SockRef::from(self).send_with_flags(data, SEND_FLAGS))
     }
 
     /// As [`try_write`](Self::try_write), at most [`MAX_SLICES`].
     pub(super) fn try_write_vectored(&self, data: &[IoSlice<'_>]) -> io::Result<usize> {
+        if let Some(session) = self.session() {
+            return session.send(self, data);
+        }
         uninterrupted(|| SockRef::from(self).send_vectored_with_flags(data, SEND_FLAGS))
     }
 
@@ -107,7 +134,20 @@ impl Transport {
         on_socket!(self, socket => socket.shutdown(how))
     }
 
-    /// Peeks at the next byte, which stays in the socket. Returns 0 at the end of the stream.
+    /// Whether a part of a message is encrypted, and not all of that is sent.
+    pub(super) fn is_sending(&self) -> bool {
+        self.session().is_some_and(Session::is_sending)
+    }
+
+    /// How much has arrived that was not read yet.
+    pub(super) fn unread(&self) -> u64 {
+        match self.session() {
+            Some(session) => session.unread(self),
+            None => stream::unread(self),
+        }
+    }
+
+    /// Peeks at the next byte, which stays in the socket. Returns 0 at the end of the stream. Not with a session.
     pub(super) fn peek(&self, flags: i32) -> io::Result<usize> {
         let mut byte = [MaybeUninit::uninit()];
         uninterrupted(|| SockRef::from(self).recv_with_flags(&mut byte, MSG_PEEK | flags))

@@ -17,6 +17,7 @@ use super::transport::Transport;
 use crate::green::{self, CurrentTask, Interest};
 use crate::sys::stream;
 use crate::task::blocking;
+use crate::tls::Session;
 
 /// Where tasks wait for the socket: once for each worker of which a task has waited. Usually that is one. A handler
 /// that sends to another's connection may be on another worker.
@@ -91,6 +92,27 @@ impl Transport {
                 }
             }
         }
+    }
+
+    /// Receives from a session through `receive`, which is told whether there may be more in a socket that was empty.
+    pub(super) fn try_encrypted(
+        &self,
+        session: &Session,
+        receive: impl FnOnce(bool) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        if green::current().is_none() {
+            // A wait of a thread returns at once if there is more.
+            return receive(false);
+        }
+        let registration = self.registrations.here();
+        // A Unix socket also ends a read where a descriptor was passed.
+        let may_have_more =
+            self.is_unix() || registration.is_none_or(green::Registration::may_read);
+        let received = receive(may_have_more);
+        if let Some(registration) = registration.filter(|_| session.is_drained()) {
+            registration.set_drained();
+        }
+        received
     }
 
     /// Waits for the result of a connect that has begun.

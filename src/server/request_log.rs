@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use crate::error::RequestError;
+use crate::error::{RequestError, Stage};
 use crate::handle::{Permit, RequestName, ServerHandle};
 use crate::limits::{Limits, OverloadPolicy};
 use crate::log_line::log_line;
@@ -11,7 +11,7 @@ use crate::request::Request;
 
 impl RequestError {
     /// Writes the error to the log, as the default [`handle_error`](crate::Hooks::handle_error) does: at
-    /// debug level if the client has disconnected, at error level otherwise.
+    /// debug level if the client has disconnected, or for a TLS handshake, and at error level otherwise.
     ///
     /// The error is one line, with its sources. What is not printable in it, as in all lines of the library,
     /// is escaped: clients may have chosen its text.
@@ -21,7 +21,7 @@ impl RequestError {
     /// to stderr for every panic, without limit or escape; `std::panic::set_hook` changes that.
     #[doc(alias = "rate limit")]
     pub fn log<R: Request>(&self, request: &R) {
-        if self.is_disconnect() {
+        if self.is_disconnect() || self.stage() == Stage::Handshake {
             log_line!(target: "socketserver::handler", Debug, "{}: {self}", request_name(request));
         } else if let Some(suppressed) = request.server().log_limit().allow() {
             log_line!(target: "socketserver::handler", Error, "{}: {self}{suppressed}", request_name(request));

@@ -142,15 +142,25 @@ impl<R: Request> Accepted<R> {
 
     /// Runs the hook for rejected requests.
     fn reject(&mut self, why: crate::RejectReason) {
-        let may_use_timer = self.permit.server().children().is_none();
+        let server = self.permit.server();
+        let may_use_timer = server.children().is_none();
+        // No handshake on the thread of the accept loop.
+        let may_answer = may_use_timer || !server.has_tls();
         let (request, _, service) = self.parts();
-        let rejected = catch_as_error(Stage::Reject, || {
-            request.begin_rejection(Self::REJECT_TIMEOUT, may_use_timer)?;
-            if let Some(hooks) = &service.hooks {
-                hooks.reject_request(request, why)?;
-            }
-            Ok(request.end()?)
+        let Some(hooks) = service.hooks.as_ref().filter(|_| may_answer) else {
+            return;
+        };
+        let begun = catch_as_error(Stage::Reject, || {
+            Ok(request.begin_rejection(Self::REJECT_TIMEOUT, may_use_timer)?)
         });
+        let rejected = begun
+            .and_then(|()| catch_as_error(Stage::Handshake, || Ok(request.handshake()?)))
+            .and_then(|()| {
+                catch_as_error(Stage::Reject, || {
+                    hooks.reject_request(request, why)?;
+                    Ok(request.end()?)
+                })
+            });
         if let Err(error) = rejected {
             service.handle_error(request, error);
         }

@@ -11,6 +11,8 @@ use crate::dispatch::{Dispatch, ThreadPool};
 use crate::limits::OverloadPolicy;
 use crate::listener::Listener;
 use crate::request::{DatagramRequest, StreamRequest};
+#[cfg(feature = "tls")]
+use crate::tls::TlsConfig;
 
 /// Settings of every server.
 impl<L: Listener, D> Builder<L, D> {
@@ -231,6 +233,34 @@ impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
     /// [`fill_more`](crate::request::Reader::fill_more). Default 65,536.
     pub fn max_line(mut self, bytes: usize) -> Self {
         self.streams.max_line = bytes;
+        self
+    }
+}
+
+/// Settings of TLS servers. Feature `tls`: see [`tls`](crate::tls).
+#[cfg(feature = "tls")]
+impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
+    /// Makes it a TLS server: each connection begins with a handshake, before `setup`. Python's
+    /// `SSLContext.wrap_socket` in `get_request`.
+    #[doc(alias("ssl", "https", "wrap_socket"))]
+    pub fn tls(mut self, config: impl Into<TlsConfig>) -> Self {
+        self.streams.tls.config = Some(config.into());
+        self
+    }
+
+    /// How long a handshake may take, with the time until it may [begin](Self::max_handshakes). `None` is no limit.
+    /// Default 10 s.
+    #[doc(alias = "ssl_handshake_timeout")]
+    pub fn handshake_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.streams.tls.handshake_timeout = timeout.into();
+        self
+    }
+
+    /// How many handshakes there may be at once; 0 counts as 1. More wait, within their
+    /// [timeout](Self::handshake_timeout). A connection counts from the first byte that it has received. `None`, the
+    /// default, is no limit.
+    pub fn max_handshakes(mut self, handshakes: impl Into<Option<usize>>) -> Self {
+        self.streams.tls.max_handshakes = handshakes.into();
         self
     }
 }

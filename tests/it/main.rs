@@ -164,6 +164,15 @@ mod stream {
     mod wfile;
     mod write_timeout;
 }
+#[cfg(feature = "tls")]
+mod tls {
+    mod ends;
+    mod handshake;
+    mod names;
+    mod shutdown;
+    mod start_tls;
+    mod streams;
+}
 mod unix {
     mod bind_race;
     mod path;

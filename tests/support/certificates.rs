@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tempfile::TempDir;
 
@@ -34,17 +35,19 @@ impl Authority {
     /// Makes a certificate for these names (`DNS:localhost,IP:127.0.0.1`). Returns the paths of the
     /// certificate and its key.
     pub fn certify(&self, names: &str) -> (PathBuf, PathBuf) {
-        let folder = self.0.path();
-        std::fs::write(folder.join("names"), format!("subjectAltName={names}\n"))
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let name = format!("server-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let path = |end: &str| self.0.path().join(format!("{name}.{end}"));
+        std::fs::write(path("names"), format!("subjectAltName={names}\n"))
             .expect("the temporary folder is writable");
         self.openssl(&format!(
-            "req {NEW_KEY} -keyout server.key -out server.csr -subj /CN=Server"
+            "req {NEW_KEY} -keyout {name}.key -out {name}.csr -subj /CN=Server"
         ));
-        self.openssl(
-            "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 \
-             -extfile names -out server.pem",
-        );
-        (folder.join("server.pem"), folder.join("server.key"))
+        self.openssl(&format!(
+            "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -days 2 -extfile {name}.names \
+             -out {name}.pem"
+        ));
+        (path("pem"), path("key"))
     }
 
     fn openssl(&self, arguments: &str) {

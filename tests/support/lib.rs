@@ -17,6 +17,8 @@ pub mod process;
 pub mod program;
 pub mod python;
 pub mod saturated;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};

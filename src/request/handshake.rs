@@ -1,0 +1,192 @@
+//! The TLS handshake of a connection.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use super::StreamRequest;
+use super::close_reason::CloseReason;
+use super::conn::{Conn, deadline};
+use super::state::Flag;
+use crate::ServerHandle;
+use crate::green::Interest;
+use crate::handle::RequestName;
+use crate::log_line::log_line;
+use crate::sys::MSG_DONTWAIT;
+use crate::tls::rustls::ServerConfig;
+use crate::tls::{FailureKind, HandshakeError, Progress, Session, TlsConfig, TlsInfo};
+
+/// TLS. Feature `tls`.
+impl StreamRequest {
+    /// What client and server have agreed on. `None` without TLS.
+    #[doc(alias("SSLSocket", "getpeercert", "sni", "alpn"))]
+    pub fn tls(&self) -> Option<TlsInfo> {
+        self.conn.transport.session()?.info()
+    }
+
+    /// Begins TLS in the middle of a plain conversation, as in STARTTLS: waits for the client's handshake. Before,
+    /// the handler tells the client to begin. From here on all that is read and written is encrypted.
+    ///
+    /// `wfile` is flushed first. Blocks, at most for [`handshake_timeout`](crate::Builder::handshake_timeout).
+    ///
+    /// ```no_run
+    /// use socketserver::prelude::*;
+    /// use socketserver::tls::TlsConfig;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let tls = TlsConfig::from_pem_files("cert.pem", "key.pem")?;
+    /// let server = ThreadingTcpServer::bind_fn("127.0.0.1:2525", move |request| {
+    ///     while let Some(line) = request.next_line()? {
+    ///         if line == "STARTTLS" && request.tls().is_none() {
+    ///             request.wfile.write_all(b"220 go ahead\r\n")?;
+    ///             request.start_tls(&tls)?;
+    ///         } else {
+    ///             request.wfile.write_all(b"500 what?\r\n")?;
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// })?;
+    /// # drop(server);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `InvalidData` if the client has sent more before: an attacker may have put it there, and it would count as
+    /// encrypted (command injection, CVE-2011-0411). `InvalidInput` if there is TLS already; the errors of the handshake.
+    /// The connection is of no use then.
+    #[doc(alias("STARTTLS", "wrap_socket", "do_handshake"))]
+    pub fn start_tls(&mut self, config: &TlsConfig) -> io::Result<()> {
+        if self.rfile.is_detached() {
+            return Err(self.detached());
+        }
+        let client = &self.client_address;
+        if self.conn.transport.session().is_some() {
+            let text = format!("the connection from {client} has TLS already");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        self.wfile.flush()?;
+        let early = self.rfile.buffer().len();
+        if early > 0 {
+            let text = format!("{client} has sent {early} bytes before the TLS handshake");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        self.conn.handshake(config, &self.server)
+    }
+
+    /// The handshake of a TLS server.
+    pub(super) fn begin_tls(&mut self) -> io::Result<()> {
+        match self.server.tls().config() {
+            Some(config) if self.conn.transport.session().is_none() => {
+                self.conn.handshake(&config, &self.server)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Conn {
+    fn handshake(&self, config: &TlsConfig, server: &ServerHandle) -> io::Result<()> {
+        let config = config.server_config()?;
+        let done = self.run_handshake(config, server);
+        let counted = done.as_ref().map(|()| ()).map_err(|failed| failed.kind);
+        server.tls().count(counted);
+        done.map_err(|failed| self.explain_handshake(failed, server))
+    }
+
+    fn run_handshake(
+        &self,
+        config: Arc<ServerConfig>,
+        server: &ServerHandle,
+    ) -> Result<(), HandshakeError> {
+        let tls = server.tls();
+        let deadline = deadline(tls.handshake_timeout);
+        let wait = |interest| {
+            let waited = self.transport.wait(interest, deadline);
+            waited.map_err(HandshakeError::while_waiting)
+        };
+        // A client that says nothing is idle: a shutdown ends it at once.
+        loop {
+            match self.transport.peek(MSG_DONTWAIT) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait(Interest::Read)?,
+                Ok(0) => return Err(HandshakeError::disconnected()),
+                Ok(_) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let was_idle = self.state.is_idle();
+        if !self.state.set_busy() {
+            return Err(HandshakeError::disconnected());
+        }
+        let turn = tls.wait_for_turn(deadline)?;
+        let session = tls.session(config, self.received())?;
+        let twice = |_| io::Error::other("the connection has TLS already");
+        self.transport.set_session(session).map_err(twice)?;
+        let session = self.transport.session().expect("it was set");
+        self.finish_handshake(session, wait)?;
+        drop(turn);
+        if was_idle {
+            self.state.set_accepted();
+        }
+        Ok(())
+    }
+
+    fn finish_handshake(
+        &self,
+        session: &Session,
+        wait: impl Fn(Interest) -> Result<(), HandshakeError>,
+    ) -> Result<(), HandshakeError> {
+        loop {
+            match session.handshake(&self.transport)? {
+                Progress::Done => break,
+                Progress::WaitsToRead => wait(Interest::Read)?,
+                Progress::WaitsToWrite => wait(Interest::Write)?,
+            }
+        }
+        if self.state.has(Flag::Draining) {
+            // The client is served one message.
+            self.state.set_mark(session.expect_record());
+        }
+        Ok(())
+    }
+
+    fn explain_handshake(&self, failed: HandshakeError, server: &ServerHandle) -> io::Error {
+        let client = &self.client_address;
+        let (kind, text) = match (self.state.close_reason(), failed.kind) {
+            (Some(CloseReason::Shutdown), _) => {
+                let text = format!("the server is shutting down; {client} had not begun");
+                (io::ErrorKind::ConnectionAborted, text)
+            }
+            (Some(CloseReason::IdleTimeout), _) => {
+                let text = format!("{client} has sent nothing within the idle timeout");
+                (io::ErrorKind::TimedOut, text)
+            }
+            (Some(reason), _) => {
+                return reason.error(client).unwrap_or(failed.error);
+            }
+            (None, FailureKind::TimedOut) => {
+                let timeout = server.tls().handshake_timeout.unwrap_or_default();
+                let text = format!("{client} was not done within {timeout:?}");
+                (io::ErrorKind::TimedOut, text)
+            }
+            (None, FailureKind::PlainText) => {
+                self.log_plain_text(&failed.error, server);
+                return failed.error;
+            }
+            (None, _) => return failed.error,
+        };
+        io::Error::new(kind, text)
+    }
+
+    fn log_plain_text(&self, error: &io::Error, server: &ServerHandle) {
+        if let Some(suppressed) = server.log_limit().allow() {
+            let client_address = &self.client_address;
+            let name = RequestName {
+                server,
+                id: self.id,
+                client_address,
+            };
+            log_line!(target: "socketserver::tls", Info, "{name}: {error}{suppressed}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The end of an encrypted stream.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
+
+use crossbeam_channel::{Receiver, bounded};
+use socketserver::prelude::*;
+use support::concurrent::ConcurrentTcpServer;
+use support::tls::{close_notify, receive_line, server_config, shake_hands, tls_client};
+use support::{ANY, LONG, eventually, in_background};
+
+/// A server that reads to the end, and tells the test how that went.
+fn reading() -> (BackgroundServer, Receiver<Result<Vec<u8>, ErrorKind>>) {
+    let (told, results) = bounded(10);
+    let builder = ConcurrentTcpServer::builder().tls(server_config());
+    let server = in_background(builder.bind_fn(ANY, move |request| {
+        let mut all = Vec::new();
+        let read = request.rfile.read_to_end(&mut all);
+        told.send(read.as_ref().map(|_| all).map_err(io::Error::kind))?;
+        read?;
+        Ok(())
+    }));
+    (server, results)
+}
+
+#[test]
+fn a_stream_that_ends_is_told_apart_from_one_that_is_cut_off() -> io::Result<()> {
+    let (server, results) = reading();
+    let mut client = tls_client(server.server_address());
+    client.write_all(b"all of it")?;
+    close_notify(&mut client)?;
+    let result = results.recv_timeout(LONG).expect("the handler ends");
+    assert_eq!(result, Ok(b"all of it".to_vec()));
+
+    let mut client = tls_client(server.server_address());
+    client.write_all(b"a part")?;
+    client.sock.shutdown(Shutdown::Write)?;
+    let result = results.recv_timeout(LONG).expect("the handler ends");
+    assert_eq!(result, Err(ErrorKind::UnexpectedEof));
+    eventually("both are counted", || {
+        let statistics = server.handle().statistics();
+        (statistics.finished, statistics.disconnected) == (1, 1)
+    });
+    Ok(())
+}
+
+#[test]
+fn between_two_messages_nothing_is_missing() -> io::Result<()> {
+    let builder = ConcurrentTcpServer::builder().tls(server_config());
+    let server = in_background(builder.bind_fn(ANY, |request| {
+        while let Some(line) = request.next_line()? {
+            writeln!(request.wfile, "{line}")?;
+        }
+        request.wfile.write_all(b"bye\n")?;
+        Ok(())
+    }));
+    let mut client = tls_client(server.server_address());
+    client.write_all(b"hello\n")?;
+    assert_eq!(receive_line(&mut client), "hello");
+    client.sock.shutdown(Shutdown::Write)?;
+    assert_eq!(receive_line(&mut client), "bye");
+    assert_eq!(receive_line(&mut client), "");
+    eventually("it is counted", || {
+        server.handle().statistics().finished == 1
+    });
+    Ok(())
+}
+
+#[test]
+fn the_client_is_told_that_the_stream_ends() -> io::Result<()> {
+    let builder = ConcurrentTcpServer::builder().tls(server_config());
+    let server = in_background(builder.bind_fn(ANY, |request| {
+        let line = request.next_line()?;
+        match line.as_deref() {
+            Some("abort") => request.abort(),
+            Some("half") => {
+                request.wfile.write_all(b"half\n")?;
+                request.wfile.shutdown()?;
+                // The client can still send.
+                let line = request.next_line()?.ok_or("nothing came")?;
+                assert_eq!(line, "after");
+            }
+            _ => request.wfile.write_all(b"done")?,
+        }
+        Ok(())
+    }));
+    let ask = |question: &str| {
+        let mut client = tls_client(server.server_address());
+        client
+            .write_all(question.as_bytes())
+            .expect("the server reads");
+        client
+    };
+    let mut answer = String::new();
+    ask("question\n").read_to_string(&mut answer)?;
+    assert_eq!(answer, "done");
+
+    let mut client = ask("half\n");
+    let mut answer = String::new();
+    client.read_to_string(&mut answer)?;
+    assert_eq!(answer, "half\n");
+    client.write_all(b"after\n")?;
+
+    let error = ask("abort\n").read(&mut [0]).expect_err("it is aborted");
+    let kinds = [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset];
+    assert!(kinds.contains(&error.kind()), "{error}");
+    eventually("all have ended", || {
+        server.handle().statistics().active == 0
+    });
+    assert_eq!(server.handle().statistics().finished, 3);
+    Ok(())
+}
+
+#[test]
+fn a_slow_client_receives_the_end_too() -> io::Result<()> {
+    const LENGTH: usize = 6 << 20;
+    let builder = ConcurrentTcpServer::builder().tls(server_config());
+    let server = in_background(builder.bind_fn(ANY, |request| {
+        request.wfile.write_all(&vec![b'x'; LENGTH])?;
+        Ok(())
+    }));
+    for _ in 0..3 {
+        let mut client = tls_client(server.server_address());
+        shake_hands(&mut client)?;
+        let mut all = Vec::new();
+        client.read_to_end(&mut all)?;
+        assert_eq!(all.len(), LENGTH);
+    }
+    Ok(())
+}

@@ -1,0 +1,290 @@
+//! The handshake: what was agreed on, and what becomes of clients that do not finish it.
+
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use socketserver::prelude::*;
+use socketserver::tls::TlsConfig;
+use socketserver::tls::rustls::ProtocolVersion;
+use socketserver::{Dispatch, Server, ServerHandle};
+use support::certificates::Authority;
+use support::tls::{
+    AUTHORITY, client_config, client_config_with, exchange, receive_line, server_config,
+    shake_hands, tls_client, tls_client_with,
+};
+use support::{ANY, LONG, connect, eventually, in_background};
+
+use socketserver::listener::Tcp;
+
+support::for_each! {
+    { a_handler_is_the_same_over_tls clients_that_stop_are_ended_and_others_are_served }
+    inline: Inline;
+    threads: ThreadPool;
+}
+#[cfg(feature = "green")]
+support::for_each! {
+    { a_handler_is_the_same_over_tls clients_that_stop_are_ended_and_others_are_served }
+    green: Green;
+}
+fn echo(request: &mut StreamRequest) -> HandlerResult {
+    for line in &mut request.rfile {
+        request.wfile.write_all(&line?)?;
+    }
+    Ok(())
+}
+
+fn a_handler_is_the_same_over_tls<D: Dispatch + Default>() {
+    let builder = Server::<Tcp, D>::builder().tls(server_config());
+    let server = in_background(builder.bind_fn(ANY, echo));
+    for round in 0..3 {
+        let mut client = tls_client(server.server_address());
+        assert_eq!(exchange(&mut client, "first"), "first");
+        let long = round.to_string().repeat(50_000);
+        assert_eq!(exchange(&mut client, &long), long);
+        support::tls::close_notify(&mut client).expect("the server reads");
+        assert_eq!(receive_line(&mut client), "");
+    }
+}
+
+/// Clients that stop at each point of their handshake. The server has 0.3 s for each.
+fn clients_that_stop_are_ended_and_others_are_served<D: Dispatch + Default>() {
+    let timeout = Duration::from_millis(300);
+    let builder = Server::<Tcp, D>::builder()
+        .tls(server_config())
+        .handshake_timeout(timeout);
+    let server = in_background(builder.bind_fn(ANY, echo));
+    let address = server.server_address();
+    let mut hello = Vec::new();
+    let mut silent = tls_client(address);
+    silent
+        .conn
+        .write_tls(&mut hello)
+        .expect("a vector takes all");
+    // This one says nothing.
+    let mut stopped = vec![silent.sock];
+    for length in [1, 5, 50, hello.len() - 1, hello.len()] {
+        let mut client = connect(address);
+        client
+            .write_all(&hello[..length])
+            .expect("the server reads");
+        stopped.push(client);
+    }
+    let begin = Instant::now();
+    let mut client = tls_client(address);
+    assert_eq!(exchange(&mut client, "served"), "served");
+    drop(client);
+    for mut client in stopped {
+        // What the server has sent of its handshake comes first.
+        let _ = io::copy(&mut client, &mut io::sink());
+    }
+    // One after the other without threads.
+    assert!(begin.elapsed() < LONG, "{:?}", begin.elapsed());
+    eventually("all are counted", || {
+        tls(&server.handle()).timed_out == 6 && tls(&server.handle()).handshakes == 1
+    });
+}
+
+fn tls(server: &ServerHandle) -> socketserver::tls::TlsStatistics {
+    server.statistics().tls
+}
+
+#[test]
+fn a_handler_knows_what_was_agreed_on() -> io::Result<()> {
+    let (certificate, key) = AUTHORITY.certify("DNS:localhost");
+    let config = TlsConfig::builder()
+        .certificate(certificate, key)
+        .alpn(["one", "two"])
+        .build()?;
+    let builder = ThreadingTcpServer::builder().tls(config);
+    let server = in_background(builder.bind_fn(ANY, |request| {
+        let tls = request.tls().ok_or("no TLS")?;
+        let alpn = tls.alpn().map(String::from_utf8_lossy);
+        let (name, version, cipher) = (tls.server_name(), tls.version(), tls.cipher());
+        let certificates = tls.client_certificates().len();
+        writeln!(
+            request.wfile,
+            "{name:?} {alpn:?} {version} {cipher} {certificates}"
+        )?;
+        Ok(())
+    }));
+    let mut config = client_config(&AUTHORITY.pem());
+    config.alpn_protocols = vec![b"zero".into(), b"two".into()];
+    let mut client = tls_client_with(server.server_address(), config, "localhost");
+    let told = receive_line(&mut client);
+    assert_eq!(
+        client.conn.protocol_version(),
+        Some(ProtocolVersion::TLSv1_3)
+    );
+    let expected = r#"Some("localhost") Some("two") TLSv1.3 TLS13_AES_256_GCM_SHA384 0"#;
+    assert_eq!(told, expected);
+
+    let mut config = client_config(&AUTHORITY.pem());
+    config.alpn_protocols = vec![b"three".into()];
+    let mut client = tls_client_with(server.server_address(), config, "localhost");
+    let error = shake_hands(&mut client).expect_err("no protocol in common");
+    assert!(
+        error.to_string().contains("NoApplicationProtocol"),
+        "{error}"
+    );
+    eventually("it is counted", || tls(&server.handle()).alpn == 1);
+    Ok(())
+}
+
+#[test]
+fn a_client_that_does_not_speak_tls_is_counted_and_closed() {
+    let builder = ThreadingTcpServer::builder().tls(server_config());
+    let server = in_background(builder.bind_fn(ANY, echo));
+    let mut client = connect(server.server_address());
+    client
+        .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .expect("the server reads");
+    let mut answer = Vec::new();
+    let _ = client.read_to_end(&mut answer);
+    assert!(answer.is_empty(), "{answer:?}");
+    eventually("it is counted", || {
+        let statistics = server.handle().statistics();
+        statistics.tls.plain_text == 1 && statistics.failed == 1
+    });
+}
+
+#[test]
+fn a_client_that_disconnects_is_counted() {
+    let builder = ThreadingTcpServer::builder().tls(server_config());
+    let server = in_background(builder.bind_fn(ANY, echo));
+    let client = connect(server.server_address());
+    client.shutdown(Shutdown::Write).expect("it is connected");
+    eventually("it is counted", || {
+        let statistics = server.handle().statistics();
+        statistics.tls.disconnected == 1 && statistics.disconnected == 1
+    });
+}
+
+#[test]
+fn client_certificates_are_required_or_optional() -> io::Result<()> {
+    let own = Authority::new("Clients");
+    let (certificate, key) = own.certify("DNS:client");
+    let stranger = Authority::new("Strangers");
+    let with = client_config_with(&AUTHORITY.pem(), &certificate, &key);
+    let of_stranger = client_config_with(&AUTHORITY.pem(), &stranger.pem(), &stranger.key());
+    let without = client_config(&AUTHORITY.pem());
+    let (server_certificate, server_key) = AUTHORITY.certify("DNS:localhost");
+    for is_required in [true, false] {
+        let builder = TlsConfig::builder().certificate(&server_certificate, &server_key);
+        let config = match is_required {
+            true => builder.client_ca(own.pem()),
+            false => builder.optional_client_ca(own.pem()),
+        };
+        let builder = ThreadingTcpServer::builder().tls(config.build()?);
+        let server = in_background(builder.bind_fn(ANY, |request| {
+            let tls = request.tls().ok_or("no TLS")?;
+            writeln!(request.wfile, "{}", tls.client_certificates().len())?;
+            Ok(())
+        }));
+        let ask = |config| {
+            let mut client = tls_client_with(server.server_address(), config, "localhost");
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).map(|_| answer)
+        };
+        assert_eq!(ask(with.clone())?, "1\n");
+        assert!(ask(of_stranger.clone()).is_err());
+        match is_required {
+            true => assert!(ask(without.clone()).is_err()),
+            false => assert_eq!(ask(without.clone())?, "0\n"),
+        }
+        eventually("all are counted", || {
+            tls(&server.handle()).client_certificate == if is_required { 2 } else { 1 }
+        });
+    }
+    Ok(())
+}
+
+#[test]
+fn more_handshakes_than_the_limit_wait_for_their_turn() {
+    let builder = ThreadingTcpServer::builder()
+        .tls(server_config())
+        .max_handshakes(1);
+    let server = in_background(builder.bind_fn(ANY, echo));
+    let address = server.server_address();
+    let mut hello = Vec::new();
+    let mut first = tls_client(address);
+    first
+        .conn
+        .write_tls(&mut hello)
+        .expect("a vector takes all");
+    first.sock.write_all(&hello).expect("the server reads");
+    // The server has answered, and waits for the rest.
+    first.sock.peek(&mut [0]).expect("the server answers");
+    thread::scope(|scope| {
+        let second = scope.spawn(|| exchange(&mut tls_client(address), "second"));
+        eventually("the second handshake waits", || {
+            server.handle().statistics().active == 2
+        });
+        assert_eq!(tls(&server.handle()).handshakes, 0);
+        assert_eq!(exchange(&mut first, "first"), "first");
+        assert_eq!(second.join().expect("it is served"), "second");
+    });
+}
+
+#[test]
+fn certificates_are_replaced_while_clients_come() -> io::Result<()> {
+    let (certificate, key) = AUTHORITY.certify("DNS:localhost");
+    let one = TlsConfig::from_pem_files(&certificate, &key)?;
+    let other = Authority::new("Other");
+    let (certificate, key) = other.certify("DNS:localhost");
+    let two = TlsConfig::from_pem_files(&certificate, &key)?;
+    let both = {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("both.pem");
+        let pems = [std::fs::read(AUTHORITY.pem())?, std::fs::read(other.pem())?];
+        std::fs::write(&path, pems.concat())?;
+        client_config(&path)
+    };
+    let builder = ThreadingTcpServer::builder().tls(one.clone());
+    let server = in_background(builder.bind_fn(ANY, echo));
+    let (address, handle) = (server.server_address(), server.handle());
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut served = 0;
+                    while tls(&handle).handshakes < 200 {
+                        let mut client = tls_client_with(address, both.clone(), "localhost");
+                        assert_eq!(exchange(&mut client, "ask"), "ask");
+                        served += 1;
+                    }
+                    served
+                })
+            })
+            .collect();
+        for config in [&two, &one].into_iter().cycle().take(50) {
+            handle.reload_tls(config.clone())?;
+            thread::sleep(Duration::from_millis(2));
+        }
+        let served: u64 = clients
+            .into_iter()
+            .map(|client| client.join().expect("each request is answered"))
+            .sum();
+        assert_eq!(served, tls(&handle).handshakes);
+        Ok::<_, io::Error>(())
+    })?;
+    handle.reload_tls(two)?;
+    let trusts_other = client_config(&other.pem());
+    let mut client = tls_client_with(address, trusts_other, "localhost");
+    assert_eq!(exchange(&mut client, "the new one"), "the new one");
+    // A client that does not trust it says so.
+    let mut client = tls_client(address);
+    shake_hands(&mut client).expect_err("it is not trusted");
+    eventually("it is counted", || tls(&handle).refused_by_client == 1);
+    Ok(())
+}
+
+#[test]
+fn a_server_without_tls_has_nothing_to_replace() {
+    let server = in_background(ThreadingTcpServer::bind_fn(ANY, echo));
+    let error = server.handle().reload_tls(server_config()).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    let address = server.server_address();
+    assert_eq!(error.to_string(), format!("tcp {address} has no TLS"));
+}

@@ -1,0 +1,188 @@
+//! A graceful shutdown, and a forced one, over TLS.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use socketserver::prelude::*;
+use support::concurrent::ConcurrentTcpServer;
+use support::tls::{TlsClient, exchange, receive_line, server_config, shake_hands, tls_client};
+use support::{ANY, HOUR, connect, eventually, in_background, unacknowledged};
+
+/// A server of lines that answers each, and waits for a graceful shutdown without limit.
+fn lines() -> BackgroundServer {
+    let builder = ConcurrentTcpServer::builder()
+        .tls(server_config())
+        .shutdown_timeout(HOUR)
+        .handshake_timeout(HOUR);
+    in_background(builder.bind_fn(ANY, |request| {
+        while let Some(line) = request.next_line()? {
+            writeln!(request.wfile, "{line}")?;
+        }
+        Ok(())
+    }))
+}
+
+fn wait_until_received(client: &TlsClient) {
+    eventually("the server's system has everything", || {
+        unacknowledged(&client.sock) == 0
+    });
+}
+
+#[test]
+fn an_idle_connection_ends_at_once() {
+    let server = lines();
+    let mut used = tls_client(server.server_address());
+    assert_eq!(exchange(&mut used, "hello"), "hello");
+    let mut fresh = tls_client(server.server_address());
+    shake_hands(&mut fresh).expect("the server answers");
+    let silent = connect(server.server_address());
+    eventually("all are there", || server.handle().statistics().active == 3);
+    eventually("the handshake is done", || {
+        server.handle().statistics().tls.handshakes == 2
+    });
+    let report = server.handle().shutdown_within(HOUR);
+    server.stop().expect("serving ends well");
+    assert_eq!((report.forced, report.unfinished), (0, 0));
+    // They are told so.
+    assert_eq!(receive_line(&mut used), "");
+    assert_eq!(receive_line(&mut fresh), "");
+    drop(silent);
+}
+
+#[test]
+fn what_has_arrived_is_answered() -> io::Result<()> {
+    for round in 0..20 {
+        let server = lines();
+        let mut client = tls_client(server.server_address());
+        assert_eq!(exchange(&mut client, "hello"), "hello");
+        // One record with many lines, and a second one.
+        let many: String = (0..1000).map(|line| format!("{line}\n")).collect();
+        client.write_all(many.as_bytes())?;
+        client.write_all(b"last\n")?;
+        if round % 2 == 0 {
+            wait_until_received(&client);
+            server.handle().shutdown();
+        } else {
+            thread::scope(|scope| {
+                scope.spawn(|| server.handle().shutdown());
+            });
+        }
+        let mut answers = String::new();
+        client.read_to_string(&mut answers)?;
+        if round % 2 == 0 {
+            assert_eq!(answers, many + "last\n");
+        }
+        server.stop()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_message_that_has_begun_is_served_to_its_end() -> io::Result<()> {
+    let server = lines();
+    let mut client = tls_client(server.server_address());
+    assert_eq!(exchange(&mut client, "hello"), "hello");
+    // Half a record.
+    client.conn.writer().write_all(b"whole message\n")?;
+    let mut record = Vec::new();
+    client.conn.write_tls(&mut record)?;
+    let (begin, end) = record.split_at(record.len() / 2);
+    client.sock.write_all(begin)?;
+    wait_until_received(&client);
+    server.handle().shutdown();
+    thread::sleep(Duration::from_millis(50));
+    assert_eq!(server.handle().statistics().active, 1);
+    client.sock.write_all(end)?;
+    let mut answers = String::new();
+    client.read_to_string(&mut answers)?;
+    assert_eq!(answers, "whole message\n");
+    server.stop()?;
+    Ok(())
+}
+
+#[test]
+fn messages_after_the_shutdown_are_not_served() -> io::Result<()> {
+    let builder = ConcurrentTcpServer::builder().tls(server_config());
+    let (began, begins) = crossbeam_channel::bounded(1);
+    let (release, released) = crossbeam_channel::bounded::<()>(1);
+    let server = in_background(builder.bind_fn(ANY, move |request| {
+        while let Some(line) = request.next_line()? {
+            if line == "first" {
+                began.send(())?;
+                let released = &released;
+                socketserver::task::blocking(|| released.recv())?;
+            }
+            writeln!(request.wfile, "{line}")?;
+        }
+        Ok(())
+    }));
+    let mut client = tls_client(server.server_address());
+    client.write_all(b"first\n")?;
+    begins.recv().expect("the handler runs");
+    client.write_all(b"second\n")?;
+    wait_until_received(&client);
+    server.handle().shutdown();
+    client.write_all(b"third\n")?;
+    wait_until_received(&client);
+    release.send(()).expect("the handler waits");
+    let mut answers = String::new();
+    client.read_to_string(&mut answers)?;
+    assert_eq!(answers, "first\nsecond\n");
+    server.stop()?;
+    Ok(())
+}
+
+#[test]
+fn a_client_in_its_handshake_is_served_one_message() -> io::Result<()> {
+    let server = lines();
+    let mut client = tls_client(server.server_address());
+    let mut hello = Vec::new();
+    client.conn.write_tls(&mut hello)?;
+    client.sock.write_all(&hello)?;
+    client.sock.peek(&mut [0])?;
+    server.handle().shutdown();
+    assert_eq!(exchange(&mut client, "question"), "question");
+    // The next one is not.
+    assert_eq!(receive_line(&mut client), "");
+    server.stop()?;
+    Ok(())
+}
+
+#[test]
+fn a_forced_shutdown_ends_handshakes_reads_and_writes() -> io::Result<()> {
+    let builder = ConcurrentTcpServer::builder()
+        .tls(server_config())
+        .handshake_timeout(HOUR);
+    let server = in_background(builder.bind_fn(ANY, |request| {
+        match request.next_line()?.as_deref() {
+            Some("write") => loop {
+                request.wfile.write_all(&[0; 100_000])?;
+            },
+            _ => request.rfile.read_exact(&mut [0; 100])?,
+        }
+        Ok(())
+    }));
+    let mut in_handshake = tls_client(server.server_address());
+    let mut hello = Vec::new();
+    in_handshake.conn.write_tls(&mut hello)?;
+    in_handshake.sock.write_all(&hello)?;
+    let mut reading = tls_client(server.server_address());
+    reading.write_all(b"read\nsome")?;
+    let mut writing = tls_client(server.server_address());
+    writing.write_all(b"write\n")?;
+    eventually("the writer waits", || {
+        let before = server.handle().statistics().bytes_out;
+        thread::sleep(Duration::from_millis(20));
+        before > 100_000 && before == server.handle().statistics().bytes_out
+    });
+    let begin = Instant::now();
+    let report = server.handle().shutdown_within(Duration::from_millis(100));
+    assert!(begin.elapsed() < Duration::from_secs(10));
+    assert_eq!((report.forced, report.unfinished), (3, 0), "{report:?}");
+    let error = reading.read(&mut [0]).expect_err("it was cut off");
+    let kinds = [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset];
+    assert!(kinds.contains(&error.kind()), "{error}");
+    server.stop()?;
+    Ok(())
+}
