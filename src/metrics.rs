@@ -13,6 +13,9 @@
 //! | `socketserver_lingering` | gauge | | `lingering` |
 //! | `socketserver_threads` | gauge | | `threads` |
 //! | `socketserver_blocked_workers_total` | counter | | `blocked_workers` |
+//! | `socketserver_tls_handshakes_total` | counter | `result`: `done`, and the fields of [`TlsStatistics`](crate::tls::TlsStatistics) for those that failed | `tls`; only of TLS servers |
+//! | `socketserver_tls_received_bytes_total` | counter | | `tls.bytes_in` |
+//! | `socketserver_tls_sent_bytes_total` | counter | | `tls.bytes_out` |
 //! | `socketserver_peak_active` | gauge | | `peak_active` |
 //! | `socketserver_peak_queued` | gauge | | `peak_queued` |
 //! | `socketserver_peak_threads` | gauge | | `peak_threads` |
@@ -128,6 +131,32 @@ impl Publisher {
         self.publish_by_cause(&statistics.rejected);
         self.publish_by_outcome(&statistics);
         self.publish_gauges(&statistics);
+        #[cfg(feature = "tls")]
+        if self.server.has_tls() {
+            self.publish_tls(&statistics.tls);
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    fn publish_tls(&self, tls: &crate::tls::TlsStatistics) {
+        let results = [
+            ("done", tls.handshakes),
+            ("plain_text", tls.plain_text),
+            ("timed_out", tls.timed_out),
+            ("disconnected", tls.disconnected),
+            ("incompatible", tls.incompatible),
+            ("alpn", tls.alpn),
+            ("server_name", tls.server_name),
+            ("client_certificate", tls.client_certificate),
+            ("refused_by_client", tls.refused_by_client),
+            ("malformed", tls.malformed),
+        ];
+        for (result, total) in results {
+            let label = self.label.clone();
+            counter!(TLS_HANDSHAKES, "server" => label, "result" => result).absolute(total);
+        }
+        counter!(TLS_RECEIVED, "server" => self.label.clone()).absolute(tls.bytes_in);
+        counter!(TLS_SENT, "server" => self.label.clone()).absolute(tls.bytes_out);
     }
 
     fn publish_totals(&self, statistics: &Statistics) {
@@ -191,6 +220,12 @@ const QUEUED: &str = "socketserver_queued";
 const LINGERING: &str = "socketserver_lingering";
 const THREADS: &str = "socketserver_threads";
 const BLOCKED_WORKERS: &str = "socketserver_blocked_workers_total";
+#[cfg(feature = "tls")]
+const TLS_HANDSHAKES: &str = "socketserver_tls_handshakes_total";
+#[cfg(feature = "tls")]
+const TLS_RECEIVED: &str = "socketserver_tls_received_bytes_total";
+#[cfg(feature = "tls")]
+const TLS_SENT: &str = "socketserver_tls_sent_bytes_total";
 const PEAK_ACTIVE: &str = "socketserver_peak_active";
 const PEAK_QUEUED: &str = "socketserver_peak_queued";
 const PEAK_THREADS: &str = "socketserver_peak_threads";
@@ -224,5 +259,11 @@ fn describe() {
         Unit::Count,
         "The most requests in the pending queue at once"
     );
+    #[cfg(feature = "tls")]
+    {
+        describe_counter!(TLS_HANDSHAKES, Unit::Count, "TLS handshakes, by result");
+        describe_counter!(TLS_RECEIVED, Unit::Bytes, "Encrypted bytes received");
+        describe_counter!(TLS_SENT, Unit::Bytes, "Encrypted bytes sent");
+    }
     describe_gauge!(PEAK_THREADS, Unit::Count, "The most threads at once");
 }

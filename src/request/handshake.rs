@@ -89,8 +89,7 @@ impl Conn {
     fn handshake(&self, config: &TlsConfig, server: &ServerHandle) -> io::Result<()> {
         let config = config.server_config()?;
         let done = self.run_handshake(config, server);
-        let counted = done.as_ref().map(|()| ()).map_err(|failed| failed.kind);
-        server.tls().count(counted);
+        server.tls().count(done.as_ref().err().map(|failed| failed.kind));
         done.map_err(|failed| self.explain_handshake(failed, server))
     }
 

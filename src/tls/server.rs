@@ -104,11 +104,8 @@ impl ServerTls {
         }
     }
 
-    pub(crate) fn count(&self, handshake: Result<(), FailureKind>) {
-        let counter = match handshake {
-            Ok(()) => &self.done,
-            Err(kind) => &self.failed[kind as usize],
-        };
+    pub(crate) fn count(&self, failed: Option<FailureKind>) {
+        let counter = failed.map_or(&self.done, |kind| &self.failed[kind as usize]);
         counter.fetch_add(1, Ordering::Relaxed);
     }
 

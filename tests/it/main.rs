@@ -107,7 +107,6 @@ mod porting {
     mod servers;
     mod sockets;
     mod streams;
-    mod tls;
 }
 mod python {
     mod clients;

@@ -229,7 +229,7 @@ pub fn stale_socket(path: &Path, is_stream: bool) {
 #[doc = include_str!("../../src/porting/idioms/servers.md")]
 #[doc = include_str!("../../src/porting/idioms/handlers.md")]
 #[doc = include_str!("../../src/porting/idioms/guards.md")]
-#[doc = include_str!("../../src/porting/idioms/tls.md")]
+#[cfg_attr(feature = "tls", doc = include_str!("../../src/porting/idioms/tls.md"))]
 #[doc = include_str!("../../src/porting/idioms/life.md")]
 #[doc = include_str!("../../src/porting/idioms/connections.md")]
 struct Idioms;

@@ -149,3 +149,28 @@ fn an_interval_of_zero_is_refused() -> io::Result<()> {
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     Ok(())
 }
+
+#[cfg(feature = "tls")]
+#[test]
+fn handshakes_are_published() -> io::Result<()> {
+    use support::tls::{exchange, server_config, tls_client};
+    recorder::install();
+    let builder = ConcurrentTcpServer::builder().tls(server_config());
+    let server = builder.bind_fn(ANY, respond)?.serve_in_background()?;
+    let _publisher = server.handle().publish_metrics(OFTEN)?;
+    assert_eq!(
+        exchange(&mut tls_client(server.server_address()), ""),
+        "hello"
+    );
+    let mut client = connect(server.server_address());
+    client.write_all(b"plain text")?;
+    let _ = client.read_to_end(&mut Vec::new());
+    let handle = server.handle();
+    wait_for(&handle, "tls_handshakes_total", "result=done", 1.0);
+    wait_for(&handle, "tls_handshakes_total", "result=plain_text", 1.0);
+    eventually("encrypted bytes are counted", || {
+        let sent = metric(&handle, "tls_sent_bytes_total", "");
+        sent.is_some_and(|bytes| bytes > 100.0)
+    });
+    Ok(())
+}
