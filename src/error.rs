@@ -20,10 +20,13 @@ pub type HandlerResult = Result<(), HandlerError>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stage {
-    /// [`Hooks::verify_request`](crate::Hooks::verify_request), on the thread of the accept loop.
+    /// [`Hooks::verify_request`](crate::Hooks::verify_request), on the thread of the accept loop, or, behind a
+    /// PROXY header, on the thread or task of the request.
     Verify,
     /// Passing the request to its thread or process, for example if a thread cannot be started.
     Dispatch,
+    /// Receiving the PROXY header, with [`Builder::proxy_protocol`](crate::Builder::proxy_protocol).
+    ProxyHeader,
     /// Making the handler, setting the socket's options,
     /// [`RequestHandler::setup`](crate::RequestHandler::setup).
     Setup,
@@ -41,6 +44,7 @@ impl fmt::Display for Stage {
         f.write_str(match self {
             Stage::Verify => "verify_request",
             Stage::Dispatch => "dispatch",
+            Stage::ProxyHeader => "PROXY header",
             Stage::Reject => "reject_request",
             Stage::Setup => "setup",
             Stage::Handle => "handle",

@@ -131,8 +131,14 @@ pub mod listener;
 mod log_line;
 #[cfg(feature = "metrics")]
 pub mod metrics;
+#[cfg(not(feature = "proxy-protocol"))]
+mod no_proxy_protocol;
 mod options;
 pub mod porting;
+#[cfg(feature = "proxy-protocol")]
+pub mod proxy_protocol;
+#[cfg(not(feature = "proxy-protocol"))]
+use self::no_proxy_protocol as proxy_protocol;
 mod rate_limit;
 pub mod request;
 pub mod server;

@@ -1,6 +1,8 @@
 use std::io;
 use std::time::Duration;
 
+use crate::proxy_protocol::ProxyProtocol;
+
 /// The builder's settings for sockets, for [`Bind::open`](crate::listener::Bind::open). The builder's
 /// methods document them.
 #[derive(Clone, Debug)]
@@ -59,6 +61,7 @@ pub(crate) struct StreamOptions {
     pub(crate) wbufsize: usize,
     pub(crate) max_line: usize,
     pub(crate) linger: LingerOptions,
+    pub(crate) proxy_protocol: Option<ProxyProtocol>,
 }
 
 impl StreamOptions {
@@ -72,7 +75,9 @@ impl StreamOptions {
         ] {
             check_time(name, timeout)?;
         }
-        Ok(())
+        self.proxy_protocol
+            .as_ref()
+            .map_or(Ok(()), ProxyProtocol::check)
     }
 }
 
@@ -89,6 +94,7 @@ impl Default for StreamOptions {
             wbufsize: 0,
             max_line: 65_536,
             linger: LingerOptions::default(),
+            proxy_protocol: None,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Server;
 use super::acceptor::{AcceptState, Acceptor};
-use super::request_log::{Saturated, log_too_many};
+use super::request_log::{Saturated, log_too_many, log_untrusted};
 use super::service::Accepted;
 use crate::ServerHandle;
 use crate::dispatch::{Dispatch, Job, ThreadPool, Waker};
@@ -89,6 +89,17 @@ impl<L: Listener, D: Dispatch> Acceptor<'_, L, D> {
         has_capacity: bool,
         limits: &Limits,
     ) -> Option<Accepted<L::Request>> {
+        let server = &self.server;
+        let proxies = &self.handle.stream_options().proxy_protocol;
+        if proxies
+            .as_ref()
+            .is_some_and(|proxies| !proxies.is_trusted(request.client_address()))
+        {
+            let service = Arc::clone(&server.service);
+            let state = RequestState::Rejected(Cause::Refused);
+            log_untrusted(&Accepted::new(request, service, None, state).permit);
+            return None;
+        }
         let overload = Cause::RejectReason(RejectReason::Overload);
         let mut permit = if has_capacity { self.acquire() } else { None };
         let is_queued = matches!(limits.overload, OverloadPolicy::Queue { .. });
@@ -104,7 +115,7 @@ impl<L: Listener, D: Dispatch> Acceptor<'_, L, D> {
             OverloadPolicy::Wait => (RequestState::Queued, Some(expiry(Duration::MAX))),
         };
         let mut ip = None;
-        if limits.max_per_ip.is_some() {
+        if limits.max_per_ip.is_some() && proxies.is_none() {
             ip = limits.counted_ip(request.client_address());
             // Children that have ended count until they are reaped.
             if ip.is_some_and(|(ip, limit)| self.handle.registry().count_of(ip) >= limit) {

@@ -10,6 +10,8 @@ use crate::dispatch::Green;
 use crate::dispatch::{Dispatch, ThreadPool};
 use crate::limits::OverloadPolicy;
 use crate::listener::Listener;
+#[cfg(feature = "proxy-protocol")]
+use crate::proxy_protocol::ProxyProtocol;
 use crate::request::{DatagramRequest, StreamRequest};
 
 /// Settings of every server.
@@ -231,6 +233,32 @@ impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
     /// [`fill_more`](crate::request::Reader::fill_more). Default 65,536.
     pub fn max_line(mut self, bytes: usize) -> Self {
         self.streams.max_line = bytes;
+        self
+    }
+}
+
+/// Feature `proxy-protocol`.
+#[cfg(feature = "proxy-protocol")]
+impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
+    /// Whether each connection must begin with a PROXY header, which names the client of a proxy. `None`, the
+    /// default: no connection may. See the module [`proxy_protocol`](crate::proxy_protocol).
+    ///
+    /// ```
+    /// use socketserver::prelude::*;
+    /// use socketserver::proxy_protocol::ProxyProtocol;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let server = TcpServer::builder()
+    ///     .proxy_protocol(ProxyProtocol::required(["10.1.0.0/16"])?)
+    ///     .max_per_ip(10) // Of one client, not of the proxy.
+    ///     .bind_fn("127.0.0.1:0", |_| Ok(()))?;
+    /// # drop(server);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias("HAProxy", "accept-proxy", "client IP"))]
+    pub fn proxy_protocol(mut self, proxies: impl Into<Option<ProxyProtocol>>) -> Self {
+        self.streams.proxy_protocol = proxies.into();
         self
     }
 }
