@@ -78,10 +78,7 @@ impl Permit {
     /// Counts it for an IP address, of which it did not count so far. At the limit its state is `Rejected`
     /// afterwards, and this returns false.
     pub(crate) fn enter_ip(&mut self, ip: IpAddr, limit: usize) -> bool {
-        let is_below = self
-            .server
-            .registry()
-            .enter_ip(&mut self.entry, ip, limit);
+        let is_below = self.server.registry().enter_ip(&mut self.entry, ip, limit);
         if !is_below {
             let too_many = Cause::RejectReason(RejectReason::PerIp);
             self.set_state(RequestState::Rejected(too_many));

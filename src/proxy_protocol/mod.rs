@@ -165,7 +165,9 @@ impl ProxyProtocol {
 }
 
 fn network(text: &str) -> io::Result<IpNet> {
-    let single = text.parse().map(|ip: IpAddr| IpNet::from(ip.to_canonical()));
+    let single = text
+        .parse()
+        .map(|ip: IpAddr| IpNet::from(ip.to_canonical()));
     single.or_else(|_| text.parse()).map_err(|_| {
         invalid(format!(
             "{text:?} is not a trusted proxy: it is a network such as 10.1.0.0/16, an IP address, or `unix`"

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use crate::Address;
 use crate::proxy_protocol::ProxyHeader;
@@ -8,7 +8,7 @@ use crate::proxy_protocol::ProxyHeader;
 #[derive(Debug)]
 pub(super) struct ClientAddress {
     peer: Address,
-    header: OnceLock<Box<ProxyHeader>>,
+    header: OnceLock<Arc<ProxyHeader>>,
 }
 
 impl ClientAddress {
@@ -20,7 +20,7 @@ impl ClientAddress {
     }
 
     pub(super) fn get(&self) -> &Address {
-        let named = self.header().and_then(ProxyHeader::source);
+        let named = self.header().and_then(|header| header.source());
         named.unwrap_or(&self.peer)
     }
 
@@ -28,13 +28,13 @@ impl ClientAddress {
         &self.peer
     }
 
-    pub(super) fn header(&self) -> Option<&ProxyHeader> {
-        self.header.get().map(|header| &**header)
+    pub(super) fn header(&self) -> Option<&Arc<ProxyHeader>> {
+        self.header.get()
     }
 
     pub(super) fn set_header(&self, header: ProxyHeader) {
         // A connection has one header.
-        let _ = self.header.set(Box::new(header));
+        let _ = self.header.set(Arc::new(header));
     }
 }
 

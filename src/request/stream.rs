@@ -87,8 +87,8 @@ impl StreamRequest {
     /// The address of the connection's other end: the client's, or that of the proxy which has sent a PROXY
     /// header for its client.
     #[doc(alias = "getpeername")]
-    pub fn peer_address(&self) -> &Address {
-        self.conn.client_address.peer()
+    pub fn peer_address(&self) -> Address {
+        self.conn.client_address.peer().clone()
     }
 
     /// The PROXY header of this connection. `None` if the server does not
@@ -109,8 +109,8 @@ impl StreamRequest {
     /// # let _ = TcpServer::bind_fn("127.0.0.1:0", describe);
     /// ```
     #[cfg(feature = "proxy-protocol")]
-    pub fn proxy_header(&self) -> Option<&ProxyHeader> {
-        self.conn.client_address.header()
+    pub fn proxy_header(&self) -> Option<Arc<ProxyHeader>> {
+        self.conn.client_address.header().cloned()
     }
 
     /// Sets `TCP_NODELAY`: a small write does not wait until the client has acknowledged the one before.

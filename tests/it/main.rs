@@ -109,6 +109,17 @@ mod porting {
     mod streams;
     mod tls;
 }
+#[cfg(feature = "proxy-protocol")]
+mod proxy_protocol {
+    mod clients;
+    #[cfg(feature = "fork")]
+    mod fork;
+    mod headers;
+    mod invalid;
+    mod proxies;
+    mod relay;
+    mod shutdown;
+}
 mod python {
     mod clients;
     mod processes;
