@@ -25,7 +25,7 @@ pub enum Stage {
     Verify,
     /// Passing the request to its thread or process, for example if a thread cannot be started.
     Dispatch,
-    /// Receiving the PROXY header, with [`Builder::proxy_protocol`](crate::Builder::proxy_protocol).
+    /// Receiving the PROXY header, on a server that requires one (feature `proxy-protocol`).
     ProxyHeader,
     /// Making the handler, setting the socket's options,
     /// [`RequestHandler::setup`](crate::RequestHandler::setup).

@@ -33,11 +33,12 @@ impl Conn {
             if !self.take(length - received)? {
                 return self.header_ended(received);
             }
+            // A shutdown may have begun while this was in the socket. It ends the connection if there is no
+            // message behind it.
+            if self.state.has(Flag::Draining) {
+                self.drain();
+            }
             if let Some((header, _)) = parsed {
-                // A shutdown may have begun while the header was in the socket, and nothing else.
-                if self.state.has(Flag::Draining) {
-                    self.drain();
-                }
                 self.state.restart_idle_time();
                 return Ok(Some(header));
             }

@@ -30,8 +30,8 @@ pub struct StreamRequest {
     pub rfile: Reader,
     /// Writes to the client: unbuffered, unless the builder sets a `wbufsize`.
     pub wfile: Writer,
-    /// The client's address. Behind a proxy it is the proxy's, unless the proxy sends a header with the client's:
-    /// see [`proxy_protocol`](crate::Builder::proxy_protocol).
+    /// The client's address. Behind a proxy it is the proxy's, unless the proxy sends a PROXY header (feature
+    /// `proxy-protocol`).
     pub client_address: Address,
     /// The server that accepted the connection.
     pub server: ServerHandle,
@@ -92,7 +92,7 @@ impl StreamRequest {
     }
 
     /// The PROXY header of this connection. `None` if the server does not
-    /// [require](crate::Builder::proxy_protocol) headers. Feature `proxy-protocol`.
+    /// [require](crate::Builder::proxy_protocol) headers, and before `verify_request`. Feature `proxy-protocol`.
     ///
     /// ```
     /// use socketserver::prelude::*;

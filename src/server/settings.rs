@@ -126,8 +126,8 @@ impl<L: Listener, D> Builder<L, D> {
 
     /// How many requests of one client IP address there may be at once, served or in the pending queue.
     /// More are [rejected](Hooks::reject_request). IPv6 clients count by network (see
-    /// [`ipv6_prefix`](Self::ipv6_prefix)); clients on Unix sockets are not counted. 0 counts as 1. `None`,
-    /// the default, is no limit.
+    /// [`ipv6_prefix`](Self::ipv6_prefix)); clients on Unix sockets are not counted. Clients that a PROXY header
+    /// names are counted from there on. 0 counts as 1. `None`, the default, is no limit.
     #[doc(alias("limit_conn", "client IP"))]
     pub fn max_per_ip(mut self, requests: impl Into<Option<usize>>) -> Self {
         self.limits.max_per_ip = requests.into();

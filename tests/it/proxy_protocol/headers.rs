@@ -159,7 +159,7 @@ fn the_checksum_is_checked() {
     let checksum = crc32c(&valid).to_be_bytes();
     valid = with_checksum(checksum);
     assert_eq!(parse(&valid).source(), Some(&address("192.0.2.1:256")));
-    for at in [16, 30, valid.len() - 1] {
+    for at in [16, 31, valid.len() - 1] {
         let mut changed = valid.clone();
         changed[at] ^= 1;
         is_invalid(&changed, "its checksum (CRC32c) is wrong");
