@@ -22,10 +22,11 @@ impl Conn {
         let mut bytes = Vec::new();
         loop {
             let received = bytes.len();
-            let peeked = self.peek_more(&mut bytes, deadline);
-            match peeked.map_err(|error| self.explain_header(error, received, timeout))? {
-                0 => return self.header_ended(received),
-                _ => {}
+            let peeked = self
+                .peek_more(&mut bytes, deadline)
+                .map_err(|error| self.explain_header(error, received, timeout))?;
+            if peeked == 0 {
+                return self.header_ended(received);
             }
             let parsed = ProxyHeader::parse(&bytes)?;
             let length = parsed.as_ref().map_or(bytes.len(), |(_, length)| *length);
