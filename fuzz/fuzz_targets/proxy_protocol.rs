@@ -51,7 +51,10 @@ fuzz_target!(|data: &[u8]| {
     }
     // What it names can be sent on.
     if let (Some(source), Some(destination)) = (header.source(), header.destination()) {
-        for sent in [v1_header(source, destination), v2_header(source, destination)] {
+        for sent in [
+            v1_header(source, destination),
+            v2_header(source, destination),
+        ] {
             let parsed = ProxyHeader::parse(&sent).expect("it is valid");
             assert_eq!(parsed.expect("it is complete").1, sent.len());
         }

@@ -35,7 +35,7 @@ fn the_log_names_the_client(options: &[&str]) {
     assert!(answer.ends_with(TEXT), "{answer}");
     server.signal(Signal::SIGTERM);
     let (_, _, log) = server.finish();
-    let line = "192.0.2.9:56324 GET /a.txt";
+    let line = r#"192.0.2.9:56324 "GET /a.txt" 200"#;
     assert!(log.contains(line), "{log}");
 }
 
