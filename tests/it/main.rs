@@ -119,6 +119,7 @@ mod proxy_protocol {
     mod proxies;
     mod relay;
     mod shutdown;
+    mod trusted;
 }
 mod python {
     mod clients;
