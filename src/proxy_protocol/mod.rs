@@ -42,16 +42,17 @@
 //! [`verify_request`](crate::Hooks::verify_request) → `setup` → `handle` → `finish` → close
 //!
 //! The header is received on the request's own thread or task, within a
-//! [time limit](ProxyProtocol::header_timeout), so a slow proxy delays no other. What follows it stays in the
-//! socket. From there on `client_address` is the client's, in the handler, the hooks and the log;
+//! [time limit](ProxyProtocol::header_timeout), so a slow proxy delays no other. (A server without threads waits
+//! for it.) What follows it stays in the socket. A graceful shutdown closes a connection whose header has not
+//! arrived. From there on `client_address` is the client's, in the handler, the hooks and the log;
 //! [`StreamRequest::peer_address`](crate::StreamRequest::peer_address) is the proxy's. Before, in
 //! [`Job::client_address`](crate::dispatch::Job::client_address), it is the proxy's.
 //!
 //! | the header | `client_address` | |
 //! |---|---|---|
 //! | names a client | the client's IP address, or Unix socket | |
-//! | is `LOCAL`: a health check of the proxy itself | the proxy's | handled as any request |
-//! | is `UNKNOWN`: another kind of client | the proxy's | handled as any request |
+//! | is `LOCAL`: a health check of the proxy itself | the proxy's, also for `max_per_ip` | handled as any request |
+//! | is `UNKNOWN`: another kind of client | the proxy's, also for `max_per_ip` | handled as any request |
 //! | does not come in time | | closed; an error of the kind `TimedOut` |
 //! | is invalid, too long, incomplete, or has a wrong checksum | | closed; an error of the kind `InvalidData` |
 //! | does not begin before the end of the stream | | closed; counts as disconnected |

@@ -89,15 +89,9 @@ impl<L: Listener, D: Dispatch> Acceptor<'_, L, D> {
         has_capacity: bool,
         limits: &Limits,
     ) -> Option<Accepted<L::Request>> {
-        let server = &self.server;
-        let proxies = &self.handle.stream_options().proxy_protocol;
-        if proxies
-            .as_ref()
-            .is_some_and(|proxies| !proxies.is_trusted(request.client_address()))
-        {
-            let service = Arc::clone(&server.service);
-            let state = RequestState::Rejected(Cause::Refused);
-            log_untrusted(&Accepted::new(request, service, None, state).permit);
+        let proxies = self.handle.stream_options().proxy_protocol.as_ref();
+        if proxies.is_some_and(|proxies| !proxies.is_trusted(request.client_address())) {
+            self.refuse_untrusted(request);
             return None;
         }
         let overload = Cause::RejectReason(RejectReason::Overload);
@@ -141,6 +135,14 @@ impl<L: Listener, D: Dispatch> Acceptor<'_, L, D> {
             }
         }
         None
+    }
+
+    /// Closes a connection of a peer that may not send a PROXY header.
+    fn refuse_untrusted(&self, request: L::Request) {
+        let service = Arc::clone(&self.server.service);
+        let state = RequestState::Rejected(Cause::Refused);
+        let accepted = Accepted::new(request, service, None, state);
+        log_untrusted(&accepted.permit);
     }
 
     /// The request that has been in the pending queue longest; it is active from now on. `None` if the

@@ -112,6 +112,7 @@ pub trait Hooks<R: Request = StreamRequest>: Send + Sync + 'static {
     /// | a forced close (`shutdown_timeout`, second Ctrl-C) | fails, also when repeated | fails, also when repeated | `ConnectionAborted` | `disconnected` |
     /// | the client has disconnected | returns the end of the stream, or fails | fails | `ConnectionReset`, `BrokenPipe`; `NotConnected` of `shutdown` | `disconnected` |
     /// | the client has closed inside a message (`read_exact`, `framing`, TLS) | fails | | `UnexpectedEof` | `disconnected` |
+    /// | no valid PROXY header (only on a server that requires one; before the handler) | | | `TimedOut`; `InvalidData`; `UnexpectedEof` if there was no byte | `timed_out`; `failed`; `disconnected` |
     /// | the socket of a datagram's client is gone, or has no address | | fails | `NotFound`, `ConnectionRefused`, `AddrNotAvailable` | `disconnected` |
     ///
     /// [`RequestError::is_disconnect`] tells these kinds apart from those of a file or another connection.

@@ -78,7 +78,6 @@ pub(super) fn log_too_many(permit: &Permit, limits: &Limits) {
     }
 }
 
-/// Closed at once: it is not one of the proxies that may send a PROXY header.
 pub(super) fn log_untrusted(permit: &Permit) {
     if let Some(suppressed) = permit.server().log_limit().allow() {
         log_line!(
