@@ -5,7 +5,7 @@
 //! echo hello | nc -w 1 127.0.0.1 10000
 //! ```
 //!
-//! `--help` lists its limits and timeouts; `--features fork` adds the forking kinds. For a server with
+//! `--help` lists its limits and timeouts, and which features add options. For a server with
 //! a single kind and no options see the README, or `upper_server`.
 
 use std::io::{self, LineWriter};
@@ -18,6 +18,8 @@ use simplelog::{Config, LevelFilter, WriteLogger};
 use socketserver::dispatch::Green;
 use socketserver::listener::Bind;
 use socketserver::prelude::*;
+#[cfg(feature = "proxy-protocol")]
+use socketserver::proxy_protocol::ProxyProtocol;
 use socketserver::{Builder, Dispatch};
 
 const HELP: &str = "\
@@ -54,11 +56,17 @@ Usage: echo_server [OPTIONS] [ADDRESS]
                              [default: 30]
   --deadline <SECONDS>       How long a connection may last in total [default: no limit]
   --drain <SECONDS>          How long clients may finish after Ctrl-C or SIGTERM [default: 30]
+  --proxy-protocol <MODE>    required: each connection begins with a PROXY header, which names the
+                             client of a proxy; with the feature `proxy-protocol` [default: off]
+  --trusted-proxies <CIDR,…> The networks of these proxies, and for the Unix kinds `unix`; with
+                             the feature `proxy-protocol`
   --panic-on <TEXT>          Panic on reading TEXT, to show that other clients do not notice
   -h, --help                 Print this help
 ";
 
 const NO_FORK: &str = "it needs a build with `--features fork`";
+#[cfg(not(feature = "proxy-protocol"))]
+const NO_PROXY: &str = "it needs a build with `--features proxy-protocol`";
 const NO_GREEN: &str = "it needs a build with `--features green`";
 
 #[derive(Default)]
@@ -80,6 +88,10 @@ struct Options {
     write_timeout: Option<Duration>,
     deadline: Option<Duration>,
     drain: Option<Duration>,
+    #[cfg(feature = "proxy-protocol")]
+    requires_proxy: bool,
+    #[cfg(feature = "proxy-protocol")]
+    trusted_proxies: String,
     panic_on: Option<String>,
 }
 
@@ -126,6 +138,12 @@ impl Options {
             "deadline" => self.deadline = Some(timeout(&value)?),
             "drain" => self.drain = Some(seconds(&value)?),
             "panic-on" => self.panic_on = Some(value),
+            #[cfg(feature = "proxy-protocol")]
+            "proxy-protocol" => self.requires_proxy = is_required(&value)?,
+            #[cfg(feature = "proxy-protocol")]
+            "trusted-proxies" => self.trusted_proxies = value,
+            #[cfg(not(feature = "proxy-protocol"))]
+            "proxy-protocol" | "trusted-proxies" => return Err(NO_PROXY.to_owned()),
             #[cfg(not(feature = "fork"))]
             "max-children" => return Err(NO_FORK.to_owned()),
             _ => return Err(NO_GREEN.to_owned()),
@@ -151,6 +169,15 @@ fn policy(name: &str) -> Result<OverloadPolicy, String> {
         "wait" => Ok(OverloadPolicy::Wait),
         "reject" => Ok(OverloadPolicy::Reject),
         _ => Err(format!("{name:?} is neither wait nor reject")),
+    }
+}
+
+#[cfg(feature = "proxy-protocol")]
+fn is_required(mode: &str) -> Result<bool, String> {
+    match mode {
+        "off" => Ok(false),
+        "required" => Ok(true),
+        _ => Err(format!("{mode:?} is neither off nor required")),
     }
 }
 
@@ -201,6 +228,14 @@ where
     L: Bind<String, Request = StreamRequest>,
     D: Dispatch,
 {
+    #[cfg(feature = "proxy-protocol")]
+    let builder = match options.requires_proxy {
+        true => {
+            let trusted = options.trusted_proxies.split_terminator(',');
+            builder.proxy_protocol(ProxyProtocol::required(trusted)?)
+        }
+        false => builder,
+    };
     let (address, panic_on) = (options.address, options.panic_on);
     let server = builder
         .disable_nagle_algorithm(true)

@@ -25,6 +25,8 @@ use simplelog::{Config, LevelFilter, WriteLogger};
 use socket2::{SockRef, TcpKeepalive};
 use socketserver::listener::Tcp;
 use socketserver::prelude::*;
+#[cfg(feature = "proxy-protocol")]
+use socketserver::proxy_protocol;
 use socketserver::{Builder, Dispatch, task};
 
 const HELP: &str = "\
@@ -42,6 +44,9 @@ Usage: relay [OPTIONS] [ADDRESS] <TARGET>
                             either end for that long, in whole seconds [default: 600]
   --drain <SECONDS>         How long connections may finish after Ctrl-C or SIGTERM, in whole
                             seconds [default: 10]
+  --send-proxy <VERSION>    Send a PROXY header, v1 or v2, with the client's address in front of
+                            its data; it needs a build with `--features proxy-protocol`
+                            [default: none]
   --green                   Serve many connections on each thread; it needs a build with
                             `--features green` [default: each on two threads]
   -h, --help                Print this help
@@ -54,13 +59,18 @@ struct Options {
     per_ip: Option<NonZeroUsize>,
     idle_timeout: Duration,
     drain: Duration,
+    send_proxy: Option<HeaderFn>,
     green: bool,
 }
+
+/// Makes a PROXY header of the client's address and the one that it has connected to.
+type HeaderFn = fn(&Address, &Address) -> Vec<u8>;
 
 fn options() -> Result<Options, lexopt::Error> {
     let (mut words, mut drain, mut green) = (Vec::new(), 10, false);
     let mut max_connections = NonZeroUsize::new(1024).expect("it is not 0");
     let (mut per_ip, mut idle) = (None, NonZeroU16::new(600).expect("it is not 0"));
+    let mut send_proxy = None;
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
         match argument {
@@ -77,6 +87,7 @@ fn options() -> Result<Options, lexopt::Error> {
             Long("max-connections") => max_connections = arguments.value()?.parse()?,
             Long("per-ip") => per_ip = Some(arguments.value()?.parse()?),
             Long("idle-timeout") => idle = arguments.value()?.parse()?,
+            Long("send-proxy") => send_proxy = Some(header(&arguments.value()?.string()?)?),
             Long("green") => green = true,
             Value(value) if words.len() < 2 => words.push(value.string()?),
             _ => return Err(argument.unexpected()),
@@ -94,8 +105,23 @@ fn options() -> Result<Options, lexopt::Error> {
         per_ip,
         idle_timeout: Duration::from_secs(idle.get().into()),
         drain: Duration::from_secs(drain.into()),
+        send_proxy,
         green,
     })
+}
+
+#[cfg(feature = "proxy-protocol")]
+fn header(version: &str) -> Result<HeaderFn, String> {
+    match version {
+        "v1" => Ok(proxy_protocol::v1_header),
+        "v2" => Ok(proxy_protocol::v2_header),
+        _ => Err(format!("--send-proxy: {version:?} is neither v1 nor v2")),
+    }
+}
+
+#[cfg(not(feature = "proxy-protocol"))]
+fn header(_: &str) -> Result<HeaderFn, String> {
+    Err("--send-proxy needs a build with `--features proxy-protocol`".to_owned())
 }
 
 fn is_host_and_port(text: &str) -> bool {
@@ -136,7 +162,8 @@ impl Shared {
     }
 }
 
-fn relay(request: &mut StreamRequest, target: &str, idle_timeout: Duration) -> HandlerResult {
+fn relay(request: &mut StreamRequest, options: &Options) -> HandlerResult {
+    let (target, idle_timeout) = (&options.target, options.idle_timeout);
     let target = task::connect(target, CONNECT_TIMEOUT)
         .map_err(|e| format!("cannot reach {target}: {e}"))?;
     prepare(&SockRef::from(&*request))?;
@@ -147,6 +174,10 @@ fn relay(request: &mut StreamRequest, target: &str, idle_timeout: Duration) -> H
     request.set_timeout(idle_timeout / 4)?;
     target.set_read_timeout(idle_timeout / 4)?;
     target.set_write_timeout(idle_timeout / 4)?;
+    if let Some(header) = options.send_proxy {
+        let header = header(&request.client_address, &request.local_address()?);
+        (&target).write_all(&header)?;
+    }
     let shared = Shared {
         broken: AtomicBool::new(false),
         active: Mutex::new(Instant::now()),
@@ -203,14 +234,12 @@ fn copy_data(mut from: impl Read, to: &mut impl Write, shared: &Shared) -> io::R
 }
 
 fn serve<D: Dispatch>(builder: Builder<Tcp, D>, options: Options) -> io::Result<()> {
-    let (target, idle_timeout) = (options.target, options.idle_timeout);
+    let address = options.address.clone();
     let server = builder
         .max_connections(options.max_connections.get())
         .max_per_ip(options.per_ip.map(NonZeroUsize::get))
         .shutdown_timeout(options.drain)
-        .bind_fn(options.address, move |request| {
-            relay(request, &target, idle_timeout)
-        })?;
+        .bind_fn(address, move |request| relay(request, &options))?;
     server.shutdown_on_ctrlc()?;
     println!("listening on {}", server.server_address());
     server.serve_forever()

@@ -18,7 +18,8 @@ use crate::log_line::escape_bytes;
 /// `\u{1b}`), and bytes that are not UTF-8 as `\xff`. It implements `ToSocketAddrs`, so that
 /// `TcpStream::connect(server.server_address())` works. All servers of its family can be bound to it.
 ///
-/// A server behind a proxy sees the address of the proxy here, not the IP of the client.
+/// A server behind a proxy sees the address of the proxy here, not the IP of the client, unless the proxy sends a
+/// PROXY header (feature `proxy-protocol`).
 ///
 /// ```
 /// use socketserver::Address;

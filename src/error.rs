@@ -20,10 +20,13 @@ pub type HandlerResult = Result<(), HandlerError>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stage {
-    /// [`Hooks::verify_request`](crate::Hooks::verify_request), on the thread of the accept loop.
+    /// [`Hooks::verify_request`](crate::Hooks::verify_request), on the thread of the accept loop, or, behind a
+    /// PROXY header, on the thread or task of the request.
     Verify,
     /// Passing the request to its thread or process, for example if a thread cannot be started.
     Dispatch,
+    /// Receiving the PROXY header, on a server that requires one (feature `proxy-protocol`).
+    ProxyHeader,
     /// The TLS handshake, before the handler is made.
     Handshake,
     /// Making the handler, setting the socket's options,
@@ -43,6 +46,7 @@ impl fmt::Display for Stage {
         f.write_str(match self {
             Stage::Verify => "verify_request",
             Stage::Dispatch => "dispatch",
+            Stage::ProxyHeader => "PROXY header",
             Stage::Reject => "reject_request",
             Stage::Handshake => "the TLS handshake",
             Stage::Setup => "setup",

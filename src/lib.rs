@@ -62,6 +62,9 @@
 //! - [`RequestHandler`]: handles a request.
 //! - [`request`]: the argument of a handler, [`StreamRequest`] or [`DatagramRequest`].
 //!
+//! Behind a load balancer, the feature `proxy-protocol` and its module `proxy_protocol` make `client_address` the
+//! client's.
+//!
 //! [`task`] waits in handlers, on a thread and on a green task alike.
 //!
 //! Two modules do not depend on servers, so clients use them too: [`framing`] (messages with a length in
@@ -131,8 +134,14 @@ pub mod listener;
 mod log_line;
 #[cfg(feature = "metrics")]
 pub mod metrics;
+#[cfg(not(feature = "proxy-protocol"))]
+mod no_proxy_protocol;
 mod options;
 pub mod porting;
+#[cfg(feature = "proxy-protocol")]
+pub mod proxy_protocol;
+#[cfg(not(feature = "proxy-protocol"))]
+use self::no_proxy_protocol as proxy_protocol;
 mod rate_limit;
 pub mod request;
 pub mod server;
@@ -268,6 +277,7 @@ pub mod guide {
     #[doc(alias = "rate limit")]
     #[doc(alias = "client IP")]
     #[doc(alias = "X-Forwarded-For")]
+    #[doc(alias = "PROXY protocol")]
     #[doc(alias = "worker_connections")]
     #[doc(alias = "keep-alive")]
     #[doc(alias = "keepalive")]

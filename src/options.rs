@@ -1,6 +1,7 @@
 use std::io;
 use std::time::Duration;
 
+use crate::proxy_protocol::ProxyProtocol;
 #[cfg(feature = "tls")]
 use crate::tls::TlsOptions;
 
@@ -62,6 +63,7 @@ pub(crate) struct StreamOptions {
     pub(crate) wbufsize: usize,
     pub(crate) max_line: usize,
     pub(crate) linger: LingerOptions,
+    pub(crate) proxy_protocol: Option<ProxyProtocol>,
     #[cfg(feature = "tls")]
     pub(crate) tls: TlsOptions,
 }
@@ -76,6 +78,9 @@ impl StreamOptions {
             ("max_lifetime", self.max_lifetime),
         ] {
             check_time(name, timeout)?;
+        }
+        if let Some(proxy_protocol) = &self.proxy_protocol {
+            proxy_protocol.check()?;
         }
         #[cfg(feature = "tls")]
         self.tls.check()?;
@@ -96,6 +101,7 @@ impl Default for StreamOptions {
             wbufsize: 0,
             max_line: 65_536,
             linger: LingerOptions::default(),
+            proxy_protocol: None,
             #[cfg(feature = "tls")]
             tls: TlsOptions::default(),
         }

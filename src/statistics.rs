@@ -64,7 +64,8 @@ pub struct Statistics {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RejectedCounts {
-    /// [`verify_request`](crate::Hooks::verify_request) returned false, failed or panicked.
+    /// [`verify_request`](crate::Hooks::verify_request) returned false, failed or panicked; or the client is not
+    /// one of the trusted proxies of a server that requires PROXY headers.
     pub refused: u64,
     /// Overload, with [`OverloadPolicy::Reject`](crate::OverloadPolicy::Reject).
     pub overload: u64,
@@ -72,7 +73,7 @@ pub struct RejectedCounts {
     pub queue_timeout: u64,
     /// Their client IP had reached [`max_per_ip`](crate::Builder::max_per_ip).
     pub per_ip: u64,
-    /// They were in the pending queue when the server shut down.
+    /// They were in the pending queue when the server shut down, or their PROXY header had not arrived.
     pub shutdown: u64,
     /// They could not be dispatched: no thread could be started, or the dispatcher dropped the job.
     pub dispatch: u64,

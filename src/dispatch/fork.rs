@@ -29,7 +29,8 @@ use crate::sys::process::{self, ForkGuard, Forked};
 /// `handle_error`. Of its server's sockets it has its own connection only, or the socket that datagrams are
 /// answered through. It has everything else that the program has open, also the socket of another server.
 /// The server closes its copy of the connection without shutting it down. `handle_error` runs in the child;
-/// `verify_request` and the other hooks run in the server.
+/// `verify_request` and the other hooks run in the server. (On a server that requires PROXY headers
+/// `verify_request` runs in the child.)
 ///
 /// The server reaps children while it waits for requests: at least twice a second, and at once where it
 /// waits for one to end. It does not reap other children of the program, and leaves SIGCHLD alone. SIGCHLD

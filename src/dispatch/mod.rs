@@ -180,7 +180,7 @@ impl Dispatch for Inline {
     }
 }
 
-/// An accepted and verified request whose handler is not made yet. It can be kept, and run on any thread.
+/// An accepted request, usually a verified one, whose handler is not made yet. It can be kept, and run on any thread.
 ///
 /// A dispatcher may decide by what the job is about, as Python's `process_request(request, client_address)`
 /// does:
@@ -273,7 +273,8 @@ impl Job {
         self.0.subject().id
     }
 
-    /// The client's address.
+    /// The client's address. Behind a proxy that sends PROXY headers it is the proxy's: the header is received when
+    /// the job runs.
     pub fn client_address(&self) -> &Address {
         self.0.subject().client_address
     }

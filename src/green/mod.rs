@@ -33,6 +33,7 @@ pub use self::status::{TaskInfo, TaskState};
 use self::tasks::TaskId;
 pub(crate) use self::worker::Worker;
 use self::worker::{running_task, with_worker};
+use crate::handle::RequestName;
 use crate::task::waiter::Waiter;
 
 /// The task that runs on the calling thread, for what suspends it.
@@ -53,6 +54,17 @@ pub(crate) fn with_running_servers<R, F: FnOnce(&mut Vec<usize>) -> R>(f: F) -> 
             f(worker.tasks.borrow_mut().servers(task))
         })),
         None => Err(f),
+    }
+}
+
+/// The client of a request that the calling task runs has another address than when it was dispatched.
+pub(crate) fn set_client_address(of: &RequestName<'_>) {
+    if let Some(task) = running_task() {
+        with_worker(|worker| {
+            if let Some(status) = worker.tasks.borrow().status(task) {
+                status.set_client_address(of);
+            }
+        });
     }
 }
 

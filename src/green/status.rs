@@ -2,6 +2,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+
 use crate::dispatch::Job;
 use crate::handle::RequestName;
 use crate::{Address, ServerHandle};
@@ -58,7 +60,7 @@ impl fmt::Display for TaskState {
 pub(crate) struct TaskStatus {
     pub(super) server: ServerHandle,
     id: u64,
-    client_address: Address,
+    client_address: Mutex<Address>,
     dispatched_at: Instant,
     state: AtomicU8,
 }
@@ -68,7 +70,7 @@ impl TaskStatus {
         TaskStatus {
             server: job.server().clone(),
             id: job.id(),
-            client_address: job.client_address().clone(),
+            client_address: Mutex::new(job.client_address().clone()),
             dispatched_at: Instant::now(),
             state: AtomicU8::new(TaskState::Ready as u8),
         }
@@ -91,6 +93,14 @@ impl TaskStatus {
         STATES[usize::from(self.state.load(Ordering::Relaxed))]
     }
 
+    /// The client's address became known only now.
+    pub(super) fn set_client_address(&self, of: &RequestName<'_>) {
+        // A handler may serve another server on its own task.
+        if self.id == of.id && self.server.is(of.server) {
+            *self.client_address.lock() = of.client_address.clone();
+        }
+    }
+
     pub(super) fn dispatched_at(&self) -> Instant {
         self.dispatched_at
     }
@@ -98,7 +108,7 @@ impl TaskStatus {
     pub(super) fn info(&self, worker: usize, is_running: bool) -> TaskInfo {
         TaskInfo {
             id: self.id,
-            client_address: self.client_address.clone(),
+            client_address: self.client_address.lock().clone(),
             age: self.dispatched_at.elapsed(),
             state: if is_running {
                 TaskState::Running
@@ -115,7 +125,7 @@ impl fmt::Display for TaskStatus {
         let name = RequestName {
             server: &self.server,
             id: self.id,
-            client_address: &self.client_address,
+            client_address: &self.client_address.lock(),
         };
         name.fmt(f)
     }

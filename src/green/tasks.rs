@@ -202,6 +202,11 @@ impl Tasks {
         self.all[id].request
     }
 
+    /// What other threads see of the request of which a task is a part.
+    pub(super) fn status(&self, id: TaskId) -> Option<&TaskStatus> {
+        self.all[self.request(id)].status.as_deref()
+    }
+
     /// The servers whose requests a task runs.
     pub(super) fn servers(&mut self, id: TaskId) -> &mut Vec<usize> {
         &mut self.all[id].servers

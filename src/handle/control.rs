@@ -101,7 +101,7 @@ impl ServerHandle {
     }
 
     /// Changes [`max_per_ip`](crate::Builder::max_per_ip). Requests that were accepted without such a
-    /// limit are not counted. 0 counts as 1.
+    /// limit are not counted. 0 counts as 1. Has no effect on a server that forks and requires PROXY headers.
     #[doc(alias = "limit_conn")]
     pub fn set_max_per_ip(&self, requests: impl Into<Option<usize>>) {
         let requests = requests.into();

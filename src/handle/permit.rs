@@ -8,6 +8,8 @@ use super::registry::{ConnectionEntry, RequestEntry};
 use super::{GroupPermit, ServerHandle};
 use crate::Address;
 use crate::green;
+use crate::limits::RejectReason;
+use crate::log_line::log_line;
 use crate::statistics::{Cause, Outcome, RequestEnd, RequestState};
 use crate::sync::thread_local;
 
@@ -61,6 +63,27 @@ impl Permit {
             id: self.id,
             client_address: &self.client_address,
         }
+    }
+
+    /// A PROXY header has named the client.
+    pub(crate) fn set_client_address(&mut self, client_address: &Address) {
+        if self.client_address == *client_address {
+            return;
+        }
+        log_line!(target: "socketserver::server", Debug, "{}: the client is {client_address}", self.name());
+        self.client_address = client_address.clone();
+        green::set_client_address(&self.name());
+    }
+
+    /// Counts it for an IP address, of which it did not count so far. At the limit its state is `Rejected`
+    /// afterwards, and this returns false.
+    pub(crate) fn enter_ip(&mut self, ip: IpAddr, limit: usize) -> bool {
+        let is_below = self.server.registry().enter_ip(&mut self.entry, ip, limit);
+        if !is_below {
+            let too_many = Cause::RejectReason(RejectReason::PerIp);
+            self.set_state(RequestState::Rejected(too_many));
+        }
+        is_below
     }
 
     /// How long ago the request was accepted.

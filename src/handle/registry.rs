@@ -92,6 +92,16 @@ impl Registry {
         entry
     }
 
+    /// Counts a request of which the IP address was not known before. Returns false at the limit: it does not
+    /// count then.
+    pub(super) fn enter_ip(&self, entry: &mut RequestEntry, ip: IpAddr, limit: usize) -> bool {
+        let is_below = self.requests.lock().enter_ip(ip, limit);
+        if is_below {
+            entry.ip = Some(ip);
+        }
+        is_below
+    }
+
     /// Ends one connection as a shutdown ends all.
     pub(super) fn end_connection(&self, entry: &RequestEntry, by_force: bool) {
         let requests = self.requests.lock();

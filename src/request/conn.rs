@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::client_address::ClientAddress;
 use super::close_reason::{CloseReason, closed};
 use super::queue::Queue;
 use super::state::{ConnState, Flag};
@@ -32,7 +33,7 @@ pub(super) struct Conn {
     pub(super) bytes: Arc<ByteCounters>,
     pub(super) wbufsize: usize,
     pub(super) state: ConnState,
-    pub(super) client_address: Address,
+    pub(super) client_address: ClientAddress,
     pub(super) id: u64,
     /// Locked for a moment, also while another thread holds the lock of the write buffer.
     pub(super) queue: Mutex<Queue>,
@@ -48,7 +49,7 @@ pub(super) struct Conn {
 impl Conn {
     pub(super) fn new(
         transport: Transport,
-        client_address: Address,
+        peer: Address,
         id: u64,
         server: &ServerHandle,
     ) -> Arc<Self> {
@@ -57,7 +58,7 @@ impl Conn {
         let options = server.stream_options();
         Arc::new_cyclic(|me| Conn {
             transport,
-            client_address,
+            client_address: ClientAddress::new(peer),
             id,
             state: ConnState::new(options.idle_timeout),
             write_buffer: task::Mutex::default(),
@@ -137,7 +138,7 @@ impl Conn {
         closed(&self.client_address)
     }
 
-    /// Until its handler begins, the connection is with `verify_request`, on the thread of the accept loop.
+    /// Until its handler begins, the connection is with `verify_request`, usually on the thread of the accept loop.
     pub(super) fn is_verified(&self) -> bool {
         self.state.has(Flag::Begun) || !self.state.is_servers()
     }

@@ -57,7 +57,7 @@ impl Connection {
     pub(super) fn new(conn: &Arc<Conn>) -> Self {
         Connection {
             conn: Arc::downgrade(conn),
-            client_address: conn.client_address.clone(),
+            client_address: conn.client_address.get().clone(),
             id: conn.id,
         }
     }

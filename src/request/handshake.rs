@@ -89,7 +89,9 @@ impl Conn {
     fn handshake(&self, config: &TlsConfig, server: &ServerHandle) -> io::Result<()> {
         let config = config.server_config()?;
         let done = self.run_handshake(config, server);
-        server.tls().count(done.as_ref().err().map(|failed| failed.kind));
+        server
+            .tls()
+            .count(done.as_ref().err().map(|failed| failed.kind));
         done.map_err(|failed| self.explain_handshake(failed, server))
     }
 
@@ -179,7 +181,7 @@ impl Conn {
 
     fn log_plain_text(&self, error: &io::Error, server: &ServerHandle) {
         if let Some(suppressed) = server.log_limit().allow() {
-            let client_address = &self.client_address;
+            let client_address = self.client_address.get();
             let name = RequestName {
                 server,
                 id: self.id,

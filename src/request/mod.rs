@@ -10,6 +10,7 @@
 //! | closed by | the server, after `finish` | not closed: the socket is the server's |
 
 mod buffer;
+mod client_address;
 mod close_reason;
 mod conn;
 mod connection;
@@ -21,6 +22,7 @@ mod known_options;
 mod lines;
 mod mirror;
 mod outbox;
+mod proxy_header;
 mod queue;
 mod reader;
 mod receive;
@@ -142,6 +144,7 @@ mod lifecycle {
 
     use crate::error::RequestError;
     use crate::handle::ConnectionEntry;
+    use crate::proxy_protocol::ProxyProtocol;
 
     /// What the server does around a handler. No other crate can name the trait, so it seals [`Request`].
     pub trait Lifecycle {
@@ -150,6 +153,12 @@ mod lifecycle {
 
         /// The connection, for the registry. `None` for a request that uses the server's socket.
         fn connection_entry(&self) -> Option<ConnectionEntry>;
+
+        /// Receives the PROXY header. Returns false if a graceful shutdown has ended the connection meanwhile.
+        fn receive_proxy_header(&mut self, proxies: &ProxyProtocol) -> io::Result<bool> {
+            let _ = proxies;
+            Ok(true)
+        }
 
         /// Before `setup`, on the handler's thread: sets the builder's options.
         fn begin(&mut self) -> io::Result<()>;

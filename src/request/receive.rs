@@ -100,7 +100,7 @@ impl Conn {
     fn receive_more(&self, buffer: &mut impl Space) -> io::Result<usize> {
         let mut until = None;
         loop {
-            let received = self.state.receive_locked(|| {
+            let received = self.state.receive_locked(true, || {
                 let n = self.transport.try_read(buffer.space())?;
                 self.bytes.add_received(n);
                 Ok(n)
@@ -206,7 +206,7 @@ impl Conn {
     /// The end of the stream: the client has ended it, or this side has.
     #[cold]
     #[inline(never)]
-    fn at_end(&self) -> io::Result<usize> {
+    pub(super) fn at_end(&self) -> io::Result<usize> {
         if self.state.has(Flag::Queued) {
             // A thread that has just seen a reset says so before it releases this lock.
             drop(self.queue.lock());

@@ -90,12 +90,17 @@ impl ConnState {
     /// The handler waits for a message. A shutdown either sees that the connection is idle, or is seen by
     /// [`may_begin`](Self::may_begin).
     pub(super) fn set_idle(&self) {
+        self.restart_idle_time();
+        self.mirror.set_idle();
+    }
+
+    /// If it is idle, then since now.
+    pub(super) fn restart_idle_time(&self) {
         if self.idle_timeout.is_some() {
             let nanos = u64::try_from(self.created.elapsed().as_nanos());
             let nanos = nanos.unwrap_or(u64::MAX);
             self.idle_since.store(nanos, Ordering::SeqCst);
         }
-        self.mirror.set_idle();
     }
 
     /// Whether a message that begins at `position` in the stream of input is served. If not, the
@@ -162,9 +167,11 @@ impl ConnState {
     }
 
     /// Receives through `receive`, which does not block: a shutdown sees what has arrived either before or
-    /// after it. Returns 0 if the connection is closed.
+    /// after it. Returns 0 if the connection is closed. Unless it is the beginning of a message, the connection
+    /// stays idle.
     pub(super) fn receive_locked(
         &self,
+        begins_message: bool,
         receive: impl FnOnce() -> io::Result<usize>,
     ) -> io::Result<usize> {
         let locked = self.locked.lock();
@@ -172,7 +179,7 @@ impl ConnState {
             return Ok(0);
         }
         let received = receive()?;
-        if received > 0 && self.is_idle() {
+        if received > 0 && begins_message && self.is_idle() {
             self.mirror.set_busy();
         }
         Ok(received)

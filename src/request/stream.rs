@@ -12,6 +12,9 @@ use super::{Connection, Extensions, Lifecycle, ReadHalf, Reader, Request, Writer
 use crate::error::RequestError;
 use crate::handle::ConnectionEntry;
 use crate::options::at_most;
+#[cfg(feature = "proxy-protocol")]
+use crate::proxy_protocol::ProxyHeader;
+use crate::proxy_protocol::ProxyProtocol;
 use crate::sys::timer::Timer;
 use crate::{Address, ServerHandle};
 
@@ -27,7 +30,8 @@ pub struct StreamRequest {
     pub rfile: Reader,
     /// Writes to the client: unbuffered, unless the builder sets a `wbufsize`.
     pub wfile: Writer,
-    /// The client's address.
+    /// The client's address. Behind a proxy it is the proxy's, unless the proxy sends a PROXY header (feature
+    /// `proxy-protocol`).
     pub client_address: Address,
     /// The server that accepted the connection.
     pub server: ServerHandle,
@@ -78,6 +82,35 @@ impl StreamRequest {
     #[doc(alias = "getsockname")]
     pub fn local_address(&self) -> io::Result<Address> {
         self.conn.transport.local_address()
+    }
+
+    /// The address of the connection's other end: the client's, or that of the proxy which has sent a PROXY
+    /// header for its client.
+    #[doc(alias = "getpeername")]
+    pub fn peer_address(&self) -> Address {
+        self.conn.client_address.peer().clone()
+    }
+
+    /// The PROXY header of this connection. `None` if the server does not
+    /// [require](crate::Builder::proxy_protocol) headers, and before `verify_request`. Feature `proxy-protocol`.
+    ///
+    /// ```
+    /// use socketserver::prelude::*;
+    ///
+    /// /// Tells clients how the proxy sees them.
+    /// fn describe(request: &mut StreamRequest) -> HandlerResult {
+    ///     if let Some(header) = request.proxy_header() {
+    ///         let host = header.authority().unwrap_or("no host");
+    ///         let tls = header.ssl().and_then(|ssl| ssl.version()).unwrap_or("no TLS");
+    ///         writeln!(request.wfile, "{host}, {tls}")?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # let _ = TcpServer::bind_fn("127.0.0.1:0", describe);
+    /// ```
+    #[cfg(feature = "proxy-protocol")]
+    pub fn proxy_header(&self) -> Option<Arc<ProxyHeader>> {
+        self.conn.client_address.header().cloned()
     }
 
     /// Sets `TCP_NODELAY`: a small write does not wait until the client has acknowledged the one before.
@@ -363,6 +396,17 @@ impl Lifecycle for StreamRequest {
 
     fn connection_entry(&self) -> Option<ConnectionEntry> {
         Some(self.conn.entry())
+    }
+
+    fn receive_proxy_header(&mut self, proxies: &ProxyProtocol) -> io::Result<bool> {
+        let Some(header) = self.conn.receive_proxy_header(proxies.timeout())? else {
+            return Ok(false);
+        };
+        if let Some(source) = header.source() {
+            self.client_address = source.clone();
+        }
+        self.conn.client_address.set_header(header);
+        Ok(true)
     }
 
     fn begin(&mut self) -> io::Result<()> {

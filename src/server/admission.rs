@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Server;
 use super::acceptor::{AcceptState, Acceptor};
-use super::request_log::{Saturated, log_too_many};
+use super::request_log::{Saturated, log_too_many, log_untrusted};
 use super::service::Accepted;
 use crate::ServerHandle;
 use crate::dispatch::{Dispatch, Job, ThreadPool, Waker};
@@ -89,6 +89,11 @@ impl<L: Listener, D: Dispatch> Acceptor<'_, L, D> {
         has_capacity: bool,
         limits: &Limits,
     ) -> Option<Accepted<L::Request>> {
+        let proxies = self.handle.stream_options().proxy_protocol.as_ref();
+        if proxies.is_some_and(|proxies| !proxies.is_trusted(request.client_address())) {
+            self.refuse_untrusted(request);
+            return None;
+        }
         let overload = Cause::RejectReason(RejectReason::Overload);
         let mut permit = if has_capacity { self.acquire() } else { None };
         let is_queued = matches!(limits.overload, OverloadPolicy::Queue { .. });
@@ -104,7 +109,7 @@ impl<L: Listener, D: Dispatch> Acceptor<'_, L, D> {
             OverloadPolicy::Wait => (RequestState::Queued, Some(expiry(Duration::MAX))),
         };
         let mut ip = None;
-        if limits.max_per_ip.is_some() {
+        if limits.max_per_ip.is_some() && proxies.is_none() {
             ip = limits.counted_ip(request.client_address());
             // Children that have ended count until they are reaped.
             if ip.is_some_and(|(ip, limit)| self.handle.registry().count_of(ip) >= limit) {
@@ -130,6 +135,14 @@ impl<L: Listener, D: Dispatch> Acceptor<'_, L, D> {
             }
         }
         None
+    }
+
+    /// Closes a connection of a peer that may not send a PROXY header.
+    fn refuse_untrusted(&self, request: L::Request) {
+        let service = Arc::clone(&self.server.service);
+        let state = RequestState::Rejected(Cause::Refused);
+        let accepted = Accepted::new(request, service, None, state);
+        log_untrusted(&accepted.permit);
     }
 
     /// The request that has been in the pending queue longest; it is active from now on. `None` if the

@@ -85,7 +85,8 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
     ///
     /// The address does not parse or resolve, is in use, or needs a privilege. The message names the
     /// address and what can be done. `InvalidInput` for a timeout or lifetime of zero, a
-    /// `max_packet_size` that is too large, or a `thread_name` with a NUL byte. Nothing stays open.
+    /// `max_packet_size` that is too large, a `thread_name` with a NUL byte, or settings that exclude each
+    /// other. Nothing stays open.
     pub fn bind<A, F, H>(self, address: A, make_handler: F) -> io::Result<Server<L, D>>
     where
         L: Bind<A>,
@@ -217,7 +218,18 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
     fn check(&self) -> io::Result<()> {
         self.sockets.check()?;
         self.streams.check()?;
+        self.check_proxy_protocol()?;
         self.dispatch.check()
+    }
+
+    fn check_proxy_protocol(&self) -> io::Result<()> {
+        let forks = self.dispatch.child_processes().is_some();
+        let has_limit = self.limits.max_per_ip.is_some();
+        if self.streams.proxy_protocol.is_some() && has_limit && forks {
+            let message = "max_per_ip and proxy_protocol do not work together in a server that forks: only the child knows the client's address";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        Ok(())
     }
 
     fn bind_and_activate(&self, listener: &mut L) -> io::Result<()> {

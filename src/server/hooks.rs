@@ -66,7 +66,8 @@ pub trait Hooks<R: Request = StreamRequest>: Send + Sync + 'static {
     }
 
     /// Whether to serve this request. Runs on the thread of the accept loop: while it blocks, nothing is
-    /// accepted. What it writes to `wfile` is sent before a refused connection is closed.
+    /// accepted. (Only on a server that requires PROXY headers it runs on the request's own thread or task, after
+    /// the header, so that it sees the client.) What it writes to `wfile` is sent before a refused connection is closed.
     ///
     /// # Errors
     ///
@@ -80,7 +81,8 @@ pub trait Hooks<R: Request = StreamRequest>: Send + Sync + 'static {
     /// tell the client. `why` is the limit that was reached; [`overload`](super::Builder::overload) and
     /// [`max_per_ip`](super::Builder::max_per_ip) set when requests are rejected. Writes nothing by default.
     ///
-    /// Runs on one of 16 threads for rejections, so accepting goes on. The connection ends one second later,
+    /// Runs on one of 16 threads for rejections, so accepting goes on. (Beyond `max_per_ip` on a server that
+    /// requires PROXY headers: on the request's own thread or task.) The connection ends one second later,
     /// so a client that does not read takes no longer; other waiting of a hook is not
     /// interrupted. If 1,024 rejections run or wait, requests beyond `max_per_ip` are closed without this
     /// call, and no client is accepted only to be rejected. A datagram has no time limit.
@@ -110,6 +112,7 @@ pub trait Hooks<R: Request = StreamRequest>: Send + Sync + 'static {
     /// | a forced close (`shutdown_timeout`, second Ctrl-C) | fails, also when repeated | fails, also when repeated | `ConnectionAborted` | `disconnected` |
     /// | the client has disconnected | returns the end of the stream, or fails | fails | `ConnectionReset`, `BrokenPipe`; `NotConnected` of `shutdown` | `disconnected` |
     /// | the client has closed inside a message (`read_exact`, `framing`, TLS) | fails | | `UnexpectedEof` | `disconnected` |
+    /// | no valid PROXY header (only on a server that requires one; before the handler) | | | `TimedOut`; `InvalidData`; `UnexpectedEof` if there was no byte | `timed_out`; `failed`; `disconnected` |
     /// | the socket of a datagram's client is gone, or has no address | | fails | `NotFound`, `ConnectionRefused`, `AddrNotAvailable` | `disconnected` |
     ///
     /// [`RequestError::is_disconnect`] tells these kinds apart from those of a file or another connection.

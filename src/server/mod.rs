@@ -12,6 +12,7 @@ mod admission;
 mod background;
 mod backoff;
 mod builder;
+mod client;
 mod group;
 mod hooks;
 #[cfg(all(test, shuttle))]

@@ -11,7 +11,8 @@ use crate::request::Request;
 
 impl RequestError {
     /// Writes the error to the log, as the default [`handle_error`](crate::Hooks::handle_error) does: at
-    /// debug level if the client has disconnected, or for a TLS handshake, and at error level otherwise.
+    /// debug level if the client has disconnected, or for a TLS handshake, at warning level if its PROXY header could
+    /// not be received, and at error level otherwise.
     ///
     /// The error is one line, with its sources. What is not printable in it, as in all lines of the library,
     /// is escaped: clients may have chosen its text.
@@ -24,7 +25,15 @@ impl RequestError {
         if self.is_disconnect() || self.stage() == Stage::Handshake {
             log_line!(target: "socketserver::handler", Debug, "{}: {self}", request_name(request));
         } else if let Some(suppressed) = request.server().log_limit().allow() {
-            log_line!(target: "socketserver::handler", Error, "{}: {self}{suppressed}", request_name(request));
+            let name = request_name(request);
+            match self.stage() {
+                Stage::ProxyHeader => {
+                    log_line!(target: "socketserver::handler", Warn, "{name}: {self}{suppressed}");
+                }
+                _ => {
+                    log_line!(target: "socketserver::handler", Error, "{name}: {self}{suppressed}");
+                }
+            }
         }
     }
 }
@@ -64,6 +73,16 @@ pub(super) fn log_too_many(permit: &Permit, limits: &Limits) {
         log_line!(
             target: "socketserver::server", Warn,
             "{}: rejected, its IP address has {limit} requests already (max_per_ip sets the limit){suppressed}",
+            permit.name()
+        );
+    }
+}
+
+pub(super) fn log_untrusted(permit: &Permit) {
+    if let Some(suppressed) = permit.server().log_limit().allow() {
+        log_line!(
+            target: "socketserver::server", Warn,
+            "{}: refused, it is not a trusted proxy (proxy_protocol sets them){suppressed}",
             permit.name()
         );
     }

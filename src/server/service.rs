@@ -47,7 +47,7 @@ where
 
 impl<R: Request> Service<R> {
     /// Reports an error, and returns how it counts.
-    fn handle_error(&self, request: &mut R, mut error: RequestError) -> Outcome {
+    pub(super) fn handle_error(&self, request: &mut R, mut error: RequestError) -> Outcome {
         // The sources of a handler's own error are found by its code.
         let outcome = catch_silently(|| outcome(request, &error)).unwrap_or(Outcome::Failed);
         error.set_disconnect(outcome == Outcome::Disconnected);
@@ -105,9 +105,22 @@ impl<R: Request> Accepted<R> {
         self.permit.set_state(state);
     }
 
-    /// Calls the hook that decides whether to serve the request.
+    /// Whether the client's address is known only after its PROXY header.
+    pub(super) fn awaits_proxy_header(&self) -> bool {
+        let options = self.permit.server().stream_options();
+        options.proxy_protocol.is_some()
+    }
+
+    /// Whether to serve the request.
     pub(super) fn verify(&mut self) -> Result<bool, RequestError> {
+        if self.awaits_proxy_header() {
+            return Ok(true);
+        }
         let _here = self.permit.run_here();
+        self.call_verify_request()
+    }
+
+    pub(super) fn call_verify_request(&mut self) -> Result<bool, RequestError> {
         let (request, _, service) = self.parts();
         match &service.hooks {
             Some(hooks) => catch_as_error(Stage::Verify, || hooks.verify_request(request)),
@@ -129,6 +142,11 @@ impl<R: Request> Accepted<R> {
     /// Closes a request that is not handled, after sending the bytes that a hook has written to it.
     pub(super) fn refuse(mut self, error: Option<RequestError>, cause: Cause) {
         self.here = Some(self.permit.run_here());
+        self.end_refused(error, cause);
+        drop(self);
+    }
+
+    pub(super) fn end_refused(&mut self, error: Option<RequestError>, cause: Cause) {
         let (request, permit, service) = self.parts();
         permit.refuse(cause);
         if let Some(error) = error {
@@ -137,15 +155,15 @@ impl<R: Request> Accepted<R> {
         if let Err(error) = request.end() {
             service.handle_error(request, RequestError::new(Stage::Verify, error));
         }
-        drop(self);
     }
 
     /// Runs the hook for rejected requests.
-    fn reject(&mut self, why: crate::RejectReason) {
+    pub(super) fn reject(&mut self, why: crate::RejectReason) {
         let server = self.permit.server();
         let may_use_timer = server.children().is_none();
-        // No handshake on the thread of the accept loop.
-        let may_answer = may_use_timer || !server.has_tls();
+        // No handshake on the thread of the accept loop, nor where a PROXY header comes first.
+        let is_known = !self.awaits_proxy_header() || why == crate::RejectReason::PerIp;
+        let may_answer = may_use_timer && is_known || !server.has_tls();
         let (request, _, service) = self.parts();
         let Some(hooks) = service.hooks.as_ref().filter(|_| may_answer) else {
             return;
@@ -166,7 +184,7 @@ impl<R: Request> Accepted<R> {
         }
     }
 
-    fn parts(&mut self) -> (&mut R, &mut Permit, &Service<R>) {
+    pub(super) fn parts(&mut self) -> (&mut R, &mut Permit, &Service<R>) {
         let request = self.request.as_mut();
         let request = request.expect("the request is there until it is closed");
         (request, &mut self.permit, &self.service)
@@ -191,6 +209,7 @@ impl<R: Request> Work for Accepted<R> {
         self.here = Some(self.permit.run_here());
         match self.state() {
             RequestState::Rejected(Cause::RejectReason(why)) => self.reject(why),
+            _ if self.awaits_proxy_header() && !self.admit_client() => {}
             _ => self.handle(),
         }
         let succeeded = self.permit.end() == RequestEnd::Handled(Outcome::Finished);

@@ -10,6 +10,8 @@ use crate::dispatch::Green;
 use crate::dispatch::{Dispatch, ThreadPool};
 use crate::limits::OverloadPolicy;
 use crate::listener::Listener;
+#[cfg(feature = "proxy-protocol")]
+use crate::proxy_protocol::ProxyProtocol;
 use crate::request::{DatagramRequest, StreamRequest};
 #[cfg(feature = "tls")]
 use crate::tls::TlsConfig;
@@ -126,8 +128,8 @@ impl<L: Listener, D> Builder<L, D> {
 
     /// How many requests of one client IP address there may be at once, served or in the pending queue.
     /// More are [rejected](Hooks::reject_request). IPv6 clients count by network (see
-    /// [`ipv6_prefix`](Self::ipv6_prefix)); clients on Unix sockets are not counted. 0 counts as 1. `None`,
-    /// the default, is no limit.
+    /// [`ipv6_prefix`](Self::ipv6_prefix)); clients on Unix sockets are not counted. Clients that a PROXY header
+    /// names are counted from there on. 0 counts as 1. `None`, the default, is no limit.
     #[doc(alias("limit_conn", "client IP"))]
     pub fn max_per_ip(mut self, requests: impl Into<Option<usize>>) -> Self {
         self.limits.max_per_ip = requests.into();
@@ -261,6 +263,32 @@ impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
     /// default, is no limit.
     pub fn max_handshakes(mut self, handshakes: impl Into<Option<usize>>) -> Self {
         self.streams.tls.max_handshakes = handshakes.into();
+        self
+    }
+}
+
+/// Feature `proxy-protocol`.
+#[cfg(feature = "proxy-protocol")]
+impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
+    /// Whether each connection must begin with a PROXY header, which names the client of a proxy. `None`, the
+    /// default: no connection may. See the module [`proxy_protocol`](crate::proxy_protocol).
+    ///
+    /// ```
+    /// use socketserver::prelude::*;
+    /// use socketserver::proxy_protocol::ProxyProtocol;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let server = TcpServer::builder()
+    ///     .proxy_protocol(ProxyProtocol::required(["10.1.0.0/16"])?)
+    ///     .max_per_ip(10) // Of one client, not of the proxy.
+    ///     .bind_fn("127.0.0.1:0", |_| Ok(()))?;
+    /// # drop(server);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias("HAProxy", "accept-proxy", "client IP"))]
+    pub fn proxy_protocol(mut self, proxies: impl Into<Option<ProxyProtocol>>) -> Self {
+        self.streams.proxy_protocol = proxies.into();
         self
     }
 }

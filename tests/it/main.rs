@@ -108,6 +108,18 @@ mod porting {
     mod sockets;
     mod streams;
 }
+#[cfg(feature = "proxy-protocol")]
+mod proxy_protocol {
+    mod clients;
+    #[cfg(feature = "fork")]
+    mod fork;
+    mod headers;
+    mod invalid;
+    mod proxies;
+    mod relay;
+    mod shutdown;
+    mod trusted;
+}
 mod python {
     mod clients;
     mod processes;

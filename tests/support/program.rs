@@ -3,9 +3,10 @@
 use std::process::{Command, Stdio};
 
 /// Programs whose Debian package has a different name.
-const PACKAGES: [(&str, &str); 7] = [
+const PACKAGES: [(&str, &str); 8] = [
     ("dig", "bind9-dnsutils"),
     ("logger", "bsdutils"),
+    ("nginx", "nginx-core"),
     ("nc", "netcat-openbsd"),
     ("node", "nodejs"),
     ("redis-cli", "redis-tools"),

@@ -37,6 +37,8 @@ use clap::Parser;
 use simplelog::{Config, LevelFilter, WriteLogger};
 use socketserver::listener::Tcp;
 use socketserver::prelude::*;
+#[cfg(feature = "proxy-protocol")]
+use socketserver::proxy_protocol::ProxyProtocol;
 use socketserver::{Builder, Dispatch};
 
 use crate::head::Refusal;
@@ -67,6 +69,13 @@ struct Options {
     /// disk then holds up the other connections of the thread
     #[arg(long)]
     green: bool,
+    /// `required`: each connection begins with a PROXY header, which names the client of a proxy; it needs a
+    /// build with `--features proxy-protocol`
+    #[arg(long, value_name = "MODE", default_value = "off", value_parser = ["off", "required"])]
+    proxy_protocol: String,
+    /// The networks of these proxies
+    #[arg(long, value_name = "CIDR,…", value_delimiter = ',')]
+    trusted_proxies: Vec<String>,
     /// Log each request: the client's address, the request line and the status
     #[arg(long)]
     log_requests: bool,
@@ -117,6 +126,10 @@ fn serve<D: Dispatch>(builder: Builder<Tcp, D>, options: Options) -> io::Result<
         root: Root::open(&options.directory)?,
         log_requests: options.log_requests,
     };
+    let builder = match &*options.proxy_protocol {
+        "required" => behind_proxy(builder, &options.trusted_proxies)?,
+        _ => builder,
+    };
     let server = builder
         .disable_nagle_algorithm(true)
         .max_connections(options.max_connections.get())
@@ -127,6 +140,18 @@ fn serve<D: Dispatch>(builder: Builder<Tcp, D>, options: Options) -> io::Result<
     server.shutdown_on_ctrlc()?;
     println!("listening on {}", server.server_address());
     server.serve_forever()
+}
+
+#[cfg(feature = "proxy-protocol")]
+fn behind_proxy<D>(builder: Builder<Tcp, D>, trusted: &[String]) -> io::Result<Builder<Tcp, D>> {
+    Ok(builder.proxy_protocol(ProxyProtocol::required(trusted)?))
+}
+
+#[cfg(not(feature = "proxy-protocol"))]
+fn behind_proxy<D>(_: Builder<Tcp, D>, _: &[String]) -> io::Result<Builder<Tcp, D>> {
+    Err(io::Error::other(
+        "--proxy-protocol needs a build with `--features proxy-protocol`",
+    ))
 }
 
 fn main() -> ExitCode {

@@ -7,6 +7,8 @@ mod files;
 mod folders;
 mod limits;
 mod load;
+#[cfg(feature = "proxy-protocol")]
+mod proxy;
 mod python;
 mod python_server;
 mod relay;
