@@ -20,6 +20,8 @@ use socketserver::listener::Bind;
 use socketserver::prelude::*;
 #[cfg(feature = "proxy-protocol")]
 use socketserver::proxy_protocol::ProxyProtocol;
+#[cfg(feature = "tls")]
+use socketserver::tls::TlsConfig;
 use socketserver::{Builder, Dispatch};
 
 const HELP: &str = "\
@@ -60,6 +62,11 @@ Usage: echo_server [OPTIONS] [ADDRESS]
                              client of a proxy; with the feature `proxy-protocol` [default: off]
   --trusted-proxies <CIDR,…> The networks of these proxies, and for the Unix kinds `unix`; with
                              the feature `proxy-protocol`
+  --tls-cert <FILE>          A certificate and those that vouch for it, in PEM: the server speaks
+                             TLS; with the feature `tls`
+  --tls-key <FILE>           The private key of the certificate; with the feature `tls`
+  --tls-client-ca <FILE>     Only clients with a certificate of these authorities are served; with
+                             the feature `tls`
   --panic-on <TEXT>          Panic on reading TEXT, to show that other clients do not notice
   -h, --help                 Print this help
 ";
@@ -67,6 +74,8 @@ Usage: echo_server [OPTIONS] [ADDRESS]
 const NO_FORK: &str = "it needs a build with `--features fork`";
 #[cfg(not(feature = "proxy-protocol"))]
 const NO_PROXY: &str = "it needs a build with `--features proxy-protocol`";
+#[cfg(not(feature = "tls"))]
+const NO_TLS: &str = "it needs a build with `--features tls`";
 const NO_GREEN: &str = "it needs a build with `--features green`";
 
 #[derive(Default)]
@@ -92,6 +101,12 @@ struct Options {
     requires_proxy: bool,
     #[cfg(feature = "proxy-protocol")]
     trusted_proxies: String,
+    #[cfg(feature = "tls")]
+    tls_cert: Option<String>,
+    #[cfg(feature = "tls")]
+    tls_key: Option<String>,
+    #[cfg(feature = "tls")]
+    tls_client_ca: Option<String>,
     panic_on: Option<String>,
 }
 
@@ -144,6 +159,14 @@ impl Options {
             "trusted-proxies" => self.trusted_proxies = value,
             #[cfg(not(feature = "proxy-protocol"))]
             "proxy-protocol" | "trusted-proxies" => return Err(NO_PROXY.to_owned()),
+            #[cfg(feature = "tls")]
+            "tls-cert" => self.tls_cert = Some(value),
+            #[cfg(feature = "tls")]
+            "tls-key" => self.tls_key = Some(value),
+            #[cfg(feature = "tls")]
+            "tls-client-ca" => self.tls_client_ca = Some(value),
+            #[cfg(not(feature = "tls"))]
+            "tls-cert" | "tls-key" | "tls-client-ca" => return Err(NO_TLS.to_owned()),
             #[cfg(not(feature = "fork"))]
             "max-children" => return Err(NO_FORK.to_owned()),
             _ => return Err(NO_GREEN.to_owned()),
@@ -236,6 +259,11 @@ where
         }
         false => builder,
     };
+    #[cfg(feature = "tls")]
+    let builder = match tls(&options)? {
+        Some(config) => builder.tls(config),
+        None => builder,
+    };
     let (address, panic_on) = (options.address, options.panic_on);
     let server = builder
         .disable_nagle_algorithm(true)
@@ -255,6 +283,20 @@ where
     server.shutdown_on_ctrlc()?;
     println!("listening on {}", server.server_address());
     server.serve_forever()
+}
+
+#[cfg(feature = "tls")]
+fn tls(options: &Options) -> io::Result<Option<TlsConfig>> {
+    let (certificate, key) = match (&options.tls_cert, &options.tls_key) {
+        (Some(certificate), Some(key)) => (certificate, key),
+        (None, None) => return Ok(None),
+        _ => return Err(io::Error::other("--tls-cert and --tls-key need each other")),
+    };
+    let mut config = TlsConfig::builder().certificate(certificate, key);
+    if let Some(authorities) = &options.tls_client_ca {
+        config = config.client_ca(authorities);
+    }
+    config.build().map(Some)
 }
 
 fn run(options: Options) -> io::Result<()> {

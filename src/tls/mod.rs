@@ -26,7 +26,7 @@
 //! ```sh
 //! openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 \
 //!     -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 \
-//!     -keyout key.pem -out cert.pem
+//!     -addext basicConstraints=CA:FALSE -keyout key.pem -out cert.pem
 //! openssl s_client -connect localhost:8443 -CAfile cert.pem -quiet
 //! curl --cacert cert.pem https://localhost:8443/
 //! ```
@@ -101,7 +101,8 @@ impl TlsInfo {
             alpn: tls.alpn_protocol().map(<[u8]>::to_vec),
             // As in OpenSSL's texts and Python's.
             version: name(version).replace('_', "."),
-            cipher: name(cipher),
+            // IANA's name.
+            cipher: name(cipher).replace("TLS13_", "TLS_"),
             client_certificates: tls.peer_certificates().unwrap_or_default().to_vec(),
         }))
     }
@@ -123,7 +124,7 @@ impl TlsInfo {
         &self.0.version
     }
 
-    /// The cipher suite, such as `TLS13_AES_256_GCM_SHA384`.
+    /// The cipher suite, by IANA's name, such as `TLS_AES_256_GCM_SHA384`.
     pub fn cipher(&self) -> &str {
         &self.0.cipher
     }

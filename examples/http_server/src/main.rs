@@ -29,7 +29,7 @@ mod target;
 use std::fmt;
 use std::io::{self, LineWriter};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -39,6 +39,8 @@ use socketserver::listener::Tcp;
 use socketserver::prelude::*;
 #[cfg(feature = "proxy-protocol")]
 use socketserver::proxy_protocol::ProxyProtocol;
+#[cfg(feature = "tls")]
+use socketserver::tls::TlsConfig;
 use socketserver::{Builder, Dispatch};
 
 use crate::head::Refusal;
@@ -76,6 +78,16 @@ struct Options {
     /// The networks of these proxies
     #[arg(long, value_name = "CIDR,…", value_delimiter = ',')]
     trusted_proxies: Vec<String>,
+    /// A certificate and those that vouch for it, in PEM: the server speaks HTTPS; it needs a build with
+    /// `--features tls`
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The private key of the certificate
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Only clients with a certificate of these authorities are served
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_client_ca: Option<PathBuf>,
     /// Log each request: the client's address, the request line and the status
     #[arg(long)]
     log_requests: bool,
@@ -130,6 +142,10 @@ fn serve<D: Dispatch>(builder: Builder<Tcp, D>, options: Options) -> io::Result<
         "required" => behind_proxy(builder, &options.trusted_proxies)?,
         _ => builder,
     };
+    let builder = match (&options.tls_cert, &options.tls_key) {
+        (Some(certificate), Some(key)) => with_tls(builder, certificate, key, &options)?,
+        _ => builder,
+    };
     let server = builder
         .disable_nagle_algorithm(true)
         .max_connections(options.max_connections.get())
@@ -151,6 +167,35 @@ fn behind_proxy<D>(builder: Builder<Tcp, D>, trusted: &[String]) -> io::Result<B
 fn behind_proxy<D>(_: Builder<Tcp, D>, _: &[String]) -> io::Result<Builder<Tcp, D>> {
     Err(io::Error::other(
         "--proxy-protocol needs a build with `--features proxy-protocol`",
+    ))
+}
+
+#[cfg(feature = "tls")]
+fn with_tls<D>(
+    builder: Builder<Tcp, D>,
+    certificate: &Path,
+    key: &Path,
+    options: &Options,
+) -> io::Result<Builder<Tcp, D>> {
+    let mut config = TlsConfig::builder()
+        .certificate(certificate, key)
+        .alpn(["http/1.1"]);
+    if let Some(authorities) = &options.tls_client_ca {
+        config = config.client_ca(authorities);
+    }
+    Ok(builder.tls(config.build()?))
+}
+
+#[cfg(not(feature = "tls"))]
+fn with_tls<D>(
+    _: Builder<Tcp, D>,
+    _: &Path,
+    _: &Path,
+    options: &Options,
+) -> io::Result<Builder<Tcp, D>> {
+    let _ = &options.tls_client_ca;
+    Err(io::Error::other(
+        "--tls-cert needs a build with `--features tls`",
     ))
 }
 

@@ -117,7 +117,7 @@ fn a_handler_knows_what_was_agreed_on() -> io::Result<()> {
         client.conn.protocol_version(),
         Some(ProtocolVersion::TLSv1_3)
     );
-    let expected = r#"Some("localhost") Some("two") TLSv1.3 TLS13_AES_256_GCM_SHA384 0"#;
+    let expected = r#"Some("localhost") Some("two") TLSv1.3 TLS_AES_256_GCM_SHA384 0"#;
     assert_eq!(told, expected);
 
     let mut config = client_config(&AUTHORITY.pem());
