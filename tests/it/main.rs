@@ -177,6 +177,7 @@ mod stream {
 }
 #[cfg(feature = "tls")]
 mod tls {
+    mod clients;
     mod ends;
     mod handshake;
     mod names;

@@ -13,6 +13,8 @@ mod python;
 mod python_server;
 mod relay;
 mod site;
+#[cfg(feature = "tls")]
+mod tls;
 mod unreadable;
 
 /// The path of the program under test.
