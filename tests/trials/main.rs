@@ -26,6 +26,8 @@ mod descriptor_limit;
 mod echo_flood;
 #[cfg(feature = "green")]
 mod green_scale;
+#[cfg(feature = "tls")]
+mod handshakes;
 mod lingering;
 mod panicking_logger;
 mod random_bytes;
