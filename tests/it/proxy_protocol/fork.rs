@@ -1,28 +1,24 @@
 //! The PROXY header of a server that forks, which the child reads.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 
 use nix::sys::signal::Signal;
+use socketserver::ForkingTcpServer;
+use socketserver::proxy_protocol::ProxyProtocol;
 
-use support::example::{Example, run};
+use support::example::Example;
 use support::{ANY, connect_to, read_all};
-
-const OPTIONS: [&str; 7] = [
-    ANY,
-    "--server",
-    "forking-tcp",
-    "--proxy-protocol",
-    "required",
-    "--trusted-proxies",
-    "127.0.0.1,::1",
-];
 
 #[test]
 fn the_child_sees_the_client() {
-    let server = Example::start(
-        "echo_server",
-        &[&OPTIONS[..], &["--panic-on", "boom"]].concat(),
-    );
+    let kind = [ANY, "--server", "forking-tcp", "--panic-on", "boom"];
+    let proxies = [
+        "--proxy-protocol",
+        "required",
+        "--trusted-proxies",
+        "127.0.0.1,::1",
+    ];
+    let server = Example::start("echo_server", &[&kind[..], &proxies].concat());
     let mut proxy = connect_to(&server.address);
     let sent = proxy.write_all(b"PROXY TCP4 192.0.2.1 198.51.100.1 56324 443\r\nhello");
     sent.expect("the server reads");
@@ -45,11 +41,11 @@ fn the_child_sees_the_client() {
 
 #[test]
 fn a_limit_per_ip_that_would_not_work_is_an_error() {
-    let output = run("echo_server", &[&OPTIONS[..], &["--per-ip", "1"]].concat());
-    assert!(!output.status.success());
-    let log = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        log.contains("max_per_ip and proxy_protocol do not work together"),
-        "{log}"
-    );
+    let proxies = ProxyProtocol::required(["127.0.0.1"]).expect("the list is valid");
+    let builder = ForkingTcpServer::builder().proxy_protocol(proxies);
+    let bound = builder.max_per_ip(1).bind_fn(ANY, |_| Ok(()));
+    let error = bound.expect_err("only the child knows the client");
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    let text = "max_per_ip and proxy_protocol do not work together";
+    assert!(error.to_string().contains(text), "{error}");
 }
