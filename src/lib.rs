@@ -249,6 +249,7 @@ pub mod guide {
     //!   strangers can reach.
     //! - [`shutdown`]: graceful shutdown and drain, SIGTERM, forced close.
     //! - [`dispatch`]: one request at a time, threads, green tasks or processes.
+    //! - [`io_uring`]: why green tasks wait with epoll.
     //! - [`comparison`]: this crate beside Python's module.
     //! - [`trials`]: measured behaviour under load, faults and attacks.
     //!
@@ -296,6 +297,9 @@ pub mod guide {
     #[doc = include_str!("guide/dispatch.md")]
     #[doc(alias("gevent", "coroutine", "asyncio", "C10K"))]
     pub mod dispatch {}
+
+    #[doc = include_str!("guide/io_uring.md")]
+    pub mod io_uring {}
 
     #[doc = include_str!("guide/comparison.md")]
     pub mod comparison {}
