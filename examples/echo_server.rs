@@ -260,10 +260,7 @@ where
         false => builder,
     };
     #[cfg(feature = "tls")]
-    let builder = match tls(&options)? {
-        Some(config) => builder.tls(config),
-        None => builder,
-    };
+    let builder = builder.tls(tls(&options)?);
     let (address, panic_on) = (options.address, options.panic_on);
     let server = builder
         .disable_nagle_algorithm(true)

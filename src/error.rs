@@ -131,6 +131,17 @@ impl RequestError {
         self.is_disconnect
     }
 
+    /// Whether a TLS handshake has failed, also one in the middle of a conversation.
+    pub(crate) fn is_handshake(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self
+            .io_error()
+            .and_then(io::Error::get_ref)
+            .is_some_and(|error| error.is::<crate::tls::HandshakeFailed>());
+        #[cfg(not(feature = "tls"))]
+        false
+    }
+
     /// Whether the handler or hook panicked.
     pub fn is_panic(&self) -> bool {
         self.error.is::<Panicked>()

@@ -40,7 +40,8 @@ impl ServerHandle {
     }
 
     /// Replaces the certificates of a TLS server, and all else of its configuration: for new connections, while it
-    /// serves. Those that are open go on. Clients cannot resume earlier sessions, and make a full handshake. Feature
+    /// serves. Those that are open go on. What [`start_tls`](crate::StreamRequest::start_tls) gets is the handler's own and
+    /// stays. Clients cannot resume earlier sessions, and make a full handshake. Feature
     /// `tls`.
     ///
     /// # Errors
@@ -48,12 +49,12 @@ impl ServerHandle {
     /// `InvalidInput` if the server has no TLS, or the configuration accepts 0-RTT data.
     #[cfg(feature = "tls")]
     #[doc(alias = "certificate renewal")]
-    pub fn reload_tls(&self, config: impl Into<TlsConfig>) -> io::Result<()> {
+    pub fn reload_tls(&self, config: TlsConfig) -> io::Result<()> {
         if !self.has_tls() {
             let text = format!("{} has no TLS", self.log_name());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        self.0.tls.set_config(config.into())?;
+        self.0.tls.set_config(config)?;
         log_line!(target: "socketserver::tls", Info, "{}: a new TLS configuration", self.log_name());
         Ok(())
     }

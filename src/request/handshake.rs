@@ -13,7 +13,9 @@ use crate::handle::RequestName;
 use crate::log_line::log_line;
 use crate::sys::MSG_DONTWAIT;
 use crate::tls::rustls::ServerConfig;
-use crate::tls::{FailureKind, HandshakeError, Progress, Session, TlsConfig, TlsInfo};
+use crate::tls::{
+    FailureKind, HandshakeError, HandshakeFailed, Progress, Session, TlsConfig, TlsInfo,
+};
 
 /// TLS. Feature `tls`.
 impl StreamRequest {
@@ -26,7 +28,9 @@ impl StreamRequest {
     /// Begins TLS in the middle of a plain conversation, as in STARTTLS: waits for the client's handshake. Before,
     /// the handler tells the client to begin. From here on all that is read and written is encrypted.
     ///
-    /// `wfile` is flushed first. Blocks, at most for [`handshake_timeout`](crate::Builder::handshake_timeout).
+    /// `wfile` is flushed first. Blocks, at most for [`handshake_timeout`](crate::Builder::handshake_timeout). Until the
+    /// client begins, the connection is idle. [`reload_tls`](ServerHandle::reload_tls) does not change `config`: keep it
+    /// where the program can replace it.
     ///
     /// ```no_run
     /// use socketserver::prelude::*;
@@ -36,11 +40,14 @@ impl StreamRequest {
     /// let tls = TlsConfig::from_pem_files("cert.pem", "key.pem")?;
     /// let server = ThreadingTcpServer::bind_fn("127.0.0.1:2525", move |request| {
     ///     while let Some(line) = request.next_line()? {
-    ///         if line == "STARTTLS" && request.tls().is_none() {
+    ///         if line != "STARTTLS" || request.tls().is_some() {
+    ///             request.wfile.write_all(b"500 what?\r\n")?;
+    ///         } else if !request.rfile.buffer().is_empty() {
+    ///             request.wfile.write_all(b"501 nothing may follow STARTTLS\r\n")?;
+    ///             break;
+    ///         } else {
     ///             request.wfile.write_all(b"220 go ahead\r\n")?;
     ///             request.start_tls(&tls)?;
-    ///         } else {
-    ///             request.wfile.write_all(b"500 what?\r\n")?;
     ///         }
     ///     }
     ///     Ok(())
@@ -107,6 +114,16 @@ impl Conn {
             waited.map_err(HandshakeError::while_waiting)
         };
         // A client that says nothing is idle: a shutdown ends it at once.
+        let was_idle = self.state.is_idle();
+        if !was_idle {
+            self.state.set_idle();
+        }
+        if !self
+            .state
+            .may_begin(self.received(), &self.client_address)?
+        {
+            return Err(HandshakeError::disconnected());
+        }
         loop {
             match self.transport.peek(MSG_DONTWAIT) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait(Interest::Read)?,
@@ -115,7 +132,6 @@ impl Conn {
                 Err(error) => return Err(error.into()),
             }
         }
-        let was_idle = self.state.is_idle();
         if !self.state.set_busy() {
             return Err(HandshakeError::disconnected());
         }
@@ -153,30 +169,33 @@ impl Conn {
 
     fn explain_handshake(&self, failed: HandshakeError, server: &ServerHandle) -> io::Error {
         let client = &self.client_address;
+        let kind = failed.error.kind();
         let (kind, text) = match (self.state.close_reason(), failed.kind) {
             (Some(CloseReason::Shutdown), _) => {
-                let text = format!("the server is shutting down; {client} had not begun");
+                let text = format!("the server is shutting down, and {client} had not begun");
                 (io::ErrorKind::ConnectionAborted, text)
             }
             (Some(CloseReason::IdleTimeout), _) => {
                 let text = format!("{client} has sent nothing within the idle timeout");
                 (io::ErrorKind::TimedOut, text)
             }
-            (Some(reason), _) => {
-                return reason.error(client).unwrap_or(failed.error);
-            }
+            (Some(reason), _) => match reason.error(client) {
+                Some(error) => (error.kind(), error.to_string()),
+                None => (kind, failed.error.to_string()),
+            },
             (None, FailureKind::TimedOut) => {
                 let timeout = server.tls().handshake_timeout.unwrap_or_default();
-                let text = format!("{client} was not done within {timeout:?}");
+                let text =
+                    format!("the TLS handshake with {client} was not done within {timeout:?}");
                 (io::ErrorKind::TimedOut, text)
             }
             (None, FailureKind::PlainText) => {
                 self.log_plain_text(&failed.error, server);
-                return failed.error;
+                (kind, failed.error.to_string())
             }
-            (None, _) => return failed.error,
+            (None, _) => (kind, failed.error.to_string()),
         };
-        io::Error::new(kind, text)
+        io::Error::new(kind, HandshakeFailed(text))
     }
 
     fn log_plain_text(&self, error: &io::Error, server: &ServerHandle) {

@@ -22,7 +22,7 @@ impl RequestError {
     /// to stderr for every panic, without limit or escape; `std::panic::set_hook` changes that.
     #[doc(alias = "rate limit")]
     pub fn log<R: Request>(&self, request: &R) {
-        if self.is_disconnect() || self.stage() == Stage::Handshake {
+        if self.is_disconnect() || self.is_handshake() {
             log_line!(target: "socketserver::handler", Debug, "{}: {self}", request_name(request));
         } else if let Some(suppressed) = request.server().log_limit().allow() {
             let name = request_name(request);

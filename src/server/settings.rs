@@ -242,11 +242,11 @@ impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
 /// Settings of TLS servers. Feature `tls`: see [`tls`](crate::tls).
 #[cfg(feature = "tls")]
 impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
-    /// Makes it a TLS server: each connection begins with a handshake, before `setup`. Python's
-    /// `SSLContext.wrap_socket` in `get_request`.
+    /// Makes it a TLS server: each connection begins with a handshake, before `setup`. `None`, the default, is plain
+    /// text. Python's `SSLContext.wrap_socket` in `get_request`.
     #[doc(alias("ssl", "https", "wrap_socket"))]
-    pub fn tls(mut self, config: impl Into<TlsConfig>) -> Self {
-        self.streams.tls.config = Some(config.into());
+    pub fn tls(mut self, config: impl Into<Option<TlsConfig>>) -> Self {
+        self.streams.tls.config = config.into();
         self
     }
 

@@ -129,13 +129,24 @@ impl fmt::Display for TlsError {
                 | PeerIncompatible::Tls13RequiredForQuic
                 | PeerIncompatible::SupportedVersionsExtensionRequired,
             ) => f.write_str("no TLS version in common"),
+            Error::PeerIncompatible(missing) => {
+                write!(f, "the client is too old, or lacks something: {missing:?}")
+            }
             error => write!(f, "{error}"),
         }
     }
 }
 
-impl std::error::Error for TlsError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        None
+impl std::error::Error for TlsError {}
+
+/// What a handler or the server gets to know of a failed handshake. The log tells it from other errors.
+#[derive(Debug)]
+pub(crate) struct HandshakeFailed(pub(crate) String);
+
+impl fmt::Display for HandshakeFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
+
+impl std::error::Error for HandshakeFailed {}

@@ -66,7 +66,7 @@ mod session;
 pub use rustls;
 
 pub use self::config::{TlsConfig, TlsConfigBuilder};
-pub(crate) use self::error::{FailureKind, HandshakeError};
+pub(crate) use self::error::{FailureKind, HandshakeError, HandshakeFailed};
 pub use self::server::TlsStatistics;
 pub(crate) use self::server::{ServerTls, TlsOptions, Traffic};
 pub(crate) use self::session::{Progress, Session};

@@ -109,7 +109,7 @@ fn early_data_is_not_accepted() -> io::Result<()> {
         .with_single_cert(vec![certificate], key)
         .expect("they belong together");
     config.max_early_data_size = 1000;
-    let builder = TcpServer::builder().tls(config);
+    let builder = TcpServer::builder().tls(TlsConfig::from(config));
     let error = builder.bind_fn(ANY, |_| Ok(())).expect_err("0-RTT is off");
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert!(error.to_string().contains("max_early_data_size"), "{error}");

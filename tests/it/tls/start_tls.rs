@@ -1,12 +1,16 @@
 //! TLS that begins in the middle of a plain conversation.
 
 use std::io::{self, Read, Write};
+use std::net::TcpStream;
 
 use crossbeam_channel::{Receiver, bounded};
+use log::Level;
 use socketserver::prelude::*;
 use support::concurrent::ConcurrentTcpServer;
+use support::counts::settled;
+use support::logs::Logs;
 use support::tls::{exchange, receive_line, server_config, shake_hands, tls_client};
-use support::{ANY, LONG, connect, in_background};
+use support::{ANY, HOUR, LONG, connect, in_background};
 
 /// A server of lines, which begins TLS where a line asks for it. Sends the errors of `start_tls` to the test.
 fn server() -> (BackgroundServer, Receiver<io::Error>) {
@@ -62,5 +66,55 @@ fn what_was_sent_before_the_handshake_is_refused() -> io::Result<()> {
     let mut answer = String::new();
     client.read_to_string(&mut answer)?;
     assert_eq!(answer, "go ahead\n");
+    Ok(())
+}
+
+/// A client that was told to go ahead.
+fn told_to_go_ahead(server: &BackgroundServer) -> io::Result<TcpStream> {
+    let mut client = connect(server.server_address());
+    client.write_all(b"STARTTLS\n")?;
+    let mut answer = [0; 9];
+    client.read_exact(&mut answer)?;
+    Ok(client)
+}
+
+#[test]
+fn a_client_that_does_not_begin_does_not_hold_up_a_shutdown() -> io::Result<()> {
+    let (server, errors) = server();
+    let client = told_to_go_ahead(&server)?;
+    let report = server.handle().shutdown_within(HOUR);
+    server.stop()?;
+    assert_eq!((report.forced, report.unfinished), (0, 0));
+    let error = errors.recv_timeout(LONG).expect("the handshake ends");
+    assert!(error.to_string().contains("shutting down"), "{error}");
+    drop(client);
+    Ok(())
+}
+
+#[test]
+fn a_handshake_that_fails_is_no_error_in_the_log() -> io::Result<()> {
+    let logs = Logs::from_here();
+    let tls = server_config();
+    let server = ConcurrentTcpServer::bind_fn(ANY, move |request| {
+        request.next_line()?;
+        request.wfile.write_all(b"go ahead\n")?;
+        Ok(request.start_tls(&tls)?)
+    });
+    let server = in_background(server);
+    let mut client = told_to_go_ahead(&server)?;
+    let name = format!("from {}: ", client.local_addr()?);
+    client.write_all(b"RSET\r\n")?;
+    settled(&server.handle(), 1);
+    let lines = logs.with(&name);
+    assert!(
+        lines.iter().all(|(level, _)| *level > Level::Warn),
+        "{lines:?}"
+    );
+    let text = "the client does not speak TLS: it has sent \"RSET\"";
+    let told: Vec<_> = lines
+        .iter()
+        .filter(|(_, line)| line.contains(text))
+        .collect();
+    assert_eq!(told.len(), 2, "{lines:?}");
     Ok(())
 }
