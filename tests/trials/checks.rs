@@ -22,6 +22,12 @@ pub fn answers(server: &Server, request: &[u8], expected: &[u8]) {
     assert!(answer.starts_with(expected), "an answer of {text}");
 }
 
+#[cfg(feature = "tls")]
+pub fn answers_over_tls(server: &Server) {
+    let mut client = support::tls::tls_client(&server.address.into());
+    assert_eq!(support::tls::exchange(&mut client, "hello"), "hello");
+}
+
 /// Sends a DNS query over TCP, after its length, and checks the answer.
 pub fn resolves(server: &Server, query: &[u8]) {
     let mut client = connect_from(Ipv4Addr::LOCALHOST, server.address).expect("the server accepts");

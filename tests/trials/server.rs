@@ -42,12 +42,19 @@ impl Server {
         Server::example("echo_server", options)
     }
 
+    /// A server program with these options. `TLS` stands for a certificate and its key.
     pub fn example(name: &str, options: &str) -> Self {
         let (folder, socket) = socket_path();
         let mut command = example::command(name, &[ANY]);
         for word in options.split_whitespace() {
             match word {
                 "SOCKET" => command.arg(&socket),
+                #[cfg(feature = "tls")]
+                "TLS" => {
+                    let (certificate, key) = support::tls::AUTHORITY.certify("DNS:localhost");
+                    command.arg("--tls-cert").arg(certificate);
+                    command.arg("--tls-key").arg(key)
+                }
                 word => command.arg(word),
             };
         }

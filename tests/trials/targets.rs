@@ -1,5 +1,7 @@
 //! The example servers that receive random bytes. A new example needs an entry here.
 
+#[cfg(feature = "tls")]
+use crate::checks::answers_over_tls;
 #[cfg(feature = "auth-md5")]
 use crate::checks::with_key;
 use crate::checks::{answers, answers_datagram, prints, resolves, resolves_datagram};
@@ -63,6 +65,10 @@ const FRAME: &[u8] = b"\0\0\0\x05hello";
 /// A pickled dict with a message.
 const RECORD: &[u8] = b"\0\0\0\x10}(U\x03msgU\x05hellou.";
 
+/// The begin of a TLS handshake: the header of a record and of a ClientHello.
+#[cfg(feature = "tls")]
+const HELLO: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
+
 const MESSAGE: &[u8] = b"<13>Nov 21 12:00:00 host tag: hello\n";
 const CHECK: &[u8] = b"<13>Nov 21 12:00:00 host tag: served\n";
 const ZONE: &str = "--zone ../examples/dns_server/example.zone";
@@ -87,6 +93,21 @@ pub const TARGETS: &[Target] = &[
             answers(s, b"hello\n", b"hello\n")
         })
     },
+    #[cfg(feature = "tls")]
+    Target {
+        options: "TLS",
+        ..tcp("echo_server", HELLO, answers_over_tls)
+    },
+    #[cfg(all(feature = "green", feature = "tls"))]
+    Target {
+        options: "--server green-tcp --workers 2 TLS",
+        ..tcp("echo_server", HELLO, answers_over_tls)
+    },
+    tcp(
+        "mail_server",
+        b"EHLO x\r\nMAIL FROM:<a@x>\r\nRCPT TO:<b@x>\r\nDATA\r\n",
+        |s| answers(s, b"QUIT\r\n", b"220 "),
+    ),
     tcp("upper_server", b"hello\n", |s| {
         answers(s, b"hello\n", b"HELLO")
     }),
