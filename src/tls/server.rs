@@ -147,16 +147,14 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
-    pub(super) fn add_received(&self, bytes: u64) {
-        self.received.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    pub(super) fn add_sent(&self, bytes: u64) {
-        self.sent.fetch_add(bytes, Ordering::Relaxed);
+    pub(super) fn add(&self, received: u64, sent: u64) {
+        self.received.fetch_add(received, Ordering::Relaxed);
+        self.sent.fetch_add(sent, Ordering::Relaxed);
     }
 }
 
-/// The handshakes of a server since its start, and its encrypted bytes. The request of a failed handshake also counts
+/// The handshakes of a server since its start, and its encrypted bytes; of each open connection up to 16 KiB are not
+/// counted yet. The request of a failed handshake also counts
 /// as `failed`, `timed_out` or `disconnected` in [`Statistics`](crate::Statistics).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

@@ -2,6 +2,7 @@ use std::cell::RefCell;
 use std::io::{self, IoSlice, Read, Write};
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
@@ -14,11 +15,14 @@ use super::{TlsInfo, Traffic};
 use crate::sys::stream::{self, MSG_NOSIGNAL};
 use crate::sys::{MSG_DONTWAIT, recv_with_flags};
 
-/// How many bytes are encrypted in one call.
-const MAX_PLAINTEXT: usize = 64 << 10;
+/// How many bytes are encrypted and sent in one call: the client decrypts them while the next ones are encrypted.
+const MAX_PLAINTEXT: usize = 32 << 10;
 
-/// How many encrypted bytes are received in one call: two of the longest records.
-const MAX_RECEIVED: usize = 2 * 16_640;
+/// How many encrypted bytes are received in one call: four of the longest records.
+const MAX_RECEIVED: usize = 4 * 16_640;
+
+/// How many encrypted bytes of an open connection are not counted yet, at most.
+const MAX_UNCOUNTED: u64 = 16 << 10;
 
 /// The first byte of a record that belongs to a handshake.
 const HANDSHAKE: u8 = 22;
@@ -39,6 +43,8 @@ thread_local! {
 pub(crate) struct Session {
     state: Mutex<State>,
     info: OnceLock<TlsInfo>,
+    /// The last call has emptied the socket. Changes under the lock.
+    is_drained: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -55,11 +61,11 @@ struct State {
     /// The position in the decrypted stream. What was sent before the handshake counts.
     position: u64,
     end: Option<End>,
-    /// The last call has emptied the socket.
-    is_drained: bool,
     has_closed: bool,
     /// How many encrypted bytes were sent.
     sent: u64,
+    /// How many encrypted bytes were received and sent that the server has counted.
+    counted: (u64, u64),
     traffic: Arc<Traffic>,
 }
 
@@ -105,12 +111,13 @@ impl Session {
                 decrypted_arrived: None,
                 position,
                 end: None,
-                is_drained: false,
                 has_closed: false,
                 sent: 0,
+                counted: (0, 0),
                 traffic,
             }),
             info: OnceLock::new(),
+            is_drained: AtomicBool::new(false),
         })
     }
 
@@ -126,6 +133,22 @@ impl Session {
         // An alert has said why it has failed.
         state.has_closed |= progress.is_err();
         progress
+    }
+
+    fn receive_into(
+        &self,
+        state: &mut State,
+        socket: &impl AsFd,
+        had_event: bool,
+        out: &mut [u8],
+    ) -> io::Result<usize> {
+        let was_drained = self.is_drained.swap(false, Ordering::Relaxed);
+        if was_drained && !had_event {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let (received, is_drained) = state.receive(socket, out)?;
+        self.is_drained.store(is_drained, Ordering::Relaxed);
+        Ok(received)
     }
 
     fn advance(&self, state: &mut State, socket: &impl AsFd) -> Result<Progress, HandshakeError> {
@@ -162,9 +185,8 @@ impl Session {
         out: &mut [u8],
     ) -> io::Result<usize> {
         let mut state = self.state.lock();
-        state.is_drained &= !had_event;
         match state.decrypted.read(out) {
-            0 => state.receive(socket, out),
+            0 => self.receive_into(&mut state, socket, had_event, out),
             n => Ok(n),
         }
     }
@@ -172,16 +194,15 @@ impl Session {
     /// As [`receive`](Self::receive), but what is decrypted stays here. Returns 0 or 1.
     pub(crate) fn peek(&self, socket: &impl AsFd, had_event: bool) -> io::Result<usize> {
         let mut state = self.state.lock();
-        state.is_drained &= !had_event;
         if state.decrypted.is_empty() {
-            state.receive(socket, &mut [])?;
+            self.receive_into(&mut state, socket, had_event, &mut [])?;
         }
         Ok(usize::from(!state.decrypted.is_empty()))
     }
 
     /// Whether the last call has emptied the socket.
     pub(crate) fn is_drained(&self) -> bool {
-        self.state.lock().is_drained
+        self.is_drained.load(Ordering::Relaxed)
     }
 
     /// How many bytes the handler can still read of what has arrived. A number that is far too high if some of it is
@@ -253,44 +274,45 @@ impl Session {
 }
 
 impl State {
-    fn receive(&mut self, socket: &impl AsFd, out: &mut [u8]) -> io::Result<usize> {
+    /// Returns how many bytes are in `out`, and whether the socket is empty now.
+    fn receive(&mut self, socket: &impl AsFd, out: &mut [u8]) -> io::Result<(usize, bool)> {
         loop {
             match self.end {
-                Some(End::Closed) => return Ok(0),
+                Some(End::Closed) => return Ok((0, false)),
                 Some(End::Truncated) => return Err(truncated()),
                 None => {}
             }
-            if mem::take(&mut self.is_drained) {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-            let n = self.receive_records(socket, out)?;
+            let (n, is_drained) = self.receive_records(socket, out)?;
             if n > 0 || !self.decrypted.is_empty() {
-                return Ok(n);
+                return Ok((n, is_drained));
+            }
+            if is_drained && self.end.is_none() {
+                return Err(io::ErrorKind::WouldBlock.into());
             }
         }
     }
 
-    /// Receives and decrypts what one call returns. Returns how many bytes are in `out` now.
+    /// Receives and decrypts what one call returns. Returns how many bytes are in `out` now, and whether the socket
+    /// is empty.
     fn receive_records(
         &mut self,
         socket: &impl AsFd,
         out: &mut [u8],
-    ) -> Result<usize, HandshakeError> {
+    ) -> Result<(usize, bool), HandshakeError> {
         RECEIVED.with_borrow_mut(|buffer| {
             buffer.resize(MAX_RECEIVED, 0);
             let n = uninterrupted(|| recv_with_flags(socket, buffer, MSG_DONTWAIT))?;
             if n == 0 {
                 self.end = Some(End::Truncated);
-                return Ok(0);
+                return Ok((0, false));
             }
-            self.is_drained = n < buffer.len();
             self.check_first(&buffer[..n])?;
             let decrypted = self.decrypt(&buffer[..n], out);
             // An alert, or the answer to a change of keys. What does not fit is sent with the next bytes.
             let flushed = self.flush(socket);
             let decrypted = decrypted?;
             flushed?;
-            Ok(decrypted)
+            Ok((decrypted, n < buffer.len()))
         })
     }
 
@@ -306,7 +328,6 @@ impl State {
     }
 
     fn decrypt(&mut self, mut received: &[u8], out: &mut [u8]) -> Result<usize, rustls::Error> {
-        self.traffic.add_received(received.len() as u64);
         let mut filled = 0;
         while !received.is_empty() {
             let mut next = &received[..received.len().min(self.next_length())];
@@ -369,14 +390,32 @@ impl State {
         while self.tls.wants_write() {
             match self.tls.write_tls(&mut sink) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                sent => {
-                    let sent = sent? as u64;
-                    self.sent += sent;
-                    self.traffic.add_sent(sent);
-                }
+                sent => self.sent += sent? as u64,
             }
         }
+        // Each message is not worth a counter that all threads share.
+        let (received, sent) = self.uncounted();
+        if received + sent > MAX_UNCOUNTED {
+            self.count();
+        }
         Ok(true)
+    }
+
+    fn uncounted(&self) -> (u64, u64) {
+        let (received, sent) = self.counted;
+        (self.records.received() - received, self.sent - sent)
+    }
+
+    fn count(&mut self) {
+        let (received, sent) = self.uncounted();
+        self.traffic.add(received, sent);
+        self.counted = (self.records.received(), self.sent);
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        self.count();
     }
 }
 
@@ -418,6 +457,10 @@ impl Write for Sink<'_> {
 
     fn write_vectored(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
         let flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+        if let [data] = data {
+            // Cheaper for the system.
+            return uninterrupted(|| SockRef::from(&self.0).send_with_flags(data, flags));
+        }
         uninterrupted(|| SockRef::from(&self.0).send_vectored_with_flags(data, flags))
     }
 

@@ -46,10 +46,10 @@ fn megabytes_arrive_in_both_directions() -> io::Result<()> {
     client.read_to_end(&mut echoed)?;
     assert_eq!(echoed.len(), 2 * LENGTH);
     assert!(echoed[..LENGTH] == data && echoed[LENGTH..] == data);
-    let statistics = server.handle().statistics();
     eventually("the request has ended", || {
         server.handle().statistics().finished == 1
     });
+    let statistics = server.handle().statistics();
     assert_eq!(statistics.bytes_in, LENGTH as u64);
     assert_eq!(statistics.bytes_out, 2 * LENGTH as u64);
     // A record of 16 KiB is about 22 bytes longer.
