@@ -143,7 +143,7 @@ impl Session {
         out: &mut [u8],
     ) -> io::Result<usize> {
         let was_drained = self.is_drained.swap(false, Ordering::Relaxed);
-        if was_drained && !had_event {
+        if was_drained && !had_event && state.end.is_none() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let (received, is_drained) = state.receive(socket, out)?;
