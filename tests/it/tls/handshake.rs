@@ -288,3 +288,54 @@ fn a_server_without_tls_has_nothing_to_replace() {
     let address = server.server_address();
     assert_eq!(error.to_string(), format!("tcp {address} has no TLS"));
 }
+
+#[cfg(feature = "proxy-protocol")]
+#[test]
+fn a_proxy_header_comes_before_the_handshake() -> io::Result<()> {
+    use socketserver::proxy_protocol::ProxyProtocol;
+    use support::concurrent::ConcurrentTcpServer;
+    let builder = ConcurrentTcpServer::builder()
+        .tls(server_config())
+        .proxy_protocol(ProxyProtocol::required(["127.0.0.0/8"])?);
+    let server = in_background(builder.bind_fn(ANY, |request| {
+        request.next_line()?;
+        writeln!(request.wfile, "{}", request.client_address)?;
+        Ok(())
+    }));
+    let mut client = tls_client(server.server_address());
+    let header = b"PROXY TCP4 192.0.2.9 198.51.100.1 56324 443\r\n";
+    // The handshake comes in the same packet.
+    let mut hello = header.to_vec();
+    client.conn.write_tls(&mut hello)?;
+    client.sock.write_all(&hello)?;
+    assert_eq!(exchange(&mut client, "who am I"), "192.0.2.9:56324");
+    Ok(())
+}
+
+#[test]
+fn a_rejected_client_reads_why_after_a_handshake() -> io::Result<()> {
+    struct Busy;
+    impl Hooks for Busy {
+        fn reject_request(&self, request: &mut StreamRequest, _: RejectReason) -> HandlerResult {
+            Ok(request.wfile.write_all(b"server busy\n")?)
+        }
+    }
+    let builder = ThreadingTcpServer::builder()
+        .tls(server_config())
+        .hooks(Busy)
+        .max_connections(1)
+        .overload(OverloadPolicy::Reject);
+    let server = in_background(builder.bind_fn(ANY, echo));
+    let mut first = tls_client(server.server_address());
+    assert_eq!(exchange(&mut first, "served"), "served");
+    let mut second = tls_client(server.server_address());
+    let mut answer = String::new();
+    second.read_to_string(&mut answer)?;
+    assert_eq!(answer, "server busy\n");
+    // One that says nothing is closed too.
+    let mut silent = connect(server.server_address());
+    let begin = Instant::now();
+    let _ = io::copy(&mut silent, &mut io::sink());
+    assert!(begin.elapsed() < LONG / 2, "{:?}", begin.elapsed());
+    Ok(())
+}
