@@ -150,6 +150,7 @@ impl Publisher {
             ("client_certificate", tls.client_certificate),
             ("refused_by_client", tls.refused_by_client),
             ("malformed", tls.malformed),
+            ("internal", tls.internal),
         ];
         for (result, total) in results {
             let label = self.label.clone();

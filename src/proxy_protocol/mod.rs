@@ -169,11 +169,20 @@ fn network(text: &str) -> io::Result<IpNet> {
     let single = text
         .parse()
         .map(|ip: IpAddr| IpNet::from(ip.to_canonical()));
-    single.or_else(|_| text.parse()).map_err(|_| {
+    let network = |text: &str| text.parse().ok().filter(|network| !is_mapped(network));
+    single.ok().or_else(|| network(text)).ok_or_else(|| {
         invalid(format!(
             "{text:?} is not a trusted proxy: it is a network such as 10.1.0.0/16, an IP address, or `unix`"
         ))
     })
+}
+
+/// A network of IPv4 addresses in IPv6 notation. Addresses of clients are IPv4 then, and would never match.
+fn is_mapped(network: &IpNet) -> bool {
+    match network {
+        IpNet::V4(_) => false,
+        IpNet::V6(network) => network.addr().to_ipv4_mapped().is_some(),
+    }
 }
 
 fn invalid(message: String) -> io::Error {

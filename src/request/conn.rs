@@ -186,7 +186,7 @@ impl Conn {
             return;
         }
         // Without a reply there is nothing that a reset can destroy.
-        if self.bytes.totals().1 > 0 {
+        if self.sent() > 0 {
             self.lingering.add(&self.transport, Input::Discard);
         }
     }
@@ -195,7 +195,8 @@ impl Conn {
     pub(super) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         if how != Shutdown::Both {
             self.state.check_writable(&self.client_address)?;
-            self.close_session(deadline(self.write_timeout()))?;
+            let until = deadline(self.write_timeout());
+            self.after_all_sent(|| self.close_session(until))??;
             return self.transport.shutdown(how);
         }
         self.state.check_open(&self.client_address)?;
@@ -203,12 +204,12 @@ impl Conn {
         self.discard_queue_and(|| self.transport.shutdown(how))
     }
 
-    /// Tells the client of an encrypted connection that nothing follows.
+    /// Ends an encrypted stream with `close_notify`. The caller holds the lock of the write buffer.
     ///
     /// # Errors
     ///
     /// `WouldBlock` after the deadline.
-    pub(super) fn close_session(&self, deadline: Option<Instant>) -> io::Result<()> {
+    fn close_session(&self, deadline: Option<Instant>) -> io::Result<()> {
         if let Some(session) = self.transport.session() {
             while !session.close(&self.transport)? {
                 self.transport.wait(Interest::Write, deadline)?;
@@ -220,9 +221,14 @@ impl Conn {
     /// The same at the end of a request: the client may have to read before there is space for it.
     pub(super) fn end_encrypted(&self) {
         const LONGEST_WAIT: Duration = Duration::from_secs(5);
-        if !self.state.has(Flag::Torn) && !self.state.is_reset() && !self.state.is_childs() {
+        let is_encrypted = self.transport.session().is_some();
+        let is_open = !self.state.has(Flag::Torn) && !self.state.is_reset();
+        if is_encrypted && is_open && !self.state.is_childs() {
             let timeout = at_most(LONGEST_WAIT, self.write_timeout());
-            let _ = self.close_session(deadline(Some(timeout)));
+            let until = Instant::now() + timeout.min(LONGEST_WAIT);
+            if let Some(_lock) = self.write_buffer.try_lock_until(until) {
+                let _ = self.close_session(Some(until));
+            }
         }
     }
 
@@ -263,7 +269,13 @@ impl Conn {
 
 impl OpenConnection for Conn {
     fn drain(&self) {
-        self.state.drain(|| self.arrived(), || self.end_idle());
+        let begin = || {
+            if let Some(session) = self.transport.session() {
+                session.mark_arrived(&self.transport);
+            }
+        };
+        self.state
+            .drain(begin, || self.arrived(), || self.end_idle());
     }
 
     fn force_close(&self) {

@@ -1,7 +1,8 @@
 //! The TLS handshake of a connection.
 
-use std::io::{self, Write};
+use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::StreamRequest;
 use super::close_reason::CloseReason;
@@ -13,9 +14,7 @@ use crate::handle::RequestName;
 use crate::log_line::log_line;
 use crate::sys::MSG_DONTWAIT;
 use crate::tls::rustls::ServerConfig;
-use crate::tls::{
-    FailureKind, HandshakeError, HandshakeFailed, Progress, Session, TlsConfig, TlsInfo,
-};
+use crate::tls::{FailureKind, HandshakeError, HandshakeFailed, Progress, TlsConfig, TlsInfo};
 
 /// TLS. Feature `tls`.
 impl StreamRequest {
@@ -26,9 +25,9 @@ impl StreamRequest {
     }
 
     /// Begins TLS in the middle of a plain conversation, as in STARTTLS: waits for the client's handshake. Before,
-    /// the handler tells the client to begin. From here on all that is read and written is encrypted.
+    /// the handler asks the client to begin. From here on all that is read and written is encrypted.
     ///
-    /// `wfile` is flushed first. Blocks, at most for [`handshake_timeout`](crate::Builder::handshake_timeout). Until the
+    /// `wfile` and outboxes are sent first, and what other threads send meanwhile waits until after the handshake. Blocks, at most for [`handshake_timeout`](crate::Builder::handshake_timeout). Until the
     /// client begins, the connection is idle. [`reload_tls`](ServerHandle::reload_tls) does not change `config`: keep it
     /// where the program can replace it.
     ///
@@ -72,33 +71,35 @@ impl StreamRequest {
             let text = format!("the connection from {client} has TLS already");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        self.wfile.flush()?;
-        let early = self.rfile.buffer().len();
-        if early > 0 {
-            let text = format!("{client} has sent {early} bytes before the TLS handshake");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
-        }
-        self.conn.handshake(config, &self.server)
+        self.handshake_with(config)
     }
 
     /// The handshake of a TLS server.
     pub(super) fn begin_tls(&mut self) -> io::Result<()> {
         match self.server.tls().config() {
-            Some(config) if self.conn.transport.session().is_none() => {
-                self.conn.handshake(&config, &self.server)
-            }
+            Some(config) if self.conn.transport.session().is_none() => self.handshake_with(&config),
             _ => Ok(()),
         }
+    }
+
+    fn handshake_with(&self, config: &TlsConfig) -> io::Result<()> {
+        let early = self.rfile.buffer().len();
+        if early > 0 {
+            let client = &self.client_address;
+            let text = format!("{client} has sent {early} bytes before the TLS handshake");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        self.conn.handshake(config, &self.server)
     }
 }
 
 impl Conn {
+    /// Nothing else is sent meanwhile.
     fn handshake(&self, config: &TlsConfig, server: &ServerHandle) -> io::Result<()> {
         let config = config.server_config()?;
-        let done = self.run_handshake(config, server);
-        server
-            .tls()
-            .count(done.as_ref().err().map(|failed| failed.kind));
+        let mut counted = server.tls().begin();
+        let done = self.after_all_sent(|| self.run_handshake(config, server))?;
+        counted.end(done.as_ref().err().map(|failed| failed.kind));
         done.map_err(|failed| self.explain_handshake(failed, server))
     }
 
@@ -107,13 +108,8 @@ impl Conn {
         config: Arc<ServerConfig>,
         server: &ServerHandle,
     ) -> Result<(), HandshakeError> {
-        let tls = server.tls();
-        let deadline = deadline(tls.handshake_timeout);
-        let wait = |interest| {
-            let waited = self.transport.wait(interest, deadline);
-            waited.map_err(HandshakeError::while_waiting)
-        };
-        // A client that says nothing is idle: a shutdown ends it at once.
+        let deadline = deadline(server.tls().handshake_timeout);
+        // Until the client begins, the connection is idle: a shutdown ends it at once.
         let was_idle = self.state.is_idle();
         if !was_idle {
             self.state.set_idle();
@@ -126,7 +122,9 @@ impl Conn {
         }
         loop {
             match self.transport.peek(MSG_DONTWAIT) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait(Interest::Read)?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.wait_in_handshake(Interest::Read, deadline)?;
+                }
                 Ok(0) => return Err(HandshakeError::disconnected()),
                 Ok(_) => break,
                 Err(error) => return Err(error.into()),
@@ -135,36 +133,36 @@ impl Conn {
         if !self.state.set_busy() {
             return Err(HandshakeError::disconnected());
         }
-        let turn = tls.wait_for_turn(deadline)?;
-        let session = tls.session(config, self.received())?;
+        let session = server.tls().session(config, self.received())?;
         let twice = |_| io::Error::other("the connection has TLS already");
         self.transport.set_session(session).map_err(twice)?;
         let session = self.transport.session().expect("it was set");
-        self.finish_handshake(session, wait)?;
-        drop(turn);
+        loop {
+            let permit = server.tls().acquire(deadline)?;
+            let progress = session.handshake(&self.transport)?;
+            drop(permit);
+            match progress {
+                Progress::Done => break,
+                Progress::WaitsToRead => self.wait_in_handshake(Interest::Read, deadline)?,
+                Progress::WaitsToWrite => self.wait_in_handshake(Interest::Write, deadline)?,
+            }
+        }
+        if self.state.has(Flag::Draining) {
+            self.state.set_mark(session.expect_message());
+        }
         if was_idle {
             self.state.set_accepted();
         }
         Ok(())
     }
 
-    fn finish_handshake(
+    fn wait_in_handshake(
         &self,
-        session: &Session,
-        wait: impl Fn(Interest) -> Result<(), HandshakeError>,
+        interest: Interest,
+        deadline: Option<Instant>,
     ) -> Result<(), HandshakeError> {
-        loop {
-            match session.handshake(&self.transport)? {
-                Progress::Done => break,
-                Progress::WaitsToRead => wait(Interest::Read)?,
-                Progress::WaitsToWrite => wait(Interest::Write)?,
-            }
-        }
-        if self.state.has(Flag::Draining) {
-            // The client is served one message.
-            self.state.set_mark(session.expect_record());
-        }
-        Ok(())
+        let waited = self.transport.wait(interest, deadline);
+        waited.map_err(HandshakeError::while_waiting)
     }
 
     fn explain_handshake(&self, failed: HandshakeError, server: &ServerHandle) -> io::Error {
@@ -193,6 +191,7 @@ impl Conn {
                 self.log_plain_text(&failed.error, server);
                 (kind, failed.error.to_string())
             }
+            (None, FailureKind::Internal) => return failed.error,
             (None, _) => (kind, failed.error.to_string()),
         };
         io::Error::new(kind, HandshakeFailed(text))

@@ -177,7 +177,7 @@ impl Conn {
     }
 
     /// How many bytes were sent, as the socket counts them.
-    fn sent(&self) -> u64 {
+    pub(super) fn sent(&self) -> u64 {
         let session = self.transport.session();
         session.map_or_else(|| self.bytes.totals().1, Session::sent)
     }

@@ -1,6 +1,7 @@
 //! Receiving from a connection.
 
 use std::io;
+use std::time::Duration;
 
 use super::buffer::Space;
 use super::conn::{Conn, deadline};
@@ -8,6 +9,9 @@ use super::state::{Arrived, Flag};
 use crate::green::{self, Interest};
 use crate::sys::stream;
 use crate::tls::Session;
+
+/// How long a shutdown waits for the first message of a client that was in its handshake.
+const FIRST_MESSAGE: Duration = Duration::from_secs(1);
 
 impl Conn {
     /// Receives into `buffer`, after flushing data that the client may wait for. Returns 0 at the end of the
@@ -137,8 +141,7 @@ impl Conn {
             }) {
                 Ok(0) => return self.at_end(),
                 Ok(_) => return self.receive_more(buffer),
-                // Between two messages nothing is missing.
-                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return self.at_end(),
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return self.truncated(e),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 Err(e) => return Err(e),
             }
@@ -146,9 +149,17 @@ impl Conn {
             if !self.state.may_begin(begin, &self.client_address)? {
                 return self.at_end();
             }
-            let deadline = *until.get_or_insert_with(|| deadline(self.read_timeout()));
+            let at = *until.get_or_insert_with(|| deadline(self.read_timeout()));
             buffer.give_back();
-            self.transport.wait(Interest::Read, deadline)?;
+            if !session.expects_message() {
+                self.transport.wait(Interest::Read, at)?;
+                continue;
+            }
+            let at = at.into_iter().chain(deadline(Some(FIRST_MESSAGE))).min();
+            if self.transport.wait(Interest::Read, at).is_err() {
+                // It does not come.
+                self.state.set_mark(begin);
+            }
         }
     }
 
@@ -162,7 +173,7 @@ impl Conn {
         }
     }
 
-    /// An encrypted stream has ended without a word. If this side has ended it, that is the end.
+    /// An encrypted stream has ended without `close_notify`. If this side has ended it, that is the end.
     #[cold]
     fn truncated(&self, error: io::Error) -> io::Result<usize> {
         self.at_end()?;

@@ -66,6 +66,15 @@ impl Conn {
         })
     }
 
+    /// Calls `act` after all that is buffered and queued, and before anything else is sent.
+    pub(super) fn after_all_sent<T>(&self, act: impl FnOnce() -> T) -> io::Result<T> {
+        self.locked(|guard| {
+            guard.flush()?;
+            guard.sender()?;
+            Ok(act())
+        })
+    }
+
     /// A handler that writes first does not wait for a message: it is busy.
     fn write_as_handler<'a, T>(
         &'a self,

@@ -158,6 +158,7 @@ impl ConnState {
     /// The handshake is done, and the connection is as it was accepted.
     #[cfg(feature = "tls")]
     pub(super) fn set_accepted(&self) {
+        self.restart_idle_time();
         self.mirror.set_accepted();
     }
 
@@ -292,13 +293,19 @@ impl ConnState {
         self.mirror.set(Flag::NotServers, owner != Owner::Server);
     }
 
-    /// A graceful shutdown: ends the connection through `stop` if it is idle, or else after the last
+    /// A graceful shutdown, the first of which calls `begin`: ends the connection through `stop` if it is idle, or else after the last
     /// message that begins before what has `arrived`.
-    pub(super) fn drain(&self, arrived: impl Fn() -> Arrived, stop: impl FnOnce()) {
+    pub(super) fn drain(
+        &self,
+        begin: impl FnOnce(),
+        arrived: impl Fn() -> Arrived,
+        stop: impl FnOnce(),
+    ) {
         let mut locked = self.locked.lock();
         if matches!(locked.ending, Ending::Open) {
             // From here on the handler sees that there is a mark, and waits for the lock to read it.
             self.set_ending(&mut locked, Ending::Draining);
+            begin();
             locked.mark = Some(arrived().end());
         }
         self.close_idle(&mut locked, CloseReason::Shutdown, |_| true, arrived, stop);

@@ -477,7 +477,8 @@ impl Lifecycle for StreamRequest {
 /// Reading from it bypasses what `rfile` has buffered. Python's `self.request`.
 ///
 /// In a `select` or `poll` of your own, "not readable" says nothing about [`Reader::buffer`]: bytes of the
-/// client may be there. Look at the buffer first, and wait for the descriptor only if it is empty.
+/// client may be there. Look at the buffer first, and wait for the descriptor only if it is empty. With TLS that does not
+/// help either: decrypted bytes may wait elsewhere, and only a read knows them.
 impl AsFd for StreamRequest {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.conn.transport.set_exposed();

@@ -94,7 +94,7 @@ impl Transport {
         }
     }
 
-    /// Receives from a session through `receive`, which is told whether there may be more in a socket that was empty.
+    /// Receives from a session through `receive`, with whether there may be more in a socket that was empty.
     pub(super) fn try_encrypted(
         &self,
         session: &Session,
@@ -102,12 +102,13 @@ impl Transport {
     ) -> io::Result<usize> {
         if green::current().is_none() {
             // A wait of a thread returns at once if there is more.
-            return receive(false);
+            return receive(self.is_nonblocking());
         }
         let registration = self.registrations.here();
         // A Unix socket also ends a read where a descriptor was passed.
-        let may_have_more =
-            self.is_unix() || registration.is_none_or(green::Registration::may_read);
+        let may_have_more = self.is_unix()
+            || self.is_nonblocking()
+            || registration.is_none_or(green::Registration::may_read);
         let received = receive(may_have_more);
         if let Some(registration) = registration.filter(|_| session.is_drained()) {
             registration.set_drained();

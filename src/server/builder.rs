@@ -219,7 +219,17 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
         self.sockets.check()?;
         self.streams.check()?;
         self.check_proxy_protocol()?;
+        self.check_tls()?;
         self.dispatch.check()
+    }
+
+    fn check_tls(&self) -> io::Result<()> {
+        #[cfg(feature = "tls")]
+        if self.streams.tls.max_handshakes.is_some() && self.dispatch.child_processes().is_some() {
+            let message = "max_handshakes does not work in a server that forks; use max_children";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        Ok(())
     }
 
     fn check_proxy_protocol(&self) -> io::Result<()> {

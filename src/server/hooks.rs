@@ -67,7 +67,8 @@ pub trait Hooks<R: Request = StreamRequest>: Send + Sync + 'static {
 
     /// Whether to serve this request. Runs on the thread of the accept loop: while it blocks, nothing is
     /// accepted. (Only on a server that requires PROXY headers it runs on the request's own thread or task, after
-    /// the header, so that it sees the client.) What it writes to `wfile` is sent before a refused connection is closed.
+    /// the header, so that it sees the client.) What it writes to `wfile` is sent before a refused connection is closed,
+    /// on a TLS server in plain text, before the handshake. There it must not read from `rfile`.
     ///
     /// # Errors
     ///
@@ -86,6 +87,8 @@ pub trait Hooks<R: Request = StreamRequest>: Send + Sync + 'static {
     /// so a client that does not read takes no longer; other waiting of a hook is not
     /// interrupted. If 1,024 rejections run or wait, requests beyond `max_per_ip` are closed without this
     /// call, and no client is accepted only to be rejected. A datagram has no time limit.
+    ///
+    /// Not called on a TLS server: its client could read nothing without a handshake, and is closed at once.
     ///
     /// A server that forks has no such threads. There the hook runs on the thread of the accept loop, nothing
     /// is accepted meanwhile, and each read and write has one second. Write one line there, and read nothing.

@@ -160,25 +160,19 @@ impl<R: Request> Accepted<R> {
     /// Runs the hook for rejected requests.
     pub(super) fn reject(&mut self, why: crate::RejectReason) {
         let server = self.permit.server();
-        let may_use_timer = server.children().is_none();
-        // No handshake on the thread of the accept loop, nor where a PROXY header comes first.
-        let is_known = !self.awaits_proxy_header() || why == crate::RejectReason::PerIp;
-        let may_answer = may_use_timer && is_known || !server.has_tls();
-        let (request, _, service) = self.parts();
-        let Some(hooks) = service.hooks.as_ref().filter(|_| may_answer) else {
+        if server.has_tls() {
+            // Without a handshake the client could not read why, and handshakes would cost what the limit saves.
             return;
-        };
-        let begun = catch_as_error(Stage::Reject, || {
-            Ok(request.begin_rejection(Self::REJECT_TIMEOUT, may_use_timer)?)
+        }
+        let may_use_timer = server.children().is_none();
+        let (request, _, service) = self.parts();
+        let rejected = catch_as_error(Stage::Reject, || {
+            request.begin_rejection(Self::REJECT_TIMEOUT, may_use_timer)?;
+            if let Some(hooks) = &service.hooks {
+                hooks.reject_request(request, why)?;
+            }
+            Ok(request.end()?)
         });
-        let rejected = begun
-            .and_then(|()| catch_as_error(Stage::Handshake, || Ok(request.handshake()?)))
-            .and_then(|()| {
-                catch_as_error(Stage::Reject, || {
-                    hooks.reject_request(request, why)?;
-                    Ok(request.end()?)
-                })
-            });
         if let Err(error) = rejected {
             service.handle_error(request, error);
         }

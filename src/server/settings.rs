@@ -250,17 +250,17 @@ impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
         self
     }
 
-    /// How long a handshake may take, with the time until it may [begin](Self::max_handshakes). `None` is no limit.
-    /// Default 10 s.
+    /// How long a handshake may take, with the time that it waits for [others](Self::max_handshakes), also one of
+    /// [`start_tls`](StreamRequest::start_tls). `None` is no limit. Default 10 s.
     #[doc(alias = "ssl_handshake_timeout")]
     pub fn handshake_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.streams.tls.handshake_timeout = timeout.into();
         self
     }
 
-    /// How many handshakes there may be at once; 0 counts as 1. More wait, within their
-    /// [timeout](Self::handshake_timeout). A connection counts from the first byte that it has received. `None`, the
-    /// default, is no limit.
+    /// How many handshakes may compute at once; 0 counts as 1. More wait, within their
+    /// [timeout](Self::handshake_timeout). A handshake that waits for its client does not count, so a slow client keeps
+    /// nobody out. Not for servers that fork. `None`, the default, is no limit.
     pub fn max_handshakes(mut self, handshakes: impl Into<Option<usize>>) -> Self {
         self.streams.tls.max_handshakes = handshakes.into();
         self

@@ -14,10 +14,12 @@ use rustls::{RootCertStore, ServerConfig};
 
 use crate::log_line::log_line;
 
-/// The certificates of a server, and what it demands of its clients. Cheap to clone.
+/// The certificates of a server, and which certificates its clients need. Cheap to clone.
 ///
 /// [`from_pem_files`](Self::from_pem_files) is enough for one certificate; [`builder`](Self::builder) has more. A
-/// `rustls::ServerConfig` of your own becomes one by `from`.
+/// `rustls::ServerConfig` of your own becomes one by `TlsConfig::from`. What it calls (a resolver of certificates, a
+/// verifier, a store of sessions) runs in the middle of a handshake, under a lock of the connection: it must not wait for
+/// other requests, nor shut the server down.
 #[derive(Clone)]
 pub struct TlsConfig(Arc<ServerConfig>);
 

@@ -15,10 +15,12 @@ pub(crate) enum FailureKind {
     ClientCertificate,
     RefusedByClient,
     Malformed,
+    /// Not the client's fault.
+    Internal,
 }
 
 impl FailureKind {
-    pub(super) const COUNT: usize = FailureKind::Malformed as usize + 1;
+    pub(super) const COUNT: usize = FailureKind::Internal as usize + 1;
 }
 
 /// A failed handshake, or what a session has received that is not TLS.
@@ -66,10 +68,16 @@ impl HandshakeError {
 
 impl From<io::Error> for HandshakeError {
     fn from(error: io::Error) -> Self {
-        HandshakeError {
-            kind: FailureKind::Disconnected,
-            error,
-        }
+        use io::ErrorKind::{
+            BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, TimedOut, UnexpectedEof,
+            WouldBlock,
+        };
+        let kind = match error.kind() {
+            BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | TimedOut
+            | UnexpectedEof | WouldBlock => FailureKind::Disconnected,
+            _ => FailureKind::Internal,
+        };
+        HandshakeError { kind, error }
     }
 }
 
@@ -93,6 +101,9 @@ impl From<HandshakeError> for io::Error {
     }
 }
 
+/// What rustls says if no certificate has the name that the client asks for.
+const NO_CERTIFICATE: &str = "no server certificate chain resolved";
+
 fn kind(error: &Error) -> FailureKind {
     match error {
         Error::AlertReceived(_) => FailureKind::RefusedByClient,
@@ -101,8 +112,11 @@ fn kind(error: &Error) -> FailureKind {
         | Error::InvalidCertificate(_)
         | Error::InvalidCertRevocationList(_) => FailureKind::ClientCertificate,
         Error::PeerIncompatible(_) => FailureKind::Incompatible,
-        // No certificate has the name that the client asks for.
-        Error::General(_) => FailureKind::ServerName,
+        Error::General(text) if text == NO_CERTIFICATE => FailureKind::ServerName,
+        Error::General(_)
+        | Error::Other(_)
+        | Error::FailedToGetCurrentTime
+        | Error::FailedToGetRandomBytes => FailureKind::Internal,
         _ => FailureKind::Malformed,
     }
 }
@@ -115,6 +129,9 @@ impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Error::AlertReceived(alert) => write!(f, "the client has sent the alert {alert:?}"),
+            Error::General(text) if text == NO_CERTIFICATE => {
+                f.write_str("no certificate for the name that the client asks for")
+            }
             Error::NoApplicationProtocol => f.write_str("no ALPN protocol in common"),
             Error::NoCertificatesPresented => f.write_str("the client has no certificate"),
             Error::InvalidCertificate(CertificateError::Expired) => {

@@ -33,29 +33,34 @@
 //!
 //! # The handshake
 //!
-//! It runs where the handler runs, before `setup`, and never on the thread that accepts. It has
+//! It runs where the handler runs, before `setup`: on a thread or task of its own, and only on the thread that accepts
+//! with `TcpServer`, which serves one client at a time. It has
 //! [`handshake_timeout`](crate::Builder::handshake_timeout), 10 s by default;
 //! [`max_handshakes`](crate::Builder::max_handshakes) limits how many compute at once. A handshake that fails ends its
 //! request with an error of [`Stage::Handshake`](crate::Stage::Handshake). It is logged at debug level, and
 //! [`TlsStatistics`] counts it by cause: a scanner causes no line. Only a client that does not speak TLS is worth
 //! a line at info level. [`Hooks::verify_request`](crate::Hooks::verify_request) runs before the handshake:
-//! what it writes is not encrypted. A rejected client gets a handshake, within a second, only if the server has
-//! [`Hooks`](crate::Hooks), so that they can say why.
+//! what it writes is not encrypted. A rejected client gets no handshake, and is closed at once.
 //!
 //! # The end of a stream
 //!
 //! The server tells the client that it ends the stream (`close_notify`), after `finish` and in
 //! [`Writer::shutdown`](crate::request::Writer::shutdown); not after an abort or a forced close. A client that ends its
 //! stream without it may have been cut off: a read fails with `UnexpectedEof` then. Where the handler
-//! [waits for a message](crate::StreamRequest::wait_for_data) nothing is missing, so there it is the end.
+//! [waits for a message](crate::StreamRequest::wait_for_data) nothing is missing, so there it is the end, unless a record
+//! has begun.
 //!
 //! # What differs from TCP
 //!
 //! - The request's descriptor is the encrypted socket. [`into_parts`](crate::StreamRequest::into_parts) fails.
 //! - In a `select` or `poll` of your own, "not readable" says nothing: decrypted bytes may wait. `wait_for_data` knows them.
-//! - A graceful shutdown lets a handshake that has begun end, and serves one message after it.
+//! - A graceful shutdown lets a handshake that has begun end, and serves one message after it, if that begins within a
+//!   second.
+//! - In a server that forks, the child makes the handshake: the server counts none, and no session is resumed.
 //! - A client can resume a session. A new configuration ([`reload_tls`](crate::ServerHandle::reload_tls)) or a restart
 //!   of the program forgets all of them: clients make a full handshake then. 0-RTT data is never accepted.
+//!
+//! The types of `rustls` are a part of this module's interface: a new major version of one is a new one of the other.
 
 mod config;
 mod error;

@@ -41,7 +41,7 @@ impl TlsOptions {
 pub(crate) struct ServerTls {
     config: RwLock<Option<TlsConfig>>,
     pub(crate) handshake_timeout: Option<Duration>,
-    turns: Option<(Sender<()>, Receiver<()>)>,
+    permits: Option<(Sender<()>, Receiver<()>)>,
     traffic: Arc<Traffic>,
     done: AtomicU64,
     failed: [AtomicU64; FailureKind::COUNT],
@@ -49,7 +49,7 @@ pub(crate) struct ServerTls {
 
 impl ServerTls {
     pub(crate) fn new(options: &TlsOptions) -> Self {
-        let turns = options.max_handshakes.map(|limit| {
+        let permits = options.max_handshakes.map(|limit| {
             let (give, take) = task::bounded(limit.max(1));
             for _ in 0..limit.max(1) {
                 // There is space for all of them.
@@ -60,7 +60,7 @@ impl ServerTls {
         ServerTls {
             config: RwLock::new(options.config.clone()),
             handshake_timeout: options.handshake_timeout,
-            turns,
+            permits,
             traffic: Arc::default(),
             done: AtomicU64::new(0),
             failed: Default::default(),
@@ -84,12 +84,12 @@ impl ServerTls {
     }
 
     /// Waits until one more handshake may compute.
-    pub(crate) fn wait_for_turn(
+    pub(crate) fn acquire(
         &self,
         deadline: Option<Instant>,
-    ) -> Result<Turn<'_>, HandshakeError> {
-        let Some((give, take)) = &self.turns else {
-            return Ok(Turn(None));
+    ) -> Result<HandshakePermit<'_>, HandshakeError> {
+        let Some((give, take)) = &self.permits else {
+            return Ok(HandshakePermit(None));
         };
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         // The other half is never dropped before.
@@ -98,15 +98,18 @@ impl ServerTls {
             Some(left) => take.recv_timeout(left).is_ok(),
         };
         if taken {
-            Ok(Turn(Some(give)))
+            Ok(HandshakePermit(Some(give)))
         } else {
             Err(HandshakeError::timed_out())
         }
     }
 
-    pub(crate) fn count(&self, failed: Option<FailureKind>) {
-        let counter = failed.map_or(&self.done, |kind| &self.failed[kind as usize]);
-        counter.fetch_add(1, Ordering::Relaxed);
+    /// Counts one handshake, when the value is dropped.
+    pub(crate) fn begin(&self) -> Counted<'_> {
+        Counted {
+            tls: self,
+            failed: Some(FailureKind::Internal),
+        }
     }
 
     pub(crate) fn statistics(&self) -> TlsStatistics {
@@ -122,20 +125,41 @@ impl ServerTls {
             client_certificate: failed(FailureKind::ClientCertificate),
             refused_by_client: failed(FailureKind::RefusedByClient),
             malformed: failed(FailureKind::Malformed),
+            internal: failed(FailureKind::Internal),
             bytes_in: self.traffic.received.load(Ordering::Relaxed),
             bytes_out: self.traffic.sent.load(Ordering::Relaxed),
         }
     }
 }
 
-/// While a handshake computes.
-pub(crate) struct Turn<'a>(Option<&'a Sender<()>>);
+/// While a handshake computes. It is given back also after a panic.
+pub(crate) struct HandshakePermit<'a>(Option<&'a Sender<()>>);
 
-impl Drop for Turn<'_> {
+impl Drop for HandshakePermit<'_> {
     fn drop(&mut self) {
         if let Some(give) = self.0 {
             let _ = give.try_send(());
         }
+    }
+}
+
+/// A handshake that counts as failed until it [ends](Self::end): it may panic.
+pub(crate) struct Counted<'a> {
+    tls: &'a ServerTls,
+    failed: Option<FailureKind>,
+}
+
+impl Counted<'_> {
+    pub(crate) fn end(&mut self, failed: Option<FailureKind>) {
+        self.failed = failed;
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        let failed = |kind| &self.tls.failed[kind as usize];
+        let counter = self.failed.map_or(&self.tls.done, failed);
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -180,6 +204,9 @@ pub struct TlsStatistics {
     pub refused_by_client: u64,
     /// What the client has sent is not valid.
     pub malformed: u64,
+    /// A fault of this side: no descriptor was free, or a part of the configuration that is the program's own has failed
+    /// or panicked.
+    pub internal: u64,
     /// Bytes received, encrypted, with the handshakes.
     pub bytes_in: u64,
     /// Bytes sent, encrypted, with the handshakes.
@@ -200,6 +227,7 @@ impl TlsStatistics {
             client_certificate: self.client_certificate + other.client_certificate,
             refused_by_client: self.refused_by_client + other.refused_by_client,
             malformed: self.malformed + other.malformed,
+            internal: self.internal + other.internal,
             bytes_in: self.bytes_in + other.bytes_in,
             bytes_out: self.bytes_out + other.bytes_out,
         }

@@ -12,14 +12,16 @@ use socket2::SockRef;
 use super::error::HandshakeError;
 use super::records::Records;
 use super::{TlsInfo, Traffic};
+use crate::green;
 use crate::sys::stream::{self, MSG_NOSIGNAL};
 use crate::sys::{MSG_DONTWAIT, recv_with_flags};
 
 /// How many bytes are encrypted and sent in one call: the client decrypts them while the next ones are encrypted.
 const MAX_PLAINTEXT: usize = 32 << 10;
 
-/// How many encrypted bytes are received in one call: four of the longest records.
-const MAX_RECEIVED: usize = 4 * 16_640;
+/// The longest record, encrypted. So much is received in one call on a thread; a green worker, which has one buffer
+/// for many connections, receives four.
+const RECORD: usize = 16_640;
 
 /// How many encrypted bytes of an open connection are not counted yet, at most.
 const MAX_UNCOUNTED: u64 = 16 << 10;
@@ -54,13 +56,18 @@ struct State {
     /// How many bytes of the caller's data are encrypted, while not all of that is sent.
     encrypted: usize,
     records: Records,
-    /// The position in the encrypted stream up to which bytes had arrived at the last call of `unread`.
+    /// The position in the encrypted stream up to which bytes had arrived when a shutdown began. `None` without one,
+    /// and once all of that is decrypted.
     arrived: Option<u64>,
     /// The same in the decrypted stream, once it is known.
     decrypted_arrived: Option<u64>,
+    /// A shutdown has begun, and the client has not sent its first message yet.
+    expects_message: bool,
     /// The position in the decrypted stream. What was sent before the handshake counts.
     position: u64,
     end: Option<End>,
+    /// What the client has sent after the bytes in `decrypted` is not valid.
+    failed: Option<rustls::Error>,
     has_closed: bool,
     /// How many encrypted bytes were sent.
     sent: u64,
@@ -109,8 +116,10 @@ impl Session {
                 records: Records::default(),
                 arrived: None,
                 decrypted_arrived: None,
+                expects_message: false,
                 position,
                 end: None,
+                failed: None,
                 has_closed: false,
                 sent: 0,
                 counted: (0, 0),
@@ -165,6 +174,9 @@ impl Session {
                 Err(error) if error.is_would_block() => return Ok(Progress::WaitsToRead),
                 received => received?,
             };
+            if let Some(error) = state.failed.take() {
+                return Err(error.into());
+            }
             if state.end.is_some() {
                 return Err(HandshakeError::disconnected());
             }
@@ -191,11 +203,17 @@ impl Session {
         }
     }
 
-    /// As [`receive`](Self::receive), but what is decrypted stays here. Returns 0 or 1.
+    /// As [`receive`](Self::receive) between two messages, but what is decrypted stays here. Returns 0 or 1. A stream
+    /// that ends without `close_notify` lacks nothing there, unless it ends inside a record.
     pub(crate) fn peek(&self, socket: &impl AsFd, had_event: bool) -> io::Result<usize> {
         let mut state = self.state.lock();
         if state.decrypted.is_empty() {
-            self.receive_into(&mut state, socket, had_event, &mut [])?;
+            let received = self.receive_into(&mut state, socket, had_event, &mut []);
+            let is_whole = !state.records.is_partial();
+            match received {
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && is_whole => {}
+                received => drop(received?),
+            }
         }
         Ok(usize::from(!state.decrypted.is_empty()))
     }
@@ -206,29 +224,46 @@ impl Session {
     }
 
     /// How many bytes the handler can still read of what has arrived. A number that is far too high if some of it is
-    /// not decrypted: [`take_arrived`](Self::take_arrived) corrects it.
+    /// not decrypted.
     pub(crate) fn unread(&self, socket: &impl AsFd) -> u64 {
-        let mut state = self.state.lock();
-        let in_socket = stream::unread(socket);
-        let is_decrypted = in_socket == 0 && !state.records.is_partial();
+        let state = self.state.lock();
+        let is_decrypted = stream::unread(socket) == 0 && !state.records.is_partial();
         if is_decrypted && state.arrived.is_none() && !state.tls.is_handshaking() {
             return state.decrypted.len();
         }
-        let end = state.records.received() + in_socket;
-        state.arrived = state.arrived.max(Some(end));
         UNKNOWN
     }
 
-    /// The next record counts as arrived. Returns a position in the stream that is behind it.
-    pub(crate) fn expect_record(&self) -> u64 {
+    /// A shutdown begins: what has arrived up to now is still served. If some of that is not decrypted,
+    /// [`take_arrived`](Self::take_arrived) returns later how far it reaches.
+    pub(crate) fn mark_arrived(&self, socket: &impl AsFd) {
+        let mut state = self.state.lock();
+        let end = state.records.received() + stream::unread(socket);
+        let is_decrypted = end == state.records.complete() && !state.tls.is_handshaking();
+        state.arrived = (!is_decrypted).then_some(end);
+    }
+
+    /// The handshake is done, and a shutdown has begun during it: the client is served one message. Returns up to
+    /// which position in the stream.
+    pub(crate) fn expect_message(&self) -> u64 {
         let mut state = self.state.lock();
         state.decrypted_arrived = None;
+        if !state.decrypted.is_empty() {
+            state.arrived = None;
+            return state.position;
+        }
+        state.expects_message = true;
         state.arrived = Some(state.records.received() + 1);
         UNKNOWN
     }
 
-    /// If everything is decrypted now that had arrived at the last call of [`unread`](Self::unread): returns, once, up
-    /// to which position in the stream.
+    /// Whether the client has still to send the message that [`expect_message`](Self::expect_message) allows.
+    pub(crate) fn expects_message(&self) -> bool {
+        self.state.lock().expects_message
+    }
+
+    /// If everything is decrypted now that had arrived at [`mark_arrived`](Self::mark_arrived): returns, once, up to
+    /// which position in the stream.
     pub(crate) fn take_arrived(&self) -> Option<u64> {
         self.state.lock().decrypted_arrived.take()
     }
@@ -254,7 +289,7 @@ impl Session {
         self.state.lock().encrypted > 0
     }
 
-    /// Tells the client that nothing follows. Returns whether all of it is sent.
+    /// Sends `close_notify`: nothing follows. Returns whether all of it is sent.
     pub(crate) fn close(&self, socket: &impl AsFd) -> io::Result<bool> {
         let mut state = self.state.lock();
         if state.encrypted > 0 {
@@ -276,7 +311,11 @@ impl Session {
 impl State {
     /// Returns how many bytes are in `out`, and whether the socket is empty now.
     fn receive(&mut self, socket: &impl AsFd, out: &mut [u8]) -> io::Result<(usize, bool)> {
+        // Until the socket says that there is nothing: a short read alone does not exclude an end of the stream.
         loop {
+            if let Some(error) = self.failed.clone() {
+                return Err(HandshakeError::from(error).into());
+            }
             match self.end {
                 Some(End::Closed) => return Ok((0, false)),
                 Some(End::Truncated) => return Err(truncated()),
@@ -285,9 +324,6 @@ impl State {
             let (n, is_drained) = self.receive_records(socket, out)?;
             if n > 0 || !self.decrypted.is_empty() {
                 return Ok((n, is_drained));
-            }
-            if is_drained && self.end.is_none() {
-                return Err(io::ErrorKind::WouldBlock.into());
             }
         }
     }
@@ -299,21 +335,32 @@ impl State {
         socket: &impl AsFd,
         out: &mut [u8],
     ) -> Result<(usize, bool), HandshakeError> {
-        RECEIVED.with_borrow_mut(|buffer| {
-            buffer.resize(MAX_RECEIVED, 0);
-            let n = uninterrupted(|| recv_with_flags(socket, buffer, MSG_DONTWAIT))?;
-            if n == 0 {
-                self.end = Some(End::Truncated);
-                return Ok((0, false));
-            }
-            self.check_first(&buffer[..n])?;
-            let decrypted = self.decrypt(&buffer[..n], out);
-            // An alert, or the answer to a change of keys. What does not fit is sent with the next bytes.
-            let flushed = self.flush(socket);
-            let decrypted = decrypted?;
-            flushed?;
-            Ok((decrypted, n < buffer.len()))
-        })
+        // Not borrowed: a certificate resolver of the program's own runs in between.
+        let mut buffer = RECEIVED.take();
+        let records = if green::current().is_some() { 4 } else { 1 };
+        buffer.resize(records * RECORD, 0);
+        let received = self.receive_through(&mut buffer, socket, out);
+        RECEIVED.set(buffer);
+        received
+    }
+
+    fn receive_through(
+        &mut self,
+        buffer: &mut [u8],
+        socket: &impl AsFd,
+        out: &mut [u8],
+    ) -> Result<(usize, bool), HandshakeError> {
+        let n = uninterrupted(|| recv_with_flags(socket, buffer, MSG_DONTWAIT))?;
+        if n == 0 {
+            self.end = Some(End::Truncated);
+            return Ok((0, false));
+        }
+        self.check_first(&buffer[..n])?;
+        let decrypted = self.decrypt(&buffer[..n], out);
+        // An alert, or the answer to a change of keys. What does not fit is sent with the next bytes; an error of the
+        // socket is the next write's.
+        let _ = self.flush(socket);
+        Ok((decrypted, n < buffer.len()))
     }
 
     fn check_first(&self, received: &[u8]) -> Result<(), HandshakeError> {
@@ -327,8 +374,19 @@ impl State {
         Err(HandshakeError::plain_text(text))
     }
 
-    fn decrypt(&mut self, mut received: &[u8], out: &mut [u8]) -> Result<usize, rustls::Error> {
+    /// Returns how many bytes are in `out` now. After an error that is what came before it.
+    fn decrypt(&mut self, received: &[u8], out: &mut [u8]) -> usize {
         let mut filled = 0;
+        self.failed = self.decrypt_all(received, out, &mut filled).err();
+        filled
+    }
+
+    fn decrypt_all(
+        &mut self,
+        mut received: &[u8],
+        out: &mut [u8],
+        filled: &mut usize,
+    ) -> Result<(), rustls::Error> {
         while !received.is_empty() {
             let mut next = &received[..received.len().min(self.next_length())];
             let length = next.len();
@@ -343,14 +401,15 @@ impl State {
             let complete = self.records.complete();
             if self.arrived.take_if(|end| *end <= complete).is_some() {
                 self.decrypted_arrived = Some(self.position);
+                self.expects_message = false;
             }
             let mut reader = self.tls.reader();
-            let here = left.min(out.len() - filled);
+            let here = left.min(out.len() - *filled);
             // These bytes are there.
             reader
-                .read_exact(&mut out[filled..filled + here])
+                .read_exact(&mut out[*filled..*filled + here])
                 .map_err(general)?;
-            (filled, left) = (filled + here, left - here);
+            (*filled, left) = (*filled + here, left - here);
             reader
                 .read_exact(self.decrypted.space(left))
                 .map_err(general)?;
@@ -359,7 +418,7 @@ impl State {
                 break;
             }
         }
-        Ok(filled)
+        Ok(())
     }
 
     /// How much to decrypt at once: not beyond what had arrived, so that its end is known.

@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 
 use crossbeam_channel::{Receiver, bounded};
+use socket2::SockRef;
 use socketserver::prelude::*;
 use support::concurrent::ConcurrentTcpServer;
 use support::tls::{close_notify, receive_line, server_config, shake_hands, tls_client};
@@ -126,5 +127,60 @@ fn a_slow_client_receives_the_end_too() -> io::Result<()> {
         client.read_to_end(&mut all)?;
         assert_eq!(all.len(), LENGTH);
     }
+    Ok(())
+}
+
+/// The end comes in one packet with bytes that are not a whole message.
+#[test]
+fn an_end_inside_a_record_is_seen_at_once() -> io::Result<()> {
+    let builder = ConcurrentTcpServer::builder().tls(server_config());
+    let server = in_background(builder.bind_fn(ANY, |request| {
+        while let Some(line) = request.next_line()? {
+            writeln!(request.wfile, "{line}")?;
+        }
+        Ok(())
+    }));
+    for _ in 0..20 {
+        let mut client = tls_client(server.server_address());
+        client.write_all(b"hello\n")?;
+        assert_eq!(receive_line(&mut client), "hello");
+        // Not sent before the end.
+        SockRef::from(&client.sock).set_tcp_nodelay(false)?;
+        SockRef::from(&client.sock).set_tcp_cork(true)?;
+        client.sock.write_all(&[23, 3, 3, 0, 50, 1, 2, 3])?;
+        client.sock.shutdown(Shutdown::Write)?;
+        let mut rest = Vec::new();
+        let _ = client.sock.read_to_end(&mut rest);
+    }
+    eventually("all have ended", || {
+        let statistics = server.handle().statistics();
+        (statistics.active, statistics.disconnected) == (0, 20)
+    });
+    Ok(())
+}
+
+#[test]
+fn what_came_before_an_invalid_record_is_received() -> io::Result<()> {
+    let (told, lines) = bounded(10);
+    let builder = ConcurrentTcpServer::builder().tls(server_config());
+    let server = in_background(builder.bind_fn(ANY, move |request| {
+        while let Some(line) = request.next_line()? {
+            told.send(line)?;
+        }
+        Ok(())
+    }));
+    let mut client = tls_client(server.server_address());
+    shake_hands(&mut client)?;
+    client.conn.writer().write_all(b"valid\n")?;
+    let mut records = Vec::new();
+    client.conn.write_tls(&mut records)?;
+    records.extend([23, 3, 3, 0, 30]);
+    records.extend([7; 30]);
+    client.sock.write_all(&records)?;
+    let line = lines.recv_timeout(LONG).expect("the line is received");
+    assert_eq!(line, "valid");
+    let error = client.read(&mut [0]).expect_err("the server ends it");
+    assert!(error.to_string().contains("alert"), "{error}");
+    eventually("it is counted", || server.handle().statistics().failed == 1);
     Ok(())
 }

@@ -186,3 +186,90 @@ fn a_forced_shutdown_ends_handshakes_reads_and_writes() -> io::Result<()> {
     server.stop()?;
     Ok(())
 }
+
+/// A client whose handshake is done but for its last flight, and that flight.
+fn before_the_last_flight(server: &BackgroundServer) -> io::Result<(TlsClient, Vec<u8>)> {
+    let mut client = tls_client(server.server_address());
+    let mut flight = Vec::new();
+    client.conn.write_tls(&mut flight)?;
+    client.sock.write_all(&flight)?;
+    flight.clear();
+    while client.conn.is_handshaking() {
+        client.conn.read_tls(&mut client.sock)?;
+        client
+            .conn
+            .process_new_packets()
+            .map_err(io::Error::other)?;
+    }
+    client.conn.write_tls(&mut flight)?;
+    Ok((client, flight))
+}
+
+#[test]
+fn a_message_that_comes_with_the_end_of_the_handshake_is_the_only_one() -> io::Result<()> {
+    let server = lines();
+    let (mut client, mut flight) = before_the_last_flight(&server)?;
+    server.handle().shutdown();
+    client.conn.writer().write_all(b"question\n")?;
+    while client.conn.wants_write() {
+        client.conn.write_tls(&mut flight)?;
+    }
+    client.sock.write_all(&flight)?;
+    let mut answers = String::new();
+    client.read_to_string(&mut answers)?;
+    assert_eq!(answers, "question\n");
+    server.stop()?;
+    Ok(())
+}
+
+#[test]
+fn a_client_that_asks_nothing_after_its_handshake_does_not_hold_up_a_shutdown() -> io::Result<()> {
+    let server = lines();
+    let (mut client, flight) = before_the_last_flight(&server)?;
+    let handle = server.handle();
+    handle.shutdown();
+    client.sock.write_all(&flight)?;
+    let mut answers = String::new();
+    client.read_to_string(&mut answers)?;
+    assert_eq!(answers, "");
+    server.stop()?;
+    Ok(())
+}
+
+/// The idle timer looks at a connection with half a record, long before a shutdown.
+#[test]
+fn a_message_during_which_the_idle_timeout_was_over_changes_nothing_later() -> io::Result<()> {
+    let idle = Duration::from_millis(100);
+    let builder = ConcurrentTcpServer::builder()
+        .tls(server_config())
+        .idle_timeout(idle);
+    let server = in_background(builder.bind_fn(ANY, |request| {
+        while let Some(line) = request.next_line()? {
+            if line == "last" {
+                socketserver::task::sleep(Duration::from_millis(20));
+            }
+            writeln!(request.wfile, "{line}")?;
+        }
+        Ok(())
+    }));
+    let mut client = tls_client(server.server_address());
+    assert_eq!(exchange(&mut client, "hello"), "hello");
+    client.conn.writer().write_all(b"slow\n")?;
+    let mut record = Vec::new();
+    client.conn.write_tls(&mut record)?;
+    let (begin, end) = record.split_at(10);
+    client.sock.write_all(begin)?;
+    thread::sleep(idle * 2);
+    client.sock.write_all(end)?;
+    assert_eq!(receive_line(&mut client), "slow");
+    let many: String = (0..1000).map(|line| format!("{line}\n")).collect();
+    client.write_all(b"last\n")?;
+    client.write_all(many.as_bytes())?;
+    wait_until_received(&client);
+    server.handle().shutdown();
+    let mut answers = String::new();
+    client.read_to_string(&mut answers)?;
+    assert_eq!(answers, format!("last\n{many}"));
+    server.stop()?;
+    Ok(())
+}

@@ -2,6 +2,8 @@
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
 use log::Level;
@@ -10,7 +12,7 @@ use support::concurrent::ConcurrentTcpServer;
 use support::counts::settled;
 use support::logs::Logs;
 use support::tls::{exchange, receive_line, server_config, shake_hands, tls_client};
-use support::{ANY, HOUR, LONG, connect, in_background};
+use support::{ANY, HOUR, LONG, connect, eventually, in_background};
 
 /// A server of lines, which begins TLS where a line asks for it. Sends the errors of `start_tls` to the test.
 fn server() -> (BackgroundServer, Receiver<io::Error>) {
@@ -117,4 +119,44 @@ fn a_handshake_that_fails_is_no_error_in_the_log() -> io::Result<()> {
         .collect();
     assert_eq!(told.len(), 2, "{lines:?}");
     Ok(())
+}
+
+/// A message of another thread, between the answer to STARTTLS and the handshake.
+#[test]
+fn nothing_is_sent_in_plain_text_once_tls_has_begun() -> io::Result<()> {
+    let (connected, connections) = bounded(1);
+    let tls = server_config();
+    let server = in_background(ConcurrentTcpServer::bind_fn(ANY, move |request| {
+        request.next_line()?;
+        request.wfile.write_all(b"go ahead\n")?;
+        connected.send(request.connection()?)?;
+        request.start_tls(&tls)?;
+        request.wfile.write_all(b"encrypted\n")?;
+        request.next_line()?;
+        Ok(())
+    }));
+    let mut client = tls_client(server.server_address());
+    client.sock.write_all(b"STARTTLS\n")?;
+    client.sock.read_exact(&mut [0; 9])?;
+    let connection = connections.recv_timeout(LONG).expect("the handler runs");
+    // The handler waits for the client.
+    eventually("the handler waits", || {
+        connection
+            .set_write_timeout(Some(Duration::from_millis(1)))
+            .is_ok()
+            && connection.send_all(b"news\n").is_err()
+    });
+    connection.set_write_timeout(None)?;
+    let outbox = connection.outbox(10_000);
+    outbox.push(*b"queued\n")?;
+    let too_long = outbox.push(vec![0; 20_000]).expect_err("the limit applies");
+    assert_eq!(too_long.kind(), io::ErrorKind::QuotaExceeded);
+    thread::scope(|scope| {
+        let sender = scope.spawn(|| connection.send_all(b"broadcast\n"));
+        shake_hands(&mut client)?;
+        let mut lines: Vec<_> = (0..3).map(|_| receive_line(&mut client)).collect();
+        lines.sort();
+        assert_eq!(lines, ["broadcast", "encrypted", "queued"]);
+        sender.join().expect("it does not panic")
+    })
 }
