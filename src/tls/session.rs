@@ -152,7 +152,8 @@ impl Session {
         out: &mut [u8],
     ) -> io::Result<usize> {
         let was_drained = self.is_drained.swap(false, Ordering::Relaxed);
-        if was_drained && !had_event && state.end.is_none() {
+        let goes_on = state.end.is_none() && state.failed.is_none();
+        if was_drained && !had_event && goes_on {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let (received, is_drained) = state.receive(socket, out)?;
@@ -395,7 +396,17 @@ impl State {
             let (done, rest) = received.split_at(length - next.len());
             received = rest;
             self.records.add(done);
-            let state = self.tls.process_new_packets()?;
+            let state = match self.tls.process_new_packets() {
+                Ok(state) => state,
+                Err(error) => {
+                    // What came before is valid. This ends with `WouldBlock` or the end of the stream.
+                    let mut valid = Vec::new();
+                    let _ = self.tls.reader().read_to_end(&mut valid);
+                    self.position += valid.len() as u64;
+                    self.decrypted.space(valid.len()).copy_from_slice(&valid);
+                    return Err(error);
+                }
+            };
             let mut left = state.plaintext_bytes_to_read();
             self.position += left as u64;
             let complete = self.records.complete();
