@@ -73,7 +73,7 @@ struct Options {
     /// The server's own name, in its greeting and in what it adds to messages
     #[arg(long, value_name = "NAME", default_value = "localhost")]
     hostname: String,
-    /// The most connections at once; others read reply 421 and are closed
+    /// The most connections at once; others read reply 421, or nothing with `--tls`, and are closed
     #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u16).range(1..))]
     max_connections: u16,
     /// The most connections of one IPv4 address or IPv6 /64 network at once
