@@ -63,10 +63,13 @@
 //! The types of `rustls` are a part of this module's interface: a new major version of one is a new one of the other.
 
 mod config;
+mod decrypted;
 mod error;
 mod records;
 mod server;
 mod session;
+mod socket;
+mod state;
 
 pub use rustls;
 
