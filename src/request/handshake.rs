@@ -99,7 +99,12 @@ impl Conn {
         let config = config.server_config()?;
         let mut counted = server.tls().begin();
         let done = self.after_all_sent(|| self.run_handshake(config, server))?;
-        counted.end(done.as_ref().err().map(|failed| failed.kind));
+        let failed = done.as_ref().err().map(|failed| failed.kind);
+        counted.end(failed);
+        if failed == Some(FailureKind::TimedOut) {
+            // A client that is slow keeps nothing, not even a lingering socket.
+            self.reset();
+        }
         done.map_err(|failed| self.explain_handshake(failed, server))
     }
 

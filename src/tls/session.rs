@@ -93,6 +93,10 @@ impl Session {
                 Err(error) if error.is_would_block() => return Ok(Progress::WaitsToRead),
                 received => received?,
             };
+            if !state.tls.is_handshaking() {
+                // What came after the handshake is the handler's.
+                continue;
+            }
             if let Some(error) = state.failed.take() {
                 return Err(error.into());
             }

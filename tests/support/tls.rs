@@ -114,3 +114,21 @@ pub fn close_notify(client: &mut TlsClient) -> io::Result<()> {
     client.conn.send_close_notify();
     client.flush()
 }
+
+/// A client whose handshake is done but for its last flight, and that flight.
+pub fn before_the_last_flight(address: &Address) -> io::Result<(TlsClient, Vec<u8>)> {
+    let mut client = tls_client(address);
+    let mut flight = Vec::new();
+    client.conn.write_tls(&mut flight)?;
+    client.sock.write_all(&flight)?;
+    flight.clear();
+    while client.conn.is_handshaking() {
+        client.conn.read_tls(&mut client.sock)?;
+        client
+            .conn
+            .process_new_packets()
+            .map_err(io::Error::other)?;
+    }
+    client.conn.write_tls(&mut flight)?;
+    Ok((client, flight))
+}

@@ -7,7 +7,9 @@ use crossbeam_channel::{Receiver, bounded};
 use socket2::SockRef;
 use socketserver::prelude::*;
 use support::concurrent::ConcurrentTcpServer;
-use support::tls::{close_notify, receive_line, server_config, shake_hands, tls_client};
+use support::tls::{
+    before_the_last_flight, close_notify, receive_line, server_config, shake_hands, tls_client,
+};
 use support::{ANY, LONG, eventually, in_background};
 
 /// A server that reads to the end, and tells the test how that went.
@@ -156,6 +158,28 @@ fn an_end_inside_a_record_is_seen_at_once() -> io::Result<()> {
         let statistics = server.handle().statistics();
         (statistics.active, statistics.disconnected) == (0, 20)
     });
+    Ok(())
+}
+
+#[test]
+fn all_that_comes_with_the_end_of_the_handshake_is_answered() -> io::Result<()> {
+    let builder = ConcurrentTcpServer::builder().tls(server_config());
+    let server = in_background(builder.bind_fn(ANY, |request| {
+        while let Some(line) = request.next_line()? {
+            writeln!(request.wfile, "{line}")?;
+        }
+        Ok(())
+    }));
+    let (mut client, mut flight) = before_the_last_flight(server.server_address())?;
+    client.conn.writer().write_all(b"question\n")?;
+    client.conn.send_close_notify();
+    while client.conn.wants_write() {
+        client.conn.write_tls(&mut flight)?;
+    }
+    client.sock.write_all(&flight)?;
+    let mut answers = String::new();
+    client.read_to_string(&mut answers)?;
+    assert_eq!(answers, "question\n");
     Ok(())
 }
 

@@ -89,7 +89,12 @@ fn clients_that_stop_are_ended_and_others_are_served<D: Dispatch + Default>() {
     // One after the other without threads.
     assert!(begin.elapsed() < LONG, "{:?}", begin.elapsed());
     eventually("all are counted", || {
-        tls(&server.handle()).timed_out == 6 && tls(&server.handle()).handshakes == 1
+        let statistics = server.handle().statistics();
+        statistics.tls.timed_out == 6 && statistics.tls.handshakes == 1
+    });
+    eventually("none of them lingers", || {
+        let statistics = server.handle().statistics();
+        (statistics.active, statistics.lingering) == (0, 0)
     });
 }
 

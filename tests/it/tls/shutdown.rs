@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 
 use socketserver::prelude::*;
 use support::concurrent::ConcurrentTcpServer;
-use support::tls::{TlsClient, exchange, receive_line, server_config, shake_hands, tls_client};
+use support::tls::{
+    TlsClient, before_the_last_flight, exchange, receive_line, server_config, shake_hands,
+    tls_client,
+};
 use support::{ANY, HOUR, connect, eventually, in_background, unacknowledged};
 
 /// A server of lines that answers each, and waits for a graceful shutdown without limit.
@@ -187,28 +190,10 @@ fn a_forced_shutdown_ends_handshakes_reads_and_writes() -> io::Result<()> {
     Ok(())
 }
 
-/// A client whose handshake is done but for its last flight, and that flight.
-fn before_the_last_flight(server: &BackgroundServer) -> io::Result<(TlsClient, Vec<u8>)> {
-    let mut client = tls_client(server.server_address());
-    let mut flight = Vec::new();
-    client.conn.write_tls(&mut flight)?;
-    client.sock.write_all(&flight)?;
-    flight.clear();
-    while client.conn.is_handshaking() {
-        client.conn.read_tls(&mut client.sock)?;
-        client
-            .conn
-            .process_new_packets()
-            .map_err(io::Error::other)?;
-    }
-    client.conn.write_tls(&mut flight)?;
-    Ok((client, flight))
-}
-
 #[test]
 fn a_message_that_comes_with_the_end_of_the_handshake_is_the_only_one() -> io::Result<()> {
     let server = lines();
-    let (mut client, mut flight) = before_the_last_flight(&server)?;
+    let (mut client, mut flight) = before_the_last_flight(server.server_address())?;
     server.handle().shutdown();
     client.conn.writer().write_all(b"question\n")?;
     while client.conn.wants_write() {
@@ -225,7 +210,7 @@ fn a_message_that_comes_with_the_end_of_the_handshake_is_the_only_one() -> io::R
 #[test]
 fn a_client_that_asks_nothing_after_its_handshake_does_not_hold_up_a_shutdown() -> io::Result<()> {
     let server = lines();
-    let (mut client, flight) = before_the_last_flight(&server)?;
+    let (mut client, flight) = before_the_last_flight(server.server_address())?;
     let handle = server.handle();
     handle.shutdown();
     client.sock.write_all(&flight)?;
