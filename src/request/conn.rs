@@ -33,7 +33,6 @@ pub(super) struct Conn {
     pub(super) bytes: Arc<ByteCounters>,
     pub(super) wbufsize: usize,
     pub(super) state: ConnState,
-    pub(super) client_address: ClientAddress,
     pub(super) id: u64,
     /// Locked for a moment, also while another thread holds the lock of the write buffer.
     pub(super) queue: Mutex<Queue>,
@@ -44,6 +43,7 @@ pub(super) struct Conn {
     verify_timeouts: (Duration, Duration),
     owners: AtomicUsize,
     pub(super) me: Weak<Conn>,
+    pub(super) client_address: ClientAddress,
 }
 
 impl Conn {

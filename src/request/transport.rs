@@ -3,6 +3,7 @@ use std::mem::MaybeUninit;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+#[cfg(feature = "tls")]
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,7 @@ const SEND_FLAGS: i32 = MSG_DONTWAIT | MSG_NOSIGNAL;
 pub(crate) struct Transport {
     socket: Kind,
     options: KnownOptions,
+    #[cfg(feature = "tls")]
     session: OnceLock<Box<Session>>,
     pub(super) registrations: Registrations,
 }
@@ -50,6 +52,7 @@ impl Transport {
         Transport {
             socket,
             options,
+            #[cfg(feature = "tls")]
             session: OnceLock::new(),
             registrations: Registrations::default(),
         }
@@ -75,7 +78,10 @@ impl Transport {
 
     #[inline(always)]
     pub(super) fn session(&self) -> Option<&Session> {
-        self.session.get().map(|session| &**session)
+        #[cfg(feature = "tls")]
+        return self.session.get().map(|session| &**session);
+        #[cfg(not(feature = "tls"))]
+        None
     }
 
     /// Blocks until something arrives, at most for the read timeout. Not with a session.
