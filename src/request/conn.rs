@@ -20,6 +20,7 @@ use crate::statistics::ByteCounters;
 use crate::sys;
 use crate::sys::linger::{Input, Lingering};
 use crate::sys::timer::{OnTimer, Timer};
+use crate::tls::Session;
 use crate::{Address, ServerHandle, task};
 
 /// One open connection. A request's `rfile` and `wfile` own it: it is closed when both are dropped.
@@ -195,8 +196,10 @@ impl Conn {
     pub(super) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         if how != Shutdown::Both {
             self.state.check_writable(&self.client_address)?;
-            let until = deadline(self.write_timeout());
-            self.after_all_sent(|| self.close_session(until))??;
+            if let Some(session) = self.transport.session() {
+                let until = deadline(self.write_timeout());
+                self.after_all_sent(|| self.close_session(session, until))??;
+            }
             return self.transport.shutdown(how);
         }
         self.state.check_open(&self.client_address)?;
@@ -209,11 +212,9 @@ impl Conn {
     /// # Errors
     ///
     /// `WouldBlock` after the deadline.
-    fn close_session(&self, deadline: Option<Instant>) -> io::Result<()> {
-        if let Some(session) = self.transport.session() {
-            while !session.close(&self.transport)? {
-                self.transport.wait(Interest::Write, deadline)?;
-            }
+    fn close_session(&self, session: &Session, deadline: Option<Instant>) -> io::Result<()> {
+        while !session.close(&self.transport)? {
+            self.transport.wait(Interest::Write, deadline)?;
         }
         Ok(())
     }
@@ -221,13 +222,14 @@ impl Conn {
     /// The same at the end of a request: the client may have to read before there is space for it.
     pub(super) fn end_encrypted(&self) {
         const LONGEST_WAIT: Duration = Duration::from_secs(5);
-        let is_encrypted = self.transport.session().is_some();
+        let Some(session) = self.transport.session() else {
+            return;
+        };
         let is_open = !self.state.has(Flag::Torn) && !self.state.is_reset();
-        if is_encrypted && is_open && !self.state.is_childs() {
-            let timeout = at_most(LONGEST_WAIT, self.write_timeout());
-            let until = Instant::now() + timeout.min(LONGEST_WAIT);
+        if is_open && !self.state.is_childs() {
+            let until = Instant::now() + at_most(LONGEST_WAIT, self.write_timeout());
             if let Some(_lock) = self.write_buffer.try_lock_until(until) {
-                let _ = self.close_session(Some(until));
+                let _ = self.close_session(session, Some(until));
             }
         }
     }

@@ -13,7 +13,7 @@ use super::known_options::KnownOptions;
 use super::wait::Registrations;
 use crate::Address;
 use crate::sys::stream::{self, MSG_NOSIGNAL};
-use crate::sys::{self, MSG_DONTWAIT, MSG_PEEK, recv_with_flags, signals};
+use crate::sys::{self, MSG_DONTWAIT, MSG_PEEK, signals};
 use crate::tls::Session;
 
 /// How many slices the system takes in one call: `IOV_MAX`.
@@ -109,13 +109,7 @@ impl Transport {
                 session.receive(self, had_event, buffer)
             });
         }
-        // The caller holds a lock, so nothing runs for a signal.
-        loop {
-            match recv_with_flags(self, buffer, MSG_DONTWAIT) {
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                received => return received,
-            }
-        }
+        stream::try_receive(self, buffer)
     }
 
     /// Sends what there is space for; fails with `WouldBlock` if there is none. The next call begins with the same

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use polling::{Event, Events, PollMode, Poller};
 use socket2::SockRef;
 
-use super::signals;
+use super::{MSG_DONTWAIT, recv_with_flags, signals};
 
 /// Without it a write to a connection that the client has closed would send SIGPIPE to this process. Apple's
 /// systems have an option of the socket instead.
@@ -61,6 +61,18 @@ fn poll_timeout(deadline: Instant) -> libc::c_int {
     let left = deadline.saturating_duration_since(Instant::now());
     let millis = left.as_nanos().div_ceil(1_000_000);
     millis.try_into().unwrap_or(libc::c_int::MAX)
+}
+
+/// Receives what has arrived. Fails with `WouldBlock` instead of blocking. Nothing runs for a signal: the caller holds a
+/// lock.
+#[inline(always)]
+pub(crate) fn try_receive(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match recv_with_flags(socket, buffer, MSG_DONTWAIT) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            received => return received,
+        }
+    }
 }
 
 /// How many bytes have arrived that were not read yet. 0 if the socket does not tell.

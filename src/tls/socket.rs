@@ -1,15 +1,10 @@
 use std::io::{self, IoSlice, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use socket2::SockRef;
 
+use crate::sys::MSG_DONTWAIT;
 use crate::sys::stream::MSG_NOSIGNAL;
-use crate::sys::{MSG_DONTWAIT, recv_with_flags};
-
-/// Receives what has arrived. Never blocks.
-pub(super) fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
-    uninterrupted(|| recv_with_flags(socket, buffer, MSG_DONTWAIT))
-}
 
 /// Sends what is encrypted. Never blocks.
 pub(super) struct EncryptedSocket<'a>(pub(super) BorrowedFd<'a>);

@@ -9,8 +9,9 @@ use super::Traffic;
 use super::decrypted::Decrypted;
 use super::error::HandshakeError;
 use super::records::Records;
-use super::socket::{self, EncryptedSocket};
+use super::socket::EncryptedSocket;
 use crate::green;
+use crate::sys::stream;
 
 /// How many bytes are encrypted and sent in one call: the client decrypts them while the next ones are encrypted.
 const MAX_PLAINTEXT: usize = 32 << 10;
@@ -137,7 +138,7 @@ impl State {
         socket: &impl AsFd,
         out: &mut [u8],
     ) -> Result<(usize, bool), HandshakeError> {
-        let n = socket::receive(socket, buffer)?;
+        let n = stream::try_receive(socket, buffer)?;
         if n == 0 {
             self.end = Some(End::Truncated);
             return Ok((0, false));
