@@ -52,6 +52,18 @@ fn connect_once(address: &Address, number: usize) {
     }
 }
 
+/// Fills all connections and the queue with clients that send nothing, until one of them has waited too long in the
+/// queue. Returns the number of clients.
+fn wait_in_the_queue(server: &ServerHandle) -> usize {
+    let mut count = 0;
+    while server.statistics().rejected.queue_timeout == 0 {
+        let clients = [(); PER_IP].map(|()| connect(&server.server_address()));
+        thread::sleep(Duration::from_millis(10));
+        count += clients.len();
+    }
+    count
+}
+
 /// Checks snapshots until `done` is set. Returns the number of snapshots.
 fn check_snapshots(server: &ServerHandle, done: &AtomicBool) -> usize {
     let (mut snapshots, mut before) = (0, Statistics::default());
@@ -110,12 +122,13 @@ fn every_snapshot_adds_up() -> io::Result<()> {
             });
         }
     });
+    let count = CLIENTS * CONNECTIONS_PER_CLIENT + wait_in_the_queue(&handle);
     done.store(true, Ordering::Relaxed);
     for checker in checkers {
         assert!(checker.join().expect("the counts add up") > 100);
     }
     changer.join().expect("the thread does not panic");
-    every_count_is_above_zero(&settled(&handle, (CLIENTS * CONNECTIONS_PER_CLIENT) as u64));
+    every_count_is_above_zero(&settled(&handle, count as u64));
     server.stop()?;
     assert_eq!(handle.statistics().threads, 0);
     Ok(())
