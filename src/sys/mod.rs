@@ -5,6 +5,8 @@
 #[cfg(feature = "green")]
 pub(crate) mod coroutine;
 pub(crate) mod datagram;
+#[cfg(any(feature = "restart", feature = "systemd"))]
+pub(crate) mod inherited;
 pub(crate) mod linger;
 pub(crate) mod poll_thread;
 #[cfg(feature = "fork")]
