@@ -67,6 +67,8 @@ Usage: echo_server [OPTIONS] [ADDRESS]
   --tls-key <FILE>           The private key of the certificate; with the feature `tls`
   --tls-client-ca <FILE>     Only clients with a certificate of these authorities are served; with
                              the feature `tls`
+  --restart                  On SIGUSR2 a new process of this program takes over, and no client
+                             notices; with the feature `restart`
   --panic-on <TEXT>          Panic on reading TEXT, to show that other clients do not notice
   -h, --help                 Print this help
 ";
@@ -76,6 +78,8 @@ const NO_FORK: &str = "it needs a build with `--features fork`";
 const NO_PROXY: &str = "it needs a build with `--features proxy-protocol`";
 #[cfg(not(feature = "tls"))]
 const NO_TLS: &str = "it needs a build with `--features tls`";
+#[cfg(not(feature = "restart"))]
+const NO_RESTART: &str = "it needs a build with `--features restart`";
 const NO_GREEN: &str = "it needs a build with `--features green`";
 
 #[derive(Default)]
@@ -107,6 +111,8 @@ struct Options {
     tls_key: Option<String>,
     #[cfg(feature = "tls")]
     tls_client_ca: Option<String>,
+    #[cfg(feature = "restart")]
+    restart: bool,
     panic_on: Option<String>,
 }
 
@@ -119,6 +125,10 @@ fn options() -> Result<Options, lexopt::Error> {
                 print!("{HELP}");
                 process::exit(0);
             }
+            #[cfg(feature = "restart")]
+            Long("restart") => options.restart = true,
+            #[cfg(not(feature = "restart"))]
+            Long("restart") => return Err(format!("--restart: {NO_RESTART}").into()),
             Long(name) if HELP.contains(&format!("  --{name} <")) => {
                 let name = name.to_owned();
                 let value = arguments.value()?.string()?;
@@ -261,7 +271,7 @@ where
     };
     #[cfg(feature = "tls")]
     let builder = builder.tls(tls(&options)?);
-    let (address, panic_on) = (options.address, options.panic_on);
+    let (address, panic_on) = (options.address.clone(), options.panic_on.clone());
     let server = builder
         .disable_nagle_algorithm(true)
         .hooks(Busy)
@@ -278,8 +288,29 @@ where
             move |request| echo(request, panic_on.as_deref()),
         )?;
     server.shutdown_on_ctrlc()?;
+    #[cfg(feature = "restart")]
+    act_on_signals(&server, options)?;
     println!("listening on {}", server.server_address());
     server.serve_forever()
+}
+
+/// SIGUSR2 restarts the server. SIGHUP reads the certificate again.
+#[cfg(feature = "restart")]
+fn act_on_signals<L, D>(server: &Server<L, D>, options: Options) -> io::Result<()>
+where
+    L: Bind<String, Request = StreamRequest>,
+    D: Dispatch,
+{
+    if options.restart {
+        server.restart_on_sigusr2()?;
+    }
+    #[cfg(feature = "tls")]
+    if options.tls_cert.is_some() {
+        server.reload_on_sighup(move |server| {
+            tls(&options)?.map_or(Ok(()), |config| server.reload_tls(config))
+        })?;
+    }
+    Ok(())
 }
 
 #[cfg(feature = "tls")]

@@ -142,8 +142,15 @@ pub mod porting;
 pub mod proxy_protocol;
 #[cfg(not(feature = "proxy-protocol"))]
 use self::no_proxy_protocol as proxy_protocol;
+#[cfg(not(feature = "restart"))]
+mod no_restart;
 mod rate_limit;
 pub mod request;
+#[cfg(feature = "restart")]
+#[cfg_attr(docsrs, doc(cfg(feature = "restart")))]
+pub mod restart;
+#[cfg(not(feature = "restart"))]
+use self::no_restart as restart;
 pub mod server;
 mod statistics;
 /// The locks, channels, threads and the poller of the thread pool, the permits and the accept loop.

@@ -1,6 +1,8 @@
 use std::fmt::{self, Debug};
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
+#[cfg(feature = "restart")]
+use std::os::fd::OwnedFd;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net;
 use std::path::Path;
@@ -31,6 +33,12 @@ impl Listener for Udp {
     fn server_bind(&mut self) -> io::Result<()> {
         self.requested
             .map_or(Ok(()), |address| bind_ip(self.receiver.socket(), address))
+    }
+
+    #[cfg(feature = "restart")]
+    fn server_take_over(&mut self, socket: OwnedFd) -> io::Result<()> {
+        self.receiver.socket = DatagramSocket::new(socket.into());
+        Ok(())
     }
 
     fn set_options(&mut self, options: &SocketOptions) {
@@ -111,6 +119,14 @@ impl Listener for UnixDatagram {
         if let Some(address) = &self.requested {
             self.path = SocketPath::bind(self.receiver.socket(), address)?;
         }
+        Ok(())
+    }
+
+    #[cfg(feature = "restart")]
+    fn server_take_over(&mut self, socket: OwnedFd) -> io::Result<()> {
+        self.receiver.socket = DatagramSocket::new(socket.into());
+        let address = self.requested.as_ref();
+        self.path = address.map_or(Ok(None), SocketPath::take_over)?;
         Ok(())
     }
 

@@ -27,6 +27,8 @@ mod unix;
 
 use std::io;
 use std::os::fd::AsFd;
+#[cfg(feature = "restart")]
+use std::os::fd::OwnedFd;
 
 pub use self::datagram::{Udp, UnixDatagram};
 #[doc(alias = "TIME_WAIT")]
@@ -114,6 +116,20 @@ pub trait Listener: AsFd + Send + Sync + 'static {
     /// An error ends the construction of the server. Its text should name the address.
     fn server_bind(&mut self) -> io::Result<()> {
         Ok(())
+    }
+
+    /// Takes the place of [`server_bind`](Self::server_bind) in a process that [replaces](crate::restart) another one: uses
+    /// `socket`, which the other process has bound to the same address. A listener that wraps another one passes it on.
+    /// Feature `restart`.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` by default. An error ends the construction of the server.
+    #[cfg(feature = "restart")]
+    fn server_take_over(&mut self, socket: OwnedFd) -> io::Result<()> {
+        drop(socket);
+        let text = "this listener cannot take over the socket of another process: implement Listener::server_take_over";
+        Err(io::Error::new(io::ErrorKind::Unsupported, text))
     }
 
     /// Makes the bound socket listen and sets it non-blocking. The default does nothing.

@@ -10,7 +10,7 @@ use socket2::{Domain, Socket, Type};
 use super::socket::{cannot_listen_unix, context};
 use crate::error::SystemError;
 use crate::log_line::log_line;
-use crate::{Address, sys};
+use crate::{Address, restart, sys};
 
 /// The path of a Unix socket that this server has bound. Dropping it removes the file if it is still
 /// the same socket.
@@ -44,6 +44,13 @@ impl SocketPath {
         }
         bound.map_err(failed)?;
         Self::own(path).map(Some).map_err(failed)
+    }
+
+    /// The path of a socket that another process has bound. It leaves the path to this one.
+    #[cfg(feature = "restart")]
+    pub(super) fn take_over(address: &Address) -> io::Result<Option<Self>> {
+        let failed = |e| cannot_listen_unix(e, address);
+        address.path().map(Self::own).transpose().map_err(failed)
     }
 
     fn own(path: &Path) -> io::Result<Self> {
@@ -116,6 +123,9 @@ impl SocketPath {
 
 impl Drop for SocketPath {
     fn drop(&mut self) {
+        if restart::is_replaced() {
+            return;
+        }
         for path in [&self.path, &self.closed_path] {
             if let Err(error) = self.remove(path) {
                 log_line!(target: "socketserver::listener", Warn, "{error}");

@@ -3,6 +3,8 @@ use std::io;
 #[cfg(target_os = "linux")]
 use std::net::Shutdown;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+#[cfg(feature = "restart")]
+use std::os::fd::OwnedFd;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use socket2::{Domain, SockRef, Socket, Type};
@@ -35,6 +37,12 @@ impl Listener for Tcp {
             Some(address) => bind_ip(&SockRef::from(&self.socket), address),
             None => Ok(()),
         }
+    }
+
+    #[cfg(feature = "restart")]
+    fn server_take_over(&mut self, socket: OwnedFd) -> io::Result<()> {
+        self.socket = socket.into();
+        Ok(())
     }
 
     fn set_options(&mut self, options: &SocketOptions) {

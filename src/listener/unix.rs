@@ -1,4 +1,6 @@
 use std::io;
+#[cfg(feature = "restart")]
+use std::os::fd::OwnedFd;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::Path;
@@ -43,6 +45,14 @@ impl Listener for Unix {
         if let Some(address) = &self.requested {
             self.path = SocketPath::bind(&SockRef::from(&self.socket), address)?;
         }
+        Ok(())
+    }
+
+    #[cfg(feature = "restart")]
+    fn server_take_over(&mut self, socket: OwnedFd) -> io::Result<()> {
+        self.socket = socket.into();
+        let address = self.requested.as_ref();
+        self.path = address.map_or(Ok(None), SocketPath::take_over)?;
         Ok(())
     }
 

@@ -10,7 +10,6 @@ use super::Server;
 use super::backoff::Backoff;
 use super::request_log::SaturationLog;
 use super::service::Accepted;
-use crate::ServerHandle;
 use crate::dispatch::{Dispatch, Job, Waker};
 use crate::error::{SystemError, catch_and_log};
 use crate::handle::{Control, ListenState, Serving};
@@ -20,6 +19,7 @@ use crate::request::{Lifecycle, Request};
 use crate::statistics::Cause;
 use crate::sync::MutexGuard;
 use crate::sys::Events;
+use crate::{ServerHandle, restart};
 
 impl<L: Listener, D: Dispatch> Server<L, D> {
     /// Serves requests until [`shutdown`](crate::ServerHandle::shutdown). Python's `serve_forever`.
@@ -134,6 +134,8 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
         if let Some(children) = handle.children().filter(|_| L::Request::OWNS_SOCKET) {
             children.set_listener(listener.as_fd().as_raw_fd());
         }
+        let serving = handle.start_serving();
+        restart::serves();
         Ok(Acceptor {
             server,
             handle,
@@ -142,7 +144,7 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
             waker: Waker::new(handle),
             events: Events::with_capacity(NonZeroUsize::MIN),
             next_reap: None,
-            serving: handle.start_serving(),
+            serving,
         })
     }
 

@@ -18,6 +18,7 @@ use crate::limits::Limits;
 use crate::listener::{Bind, Listener};
 use crate::options::{SocketOptions, StreamOptions};
 use crate::request::Lifecycle;
+use crate::restart::{ListeningSocket, SocketName};
 use crate::sync::Mutex;
 
 /// The settings of a server: Python's class attributes and overridden methods.
@@ -181,7 +182,7 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
         self.check()?;
         let first = L::open(address, &self.sockets)?.into_iter().next();
         let none = || io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
-        self.build(first.ok_or_else(none)?, false, run_handler)
+        self.build(first.ok_or_else(none)?, None, run_handler)
     }
 
     fn adopt_service(
@@ -192,7 +193,8 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
         self.check()?;
         listener.set_options(&self.sockets);
         listener.server_activate()?;
-        self.build(listener, true, run_handler)
+        let name = SocketName::of_adopted(&listener);
+        self.build(listener, Some(name), run_handler)
     }
 
     fn bind_service<A>(
@@ -207,7 +209,7 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
         let mut failed = None;
         for mut listener in L::open(address, &self.sockets)? {
             match self.bind_and_activate(&mut listener) {
-                Ok(()) => return self.build(listener, true, run_handler),
+                Ok(name) => return self.build(listener, Some(name), run_handler),
                 Err(error) => failed = Some(error),
             }
         }
@@ -242,15 +244,17 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
         Ok(())
     }
 
-    fn bind_and_activate(&self, listener: &mut L) -> io::Result<()> {
-        super::bind(listener, self.hooks.as_deref())?;
-        super::activate(listener, self.hooks.as_deref())
+    fn bind_and_activate(&self, listener: &mut L) -> io::Result<SocketName> {
+        let name = super::bind(listener, self.hooks.as_deref())?;
+        super::activate(listener, self.hooks.as_deref())?;
+        Ok(name)
     }
 
     fn build(
         self,
         listener: L,
-        active: bool,
+        // Of a socket that is active.
+        name: Option<SocketName>,
         run_handler: Box<HandlerFn<L::Request>>,
     ) -> io::Result<Server<L, D>> {
         /// Python's default for servers that fork.
@@ -272,12 +276,15 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
                 tasks: self.dispatch.task_list(),
             },
         )?;
-        if active {
+        if name.is_some() {
             handle.set_bound(address);
         }
+        let active = name.is_some();
+        let listening = name.map(|name| ListeningSocket::list(&listener, name, &handle));
         Ok(Server {
             listener: Some(listener),
             active,
+            listening,
             dispatch: self.dispatch,
             handle,
             timeout: self.timeout.unwrap_or(forks.then_some(FORKING_TIMEOUT)),

@@ -44,8 +44,9 @@ use crate::error::{HandlerResult, catch_and_log};
 use crate::handler::{HandlerFactory, RequestHandler};
 use crate::listener::{Bind, Listener, Tcp, Udp, Unix, UnixDatagram};
 use crate::log_line::log_line;
+use crate::restart::{ListeningSocket, SocketName};
 use crate::sync::Mutex;
-use crate::{Address, ServerHandle, task};
+use crate::{Address, ServerHandle, restart, task};
 
 /// TCP, one connection after the other. Python's `TCPServer`.
 #[doc(alias = "TCPServer")]
@@ -119,6 +120,8 @@ pub struct Server<L: Listener, D: Dispatch> {
     service: Arc<Service<L::Request>>,
     accept_state: Mutex<AcceptState<L::Request>>,
     reject_pool: RejectPool,
+    /// `None` until it is bound, and once it is closed.
+    listening: Option<ListeningSocket>,
     timeout: Option<Duration>,
     poll_interval: Option<Duration>,
     block_on_close: bool,
@@ -259,8 +262,9 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
             );
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        bind(listener, self.service.hooks.as_deref())?;
+        let name = bind(listener, self.service.hooks.as_deref())?;
         self.handle.set_bound(listener.local_address()?);
+        self.listening = Some(ListeningSocket::list(listener, name, &self.handle));
         Ok(())
     }
 
@@ -291,6 +295,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
 
     fn close_socket(&mut self) {
         self.handle.shutdown();
+        self.listening = None;
         let listener = self.listener.take();
         catch_and_log("the drop of the listener", || drop(listener));
     }
@@ -350,11 +355,19 @@ impl<L: Listener, D: Dispatch> fmt::Debug for Server<L, D> {
     }
 }
 
-fn bind<L: Listener>(listener: &mut L, hooks: Option<&dyn Hooks<L::Request>>) -> io::Result<()> {
-    if let Some(hooks) = hooks {
-        hooks.server_bind(listener.as_fd())?;
+/// Binds it, unless the process was started with its socket.
+fn bind<L: Listener>(
+    listener: &mut L,
+    hooks: Option<&dyn Hooks<L::Request>>,
+) -> io::Result<SocketName> {
+    let (is_bound, name) = restart::take_over(listener)?;
+    if !is_bound {
+        if let Some(hooks) = hooks {
+            hooks.server_bind(listener.as_fd())?;
+        }
+        listener.server_bind()?;
     }
-    listener.server_bind()
+    Ok(name)
 }
 
 fn activate<L: Listener>(

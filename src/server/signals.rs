@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::Server;
-use crate::ServerHandle;
 use crate::dispatch::Dispatch;
 use crate::listener::Listener;
 use crate::log_line::log_line;
 use crate::sys::signals;
+use crate::{ServerHandle, restart};
 
 /// `None` until the first server registers: a process has one handler for these signals.
 static REGISTERED: Mutex<Option<Registered>> = Mutex::new(None);
@@ -67,6 +67,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
 
 /// Runs on the thread of the crate `ctrlc`, not in the signal handler.
 fn shut_all_down() {
+    restart::cancel();
     let Some((servers, is_new)) = REGISTERED.lock().as_mut().map(Registered::signal) else {
         return;
     };

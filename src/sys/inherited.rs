@@ -1,7 +1,11 @@
 //! The listening sockets that the process was started with: by a service manager, or by the process that it replaces.
 
 use std::env;
+#[cfg(feature = "restart")]
+use std::os::fd::AsRawFd;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+#[cfg(feature = "restart")]
+use std::os::unix::net::UnixStream;
 use std::process;
 
 use parking_lot::Mutex;
@@ -9,8 +13,16 @@ use parking_lot::Mutex;
 /// The first of these descriptors. The others follow.
 pub(crate) const FIRST: RawFd = 3;
 
+/// The variable with the descriptor through which a process says that it serves.
+#[cfg(feature = "restart")]
+pub(crate) const READY: &str = "SOCKETSERVER_READY_FD";
+
 /// Those that no server has taken. `None` until they are asked for.
 static SOCKETS: Mutex<Option<Vec<Socket>>> = Mutex::new(None);
+
+/// The descriptors that were taken, and their names.
+#[cfg(feature = "restart")]
+static TAKEN: Mutex<Vec<(RawFd, String)>> = Mutex::new(Vec::new());
 
 /// A descriptor, and its name in `LISTEN_FDNAMES`.
 struct Socket {
@@ -24,7 +36,31 @@ pub(crate) fn take(name: Option<&str>) -> Option<OwnedFd> {
     let sockets = sockets.get_or_insert_with(inherit);
     let is_asked_for = |socket: &Socket| name.is_none_or(|name| socket.name == name);
     let index = sockets.iter().position(is_asked_for)?;
-    Some(sockets.remove(index).socket)
+    let Socket { name, socket } = sockets.remove(index);
+    #[cfg(feature = "restart")]
+    TAKEN.lock().push((socket.as_raw_fd(), name));
+    Some(socket)
+}
+
+/// The name of a socket that was taken and is open.
+#[cfg(feature = "restart")]
+pub(crate) fn name_of(socket: RawFd) -> Option<String> {
+    let taken = TAKEN.lock();
+    let found = taken.iter().rfind(|(descriptor, _)| *descriptor == socket);
+    found.map(|(_, name)| name.clone())
+}
+
+/// Whether this process replaces another one, which serves until this one does.
+#[cfg(feature = "restart")]
+pub(crate) fn replaces_another() -> bool {
+    number(READY).is_some() && is_for_this_process()
+}
+
+/// The socket to the process that this one replaces.
+#[cfg(feature = "restart")]
+pub(crate) fn ready() -> Option<UnixStream> {
+    let descriptor = number(READY).filter(|_| is_for_this_process())?;
+    own(descriptor).map(UnixStream::from)
 }
 
 /// The names of those that no server has taken.
@@ -36,9 +72,8 @@ pub(crate) fn names() -> Vec<String> {
 
 /// See sd_listen_fds(3). A child process of the one that they are for has the variables, but not the descriptors.
 fn inherit() -> Vec<Socket> {
-    let number = |name| env::var(name).ok()?.parse::<i32>().ok();
-    let is_for_this = number("LISTEN_PID").is_some_and(|pid| i64::from(pid) == process::id().into());
-    let count = number("LISTEN_FDS").filter(|_| is_for_this).unwrap_or(0);
+    let count = number("LISTEN_FDS").filter(|_| is_for_this_process());
+    let count = count.unwrap_or(0);
     let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
     // What systemd itself calls a socket without a name.
     let names = names.split(':').chain(std::iter::repeat("unknown"));
@@ -50,6 +85,14 @@ fn inherit() -> Vec<Socket> {
         })
     });
     sockets.collect()
+}
+
+fn is_for_this_process() -> bool {
+    number("LISTEN_PID").is_some_and(|id| id.unsigned_abs() == process::id())
+}
+
+fn number(variable: &str) -> Option<i32> {
+    env::var(variable).ok()?.parse().ok()
 }
 
 /// `None` if it is not open.

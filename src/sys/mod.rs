@@ -8,11 +8,16 @@ pub(crate) mod datagram;
 #[cfg(any(feature = "restart", feature = "systemd"))]
 pub(crate) mod inherited;
 pub(crate) mod linger;
+#[cfg(feature = "restart")]
+pub(crate) mod new_process;
+#[cfg(feature = "restart")]
+pub(crate) mod other_signals;
 pub(crate) mod poll_thread;
 #[cfg(feature = "fork")]
 pub(crate) mod process;
 #[cfg(feature = "green")]
 pub(crate) mod readiness;
+pub(crate) mod signals;
 #[cfg(feature = "green")]
 pub(crate) mod stack;
 pub(crate) mod stream;
@@ -201,62 +206,5 @@ pub(crate) mod fork_lock {
     /// Counts one more of these threads.
     pub(crate) fn thread_started() {
         THREADS.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-/// The signals that end a process: SIGINT, SIGTERM and SIGHUP.
-pub(crate) mod signals {
-    use std::mem::MaybeUninit;
-    use std::ptr;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    use parking_lot::Mutex;
-
-    use super::fork_lock;
-
-    /// Whether this process handles them.
-    pub(super) static HANDLED: AtomicBool = AtomicBool::new(false);
-
-    /// Calls `callback` on Ctrl-C (SIGINT), SIGTERM and SIGHUP, on a thread of its own. SIGINT and SIGHUP stay
-    /// ignored if they are.
-    pub(crate) fn on_termination(callback: fn()) -> Result<(), ctrlc::Error> {
-        // `nohup` and shells start programs with these ignored. SIGTERM always ends a server.
-        let ignored = [libc::SIGINT, libc::SIGHUP].map(|signal| (signal, is_ignored(signal)));
-        ctrlc::set_handler(move || {
-            fork_lock::run(callback);
-        })?;
-        for (signal, _) in ignored.into_iter().filter(|(_, ignored)| *ignored) {
-            // SAFETY: no handler is installed.
-            unsafe { libc::signal(signal, libc::SIG_IGN) };
-        }
-        fork_lock::thread_started();
-        HANDLED.store(true, Ordering::SeqCst);
-        Ok(())
-    }
-
-    pub(super) fn is_ignored(signal: libc::c_int) -> bool {
-        let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-        // SAFETY: without a new action it only writes the current one, and zeroes are a valid action.
-        unsafe {
-            libc::sigaction(signal, ptr::null(), action.as_mut_ptr());
-            action.assume_init().sa_sigaction == libc::SIG_IGN
-        }
-    }
-
-    /// What a forked process does on SIGTERM. It has no thread for signals.
-    pub(super) static ON_SIGTERM: Mutex<Option<Arc<dyn Fn() + Send + Sync>>> = Mutex::new(None);
-    pub(super) static SIGTERM_PENDING: AtomicBool = AtomicBool::new(false);
-
-    /// Acts on a SIGTERM that a forked process has received. Called where a system call was interrupted,
-    /// and where a handler asks whether the server shuts down.
-    pub(crate) fn run_pending() {
-        if SIGTERM_PENDING.load(Ordering::Relaxed) && SIGTERM_PENDING.swap(false, Ordering::SeqCst)
-        {
-            let action = ON_SIGTERM.lock().clone();
-            if let Some(action) = action {
-                action();
-            }
-        }
     }
 }

@@ -29,7 +29,7 @@ mod target;
 use std::fmt;
 use std::io::{self, LineWriter};
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -88,6 +88,10 @@ struct Options {
     /// Only clients with a certificate of these authorities are served
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_client_ca: Option<PathBuf>,
+    /// On SIGUSR2 a new process of this program takes over, and no client notices; it needs a build with
+    /// `--features restart`, in which SIGHUP reads the certificate again
+    #[arg(long)]
+    restart: bool,
     /// Log each request: the client's address, the request line and the status
     #[arg(long)]
     log_requests: bool,
@@ -142,18 +146,16 @@ fn serve<D: Dispatch>(builder: Builder<Tcp, D>, options: Options) -> io::Result<
         "required" => behind_proxy(builder, &options.trusted_proxies)?,
         _ => builder,
     };
-    let builder = match (&options.tls_cert, &options.tls_key) {
-        (Some(certificate), Some(key)) => with_tls(builder, certificate, key, &options)?,
-        _ => builder,
-    };
+    let builder = with_tls(builder, &options)?;
     let server = builder
         .disable_nagle_algorithm(true)
         .max_connections(options.max_connections.get())
         .max_per_ip(options.per_ip.map(NonZeroUsize::get))
         .idle_timeout(Duration::from_secs(options.idle_timeout))
         .write_timeout(Duration::from_secs(30))
-        .bind_fn(options.address, move |request| answer(&site, request))?;
+        .bind_fn(&*options.address, move |request| answer(&site, request))?;
     server.shutdown_on_ctrlc()?;
+    act_on_signals(&server, options)?;
     println!("listening on {}", server.server_address());
     server.serve_forever()
 }
@@ -170,33 +172,55 @@ fn behind_proxy<D>(_: Builder<Tcp, D>, _: &[String]) -> io::Result<Builder<Tcp, 
     ))
 }
 
+fn with_tls<D>(builder: Builder<Tcp, D>, options: &Options) -> io::Result<Builder<Tcp, D>> {
+    #[cfg(feature = "tls")]
+    return Ok(builder.tls(tls(options)?));
+    #[cfg(not(feature = "tls"))]
+    match (&options.tls_cert, &options.tls_key, &options.tls_client_ca) {
+        (None, None, None) => Ok(builder),
+        _ => Err(io::Error::other(
+            "--tls-cert needs a build with `--features tls`",
+        )),
+    }
+}
+
 #[cfg(feature = "tls")]
-fn with_tls<D>(
-    builder: Builder<Tcp, D>,
-    certificate: &Path,
-    key: &Path,
-    options: &Options,
-) -> io::Result<Builder<Tcp, D>> {
+fn tls(options: &Options) -> io::Result<Option<TlsConfig>> {
+    let (Some(certificate), Some(key)) = (&options.tls_cert, &options.tls_key) else {
+        return Ok(None);
+    };
     let mut config = TlsConfig::builder()
         .certificate(certificate, key)
         .alpn(["http/1.1"]);
     if let Some(authorities) = &options.tls_client_ca {
         config = config.client_ca(authorities);
     }
-    Ok(builder.tls(config.build()?))
+    config.build().map(Some)
 }
 
-#[cfg(not(feature = "tls"))]
-fn with_tls<D>(
-    _: Builder<Tcp, D>,
-    _: &Path,
-    _: &Path,
-    options: &Options,
-) -> io::Result<Builder<Tcp, D>> {
-    let _ = &options.tls_client_ca;
-    Err(io::Error::other(
-        "--tls-cert needs a build with `--features tls`",
-    ))
+/// SIGUSR2 restarts the server. SIGHUP reads the certificate again.
+#[cfg(feature = "restart")]
+fn act_on_signals<D: Dispatch>(server: &Server<Tcp, D>, options: Options) -> io::Result<()> {
+    if options.restart {
+        server.restart_on_sigusr2()?;
+    }
+    #[cfg(feature = "tls")]
+    if options.tls_cert.is_some() {
+        server.reload_on_sighup(move |server| {
+            tls(&options)?.map_or(Ok(()), |config| server.reload_tls(config))
+        })?;
+    }
+    Ok(())
+}
+
+#[cfg(not(feature = "restart"))]
+fn act_on_signals<D: Dispatch>(_: &Server<Tcp, D>, options: Options) -> io::Result<()> {
+    match options.restart {
+        false => Ok(()),
+        true => Err(io::Error::other(
+            "--restart needs a build with `--features restart`",
+        )),
+    }
 }
 
 fn main() -> ExitCode {

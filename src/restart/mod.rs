@@ -1,0 +1,278 @@
+//! Hot restart: the program is replaced while it serves, and no client notices. Feature `restart`.
+//!
+//! On SIGUSR2 ([`Server::restart_on_sigusr2`]), or when the program calls [`ServerHandle::restart`]:
+//!
+//! 1. The process starts its program once more: the first argument, which may be a new binary by now, with the same
+//!    arguments, in the folder that the process was started in.
+//! 2. The new process gets all listening sockets. [`Builder::bind`](crate::Builder::bind) finds them by kind and
+//!    requested address, so its code is the same in both. It does not bind them again, and the hook
+//!    [`server_bind`](crate::Hooks::server_bind) is not called.
+//! 3. When a server of the new process serves, the old process stops accepting. Each of its connections ends after its
+//!    next answer; after a second the usual [shutdown](crate::guide::shutdown) begins.
+//!
+//! If the new process ends first, or does not serve within a minute, it is killed. The old one goes on, and logs why.
+//!
+//! No client is refused or reset: what waits in the system's queues is for either process, and so is a datagram. A
+//! Unix socket keeps its path.
+//!
+//! ```no_run
+//! use socketserver::prelude::*;
+//!
+//! # fn main() -> std::io::Result<()> {
+//! let server = ThreadingTcpServer::bind_fn("127.0.0.1:9999", |request| {
+//!     Ok(request.wfile.write_all(b"version 1\n")?)
+//! })?;
+//! server.shutdown_on_ctrlc()?;
+//! server.restart_on_sigusr2()?;
+//! server.serve_forever()
+//! # }
+//! ```
+//!
+//! # What it does not do
+//!
+//! - The new process has another process number. Who watches the old one has to learn that: systemd is told if the
+//!   feature `systemd` is used, others read a [`PidFile`]. Process 1 of a container cannot be replaced, because the
+//!   container ends with it.
+//! - A socket that the program has opened itself and [adopted](crate::Builder::adopt) is not handed over.
+//! - The state of the program, and open connections: they stay in the old process.
+//! - A socket for which the new process makes no server stays open in it, and its clients wait. A warning is logged.
+//! - The new process gets no open descriptor but these sockets, standard input, output and error. The descriptors start at
+//!   3, and the variables `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES` describe them as systemd does: a new version
+//!   that is written without this crate finds them too. It has to write a byte to the descriptor in
+//!   `SOCKETSERVER_READY_FD` when it serves.
+
+mod listening;
+mod pid_file;
+mod reload;
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Once, OnceLock, Weak};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+pub(crate) use self::listening::{ListeningSocket, SocketName, take_over};
+pub use self::pid_file::PidFile;
+use crate::dispatch::Dispatch;
+use crate::listener::Listener;
+use crate::log_line::log_line;
+use crate::sys::new_process::{self, NewProcess};
+use crate::sys::timer::{OnTimer, Timer};
+use crate::sys::{fork_lock, inherited, other_signals};
+use crate::{Server, ServerGroup, ServerHandle, task};
+
+/// How long a new process may take until it serves, and how long its predecessor answers the last messages of its
+/// connections.
+const TIME_TO_SERVE: Duration = Duration::from_secs(60);
+const LAST_MESSAGES: Duration = Duration::from_secs(1);
+
+/// Locked during a restart.
+static RESTART: Mutex<()> = Mutex::new(());
+
+/// Another process serves with the sockets of this one.
+static IS_REPLACED: AtomicBool = AtomicBool::new(false);
+
+/// The number of a process that starts, or 0.
+static STARTING: AtomicU32 = AtomicU32::new(0);
+
+static START_FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
+
+/// Replacing the process.
+impl ServerHandle {
+    /// Replaces this process by a new one that runs the same program, and hands over the listening sockets of all its
+    /// servers: see [`restart`](crate::restart). Then all its servers are shut down. Feature `restart`.
+    ///
+    /// Blocks until the new process serves, at most for a minute.
+    ///
+    /// # Errors
+    ///
+    /// The new process cannot be started, ends first, or does not serve in time: then this one goes on. `ResourceBusy` if
+    /// a restart is under way or was done; `Unsupported` in process 1, and if a server has a socket that cannot be handed
+    /// over.
+    #[doc(alias("hot restart", "graceful restart", "USR2"))]
+    pub fn restart(&self) -> io::Result<()> {
+        self.restart_within(TIME_TO_SERVE)
+    }
+
+    /// [`restart`](Self::restart) with another limit for the new process.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`restart`](Self::restart).
+    pub fn restart_within(&self, timeout: Duration) -> io::Result<()> {
+        task::blocking(|| restart(timeout))
+    }
+}
+
+/// Signals that do not end the process.
+impl<L: Listener, D: Dispatch> Server<L, D> {
+    /// On SIGUSR2 a new process [replaces](crate::restart) this one, as with [`ServerHandle::restart`]. If that fails, the
+    /// error is logged. Feature `restart`.
+    ///
+    /// # Errors
+    ///
+    /// The thread for signals cannot be started.
+    pub fn restart_on_sigusr2(&self) -> io::Result<()> {
+        start_folder();
+        other_signals::on_sigusr2(on_signal)
+    }
+
+    /// On SIGHUP `reload` is called, which reads new certificates or settings, for example. The signal does not end the
+    /// process then, also after [`shutdown_on_ctrlc`](Self::shutdown_on_ctrlc). An error or a panic is logged, and the
+    /// server goes on. It runs on the thread for signals, until the server is closed. Feature `restart`.
+    ///
+    /// If SIGHUP is ignored, because `nohup` has started the program, it stays ignored.
+    ///
+    /// # Errors
+    ///
+    /// The thread for signals cannot be started.
+    #[doc(alias = "SIGHUP")]
+    pub fn reload_on_sighup(
+        &self,
+        reload: impl Fn(&ServerHandle) -> io::Result<()> + Send + Sync + 'static,
+    ) -> io::Result<()> {
+        reload::add(self.handle(), Arc::new(reload));
+        other_signals::on_sighup(reload::on_signal)
+    }
+}
+
+impl ServerGroup {
+    /// [`Server::restart_on_sigusr2`], for the process of these servers. Feature `restart`.
+    ///
+    /// # Errors
+    ///
+    /// The thread for signals cannot be started.
+    pub fn restart_on_sigusr2(&self) -> io::Result<()> {
+        start_folder();
+        other_signals::on_sigusr2(on_signal)
+    }
+}
+
+/// On SIGUSR2.
+fn on_signal() {
+    let restarted = restart(TIME_TO_SERVE);
+    fork_lock::run(|| {
+        if let Err(error) = restarted {
+            log_line!(target: "socketserver::server", Error, "no restart, this process goes on: {error}");
+        }
+    });
+}
+
+fn restart(timeout: Duration) -> io::Result<()> {
+    use io::ErrorKind::{ResourceBusy, Unsupported};
+    let fail = |kind, text: &str| Err(io::Error::new(kind, text));
+    let Some(_only) = RESTART.try_lock() else {
+        return fail(ResourceBusy, "a restart is under way");
+    };
+    if is_replaced() {
+        return fail(ResourceBusy, "another process has replaced this one");
+    }
+    if process::id() == 1 {
+        return fail(
+            Unsupported,
+            "process 1 cannot be replaced: its container ends with it",
+        );
+    }
+    // Not locked while it waits: a server that forks goes on.
+    let panicked = || Err(io::Error::other("the restart panicked"));
+    let new = fork_lock::run(start).unwrap_or_else(panicked)?;
+    let id = new.id();
+    STARTING.store(id, Ordering::SeqCst);
+    let served = new.wait_until_it_serves(timeout);
+    STARTING.store(0, Ordering::SeqCst);
+    served?;
+    IS_REPLACED.store(true, Ordering::SeqCst);
+    fork_lock::run(|| end_servers(id));
+    Ok(())
+}
+
+/// Whether another process serves with the sockets of this one.
+pub(crate) fn is_replaced() -> bool {
+    IS_REPLACED.load(Ordering::SeqCst)
+}
+
+fn start() -> io::Result<NewProcess> {
+    let sockets = listening::copies()?;
+    let names: Vec<_> = sockets.iter().map(|(name, _)| &**name).collect();
+    log_line!(target: "socketserver::server", Info, "restart: starting the program again, for {}", names.join(", "));
+    NewProcess::start(start_folder(), &sockets)
+}
+
+/// The folder that the program was started in, if this is called early.
+fn start_folder() -> Option<&'static Path> {
+    let folder = START_FOLDER.get_or_init(|| std::env::current_dir().ok());
+    folder.as_deref()
+}
+
+/// The program ends: a process that starts is not needed any more.
+pub(crate) fn cancel() {
+    match STARTING.load(Ordering::SeqCst) {
+        0 => {}
+        id => new_process::terminate(id),
+    }
+}
+
+/// A server of this process begins to serve.
+pub(crate) fn serves() {
+    static FIRST: Once = Once::new();
+    FIRST.call_once(|| {
+        let Some(mut predecessor) = inherited::ready() else {
+            return;
+        };
+        for name in inherited::names() {
+            log_line!(target: "socketserver::server", Warn, "{}: the process before has served it, and no server of this one has taken it: its clients wait", listening::describe(&name));
+        }
+        pid_file::write_all();
+        if let Err(error) = predecessor.write_all(b"1") {
+            log_line!(target: "socketserver::server", Warn, "the process before has ended already: {error}");
+        }
+    });
+}
+
+/// Ends the servers of this process, because another one serves.
+struct Ending {
+    servers: Vec<ServerHandle>,
+    /// Requests in a pending queue are served until then.
+    give_up_at: Instant,
+    timer: Mutex<Option<Timer>>,
+}
+
+fn end_servers(id: u32) {
+    log_line!(target: "socketserver::server", Info, "restart: process {id} serves; this one ends");
+    static ENDING: OnceLock<Arc<Ending>> = OnceLock::new();
+    let servers = listening::servers();
+    servers.iter().for_each(ServerHandle::pause);
+    let now = Instant::now();
+    let ending = ENDING.get_or_init(|| {
+        Arc::new(Ending {
+            servers,
+            give_up_at: now + TIME_TO_SERVE,
+            timer: Mutex::default(),
+        })
+    });
+    let target: Weak<Ending> = Arc::downgrade(ending);
+    match Timer::set(now + LAST_MESSAGES, target) {
+        Ok(timer) => *ending.timer.lock() = Some(timer),
+        Err(_) => ending.shut_down(),
+    }
+}
+
+impl Ending {
+    fn shut_down(&self) {
+        self.servers.iter().for_each(ServerHandle::shutdown);
+    }
+}
+
+impl OnTimer for Ending {
+    fn on_timer(&self, now: Instant) -> Option<Instant> {
+        let has_queued = |server: &ServerHandle| server.statistics().queued > 0;
+        if now < self.give_up_at && self.servers.iter().any(has_queued) {
+            return Some(now + Duration::from_millis(20));
+        }
+        self.shut_down();
+        None
+    }
+}
