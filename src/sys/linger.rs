@@ -29,6 +29,8 @@ pub(crate) struct Lingering {
     count: AtomicUsize,
     /// The server shuts down.
     ending: AtomicBool,
+    /// Its clients go on elsewhere: see [`spare_clients`](Lingering::spare_clients).
+    spares_clients: AtomicBool,
 }
 
 /// What becomes of the input of a lingering connection.
@@ -46,6 +48,7 @@ impl Lingering {
             options,
             count: AtomicUsize::new(0),
             ending: AtomicBool::new(false),
+            spares_clients: AtomicBool::new(false),
         })
     }
 
@@ -114,16 +117,28 @@ impl Lingering {
         self.ending.store(true, Ordering::SeqCst);
     }
 
+    /// At its end the server waits a second for clients that have not ended their streams. Otherwise one that sends its
+    /// next message just then is reset, and does not see that the stream has ended in order.
+    pub(crate) fn spare_clients(&self) {
+        self.spares_clients.store(true, Ordering::SeqCst);
+    }
+
     /// Closes all of them: each as soon as its client has received everything, the others when
     /// `lingering_timeout` is over or `give_up_at` has come.
     pub(crate) fn finish(self: &Arc<Self>, give_up_at: Option<Instant>) {
         const LONGEST_PAUSE: Duration = Duration::from_millis(20);
-        let own = Instant::now().checked_add(self.options.timeout);
+        const SPARED: Duration = Duration::from_secs(1);
+        let spares_clients = self.spares_clients.load(Ordering::SeqCst);
+        let timeout = match spares_clients {
+            true => self.options.timeout.min(SPARED),
+            false => self.options.timeout,
+        };
+        let own = Instant::now().checked_add(timeout);
         let until = give_up_at.into_iter().chain(own).min();
         let mut pause = Duration::from_millis(1);
         while self.count() > 0 {
             let is_over = until.is_some_and(|until| until <= Instant::now());
-            self.close(|socket| is_over || unacknowledged(socket) == 0);
+            self.close(|socket| is_over || (!spares_clients && unacknowledged(socket) == 0));
             if is_over || self.count() == 0 {
                 return;
             }
