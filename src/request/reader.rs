@@ -198,6 +198,10 @@ impl Reader {
         Ok(!self.ended_idle)
     }
 
+    pub(super) fn has_data(&self) -> bool {
+        !self.buffer().is_empty() || (!self.is_detached() && self.conn.arrived().unread > 0)
+    }
+
     pub(super) fn has_ended_idle(&self) -> bool {
         self.ended_idle
     }
