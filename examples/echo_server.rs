@@ -57,6 +57,8 @@ Usage: echo_server [OPTIONS] [ADDRESS]
   --write-timeout <SECONDS>  How long a client may read nothing of what it is sent
                              [default: 30]
   --deadline <SECONDS>       How long a connection may last in total [default: no limit]
+  --drain-delay <SECONDS>    How long it still accepts after Ctrl-C or SIGTERM; each connection ends
+                             after its next message [default: 0]
   --drain <SECONDS>          How long clients may finish after Ctrl-C or SIGTERM [default: 30]
   --proxy-protocol <MODE>    required: each connection begins with a PROXY header, which names the
                              client of a proxy; with the feature `proxy-protocol` [default: off]
@@ -100,6 +102,7 @@ struct Options {
     idle_timeout: Option<Duration>,
     write_timeout: Option<Duration>,
     deadline: Option<Duration>,
+    drain_delay: Duration,
     drain: Option<Duration>,
     #[cfg(feature = "proxy-protocol")]
     requires_proxy: bool,
@@ -161,6 +164,7 @@ impl Options {
             "idle-timeout" => self.idle_timeout = Some(timeout(&value)?),
             "write-timeout" => self.write_timeout = Some(timeout(&value)?),
             "deadline" => self.deadline = Some(timeout(&value)?),
+            "drain-delay" => self.drain_delay = seconds(&value)?,
             "drain" => self.drain = Some(seconds(&value)?),
             "panic-on" => self.panic_on = Some(value),
             #[cfg(feature = "proxy-protocol")]
@@ -282,6 +286,7 @@ where
         .idle_timeout(options.idle_timeout.unwrap_or(Duration::from_secs(300)))
         .write_timeout(options.write_timeout.unwrap_or(Duration::from_secs(30)))
         .max_lifetime(options.deadline)
+        .drain_delay(options.drain_delay)
         .shutdown_timeout(options.drain.unwrap_or(Duration::from_secs(30)))
         .bind_fn(
             address.unwrap_or("127.0.0.1:10000".to_owned()),

@@ -129,6 +129,7 @@ mod no_green;
 use self::no_green as green;
 mod handle;
 mod handler;
+pub mod health;
 mod limits;
 pub mod listener;
 mod log_line;

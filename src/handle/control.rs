@@ -8,6 +8,7 @@ use crate::limits::{Limits, OverloadPolicy};
 #[cfg(feature = "tls")]
 use crate::log_line::log_line;
 use crate::statistics::Statistics;
+use crate::sync::atomic::Ordering;
 #[cfg(feature = "tls")]
 use crate::tls::TlsConfig;
 
@@ -169,6 +170,36 @@ impl ServerHandle {
     /// not [`resume`](Self::resume). The accept loop may not have applied it yet.
     pub fn is_paused(&self) -> bool {
         self.control().listen != ListenState::Open
+    }
+
+    /// Whether the server is ready, which its [health check](crate::health) shows: a load balancer sends new
+    /// clients to servers that are. A server that is not accepts and serves as usual. Default true.
+    ///
+    /// ```
+    /// use socketserver::prelude::*;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let server = ThreadingTcpServer::bind_fn("127.0.0.1:0", |_| Ok(()))?;
+    /// let handle = server.handle();
+    /// handle.set_ready(false);
+    /// // Load what the handlers need.
+    /// handle.set_ready(true);
+    /// assert!(handle.is_ready());
+    /// handle.shutdown();
+    /// assert!(!handle.is_ready());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias("readiness", "health check", "lame duck"))]
+    pub fn set_ready(&self, ready: bool) {
+        self.0.not_ready.store(!ready, Ordering::SeqCst);
+    }
+
+    /// False after [`set_ready(false)`](Self::set_ready), while it is [paused](Self::is_paused), and from
+    /// [`shutdown`](Self::shutdown) on, also during the [drain delay](crate::Builder::drain_delay).
+    pub fn is_ready(&self) -> bool {
+        let is_set = !self.0.not_ready.load(Ordering::SeqCst);
+        is_set && !self.is_paused() && !self.is_shutting_down()
     }
 
     fn change(&self, change: impl FnOnce(&mut Control)) {

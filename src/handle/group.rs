@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::serving::{Serving, ServingState};
@@ -46,11 +46,31 @@ impl GroupHandle {
         self.0.servers.lock().clone()
     }
 
-    /// Begins a graceful shutdown of all servers, and returns at once. See [`ServerHandle::shutdown`].
+    /// Begins a graceful shutdown of all servers, and returns at once. See [`ServerHandle::shutdown`]. The
+    /// longest [`drain_delay`](crate::Builder::drain_delay) of them applies to all.
     pub fn shutdown(&self) {
+        match self.0.state.drain_delay() {
+            Duration::ZERO => self.shutdown_now(),
+            delay => self.0.state.shutdown_after(delay),
+        }
+    }
+
+    /// [`shutdown`](Self::shutdown) without a delay.
+    pub(crate) fn shutdown_now(&self) {
         self.0.state.begin_shutdown();
         let servers = self.0.servers.lock();
-        servers.iter().for_each(ServerHandle::shutdown);
+        servers.iter().for_each(ServerHandle::shutdown_now);
+    }
+
+    /// [`ServerHandle::set_ready`] for all servers.
+    pub fn set_ready(&self, ready: bool) {
+        let servers = self.0.servers.lock();
+        servers.iter().for_each(|server| server.set_ready(ready));
+    }
+
+    /// Whether all servers are ready: see [`ServerHandle::is_ready`].
+    pub fn is_ready(&self) -> bool {
+        self.0.servers.lock().iter().all(ServerHandle::is_ready)
     }
 
     /// Shuts all servers down and waits for their running requests, at most for `timeout`, and reports. See
@@ -60,7 +80,7 @@ impl GroupHandle {
         // The limit is set for all of them before the end of one shuts down the others.
         let begin = |server: &ServerHandle| server.begin_shutdown(timeout);
         let ended: Vec<_> = servers.iter().map(begin).collect();
-        servers.iter().for_each(ServerHandle::shutdown);
+        servers.iter().for_each(ServerHandle::shutdown_now);
         let draining: Vec<_> = servers.iter().cloned().zip(ended).collect();
         drop(servers);
         let reports = draining
@@ -110,6 +130,8 @@ impl GroupHandle {
     pub(crate) fn add(&self, server: ServerHandle) {
         // A server is moved into its group, so that it joins only one.
         let _ = server.0.group.set(Arc::clone(&self.0.state));
+        let member = Arc::downgrade(&server.0);
+        self.0.state.members.lock().push(member);
         self.0.servers.lock().push(server);
     }
 
@@ -144,12 +166,45 @@ impl ServerHandle {
 #[derive(Default)]
 pub(crate) struct GroupState {
     limit: GroupLimit,
+    members: Mutex<Vec<Weak<super::Shared>>>,
     serving: ServingState,
     /// Of one of the servers, or of all. Read while the state of serving is locked.
     is_shutdown_begun: AtomicBool,
 }
 
 impl GroupState {
+    /// One server shuts down. The others follow when it has ended, unless there is a delay: then all wait for its
+    /// end.
+    pub(super) fn shutdown_member(&self, server: &ServerHandle) {
+        match self.drain_delay() {
+            Duration::ZERO => server.shutdown_now(),
+            delay => self.shutdown_after(delay),
+        }
+    }
+
+    fn shutdown_after(&self, delay: Duration) {
+        let members = self.members();
+        members
+            .iter()
+            .for_each(|server| server.shutdown_after(delay));
+    }
+
+    /// The longest of its servers.
+    fn drain_delay(&self) -> Duration {
+        let delays = self.members().into_iter();
+        let delays = delays.map(|server| server.0.drain_delay.time);
+        delays.max().unwrap_or_default()
+    }
+
+    fn members(&self) -> Vec<ServerHandle> {
+        let members = self.members.lock();
+        members
+            .iter()
+            .filter_map(Weak::upgrade)
+            .map(ServerHandle)
+            .collect()
+    }
+
     pub(super) fn begin_shutdown(&self) {
         self.is_shutdown_begun.store(true, Ordering::SeqCst);
         self.serving.wake_waiting();

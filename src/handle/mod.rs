@@ -1,4 +1,5 @@
 mod control;
+mod drain_delay;
 mod group;
 mod permit;
 mod registry;
@@ -12,6 +13,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 pub(crate) use self::control::{Control, ListenState};
+use self::drain_delay::DrainDelay;
 pub use self::group::GroupHandle;
 pub(crate) use self::group::{GroupPermit, GroupState};
 pub(crate) use self::permit::{
@@ -75,6 +77,8 @@ struct Shared {
     registry: Registry,
     closed: AtomicBool,
     serving: ServingState,
+    not_ready: AtomicBool,
+    drain_delay: DrainDelay,
     shutdown: ShutdownState,
 }
 
@@ -85,6 +89,7 @@ pub(crate) struct HandleConfig {
     pub(crate) is_stream: bool,
     pub(crate) streams: StreamOptions,
     pub(crate) limits: Limits,
+    pub(crate) drain_delay: Duration,
     pub(crate) shutdown_timeout: Option<Duration>,
     pub(crate) threads: Option<ThreadGauge>,
     pub(crate) children: Option<Arc<dyn ChildProcesses>>,
@@ -141,6 +146,8 @@ impl ServerHandle {
             registry: Registry::default(),
             closed: AtomicBool::new(false),
             serving: ServingState::default(),
+            not_ready: AtomicBool::new(false),
+            drain_delay: DrainDelay::new(config.drain_delay),
             shutdown: ShutdownState::new(config.shutdown_timeout),
         })))
     }
@@ -205,7 +212,7 @@ impl ServerHandle {
         self.0.closed.load(Ordering::SeqCst) && self.0.registry.present() == 0
     }
 
-    /// [`is_shutting_down`](Self::is_shutting_down) where locks are held, or no system call was interrupted.
+    /// Whether a shutdown has begun: a drain delay is over.
     pub(crate) fn is_shutdown_begun(&self) -> bool {
         self.0.shutdown.begun.load(Ordering::SeqCst)
     }
@@ -246,12 +253,12 @@ impl ServerHandle {
         self.0.children.as_deref()
     }
 
-    /// Reaps children that have ended, and sends SIGTERM to the others during a shutdown. Returns when to poll again,
+    /// Reaps children that have ended, and sends SIGTERM to the others from the call of `shutdown` on. Returns when to poll again,
     /// if any are left.
     pub(crate) fn poll_children(&self, now: bool) -> Option<Instant> {
         let children = self.children()?;
         let pause = children.poll(now)?;
-        if self.is_shutdown_begun() {
+        if self.is_retiring() || self.is_shutdown_begun() {
             children.drain();
         }
         Some(Instant::now() + pause)
@@ -315,7 +322,10 @@ impl fmt::Debug for ServerHandle {
         f.debug_struct("ServerHandle")
             .field("name", &format_args!("{}", self.log_name()))
             .field("server_address", self.server_address())
-            .field("is_shutting_down", &self.is_shutdown_begun())
+            .field(
+                "is_shutting_down",
+                &(self.is_retiring() || self.is_shutdown_begun()),
+            )
             .finish_non_exhaustive()
     }
 }

@@ -41,6 +41,8 @@ impl Permit {
         // A shutdown sees the connection in the registry, or is seen here.
         if server.is_shutdown_begun() {
             registry.end_connection(&entry, server.is_forced());
+        } else if server.is_retiring() {
+            registry.retire_connection(&entry);
         }
         Permit {
             server: server.clone(),

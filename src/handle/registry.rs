@@ -15,6 +15,9 @@ pub trait OpenConnection: AsFd + Send + Sync {
     /// Ends it if it is idle, or else when it becomes idle.
     fn drain(&self);
 
+    /// Ends it after a message that begins from now on, when it is idle again.
+    fn retire(&self);
+
     /// Ends it now.
     fn force_close(&self);
 }
@@ -104,17 +107,25 @@ impl Registry {
 
     /// Ends one connection as a shutdown ends all.
     pub(super) fn end_connection(&self, entry: &RequestEntry, by_force: bool) {
-        let requests = self.requests.lock();
-        let found = entry
-            .slot
-            .and_then(|slot| requests.connections[slot].clone());
-        drop(requests);
-        if let Some(connection) = found.and_then(|found| found.connection.upgrade()) {
+        if let Some(connection) = self.connection(entry) {
             connection.drain();
             if by_force {
                 connection.force_close();
             }
         }
+    }
+
+    /// Retires one connection, as all are before a shutdown with a delay.
+    pub(super) fn retire_connection(&self, entry: &RequestEntry) {
+        if let Some(connection) = self.connection(entry) {
+            connection.retire();
+        }
+    }
+
+    fn connection(&self, entry: &RequestEntry) -> Option<Arc<dyn OpenConnection>> {
+        let requests = self.requests.lock();
+        let found = requests.connections[entry.slot?].as_ref()?;
+        found.connection.upgrade()
     }
 
     pub(super) fn change(&self, entry: &mut RequestEntry, state: RequestState) -> bool {

@@ -17,18 +17,37 @@ impl ServerHandle {
     /// Begins a graceful shutdown (drain), and returns at once. [`wait`](Self::wait) waits for the accept
     /// loop to end.
     ///
+    /// With a [`drain_delay`](crate::Builder::drain_delay) it begins after this delay: until then the server
+    /// accepts and serves, but is not [ready](Self::is_ready).
+    ///
     /// Running requests go on, at most for the
     /// [`shutdown_timeout`](crate::Builder::shutdown_timeout). Of each connection, the messages that have
     /// begun to arrive are served, and no later ones. [Idle](crate::StreamRequest::wait_for_data)
     /// connections end now.
     ///
-    /// A shutdown cannot be undone. If it is called before [`serve_forever`](crate::Server::serve_forever),
+    /// A shutdown cannot be undone. If it has begun before [`serve_forever`](crate::Server::serve_forever),
     /// that returns at once. A second call changes nothing. It never blocks, so it may be called in
     /// handlers, hooks and threads that handle signals.
     ///
     /// Python's `BaseServer.shutdown` waits for the loop to end, and so deadlocks where this does not.
     #[doc(alias("graceful shutdown", "drain", "SIGTERM", "quit"))]
     pub fn shutdown(&self) {
+        match self.group() {
+            Some(group) => group.shutdown_member(self),
+            None => self.shutdown_delayed(self.0.drain_delay.time),
+        }
+    }
+
+    pub(super) fn shutdown_delayed(&self, delay: Duration) {
+        if delay.is_zero() {
+            self.shutdown_now();
+        } else {
+            self.shutdown_after(delay);
+        }
+    }
+
+    /// [`shutdown`](Self::shutdown) without a delay.
+    pub(crate) fn shutdown_now(&self) {
         let shutdown = &self.0.shutdown;
         if !shutdown.begun.swap(true, Ordering::SeqCst) {
             self.force_after(shutdown.timeout);
@@ -48,6 +67,9 @@ impl ServerHandle {
     /// Shuts the server down and waits for running requests, at most for `timeout`. Then it resets the
     /// connections of those that are left, so that their blocked reads and writes fail, waits up to half
     /// a second more, and reports.
+    ///
+    /// It begins at once, and ends a [`drain_delay`](crate::Builder::drain_delay) that a plain
+    /// [`shutdown`](Self::shutdown) has begun: `timeout` is all the time that there is.
     ///
     /// The calling thread's own request is neither waited for nor counted, but its connection is reset
     /// like the others. Requests that have not ended by then are not waited for when the server is closed
@@ -71,7 +93,7 @@ impl ServerHandle {
     /// ```
     pub fn shutdown_within(&self, timeout: Duration) -> DrainReport {
         let before = self.begin_shutdown(timeout);
-        self.shutdown();
+        self.shutdown_now();
         self.drain_report(before)
     }
 
@@ -100,11 +122,13 @@ impl ServerHandle {
         }
     }
 
-    /// Whether [`shutdown`](Self::shutdown) was called or the server was closed. A handler of long-lived
-    /// connections can check this between two messages.
+    /// Whether [`shutdown`](Self::shutdown) was called or the server was closed; true during the
+    /// [drain delay](crate::Builder::drain_delay) too. A handler of long-lived connections can check this between
+    /// two messages, and one whose protocol has a word for it tells the client that the connection ends (HTTP:
+    /// `Connection: close`).
     pub fn is_shutting_down(&self) -> bool {
         signals::run_pending();
-        self.is_shutdown_begun()
+        self.is_retiring() || self.is_shutdown_begun()
     }
 
     /// Whether the time for a graceful shutdown is over.

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use super::client_address::ClientAddress;
 use super::close_reason::{CloseReason, closed};
 use super::queue::Queue;
-use super::state::{ConnState, Flag};
+use super::state::{ConnState, Flag, Snapshot};
 use super::transport::Transport;
 use crate::green::Interest;
 use crate::handle::{ConnectionEntry, OpenConnection};
@@ -150,6 +150,43 @@ pub(super) fn deadline(timeout: Option<Duration>) -> Option<Instant> {
     Instant::now().checked_add(timeout?)
 }
 
+/// Between two messages.
+impl Conn {
+    /// The handler waits for a message.
+    #[inline(always)]
+    pub(super) fn set_idle(&self) {
+        let before = self.state.set_idle();
+        if before.has(Flag::Retired) {
+            self.end_message(before);
+        }
+    }
+
+    /// [`ConnState::may_begin`] for a message of which something is buffered.
+    #[inline(always)]
+    pub(super) fn may_begin_buffered(&self, position: u64) -> io::Result<bool> {
+        let now = self.state.snapshot();
+        if !now.is_ending() {
+            return Ok(true);
+        }
+        if now.has(Flag::Retired) {
+            self.end_message(now);
+        }
+        self.state.may_begin(position, &self.client_address)
+    }
+
+    /// A message of a retired connection has ended. After the last one the connection drains: what has arrived
+    /// is served.
+    #[cold]
+    #[inline(never)]
+    fn end_message(&self, before: Snapshot) {
+        if !before.has(Flag::LastMessage) {
+            self.state.set(Flag::LastMessage, true);
+        } else if !before.has(Flag::Draining) && self.state.is_servers() {
+            self.drain();
+        }
+    }
+}
+
 /// Ending.
 impl Conn {
     /// Closes the connection when its last owner is dropped. This also ends a write that another thread is
@@ -278,6 +315,10 @@ impl OpenConnection for Conn {
         };
         self.state
             .drain(begin, || self.arrived(), || self.end_idle());
+    }
+
+    fn retire(&self) {
+        self.state.retire();
     }
 
     fn force_close(&self) {

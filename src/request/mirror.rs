@@ -36,6 +36,10 @@ pub(super) enum Flag {
     ReadingEnded = 1 << 11,
     /// Messages of an outbox are queued.
     Queued = 1 << 12,
+    /// The connection ends after a message that begins from now on.
+    Retired = 1 << 13,
+    /// The message that is served, or the next one, is that message.
+    LastMessage = 1 << 14,
 }
 
 /// A connection's activity, and a copy of the rest of its state, in one atomic: all that a message has to
@@ -48,6 +52,8 @@ pub(super) struct Mirror(AtomicU64);
 pub(super) struct Snapshot(u64);
 
 const ACTIVITY: u64 = 0b11;
+/// With one of these a message may be the last, or not be served.
+const ENDING: u64 = Flag::Draining as u64 | Flag::Closed as u64 | Flag::Retired as u64;
 /// Counts the changes to idle, so that an old snapshot does not match a newer idle time.
 const GENERATION: u64 = 1 << 16;
 
@@ -60,12 +66,30 @@ impl Mirror {
         Snapshot(self.0.load(Ordering::SeqCst))
     }
 
-    pub(super) fn set_idle(&self) {
+    /// Returns the mirror before the change.
+    pub(super) fn set_idle(&self) -> Snapshot {
         let idle = |bits| Some(((bits & !ACTIVITY) | Activity::Idle as u64) + GENERATION);
         // Cannot fail: `idle` always returns a value.
+        let (Ok(before) | Err(before)) =
+            self.0
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, idle);
+        Snapshot(before)
+    }
+
+    /// Sets `Retired`, and `LastMessage` if no message has begun since it became idle.
+    pub(super) fn retire(&self) {
+        let retire = |bits| {
+            let last = match bits & ACTIVITY == Activity::Idle as u64 {
+                true => Flag::LastMessage as u64,
+                false => 0,
+            };
+            let is_first = !Snapshot(bits).has(Flag::Retired);
+            is_first.then_some(bits | Flag::Retired as u64 | last)
+        };
+        // Fails if it was retired before.
         let _ = self
             .0
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, idle);
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, retire);
     }
 
     /// Returns the mirror before the change.
@@ -103,6 +127,10 @@ impl Mirror {
 impl Snapshot {
     pub(super) fn has(self, flag: Flag) -> bool {
         self.0 & flag as u64 != 0
+    }
+
+    pub(super) fn is_ending(self) -> bool {
+        self.0 & ENDING != 0
     }
 
     pub(super) fn is_idle(self) -> bool {

@@ -179,11 +179,11 @@ impl Reader {
         let conn = &self.conn;
         let begin = conn.received() - self.buffer().len() as u64;
         if !self.buffer().is_empty() {
-            return conn.state.may_begin(begin, &conn.client_address);
+            return conn.may_begin_buffered(begin);
         }
         // Before the connection is idle: a client that is slow to read is not.
         conn.flush_buffer()?;
-        conn.state.set_idle();
+        conn.set_idle();
         let received = match conn.state.may_begin(begin, &conn.client_address) {
             Ok(true) => conn.receive_message(&mut self.buffer),
             Ok(false) => Ok(0),
@@ -196,6 +196,10 @@ impl Reader {
         self.buffer.add(received);
         self.ended_idle = received == 0;
         Ok(!self.ended_idle)
+    }
+
+    pub(super) fn has_data(&self) -> bool {
+        !self.buffer().is_empty() || (!self.is_detached() && self.conn.arrived().unread > 0)
     }
 
     pub(super) fn has_ended_idle(&self) -> bool {

@@ -7,7 +7,8 @@ use parking_lot::Mutex;
 
 use super::close_reason::{CloseReason, closed};
 pub(super) use super::mirror::Flag;
-use super::mirror::{Mirror, Snapshot};
+use super::mirror::Mirror;
+pub(super) use super::mirror::Snapshot;
 
 /// A connection's state: the activity of its handler, the progress of its end, and its owner.
 ///
@@ -88,10 +89,10 @@ impl ConnState {
     }
 
     /// The handler waits for a message. A shutdown either sees that the connection is idle, or is seen by
-    /// [`may_begin`](Self::may_begin).
-    pub(super) fn set_idle(&self) {
+    /// [`may_begin`](Self::may_begin). Returns the mirror before the change.
+    pub(super) fn set_idle(&self) -> Snapshot {
         self.restart_idle_time();
-        self.mirror.set_idle();
+        self.mirror.set_idle()
     }
 
     /// If it is idle, then since now.
@@ -195,6 +196,10 @@ impl ConnState {
         self.mirror.load().is_idle()
     }
 
+    pub(super) fn snapshot(&self) -> Snapshot {
+        self.mirror.load()
+    }
+
     pub(super) fn has(&self, flag: Flag) -> bool {
         self.mirror.load().has(flag)
     }
@@ -291,6 +296,11 @@ impl ConnState {
     pub(super) fn set_owner(&self, owner: Owner) {
         self.locked.lock().owner = owner;
         self.mirror.set(Flag::NotServers, owner != Owner::Server);
+    }
+
+    /// The connection ends after a message that begins from now on.
+    pub(super) fn retire(&self) {
+        self.mirror.retire();
     }
 
     /// A graceful shutdown, the first of which calls `begin`: ends the connection through `stop` if it is idle, or else after the last

@@ -162,6 +162,33 @@ impl StreamRequest {
         self.rfile.wait_for_data()
     }
 
+    /// Whether a part of a message is buffered or has arrived. Never blocks, and does not mark the connection
+    /// idle. The end of the stream does not count. Of an encrypted connection, what has arrived may turn out to
+    /// be no data.
+    ///
+    /// During a shutdown a handler can see here that the current answer is the last, to say so to the client
+    /// (HTTP: `Connection: close`): messages that have arrived have to be answered too.
+    ///
+    /// ```
+    /// use socketserver::prelude::*;
+    ///
+    /// fn handle(request: &mut StreamRequest) -> HandlerResult {
+    ///     while let Some(line) = request.next_line()? {
+    ///         writeln!(request.wfile, "{line}")?;
+    ///         if request.server.is_shutting_down() && !request.has_data() {
+    ///             writeln!(request.wfile, "goodbye")?;
+    ///             break;
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # let _ = TcpServer::bind_fn("127.0.0.1:0", handle);
+    /// ```
+    #[doc(alias("in_waiting", "FIONREAD", "pipelining"))]
+    pub fn has_data(&self) -> bool {
+        self.rfile.has_data()
+    }
+
     /// The next line as text without its end (`\n` or `\r\n`). **Each line is a message**: the connection
     /// is idle until it begins. `None` where [`wait_for_data`](Self::wait_for_data) returns `false`.
     ///

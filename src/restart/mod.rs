@@ -237,32 +237,35 @@ struct Ending {
     servers: Vec<ServerHandle>,
     /// Requests in a pending queue are served until then.
     give_up_at: Instant,
-    timer: Mutex<Option<Timer>>,
 }
+
+/// Kept until the process ends.
+static ENDING: OnceLock<(Arc<Ending>, Timer)> = OnceLock::new();
 
 fn end_servers(id: u32) {
     log_line!(target: "socketserver::server", Info, "restart: process {id} serves; this one ends");
-    static ENDING: OnceLock<Arc<Ending>> = OnceLock::new();
     let servers = listening::servers();
-    servers.iter().for_each(ServerHandle::pause);
+    for server in &servers {
+        server.pause();
+        server.retire_connections();
+    }
     let now = Instant::now();
-    let ending = ENDING.get_or_init(|| {
-        Arc::new(Ending {
-            servers,
-            give_up_at: now + TIME_TO_SERVE,
-            timer: Mutex::default(),
-        })
+    let give_up_at = now + TIME_TO_SERVE;
+    let ending = Arc::new(Ending {
+        servers,
+        give_up_at,
     });
-    let target: Weak<Ending> = Arc::downgrade(ending);
+    let target: Weak<Ending> = Arc::downgrade(&ending);
     match Timer::set(now + LAST_MESSAGES, target) {
-        Ok(timer) => *ending.timer.lock() = Some(timer),
+        // A process is replaced once.
+        Ok(timer) => drop(ENDING.set((ending, timer))),
         Err(_) => ending.shut_down(),
     }
 }
 
 impl Ending {
     fn shut_down(&self) {
-        self.servers.iter().for_each(ServerHandle::shutdown);
+        self.servers.iter().for_each(ServerHandle::shutdown_now);
     }
 }
 

@@ -94,7 +94,8 @@ impl BackgroundServer {
     }
 
     /// Shuts the server down, closes it and waits for both, also for running requests unless
-    /// [`block_on_close`](super::Builder::block_on_close) is false.
+    /// [`block_on_close`](super::Builder::block_on_close) is false. It begins at once: for a
+    /// [`drain_delay`](super::Builder::drain_delay) call [`ServerHandle::shutdown`] and [`join`](Self::join).
     ///
     /// # Errors
     ///
@@ -102,7 +103,7 @@ impl BackgroundServer {
     /// thread of the accept loop is in a handler that does not end, not even after the
     /// [forced close](super::Builder::shutdown_timeout).
     pub fn stop(self) -> io::Result<()> {
-        self.handle.shutdown();
+        self.handle.shutdown_now();
         self.join()
     }
 
@@ -144,7 +145,7 @@ impl BackgroundServer {
 
 impl Drop for BackgroundServer {
     fn drop(&mut self) {
-        self.handle.shutdown();
+        self.handle.shutdown_now();
         if let Err(error) = self.join_thread() {
             log_line!(target: "socketserver::server", Error, "serving on {} ended: {error}", self.handle.log_name());
         }

@@ -56,6 +56,7 @@ pub struct Builder<L: Listener, D> {
     /// `None` until it is set: then the dispatcher's default applies.
     pub(super) timeout: Option<Option<Duration>>,
     pub(super) poll_interval: Duration,
+    pub(super) drain_delay: Duration,
     pub(super) shutdown_timeout: Option<Duration>,
     pub(super) block_on_close: bool,
 }
@@ -71,6 +72,7 @@ impl<L: Listener, D> Builder<L, D> {
             hooks: None,
             timeout: None,
             poll_interval: Duration::from_millis(500),
+            drain_delay: Duration::ZERO,
             shutdown_timeout: Some(Duration::from_secs(30)),
             block_on_close: true,
         }
@@ -269,6 +271,7 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
                 is_stream: L::Request::OWNS_SOCKET,
                 streams: self.streams,
                 limits: self.limits,
+                drain_delay: self.drain_delay,
                 shutdown_timeout: self.shutdown_timeout,
                 threads: self.dispatch.thread_gauge(),
                 children,

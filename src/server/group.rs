@@ -12,7 +12,8 @@ use crate::sync::Mutex;
 use crate::{Address, ServerHandle};
 
 /// Several servers that are served as one: TCP beside UDP, several addresses, a Unix socket for the
-/// administrator. When one of them is shut down or fails, all are shut down.
+/// administrator. When one of them is shut down or fails, all are shut down. The longest
+/// [`drain_delay`](super::Builder::drain_delay) of them applies to all, but not after a failure.
 ///
 /// The servers may be of any kinds and have any dispatchers, except one that forks: each is served on a
 /// thread of its own, and a process forks only while it has no other threads. Each keeps its own settings;
@@ -134,7 +135,7 @@ impl ServerGroup {
             for member in others {
                 let thread = thread::Builder::new().name("server".to_owned());
                 let thread = thread.spawn_scoped(scope, || self.serve(&**member));
-                threads.push(thread.inspect_err(|_| self.handle.shutdown())?);
+                threads.push(thread.inspect_err(|_| self.handle.shutdown_now())?);
             }
             let first = self.serve(&**first);
             let panicked = |payload| Err(io::Error::other(Panicked::new(payload)));
@@ -155,7 +156,7 @@ impl ServerGroup {
             log_line!(target: "socketserver::server", Warn, "{name} failed, and its group is shut down: {error}");
         }
         if served.is_err() || member.handle().is_shutdown_begun() {
-            self.handle.shutdown();
+            self.handle.shutdown_now();
         } else {
             self.handle.stop_serving();
         }
@@ -242,7 +243,7 @@ impl Default for ServerGroup {
 /// All sockets are closed before one server waits for its requests.
 impl Drop for ServerGroup {
     fn drop(&mut self) {
-        self.handle.shutdown();
+        self.handle.shutdown_now();
         self.members
             .iter_mut()
             .for_each(|member| member.close_socket());

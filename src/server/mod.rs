@@ -288,13 +288,13 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
 
     /// Closes the server, as dropping it does: the socket at once, then it waits for running requests,
     /// unless [`block_on_close`](Builder::block_on_close) is false. It does not wait for a request on the
-    /// calling thread.
+    /// calling thread. A [`drain_delay`](Builder::drain_delay) ends then.
     pub fn server_close(self) {
         drop(self);
     }
 
     fn close_socket(&mut self) {
-        self.handle.shutdown();
+        self.handle.shutdown_now();
         self.listening = None;
         let listener = self.listener.take();
         catch_and_log("the drop of the listener", || drop(listener));

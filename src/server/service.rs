@@ -267,6 +267,7 @@ mod in_child {
         fn begin_in_child(&mut self) {
             let server = self.permit.server().clone();
             self.permit.abandon_others();
+            server.set_delay_timer();
             process::once_on_sigterm(move || server.shutdown());
         }
 

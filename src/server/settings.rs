@@ -35,6 +35,7 @@ impl<L: Listener, D> Builder<L, D> {
             hooks: self.hooks,
             timeout: self.timeout,
             poll_interval: self.poll_interval,
+            drain_delay: self.drain_delay,
             shutdown_timeout: self.shutdown_timeout,
             block_on_close: self.block_on_close,
         }
@@ -84,6 +85,45 @@ impl<L: Listener, D> Builder<L, D> {
     /// s. A server without hooks does not wake up for it, and a shutdown never waits for it.
     pub fn poll_interval(mut self, interval: Duration) -> Self {
         self.poll_interval = interval;
+        self
+    }
+
+    /// How long the server still accepts and serves after [`shutdown`](crate::ServerHandle::shutdown) or a
+    /// signal, before the graceful shutdown begins. Default zero.
+    ///
+    /// Meanwhile it is not [ready](crate::ServerHandle::is_ready), so that a load balancer takes it out before it
+    /// refuses clients: set at least twice the interval of the [health checks](crate::health). Each connection
+    /// ends after a message that begins in this time, when it is idle again; one without such a message
+    /// ends when the shutdown begins. [`shutdown_timeout`](Self::shutdown_timeout) is counted from then.
+    ///
+    /// Only `shutdown` has the delay, because it does not wait.
+    /// [`shutdown_within`](crate::ServerHandle::shutdown_within), [`BackgroundServer::stop`](super::BackgroundServer::stop),
+    /// closing the server and a second signal begin at once, and end a delay that runs.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use socketserver::prelude::*;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let server = ThreadingTcpServer::builder()
+    ///     .drain_delay(Duration::from_secs(5))
+    ///     .bind_fn("127.0.0.1:0", |request| Ok(request.wfile.write_all(b"hello\n")?))?;
+    /// let server = server.serve_in_background()?;
+    /// server.handle().shutdown();
+    /// assert!(!server.handle().is_ready());
+    /// // It still accepts.
+    /// let client = std::net::TcpStream::connect(server.server_address())?;
+    /// let mut line = String::new();
+    /// std::io::BufReader::new(client).read_line(&mut line)?;
+    /// assert_eq!(line, "hello\n");
+    /// // Without the rest of the delay.
+    /// server.stop()
+    /// # }
+    /// ```
+    #[doc(alias("lame duck", "preStop", "terminationGracePeriod"))]
+    pub fn drain_delay(mut self, delay: Duration) -> Self {
+        self.drain_delay = delay;
         self
     }
 

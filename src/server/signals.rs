@@ -30,7 +30,7 @@ struct RegisteredServer {
 impl<L: Listener, D: Dispatch> Server<L, D> {
     /// Shuts the server down on Ctrl-C (SIGINT), SIGTERM or SIGHUP: idle connections end, running requests
     /// finish, and [`serve_forever`](Self::serve_forever) returns. A second signal closes all connections
-    /// by force. Signals within 0.1 s count as one.
+    /// by force, also during a [`drain_delay`](super::Builder::drain_delay). Signals within 0.1 s count as one.
     ///
     /// SIGINT and SIGHUP stay ignored if they are ignored when this is called first: `nohup` starts a program
     /// with SIGHUP ignored, a shell without job control starts a background job with SIGINT ignored.
@@ -107,6 +107,7 @@ impl RegisteredServer {
         // Logged before, because the process may end with it.
         if self.signalled {
             log_line!(target: "socketserver::server", Warn, "second signal: closing all connections of {name} by force");
+            self.server.shutdown_now();
             self.server.force_close();
         } else {
             log_line!(target: "socketserver::server", Info, "signal received: shutting down {name}");

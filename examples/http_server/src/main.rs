@@ -11,7 +11,7 @@
 //!
 //! A request's header has at most 64 KiB and 100 fields and must arrive within 10 s. A client that reads
 //! nothing of its response for 30 s is disconnected, and an idle one after `--idle-timeout`. `--help` lists
-//! the limits of connections.
+//! the limits of connections, and the health checks for a load balancer.
 
 mod answer;
 mod date;
@@ -35,6 +35,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use simplelog::{Config, LevelFilter, WriteLogger};
+use socketserver::health;
 use socketserver::listener::Tcp;
 use socketserver::prelude::*;
 #[cfg(feature = "proxy-protocol")]
@@ -92,12 +93,27 @@ struct Options {
     /// `--features restart`, in which SIGHUP reads the certificate again
     #[arg(long)]
     restart: bool,
+    /// How long the server still serves after Ctrl-C or SIGTERM while its health checks say that it does not
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
+    drain_delay: Duration,
+    /// Where to answer HTTP health checks: 200 or 503
+    #[arg(long, value_name = "ADDRESS")]
+    health: Option<String>,
+    /// Where to answer HAProxy's `agent-check`: up or down
+    #[arg(long, value_name = "ADDRESS")]
+    agent: Option<String>,
     /// Log each request: the client's address, the request line and the status
     #[arg(long)]
     log_requests: bool,
     /// Log warnings and errors only
     #[arg(short, long, conflicts_with = "log_requests")]
     quiet: bool,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok();
+    let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    time.ok_or_else(|| "it is not a number of seconds".to_owned())
 }
 
 /// What is served, and how.
@@ -117,7 +133,7 @@ impl Site {
 /// Answers one connection's requests, one after the other.
 fn answer(site: &Site, request: &mut StreamRequest) -> HandlerResult {
     while request.wait_for_data()? {
-        let (response, delivery) = match head::read(request) {
+        let (response, mut delivery) = match head::read(request) {
             Ok(asked) => {
                 let response = answer::to(&asked, &site.root);
                 site.log(request, format_args!("{asked} {}", response.status.0));
@@ -129,6 +145,9 @@ fn answer(site: &Site, request: &mut StreamRequest) -> HandlerResult {
             }
             Err(Refusal::Disconnected(error)) => return Err(error.into()),
         };
+        if request.server.is_shutting_down() && !request.has_data() {
+            delivery.keep_alive = false;
+        }
         response.send(&mut request.wfile, delivery)?;
         if !delivery.keep_alive {
             break;
@@ -153,11 +172,43 @@ fn serve<D: Dispatch>(builder: Builder<Tcp, D>, options: Options) -> io::Result<
         .max_per_ip(options.per_ip.map(NonZeroUsize::get))
         .idle_timeout(Duration::from_secs(options.idle_timeout))
         .write_timeout(Duration::from_secs(30))
+        .drain_delay(options.drain_delay)
         .bind_fn(&*options.address, move |request| answer(&site, request))?;
-    server.shutdown_on_ctrlc()?;
+    let checks = (options.agent.clone(), options.health.clone());
     act_on_signals(&server, options)?;
+    if checks.0.is_some() || checks.1.is_some() {
+        return serve_with_checks(server, checks.0, checks.1);
+    }
+    server.shutdown_on_ctrlc()?;
     println!("listening on {}", server.server_address());
     server.serve_forever()
+}
+
+/// Serves it with its health checks in one group.
+fn serve_with_checks<D: Dispatch>(
+    server: Server<Tcp, D>,
+    agent: Option<String>,
+    health: Option<String>,
+) -> io::Result<()> {
+    let mut group = ServerGroup::new();
+    let main = group.add(server);
+    let mut checks = Vec::new();
+    if let Some(address) = agent {
+        let main = main.clone();
+        let check = health::agent(move || main.is_ready());
+        checks.push(group.add(TcpServer::bind_fn(address, check)?));
+    }
+    if let Some(address) = health {
+        let main = main.clone();
+        let check = health::http(move || main.is_ready());
+        checks.push(group.add(TcpServer::bind_fn(address, check)?));
+    }
+    group.shutdown_on_ctrlc()?;
+    println!("listening on {}", main.server_address());
+    for check in checks {
+        println!("health checks on {}", check.server_address());
+    }
+    group.serve_forever()
 }
 
 #[cfg(feature = "proxy-protocol")]
