@@ -157,7 +157,7 @@ impl Conn {
     pub(super) fn set_idle(&self) {
         let before = self.state.set_idle();
         if before.has(Flag::Retired) {
-            self.end_message(before);
+            self.end_retired(before);
         }
     }
 
@@ -169,20 +169,20 @@ impl Conn {
             return Ok(true);
         }
         if now.has(Flag::Retired) {
-            self.end_message(now);
+            self.state.set(Flag::LastMessage, true);
         }
         self.state.may_begin(position, &self.client_address)
     }
 
-    /// A message of a retired connection has ended. After the last one the connection drains: what has arrived
-    /// is served.
+    /// A message of a retired connection has ended. After the last one the connection ends, unless the next one has
+    /// arrived already. The reading side stays open: otherwise a client that is just sending would be reset.
     #[cold]
     #[inline(never)]
-    fn end_message(&self, before: Snapshot) {
-        if !before.has(Flag::LastMessage) {
+    fn end_retired(&self, before: Snapshot) {
+        if before.has(Flag::LastMessage) {
+            self.state.end_idle(|| self.arrived());
+        } else {
             self.state.set(Flag::LastMessage, true);
-        } else if !before.has(Flag::Draining) && self.state.is_servers() {
-            self.drain();
         }
     }
 }

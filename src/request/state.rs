@@ -321,6 +321,12 @@ impl ConnState {
         self.close_idle(&mut locked, CloseReason::Shutdown, |_| true, arrived, stop);
     }
 
+    /// Called by the handler that waits for a message: ends the connection, unless something has arrived.
+    pub(super) fn end_idle(&self, arrived: impl Fn() -> Arrived) {
+        let mut locked = self.locked.lock();
+        self.close_idle(&mut locked, CloseReason::Shutdown, |_| true, arrived, || {});
+    }
+
     /// Closes the connection in any state, through `stop`.
     pub(super) fn close(&self, reason: CloseReason, stop: impl FnOnce()) {
         self.close_busy(&mut self.locked.lock(), reason, stop);
