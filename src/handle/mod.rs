@@ -258,7 +258,7 @@ impl ServerHandle {
     pub(crate) fn poll_children(&self, now: bool) -> Option<Instant> {
         let children = self.children()?;
         let pause = children.poll(now)?;
-        if self.is_retiring() || self.is_shutdown_begun() {
+        if self.children_retire() || self.is_shutdown_begun() {
             children.drain();
         }
         Some(Instant::now() + pause)

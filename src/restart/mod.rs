@@ -34,6 +34,8 @@
 //!   feature `systemd` is used, others read a [`PidFile`]. Process 1 of a container cannot be replaced, because the
 //!   container ends with it.
 //! - A socket that the program has opened itself and [adopted](crate::Builder::adopt) is not handed over.
+//! - A child of a server that forks ends its connection after a second, as at a [shutdown](crate::guide::shutdown). A
+//!   client that sends its next message just then is reset.
 //! - The state of the program, and open connections: they stay in the old process.
 //! - A socket for which the new process makes no server stays open in it, and its clients wait. A warning is logged.
 //! - The new process gets no open descriptor but these sockets, standard input, output and error. The descriptors start at

@@ -22,6 +22,9 @@ use super::{MSG_DONTWAIT, signals};
 use crate::log_line::log_line;
 use crate::options::LingerOptions;
 
+/// See [`spare_clients`](Lingering::spare_clients).
+const SPARED: Duration = Duration::from_secs(1);
+
 /// The lingering connections of one server.
 #[derive(Debug)]
 pub(crate) struct Lingering {
@@ -96,6 +99,7 @@ impl Lingering {
         const LONGEST: Duration = Duration::from_secs(2);
         let mut limits = SocketLimits::new(&self.options, input);
         let longest = Instant::now() + LONGEST;
+        let spared = Instant::now() + SPARED;
         while self.options.max > 0 && !limits.are_over(socket) && Instant::now() < longest {
             let tick = Instant::now() + limits.tick();
             let has_arrived =
@@ -104,7 +108,8 @@ impl Lingering {
                 thread::sleep(limits.tick());
                 signals::run_pending();
             }
-            let is_quiet = !has_arrived || self.ending.load(Ordering::SeqCst);
+            let is_spared = self.spares_clients.load(Ordering::SeqCst) && Instant::now() < spared;
+            let is_quiet = !is_spared && (!has_arrived || self.ending.load(Ordering::SeqCst));
             let has_ended = has_arrived && discard(socket, &mut limits);
             if has_ended || (is_quiet && unacknowledged(socket) == 0) {
                 return;
@@ -127,7 +132,6 @@ impl Lingering {
     /// `lingering_timeout` is over or `give_up_at` has come.
     pub(crate) fn finish(self: &Arc<Self>, give_up_at: Option<Instant>) {
         const LONGEST_PAUSE: Duration = Duration::from_millis(20);
-        const SPARED: Duration = Duration::from_secs(1);
         let spares_clients = self.spares_clients.load(Ordering::SeqCst);
         let timeout = match spares_clients {
             true => self.options.timeout.min(SPARED),

@@ -127,6 +127,12 @@ mod python {
     mod suite;
     mod write;
 }
+#[cfg(feature = "restart")]
+mod restart {
+    mod clients;
+    mod in_process;
+    mod replaced;
+}
 mod serving {
     mod fail;
     mod group;

@@ -8,6 +8,7 @@ pub mod event_log;
 pub mod example;
 pub mod fragmented;
 pub mod gate;
+pub mod generations;
 pub mod handlers;
 pub mod kind;
 pub mod listener;

@@ -1,0 +1,159 @@
+//! A process is replaced while clients are served.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+
+use nix::sys::signal::Signal;
+
+use support::generations::Generations;
+use support::{ANY, eventually, example, socket_path};
+
+use super::clients::{Clients, Connect, tcp, unix};
+
+const RESTARTS: usize = 3;
+const CLIENTS: [usize; 2] = [8, 8];
+
+/// No client is refused or reset, and each message is answered.
+fn restart_under_load(
+    server: &mut Generations,
+    connect: &Arc<Connect>,
+    restarts: usize,
+    clients: [usize; 2],
+) -> io::Result<usize> {
+    let clients = Clients::start(connect, clients);
+    for _ in 0..restarts {
+        let before = clients.answers();
+        eventually("clients are served", || clients.answers() > before + 50);
+        server.restart();
+    }
+    eventually("no process but the last one runs", || {
+        !server.predecessor_runs()
+    });
+    clients.finish()
+}
+
+fn echo_server(arguments: &[&str]) -> Generations {
+    Generations::start(example::command(
+        "echo_server",
+        &[&["--restart"], arguments].concat(),
+    ))
+}
+
+fn check_tcp(kind: &str, restarts: usize, clients: [usize; 2]) -> io::Result<()> {
+    let mut server = echo_server(&["--server", kind, ANY]);
+    let connect = tcp(&server.address());
+    let answers = restart_under_load(&mut server, &connect, restarts, clients)?;
+    println!("{kind}: {restarts} restarts, {answers} answers");
+    Ok(())
+}
+
+#[test]
+fn threads() -> io::Result<()> {
+    check_tcp("threading-tcp", RESTARTS, CLIENTS)
+}
+
+#[cfg(feature = "green")]
+#[test]
+fn green() -> io::Result<()> {
+    check_tcp("green-tcp", RESTARTS, CLIENTS)
+}
+
+/// A child ends its connection when its parent ends.
+#[cfg(feature = "fork")]
+#[test]
+fn forking() -> io::Result<()> {
+    check_tcp("forking-tcp", 2, [2, 0])
+}
+
+#[test]
+#[ignore = "takes a minute"]
+fn twenty_times_with_128_clients() -> io::Result<()> {
+    check_tcp("threading-tcp", 20, [64, 64])?;
+    #[cfg(feature = "green")]
+    check_tcp("green-tcp", 20, [64, 64])?;
+    Ok(())
+}
+
+#[test]
+fn a_unix_socket_keeps_its_path() -> io::Result<()> {
+    let (_folder, path) = socket_path();
+    let path = path.to_str().expect("text");
+    let mut server = echo_server(&["--server", "threading-unix-stream", path]);
+    let answers = restart_under_load(&mut server, &unix(path), RESTARTS, CLIENTS)?;
+    assert!(answers > 0);
+    server.signal(Signal::SIGTERM);
+    eventually("the last process removes the path", || {
+        !fs::exists(path).unwrap_or(true)
+    });
+    Ok(())
+}
+
+#[test]
+fn the_new_process_runs_the_binary_that_is_there_then() -> io::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let program = folder.path().join("server");
+    fs::copy(example::path("echo_server"), &program)?;
+    let mut command = std::process::Command::new("./server");
+    command.current_dir(folder.path()).args(["--restart", ANY]);
+    let mut server = Generations::start(command);
+    fs::remove_file(&program)?;
+    let real = example::path("echo_server");
+    let script = format!(
+        "#!/bin/sh\necho version 2 >&2\nexec {} \"$@\"\n",
+        real.display()
+    );
+    fs::write(&program, script)?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    server.restart();
+    assert_eq!(server.lines("version 2").len(), 1);
+    let answers = Clients::start(&tcp(&server.address()), [1, 0]).finish()?;
+    assert!(answers > 0);
+    Ok(())
+}
+
+#[test]
+fn sigterm_ends_the_new_process_too_while_it_starts() -> io::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let program = folder.path().join("server");
+    fs::copy(example::path("echo_server"), &program)?;
+    let mut command = std::process::Command::new(&program);
+    command.args(["--restart", ANY]);
+    let server = Generations::start(command);
+    fs::remove_file(&program)?;
+    fs::write(&program, "#!/bin/sh\necho starts $$ >&2\nexec sleep 100\n")?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    server.signal(Signal::SIGUSR2);
+    let line = server.wait_for("starts ");
+    let pid = line[0].rsplit(' ').next().and_then(|pid| pid.parse().ok());
+    let pid = nix::unistd::Pid::from_raw(pid.expect("a number"));
+    server.signal(Signal::SIGTERM);
+    eventually("the new process ends", || {
+        nix::sys::signal::kill(pid, None).is_err()
+    });
+    Ok(())
+}
+
+#[test]
+fn a_new_process_that_fails_leaves_the_old_one_serving() -> io::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let program = folder.path().join("server");
+    fs::copy(example::path("echo_server"), &program)?;
+    let mut command = std::process::Command::new(&program);
+    command.args(["--restart", ANY]);
+    let server = Generations::start(command);
+    let clients = Clients::start(&tcp(&server.address()), [1, 1]);
+    fs::remove_file(&program)?;
+    // The file is missing.
+    server.signal(Signal::SIGUSR2);
+    server.wait_for("no restart, this process goes on: cannot start ");
+    // It ends at once.
+    fs::write(&program, "#!/bin/sh\nexit 3\n")?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    server.signal(Signal::SIGUSR2);
+    server.wait_for("ended before it served: exit status: 3");
+    let before = clients.answers();
+    eventually("clients are served", || clients.answers() > before + 50);
+    clients.finish().map(drop)
+}
