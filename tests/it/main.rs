@@ -137,6 +137,7 @@ mod serving {
     mod fail;
     mod group;
     mod group_limit;
+    mod health;
     mod names;
     mod stop;
 }
@@ -145,6 +146,7 @@ mod shutdown {
     mod callers;
     mod close;
     mod drain;
+    mod drain_delay;
     mod idle;
     mod late_client;
     mod messages;

@@ -16,6 +16,7 @@ pub mod logs;
 pub mod pattern;
 pub mod process;
 pub mod program;
+pub mod proxy;
 pub mod python;
 pub mod saturated;
 #[cfg(feature = "tls")]

@@ -32,6 +32,7 @@ mod lingering;
 mod panicking_logger;
 mod random_bytes;
 mod random_target_bytes;
+mod rolling_restart;
 mod slow_clients;
 mod soak;
 mod termination;

@@ -2,13 +2,12 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::net::TcpStream;
+use std::process::Stdio;
 
 use socketserver::BackgroundServer;
 use socketserver::prelude::*;
 use socketserver::proxy_protocol::ProxyProtocol;
-use tempfile::TempDir;
 
 use support::certificates::Authority;
 use support::concurrent::ConcurrentTcpServer;
@@ -16,95 +15,41 @@ use support::counts::settled;
 use support::event_log::EventLog;
 use support::logs::Logs;
 use support::program::installed;
-use support::{ANY, connect_from, eventually, in_background, read_all};
+use support::proxy::Proxy;
+use support::{ANY, eventually, in_background, read_all};
 
 const NGINX_STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 
-/// A proxy that listens on `address`. It is killed when the value is dropped.
-struct Proxy {
-    child: Child,
-    address: SocketAddr,
-    _folder: TempDir,
+/// HAProxy in front of the server, with these options for the client's side and the server's.
+fn haproxy_with(server: &BackgroundServer, bind: &str, options: &str) -> Proxy {
+    let mut command = installed("haproxy", "-v");
+    command.args(["-db", "-q", "-f", "haproxy.cfg"]);
+    let server = server.server_address();
+    Proxy::start(command, "haproxy.cfg", |address| {
+        format!(
+            "defaults\n  mode tcp\n  timeout connect 9s\n  timeout client 9s\n  timeout server 9s\n\
+             listen it\n  bind {address} {bind}\n  server it {server} {options}\n"
+        )
+    })
 }
 
-impl Proxy {
-    /// Starts it with a configuration, which gets the address to listen on, and waits until it listens.
-    fn start(
-        mut command: Command,
-        file: &str,
-        configure: impl FnOnce(SocketAddr) -> String,
-    ) -> Self {
-        // No other test has clients or servers with this address, so the port stays free.
-        let socket = TcpListener::bind("127.94.0.1:0").expect("a port is free");
-        let address = socket.local_addr().expect("it is bound");
-        drop(socket);
-        let folder = tempfile::tempdir().expect("the temporary folder is writable");
-        let written = fs::write(folder.path().join(file), configure(address));
-        written.expect("the temporary folder is writable");
-        command.current_dir(folder.path()).stdin(Stdio::null());
-        let proxy = Proxy {
-            child: command.spawn().expect("the program can be started"),
-            address,
-            _folder: folder,
-        };
-        eventually("the proxy listens", || is_listening(address));
-        proxy
+fn nginx_stream(server: &BackgroundServer) -> Proxy {
+    let mut command = installed("nginx", "-v");
+    if fs::exists(NGINX_STREAM).is_ok_and(|exists| !exists) {
+        support::program::missing(
+            "nginx's stream module",
+            "apt-get install libnginx-mod-stream",
+        );
     }
-
-    /// HAProxy in front of the server, with these options for the client's side and the server's.
-    fn haproxy(server: &BackgroundServer, bind: &str, options: &str) -> Self {
-        let mut command = installed("haproxy", "-v");
-        command.args(["-db", "-q", "-f", "haproxy.cfg"]);
-        let server = server.server_address();
-        Proxy::start(command, "haproxy.cfg", |address| {
-            format!(
-                "defaults\n  mode tcp\n  timeout connect 9s\n  timeout client 9s\n  timeout server 9s\n\
-                 listen it\n  bind {address} {bind}\n  server it {server} {options}\n"
-            )
-        })
-    }
-
-    fn nginx(server: &BackgroundServer) -> Self {
-        let mut command = installed("nginx", "-v");
-        if fs::exists(NGINX_STREAM).is_ok_and(|exists| !exists) {
-            support::program::missing(
-                "nginx's stream module",
-                "apt-get install libnginx-mod-stream",
-            );
-        }
-        command.args(["-p", ".", "-e", "stderr", "-c", "nginx.conf"]);
-        let server = server.server_address();
-        Proxy::start(command, "nginx.conf", |address| {
-            format!(
-                "load_module {NGINX_STREAM};\ndaemon off;\nmaster_process off;\npid nginx.pid;\n\
-                 events {{}}\nstream {{ server {{\n  listen {address};\n  proxy_pass {server};\n  \
-                 proxy_protocol on;\n}} }}\n"
-            )
-        })
-    }
-
-    /// A client of the proxy with this IP address.
-    fn connect(&self, host: [u8; 4]) -> TcpStream {
-        connect_from(IpAddr::from(host), self.address).expect("the proxy listens")
-    }
-}
-
-/// Whether a program listens there. A connection to find out would be a client of the server.
-fn is_listening(address: SocketAddr) -> bool {
-    let listening = fs::read_to_string("/proc/net/tcp").expect("every Linux has it");
-    let IpAddr::V4(ip) = address.ip() else {
-        return false;
-    };
-    let ip = u32::from_ne_bytes(ip.octets());
-    let entry = format!(" {ip:08X}:{:04X} 00000000:0000 0A ", address.port());
-    listening.contains(&entry)
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    command.args(["-p", ".", "-e", "stderr", "-c", "nginx.conf"]);
+    let server = server.server_address();
+    Proxy::start(command, "nginx.conf", |address| {
+        format!(
+            "load_module {NGINX_STREAM};\ndaemon off;\nmaster_process off;\npid nginx.pid;\n\
+             events {{}}\nstream {{ server {{\n  listen {address};\n  proxy_pass {server};\n  \
+             proxy_protocol on;\n}} }}\n"
+        )
+    })
 }
 
 /// A server behind the proxy, which answers one line with another.
@@ -164,18 +109,18 @@ fn expect_clients(proxy: impl FnOnce(&BackgroundServer) -> Proxy) {
 
 #[test]
 fn haproxy_with_version_1() {
-    expect_clients(|server| Proxy::haproxy(server, "", "send-proxy"));
+    expect_clients(|server| haproxy_with(server, "", "send-proxy"));
 }
 
 #[test]
 fn haproxy_with_version_2_and_a_checksum() {
     let options = "send-proxy-v2 proxy-v2-options crc32c,unique-id";
-    expect_clients(|server| Proxy::haproxy(server, "", options));
+    expect_clients(|server| haproxy_with(server, "", options));
 }
 
 #[test]
 fn nginx() {
-    expect_clients(Proxy::nginx);
+    expect_clients(nginx_stream);
 }
 
 #[test]
@@ -191,7 +136,7 @@ fn haproxy_checks_with_a_local_header() {
         None,
     );
     let options = "send-proxy-v2 check inter 20ms check-send-proxy";
-    let proxy = Proxy::haproxy(&server, "", options);
+    let proxy = haproxy_with(&server, "", options);
     events.wait_for("check");
     let mut client = BufReader::new(proxy.connect([127, 0, 0, 9]));
     assert!(line(&mut client).starts_with("127.0.0.9:"));
@@ -225,7 +170,7 @@ fn haproxy_tells_about_tls() {
     );
     let options = "send-proxy-v2-ssl proxy-v2-options authority,crc32c";
     let bind = format!("ssl crt {}", pem.display());
-    let proxy = Proxy::haproxy(&server, &bind, options);
+    let proxy = haproxy_with(&server, &bind, options);
     let mut client = installed("openssl", "version");
     client.args([
         "s_client",
