@@ -54,10 +54,8 @@ fn on(signal: libc::c_int, callback: fn()) -> io::Result<()> {
     *thread = Some(signals.handle());
     thread::Builder::new()
         .name("signals".to_owned())
-        .spawn(move || {
-            fork_lock::thread_started();
-            signals.forever().for_each(call);
-        })?;
+        .spawn(move || signals.forever().for_each(call))?;
+    fork_lock::thread_started();
     Ok(())
 }
 

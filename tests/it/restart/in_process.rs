@@ -116,10 +116,10 @@ fn an_adopted_socket_is_not_handed_over() -> io::Result<()> {
 fn no_datagram_is_lost() -> io::Result<()> {
     in_child(|| {
         let server = UdpServer::bind_fn(ANY, |request| {
-            if request.packet == b"stop" {
+            if *request.packet == *b"stop" {
                 request.server.shutdown();
             }
-            request.wfile = request.packet.clone();
+            request.wfile = request.packet.to_vec();
             Ok(())
         })?;
         let address = server.server_address().clone();
