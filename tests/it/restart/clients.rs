@@ -34,6 +34,20 @@ pub fn unix(path: &str) -> Arc<Connect> {
     })
 }
 
+/// Clients that trust this authority.
+#[cfg(feature = "tls")]
+pub fn tls(address: &str, authority: &support::certificates::Authority) -> Arc<Connect> {
+    use support::tls::{client_config, shake_hands, tls_client_with};
+    let address = address.parse::<std::net::SocketAddr>();
+    let address = address.expect("an IP address").into();
+    let config = client_config(&authority.pem());
+    Arc::new(move || {
+        let mut client = tls_client_with(&address, config.clone(), "localhost");
+        shake_hands(&mut client)?;
+        Ok(Box::new(client))
+    })
+}
+
 /// Running clients of an echo server.
 pub struct Clients {
     done: Arc<AtomicBool>,

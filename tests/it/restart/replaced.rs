@@ -7,9 +7,13 @@ use std::sync::Arc;
 
 use nix::sys::signal::Signal;
 
+#[cfg(feature = "tls")]
+use support::certificates::Authority;
 use support::generations::Generations;
 use support::{ANY, eventually, example, socket_path};
 
+#[cfg(feature = "tls")]
+use super::clients::tls;
 use super::clients::{Clients, Connect, tcp, unix};
 
 const RESTARTS: usize = 3;
@@ -67,12 +71,71 @@ fn forking() -> io::Result<()> {
     check_tcp("forking-tcp", 2, [2, 0])
 }
 
+#[cfg(feature = "tls")]
+fn check_tls(kind: &str, restarts: usize, clients: [usize; 2]) -> io::Result<()> {
+    let authority = Authority::new("Test");
+    let (certificate, key) = authority.certify("DNS:localhost");
+    let [certificate, key] = [&certificate, &key].map(|path| path.to_str().expect("text"));
+    let arguments = [
+        "--tls-cert",
+        certificate,
+        "--tls-key",
+        key,
+        "--server",
+        kind,
+        ANY,
+    ];
+    let mut server = echo_server(&arguments);
+    let connect = tls(&server.address(), &authority);
+    let answers = restart_under_load(&mut server, &connect, restarts, clients)?;
+    println!("{kind} over TLS: {restarts} restarts, {answers} answers");
+    Ok(())
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn encrypted() -> io::Result<()> {
+    check_tls("threading-tcp", RESTARTS, CLIENTS)?;
+    #[cfg(feature = "green")]
+    check_tls("green-tcp", RESTARTS, CLIENTS)?;
+    Ok(())
+}
+
+/// SIGHUP: new connections get the new certificate, and the open one goes on.
+#[cfg(feature = "tls")]
+#[test]
+fn sighup_reads_the_certificate_again() -> io::Result<()> {
+    let (old, new) = (Authority::new("Old"), Authority::new("New"));
+    let (certificate, key) = old.certify("DNS:localhost");
+    let paths = [&certificate, &key].map(|path| path.to_str().expect("text"));
+    let server = echo_server(&["--tls-cert", paths[0], "--tls-key", paths[1], ANY]);
+    let open = tls(&server.address(), &old)()?;
+    let (next, next_key) = new.certify("DNS:localhost");
+    fs::copy(next_key, &key)?;
+    server.signal(Signal::SIGHUP);
+    // The key does not belong to the certificate.
+    server.wait_for("not reloaded: ");
+    fs::copy(next, &certificate)?;
+    server.signal(Signal::SIGHUP);
+    server.wait_for(": reloaded");
+    for connect in [tls(&server.address(), &new)(), Ok(open)] {
+        let mut client = connect?;
+        client.write_all(b"hello")?;
+        let mut answer = [0; 5];
+        client.read_exact(&mut answer)?;
+        assert_eq!(answer, *b"hello");
+    }
+    Ok(())
+}
+
 #[test]
 #[ignore = "takes a minute"]
 fn twenty_times_with_128_clients() -> io::Result<()> {
     check_tcp("threading-tcp", 20, [64, 64])?;
     #[cfg(feature = "green")]
     check_tcp("green-tcp", 20, [64, 64])?;
+    #[cfg(feature = "tls")]
+    check_tls("threading-tcp", 20, [64, 64])?;
     Ok(())
 }
 
