@@ -8,7 +8,8 @@
 //!    requested address, so its code is the same in both. It does not bind them again, and the hook
 //!    [`server_bind`](crate::Hooks::server_bind) is not called.
 //! 3. When a server of the new process serves, the old process stops accepting. Each of its connections ends after its
-//!    next answer; after a second the usual [shutdown](crate::guide::shutdown) begins.
+//!    next answer. When all have ended, and after 5 seconds at the latest, the usual
+//!    [shutdown](crate::guide::shutdown) begins.
 //!
 //! If the new process ends first, or does not serve within a minute, it is killed. The old one goes on, and logs why.
 //!
@@ -34,7 +35,7 @@
 //!   feature `systemd` is used, others read a [`PidFile`]. Process 1 of a container cannot be replaced, because the
 //!   container ends with it.
 //! - A socket that the program has opened itself and [adopted](crate::Builder::adopt) is not handed over.
-//! - A child of a server that forks ends its connection after a second, as at a [shutdown](crate::guide::shutdown). A
+//! - A child of a server that forks ends its connection at the latest then, as at a [shutdown](crate::guide::shutdown). A
 //!   client that sends its next message just then is reset.
 //! - The state of the program, and open connections: they stay in the old process.
 //! - A socket for which the new process makes no server stays open in it, and its clients wait. A warning is logged.
@@ -66,10 +67,12 @@ use crate::sys::timer::{OnTimer, Timer};
 use crate::sys::{fork_lock, inherited, other_signals};
 use crate::{Server, ServerGroup, ServerHandle, task};
 
-/// How long a new process may take until it serves, and how long its predecessor answers the last messages of its
-/// connections.
+/// How long a new process may take until it serves.
 const TIME_TO_SERVE: Duration = Duration::from_secs(60);
-const LAST_MESSAGES: Duration = Duration::from_secs(1);
+
+/// How long the connections of its predecessor may stay for their last messages. At least the first of the two: a client
+/// may just be accepted.
+const LAST_MESSAGES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
 
 /// Locked during a restart.
 static RESTART: Mutex<()> = Mutex::new(());
@@ -237,6 +240,8 @@ pub(crate) fn serves() {
 /// Ends the servers of this process, because another one serves.
 struct Ending {
     servers: Vec<ServerHandle>,
+    /// Connections may stay until then.
+    last_messages: Instant,
     /// Requests in a pending queue are served until then.
     give_up_at: Instant,
 }
@@ -252,13 +257,13 @@ fn end_servers(id: u32) {
         server.retire_connections();
     }
     let now = Instant::now();
-    let give_up_at = now + TIME_TO_SERVE;
     let ending = Arc::new(Ending {
         servers,
-        give_up_at,
+        last_messages: now + LAST_MESSAGES[1],
+        give_up_at: now + TIME_TO_SERVE,
     });
     let target: Weak<Ending> = Arc::downgrade(&ending);
-    match Timer::set(now + LAST_MESSAGES, target) {
+    match Timer::set(now + LAST_MESSAGES[0], target) {
         // A process is replaced once.
         Ok(timer) => drop(ENDING.set((ending, timer))),
         Err(_) => ending.shut_down(),
@@ -273,8 +278,12 @@ impl Ending {
 
 impl OnTimer for Ending {
     fn on_timer(&self, now: Instant) -> Option<Instant> {
-        let has_queued = |server: &ServerHandle| server.statistics().queued > 0;
-        if now < self.give_up_at && self.servers.iter().any(has_queued) {
+        let statistics = self.servers.iter().map(ServerHandle::statistics);
+        let (active, queued) = statistics.fold((0, 0), |(active, queued), now| {
+            (active + now.active, queued + now.queued)
+        });
+        let waits_for_queue = queued > 0 && now < self.give_up_at;
+        if waits_for_queue || (active > 0 && now < self.last_messages) {
             return Some(now + Duration::from_millis(20));
         }
         self.shut_down();

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use support::{LONG, join_soon};
 
+const PAUSE: Duration = Duration::from_millis(3);
+
 pub trait Stream: Read + Write {}
 
 impl<S: Read + Write> Stream for S {}
@@ -130,6 +132,8 @@ fn ask_and_close(connect: &Connect, goes_on: &dyn Fn() -> bool) -> io::Result<()
         if ask(&mut *connect()?, b"connect, ask and close\n")? == 0 {
             return Err(io::Error::other("a new client got no answer"));
         }
+        // The system keeps only so many closed connections in TIME_WAIT.
+        thread::sleep(PAUSE);
     }
     Ok(())
 }
@@ -148,7 +152,7 @@ fn stay(connect: &Connect, goes_on: &dyn Fn() -> bool) -> io::Result<()> {
             if !goes_on() {
                 return Ok(());
             }
-            thread::sleep(Duration::from_millis(2));
+            thread::sleep(PAUSE);
         }
     }
 }
