@@ -256,6 +256,7 @@ pub mod guide {
     //! - [`limits`]: overload, slow clients, limits per IP, timeouts. What to set for a server that
     //!   strangers can reach.
     //! - [`shutdown`]: graceful shutdown and drain, SIGTERM, forced close.
+    //! - [`signals`]: what SIGINT, SIGTERM, SIGHUP and SIGUSR2 do.
     //! - [`dispatch`]: one request at a time, threads, green tasks or processes.
     //! - [`io_uring`]: why green tasks wait with epoll.
     //! - [`comparison`]: this crate beside Python's module.
@@ -301,6 +302,10 @@ pub mod guide {
     #[doc(alias = "SIGTERM")]
     #[doc(alias = "lame duck")]
     pub mod shutdown {}
+
+    #[doc = include_str!("guide/signals.md")]
+    #[doc(alias("SIGHUP", "SIGUSR2", "nohup"))]
+    pub mod signals {}
 
     #[doc = include_str!("guide/dispatch.md")]
     #[doc(alias("gevent", "coroutine", "asyncio", "C10K"))]

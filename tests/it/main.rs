@@ -155,6 +155,10 @@ mod shutdown {
     mod wait;
     mod within;
 }
+#[cfg(feature = "restart")]
+mod signals {
+    mod table;
+}
 mod statistics {
     mod bytes;
     mod metrics;

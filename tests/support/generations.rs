@@ -1,7 +1,7 @@
 //! A server program that is replaced by new processes of itself.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -66,6 +66,11 @@ impl Generations {
 
     pub fn signal(&self, signal: Signal) {
         kill(self.current(), signal).expect("the process runs");
+    }
+
+    /// How the first process has ended.
+    pub fn status(&mut self) -> Option<ExitStatus> {
+        self.first.try_wait().expect("a child process")
     }
 
     /// Sends SIGUSR2, and waits until a new process serves.
