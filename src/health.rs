@@ -3,7 +3,8 @@
 //! A health check is a small server beside the main one, usually in the same [`ServerGroup`](crate::ServerGroup).
 //! It answers "up" while the main server is [ready](crate::ServerHandle::is_ready), and "down" from a shutdown on. With a
 //! [`drain_delay`](crate::Builder::drain_delay) there is time for the load balancer to see that. Bind it where
-//! only the load balancer can reach it: it serves one client at a time, for at most 5 s.
+//! only the load balancer can reach it. A check lasts at most 5 s, so a client that connects and sends nothing holds
+//! up a [`TcpServer`](crate::TcpServer) for so long, but no [`ThreadingTcpServer`](crate::ThreadingTcpServer).
 //!
 //! | | load balancer | answer |
 //! |---|---|---|
@@ -26,7 +27,7 @@
 //!         .bind_fn("127.0.0.1:0", |request| Ok(request.wfile.write_all(b"hello\n")?))?,
 //! );
 //! let check = health::agent(move || main.is_ready());
-//! let agent = group.add(TcpServer::bind_fn("127.0.0.1:0", check)?);
+//! let agent = group.add(ThreadingTcpServer::bind_fn("127.0.0.1:0", check)?);
 //!
 //! let handle = group.handle();
 //! let serving = std::thread::spawn(move || group.serve_forever());

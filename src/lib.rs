@@ -63,7 +63,7 @@
 //! - [`request`]: the argument of a handler, [`StreamRequest`] or [`DatagramRequest`].
 //!
 //! Behind a load balancer, the feature `proxy-protocol` and its module `proxy_protocol` make `client_address` the
-//! client's.
+//! client's, and [`health`] answers its checks.
 //!
 //! [`task`] waits in handlers, on a thread and on a green task alike.
 //!
@@ -81,7 +81,8 @@
 //! # Shutdown
 //!
 //! [`ServerHandle::shutdown`] is graceful: idle connections end, running requests finish. After
-//! [`Builder::shutdown_timeout`] the rest is closed by force. See [`guide::shutdown`].
+//! [`Builder::shutdown_timeout`] the rest is closed by force. Behind a load balancer, [`Builder::drain_delay`] and
+//! [`health`] give it time to send clients elsewhere. See [`guide::shutdown`].
 //!
 //! # Errors and logging
 //!

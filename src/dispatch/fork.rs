@@ -47,7 +47,9 @@ use crate::sys::process::{self, ForkGuard, Forked};
 ///
 /// A shutdown lets children finish. Those that are idle end at once. Those that have not ended within
 /// [`shutdown_timeout`](crate::Builder::shutdown_timeout) are killed. The server sends SIGTERM every 50 ms
-/// until a child has acted on it. That interrupts system calls that the handler makes itself; reads and
+/// until a child has acted on it. With a [`drain_delay`](crate::Builder::drain_delay) it does so from the beginning of
+/// the delay on, and a child counts the delay itself: a server that is closed before its end waits for idle
+/// children until then. The signal interrupts system calls that the handler makes itself; reads and
 /// writes of its request go on. Programs that a child starts after that ignore SIGTERM.
 ///
 /// **Threads.** After a fork the child has one thread, and a lock that another thread of the parent held

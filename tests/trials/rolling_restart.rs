@@ -194,18 +194,15 @@ fn nginx() -> Balancer {
     let mut command = installed("nginx", "-v");
     command.args(["-p", ".", "-e", "stderr", "-c", "nginx.conf"]);
     let proxy = Proxy::start(command, "nginx.conf", |address| {
-        let upstream: String = servers
-            .iter()
-            .map(|server| format!("server {} max_fails=1 fail_timeout=1s;\n", server.address))
-            .collect();
-        format!(
-            "daemon off; master_process off; pid nginx.pid;\nevents {{ worker_connections 1000; }}\n\
-             http {{\naccess_log off;\n\
-             upstream servers {{ {upstream} keepalive 16; }}\n\
-             server {{ listen {address}; keepalive_requests 1000000;\n\
-             location / {{\nproxy_pass http://servers;\nproxy_http_version 1.1;\n\
-             proxy_set_header Connection \"\";\nproxy_next_upstream error timeout;\n}} }} }}\n"
-        )
+        let mut text = deployed("nginx.conf").replace("127.0.0.1:8080", &address.to_string());
+        for (number, server) in (1..).zip(&servers) {
+            text = text.replace(
+                &format!("127.0.0.1:800{number}"),
+                &server.address.to_string(),
+            );
+        }
+        let text = text.replace("http {", "http {\naccess_log off;\n");
+        format!("daemon off; master_process off; pid nginx.pid;\n{text}")
     });
     Balancer {
         proxy,

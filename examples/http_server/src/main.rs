@@ -196,12 +196,12 @@ fn serve_with_checks<D: Dispatch>(
     if let Some(address) = agent {
         let main = main.clone();
         let check = health::agent(move || main.is_ready());
-        checks.push(group.add(TcpServer::bind_fn(address, check)?));
+        checks.push(group.add(ThreadingTcpServer::bind_fn(address, check)?));
     }
     if let Some(address) = health {
         let main = main.clone();
         let check = health::http(move || main.is_ready());
-        checks.push(group.add(TcpServer::bind_fn(address, check)?));
+        checks.push(group.add(ThreadingTcpServer::bind_fn(address, check)?));
     }
     group.shutdown_on_ctrlc()?;
     println!("listening on {}", main.server_address());

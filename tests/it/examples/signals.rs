@@ -308,3 +308,23 @@ fn the_log_reports_connections_forced_by_a_second_signal() {
         writer.join().expect("the write fails");
     }
 }
+
+#[test]
+fn a_second_signal_ends_a_drain_delay() {
+    let options = [ANY, "--drain-delay", "3600"];
+    let example = Example::start("echo_server", &options);
+    let mut before = connect(&ip(&example));
+    expect_echo(&mut before, "hello");
+    example.signal(Signal::SIGTERM);
+    let mut shut_down = before.try_clone().expect("there is a descriptor");
+    // It serves one more message of each connection.
+    expect_echo(&mut shut_down, "hello");
+    expect_echo(&mut connect(&ip(&example)), "hello");
+    let silent = silent_client(&example);
+    thread::sleep(Duration::from_millis(200));
+    example.signal(Signal::SIGTERM);
+    let (status, _, log) = example.finish();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.contains("second signal"), "{log}");
+    drop(silent);
+}

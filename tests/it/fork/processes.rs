@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -238,4 +239,60 @@ fn a_unix_stream_server_forks_too() {
     let (status, _, log) = server.finish();
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(!path.exists());
+}
+
+#[test]
+fn during_a_drain_delay_each_child_ends_after_its_next_message() {
+    let (server, address) = start(&["--drain-delay", "3600"]);
+    let mut used = connect(&address);
+    expect_echo(&mut used, "hello");
+    server.signal(Signal::SIGTERM);
+    // It is not ready, and goes on.
+    eventually("the child has the signal", || {
+        ignores_sigterm(only_child(&server))
+    });
+    expect_echo(&mut used, "last");
+    assert_eq!(read_all(used), "");
+    for _ in 0..3 {
+        let mut late = connect(&address);
+        expect_echo(&mut late, "only");
+        assert_eq!(read_all(late), "");
+    }
+    // A second signal ends the delay.
+    let idle = connect(&address);
+    eventually("there is a child", || !children(server.pid()).is_empty());
+    thread::sleep(Duration::from_millis(200));
+    server.signal(Signal::SIGTERM);
+    let (status, _, log) = server.finish();
+    assert!(status.success(), "{log}");
+    drop(idle);
+}
+
+#[test]
+fn idle_children_end_with_the_drain_delay() {
+    let (server, address) = start(&["--drain-delay", "1"]);
+    let mut before = connect(&address);
+    expect_echo(&mut before, "hello");
+    let began = Instant::now();
+    server.signal(Signal::SIGTERM);
+    eventually("the child has the signal", || {
+        ignores_sigterm(only_child(&server))
+    });
+    let after = connect(&address);
+    eventually("both have a child", || children(server.pid()).len() == 2);
+    assert_eq!(read_all(before), "");
+    assert_eq!(read_all(after), "");
+    assert!(began.elapsed() >= Duration::from_secs(1));
+    let (status, _, log) = server.finish();
+    assert!(status.success(), "{log}");
+    assert!(!log.contains("by force"), "{log}");
+}
+
+/// A child acts on SIGTERM once, and then ignores it.
+fn ignores_sigterm(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.expect("Linux has it").trim();
+    let mask = u64::from_str_radix(ignored, 16).expect("a number");
+    mask & 1 << (Signal::SIGTERM as i32 - 1) != 0
 }

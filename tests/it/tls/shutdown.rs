@@ -14,8 +14,13 @@ use support::{ANY, HOUR, connect, eventually, in_background, unacknowledged};
 
 /// A server of lines that answers each, and waits for a graceful shutdown without limit.
 fn lines() -> BackgroundServer {
+    lines_with(Duration::ZERO)
+}
+
+fn lines_with(drain_delay: Duration) -> BackgroundServer {
     let builder = ConcurrentTcpServer::builder()
         .tls(server_config())
+        .drain_delay(drain_delay)
         .shutdown_timeout(HOUR)
         .handshake_timeout(HOUR);
     in_background(builder.bind_fn(ANY, |request| {
@@ -256,5 +261,33 @@ fn a_message_during_which_the_idle_timeout_was_over_changes_nothing_later() -> i
     client.read_to_string(&mut answers)?;
     assert_eq!(answers, format!("last\n{many}"));
     server.stop()?;
+    Ok(())
+}
+
+#[test]
+fn during_a_drain_delay_a_connection_ends_after_its_next_message() -> io::Result<()> {
+    for round in 0..20 {
+        let server = lines_with(HOUR);
+        let mut used = tls_client(server.server_address());
+        assert_eq!(exchange(&mut used, "hello"), "hello");
+        let mut fresh = tls_client(server.server_address());
+        shake_hands(&mut fresh)?;
+        server.handle().shutdown();
+        let mut late = tls_client(server.server_address());
+        for client in [&mut used, &mut fresh, &mut late] {
+            // In one record, in several, or in several that come one after the other.
+            if round % 2 == 0 {
+                client.write_all(b"one\ntwo\nthree\n")?;
+                wait_until_received(client);
+                let mut answers = String::new();
+                client.read_to_string(&mut answers)?;
+                assert_eq!(answers, "one\ntwo\nthree\n");
+            } else {
+                assert_eq!(exchange(client, "only"), "only");
+                assert_eq!(receive_line(client), "");
+            }
+        }
+        server.stop()?;
+    }
     Ok(())
 }

@@ -1,9 +1,12 @@
 //! The example `http_server`: connections, the log, and the shutdown.
 
-use std::time::Instant;
+use std::io::BufRead;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use support::example;
+use support::example::{self, Example};
+use support::{connect_to, eventually, read_all};
 
 use crate::PROGRAM;
 use crate::site::{Client, Site, TEXT, ask, ask_raw};
@@ -13,6 +16,8 @@ support::for_threads_and_green! {
     pipelined_and_fragmented_requests
     an_idle_connection_is_closed
     a_download_finishes_during_a_shutdown
+    answers_say_that_the_connection_ends
+    pipelined_requests_are_answered_during_a_drain_delay
 }
 
 fn a_connection_serves_several_requests(options: &[&str]) {
@@ -227,4 +232,67 @@ fn a_missing_directory_is_an_error() {
     );
     let output = example::run(PROGRAM, &["--idle-timeout", "0"]);
     assert_eq!(output.status.code(), Some(2));
+}
+
+/// Serves with health checks and a long delay. Returns the addresses of the checks too.
+fn serve_checked(site: &Site, options: &[&str]) -> (Example, String, String) {
+    let checks = ["--agent", "127.0.0.1:0", "--health", "127.0.0.1:0"];
+    let delay = ["--drain-delay", "3600"];
+    let mut server = site.serve_with(&[&checks[..], &delay, options].concat());
+    let mut next = || {
+        let mut line = String::new();
+        let read = server.stdout.read_line(&mut line);
+        read.expect("the output is text");
+        let address = line.trim_end().strip_prefix("health checks on ");
+        address.expect("it prints the address").to_owned()
+    };
+    let (agent, health) = (next(), next());
+    (server, agent, health)
+}
+
+fn answers_say_that_the_connection_ends(options: &[&str]) {
+    let site = Site::new();
+    let (server, agent, health) = serve_checked(&site, options);
+    let check = || {
+        let answer = Client::new(&health).get("/");
+        (read_all(connect_to(&agent)), answer.status)
+    };
+    assert_eq!(check(), ("up\n".to_owned(), 200));
+    let mut used = Client::new(&server.address);
+    assert_eq!(used.get("/a.txt").field("connection"), Some("keep-alive"));
+    server.signal(Signal::SIGTERM);
+    eventually("the check says so", || {
+        check() == ("down\n".to_owned(), 503)
+    });
+    for mut client in [used, Client::new(&server.address)] {
+        let answer = client.get("/a.txt");
+        assert_eq!((answer.status, answer.text()), (200, TEXT));
+        assert_eq!(answer.field("connection"), Some("close"));
+        assert_eq!(client.rest(), b"");
+    }
+    // Ends the delay. Signals within 0.1 s would count as one.
+    thread::sleep(Duration::from_millis(200));
+    server.signal(Signal::SIGTERM);
+    assert!(server.finish().0.success());
+}
+
+/// All that have arrived, and only the last answer says that the connection ends.
+fn pipelined_requests_are_answered_during_a_drain_delay(options: &[&str]) {
+    const REQUESTS: usize = 1000;
+    let site = Site::new();
+    let (server, agent, _) = serve_checked(&site, options);
+    server.signal(Signal::SIGTERM);
+    eventually("the check says so", || {
+        read_all(connect_to(&agent)) == "down\n"
+    });
+    let mut client = Client::new(&server.address);
+    client.send("GET /a.txt HTTP/1.1\r\n\r\n".repeat(REQUESTS));
+    let mut answers = vec![client.receive()];
+    // The client is not faster than the server from here on.
+    while answers.last().and_then(|answer| answer.field("connection")) == Some("keep-alive") {
+        answers.push(client.receive());
+    }
+    assert!(answers.iter().all(|answer| answer.text() == TEXT));
+    assert_eq!(client.rest(), b"");
+    assert_eq!(answers.len(), REQUESTS);
 }
