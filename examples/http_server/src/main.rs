@@ -12,6 +12,19 @@
 //! A request's header has at most 64 KiB and 100 fields and must arrive within 10 s. A client that reads
 //! nothing of its response for 30 s is disconnected, and an idle one after `--idle-timeout`. `--help` lists
 //! the limits of connections.
+//!
+//! `--access-log FILE` logs each request in the common, the combined or a JSON format. For `logrotate` the setting
+//! `delaycompress` is enough, because a file that was renamed is replaced within a second; `copytruncate` works
+//! too:
+//!
+//! ```text
+//! /var/log/http_server/access.log {
+//!     daily
+//!     rotate 14
+//!     compress
+//!     delaycompress
+//! }
+//! ```
 
 mod access_log;
 mod answer;
@@ -92,8 +105,9 @@ struct Options {
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_client_ca: Option<PathBuf>,
     /// Where a line is appended for each request that was answered; `-` is the standard output. Dates are in
-    /// UTC, and what is not printable is escaped as in nginx. A file that was renamed, as logrotate does it, is
-    /// replaced by a new one within a second
+    /// UTC. What is not printable is escaped as in nginx, and a text is cut after 8192 bytes. A file that was
+    /// renamed, as logrotate does it, is replaced by a new one within a second. While a pipe is not read, the
+    /// server waits
     #[arg(long, value_name = "FILE")]
     access_log: Option<PathBuf>,
     /// The format of these lines

@@ -6,8 +6,8 @@
 //! cargo run --release -p status -- --green
 //! echo hello | nc -w 1 127.0.0.1 10001
 //!
-//! cargo run --release -p status -- --metrics 127.0.0.1:9100
-//! curl http://127.0.0.1:9100/metrics
+//! cargo run --release -p status -- --metrics 127.0.0.1:10002
+//! curl http://127.0.0.1:10002/metrics
 //! ```
 //!
 //! A `prometheus.yml` that reads them, and shows `rate(socketserver_accepted_total[1m])` and the others at
@@ -18,7 +18,7 @@
 //!   - job_name: status
 //!     scrape_interval: 5s
 //!     static_configs:
-//!       - targets: ["127.0.0.1:9100"]
+//!       - targets: ["127.0.0.1:10002"]
 //! ```
 
 mod exporter;
@@ -69,9 +69,11 @@ struct Options {
     /// Serve on green tasks, many on each thread, and show what the oldest ones do
     #[arg(long)]
     green: bool,
-    /// Where a Prometheus reads the metrics, at the path /metrics. All who can connect there can read them.
-    /// Try: curl http://ADDRESS/metrics. In prometheus.yml: scrape_configs: [{job_name: status,
-    /// static_configs: [{targets: ["ADDRESS"]}]}]
+    /// Where a Prometheus reads the metrics. All who can connect there can read them.
+    ///
+    /// Try it: curl http://ADDRESS/metrics
+    ///
+    /// In prometheus.yml: scrape_configs: [{job_name: status, static_configs: [{targets: ["ADDRESS"]}]}]
     #[arg(long, value_name = "ADDRESS")]
     metrics: Option<String>,
 }
