@@ -22,6 +22,9 @@
 //!
 //! Each metric has the label `server`, the server's [name](ServerHandle::name). The counts of requests that are published
 //! together are of the same moment.
+//!
+//! The example `status` serves them to a Prometheus, with the crate
+//! [`metrics-exporter-prometheus`](https://docs.rs/metrics-exporter-prometheus) and a server of this crate.
 
 use std::fmt;
 use std::io;

@@ -13,6 +13,7 @@ pub mod handlers;
 pub mod kind;
 pub mod listener;
 pub mod logs;
+pub mod metrics_table;
 pub mod pattern;
 pub mod process;
 pub mod program;

@@ -3,12 +3,13 @@
 use std::process::{Command, Stdio};
 
 /// Programs whose Debian package has a different name.
-const PACKAGES: [(&str, &str); 8] = [
+const PACKAGES: [(&str, &str); 9] = [
     ("dig", "bind9-dnsutils"),
     ("logger", "bsdutils"),
     ("nginx", "nginx-core"),
     ("nc", "netcat-openbsd"),
     ("node", "nodejs"),
+    ("promtool", "prometheus"),
     ("redis-cli", "redis-tools"),
     ("setpriv", "util-linux"),
     ("cc", "gcc"),

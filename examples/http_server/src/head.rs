@@ -25,7 +25,7 @@ pub enum Refusal {
 }
 
 /// Reads a request's header, and does not consume what follows it: a body, or the next request. A header
-/// that arrives in one piece, as most do, needs one read.
+/// that arrives in one piece, as most do, needs one read. A refused header is not consumed.
 pub fn read(request: &mut StreamRequest) -> Result<Request, Refusal> {
     let deadline = Instant::now() + TIME;
     let mut seen = 0;
@@ -37,9 +37,16 @@ pub fn read(request: &mut StreamRequest) -> Result<Request, Refusal> {
         seen = received.len();
         receive(request, deadline)?;
     };
-    let parsed = parse(&request.rfile.buffer()[..length]);
+    let parsed = parse(&request.rfile.buffer()[..length])?;
     request.rfile.consume(length);
-    parsed
+    Ok(parsed)
+}
+
+/// The first line of what has arrived of a header, without its end.
+pub fn first_line(received: &[u8]) -> &[u8] {
+    let received = received.trim_ascii_start();
+    let line = received.split(|byte| *byte == b'\n').next();
+    line.unwrap_or_default().trim_ascii_end()
 }
 
 /// The header's length, if it is complete. What is before `seen` was searched already.
@@ -104,9 +111,8 @@ fn parse(head: &[u8]) -> Result<Request, Refusal> {
 
 /// Distinguishes another version of HTTP from a line that is not a request.
 fn unknown_version(head: &[u8]) -> Status {
-    let line = head.trim_ascii_start().split(|byte| *byte == b'\n').next();
-    let mut words = line.unwrap_or_default().split(|byte| *byte == b' ');
-    match words.nth(2).map(<[u8]>::trim_ascii_end) {
+    let mut words = first_line(head).split(|byte| *byte == b' ');
+    match words.nth(2) {
         Some([b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9']) => {
             Status::VERSION_NOT_SUPPORTED
         }

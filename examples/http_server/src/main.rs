@@ -12,12 +12,27 @@
 //! A request's header has at most 64 KiB and 100 fields and must arrive within 10 s. A client that reads
 //! nothing of its response for 30 s is disconnected, and an idle one after `--idle-timeout`. `--help` lists
 //! the limits of connections, and the health checks for a load balancer.
+//!
+//! `--access-log FILE` logs each request in the common, the combined or a JSON format. For `logrotate` the setting
+//! `delaycompress` is enough, because a file that was renamed is replaced within a second; `copytruncate` works
+//! too:
+//!
+//! ```text
+//! /var/log/http_server/access.log {
+//!     daily
+//!     rotate 14
+//!     compress
+//!     delaycompress
+//! }
+//! ```
 
+mod access_log;
 mod answer;
 mod date;
 mod document;
 mod head;
 mod listing;
+mod log_entry;
 mod page;
 mod range;
 mod request;
@@ -26,12 +41,11 @@ mod root;
 mod status;
 mod target;
 
-use std::fmt;
 use std::io::{self, LineWriter};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::Parser;
 use simplelog::{Config, LevelFilter, WriteLogger};
@@ -44,7 +58,9 @@ use socketserver::proxy_protocol::ProxyProtocol;
 use socketserver::tls::TlsConfig;
 use socketserver::{Builder, Dispatch};
 
+use crate::access_log::AccessLog;
 use crate::head::Refusal;
+use crate::log_entry::{Entry, Format};
 use crate::response::{Delivery, Response};
 use crate::root::Root;
 
@@ -102,11 +118,22 @@ struct Options {
     /// Where to answer HAProxy's `agent-check`: up or down
     #[arg(long, value_name = "ADDRESS")]
     agent: Option<String>,
-    /// Log each request: the client's address, the request line and the status
-    #[arg(long)]
-    log_requests: bool,
-    /// Log warnings and errors only
-    #[arg(short, long, conflicts_with = "log_requests")]
+    /// Where a line is appended for each request that was answered; `-` is the standard output. Dates are in
+    /// UTC. What is not printable is escaped as in nginx, and a text is cut after 8192 bytes. A file that was
+    /// renamed, as logrotate does it, is replaced by a new one within a second. While a pipe is not read, the
+    /// server waits
+    #[arg(long, value_name = "FILE")]
+    access_log: Option<PathBuf>,
+    /// The format of these lines
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "combined",
+        requires = "access_log"
+    )]
+    log_format: Format,
+    /// Log warnings and errors only, apart from the access log
+    #[arg(short, long)]
     quiet: bool,
 }
 
@@ -116,50 +143,59 @@ fn seconds(text: &str) -> Result<Duration, String> {
     time.ok_or_else(|| "it is not a number of seconds".to_owned())
 }
 
-/// What is served, and how.
+/// What is served, and where that is logged.
 struct Site {
     root: Root,
-    log_requests: bool,
-}
-
-impl Site {
-    fn log(&self, request: &StreamRequest, what: fmt::Arguments<'_>) {
-        if self.log_requests {
-            log::info!("{} {what}", request.client_address);
-        }
-    }
+    access_log: Option<AccessLog>,
 }
 
 /// Answers one connection's requests, one after the other.
 fn answer(site: &Site, request: &mut StreamRequest) -> HandlerResult {
     while request.wait_for_data()? {
-        let (response, mut delivery) = match head::read(request) {
-            Ok(asked) => {
-                let response = answer::to(&asked, &site.root);
-                site.log(request, format_args!("{asked} {}", response.status.0));
-                (response, Delivery::of(&asked))
-            }
-            Err(Refusal::With(status)) => {
-                site.log(request, format_args!("refused: {status}"));
-                (Response::error(status), Delivery::LAST)
-            }
-            Err(Refusal::Disconnected(error)) => return Err(error.into()),
-        };
-        if request.server.is_shutting_down() && !request.has_data() {
-            delivery.keep_alive = false;
-        }
-        response.send(&mut request.wfile, delivery)?;
-        if !delivery.keep_alive {
+        let stays_open = answer_one(site, request)?;
+        if !stays_open {
             break;
         }
     }
     Ok(())
 }
 
+/// Answers the next request, and returns whether the connection stays open.
+fn answer_one(site: &Site, request: &mut StreamRequest) -> io::Result<bool> {
+    let begin = SystemTime::now();
+    let asked = match head::read(request) {
+        Ok(asked) => Ok(asked),
+        Err(Refusal::With(status)) => Err(status),
+        Err(Refusal::Disconnected(error)) => return Err(error),
+    };
+    let (response, mut delivery) = match &asked {
+        Ok(asked) => (answer::to(asked, &site.root), Delivery::of(asked)),
+        Err(status) => (Response::error(*status), Delivery::LAST),
+    };
+    if request.server.is_shutting_down() && !request.has_data() {
+        delivery.keep_alive = false;
+    }
+    let (status, mut body_bytes) = (response.status, 0);
+    let sent = response.send(&mut request.wfile, delivery, &mut body_bytes);
+    if let Some(log) = &site.access_log {
+        log.write(&Entry {
+            client: &request.client_address,
+            request: asked.as_ref().map_err(|_| request.rfile.buffer()),
+            begin,
+            status,
+            body_bytes,
+        });
+    }
+    sent?;
+    Ok(delivery.keep_alive)
+}
+
 fn serve<D: Dispatch>(builder: Builder<Tcp, D>, options: Options) -> io::Result<()> {
+    let access_log = options.access_log.as_deref();
+    let access_log = access_log.map(|path| AccessLog::open(path, options.log_format));
     let site = Site {
         root: Root::open(&options.directory)?,
-        log_requests: options.log_requests,
+        access_log: access_log.transpose()?,
     };
     let builder = match &*options.proxy_protocol {
         "required" => behind_proxy(builder, &options.trusted_proxies)?,
@@ -281,7 +317,7 @@ fn main() -> ExitCode {
     } else {
         LevelFilter::Info
     };
-    // One write per line: with --log-requests there are many.
+    // One write per line.
     let _ = WriteLogger::init(level, Config::default(), LineWriter::new(io::stderr()));
     let served = match options.green {
         false => serve(ThreadingTcpServer::builder(), options),

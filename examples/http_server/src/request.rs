@@ -1,9 +1,9 @@
-use std::fmt;
-
 /// A client's request.
 pub struct Request {
     pub method: String,
     pub target: String,
+    /// `1.0` or `1.1`.
+    version: &'static str,
     /// Whether the connection stays open for the next request.
     pub keep_alive: bool,
     fields: Vec<(String, String)>,
@@ -21,6 +21,11 @@ impl Request {
         let mut request = Request {
             method: parsed.method.unwrap_or_default().to_owned(),
             target: parsed.path.unwrap_or_default().to_owned(),
+            version: if parsed.version == Some(1) {
+                "1.1"
+            } else {
+                "1.0"
+            },
             keep_alive: false,
             fields: fields.collect(),
         };
@@ -28,6 +33,11 @@ impl Request {
         let has_body = request.length()? > 0 || request.field("transfer-encoding").is_some();
         request.keep_alive = request.stays(parsed.version == Some(1)) && !has_body;
         Ok(request)
+    }
+
+    /// The first line, as it was received.
+    pub fn line(&self) -> String {
+        format!("{} {} HTTP/{}", self.method, self.target, self.version)
     }
 
     /// The first field of that name.
@@ -65,12 +75,5 @@ impl Request {
             known = Some(length);
         }
         Ok(known.unwrap_or(0))
-    }
-}
-
-/// For the log, with escapes: a client cannot send control characters to a terminal.
-impl fmt::Display for Request {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{} {}\"", self.method, self.target.escape_debug())
     }
 }

@@ -81,13 +81,23 @@ impl Response {
         self.field("Content-Length", length.to_string())
     }
 
-    /// The header is sent together with the body, or with its first piece.
-    pub fn send(self, wfile: &mut impl Write, delivery: Delivery) -> io::Result<()> {
+    /// The header is sent together with the body, or with its first piece. `sent` becomes the bytes of the
+    /// body that were sent, also if that fails.
+    pub fn send(
+        self,
+        wfile: &mut impl Write,
+        delivery: Delivery,
+        sent: &mut u64,
+    ) -> io::Result<()> {
         let head = self.head(delivery);
         match self.body {
-            Body::Text(text) if !delivery.head_only => wfile.write_all((head + &text).as_bytes()),
+            Body::Text(text) if !delivery.head_only => {
+                wfile.write_all((head + &text).as_bytes())?;
+                *sent = text.len() as u64;
+                Ok(())
+            }
             Body::File(file, length) if !delivery.head_only => {
-                send_file(wfile, head.as_bytes(), file, length)
+                send_file(wfile, head.as_bytes(), file, length, sent)
             }
             _ => wfile.write_all(head.as_bytes()),
         }
@@ -111,7 +121,14 @@ impl Response {
 
 /// Fails if the file has become shorter: then the connection must end, because the client waits for
 /// the rest.
-fn send_file(wfile: &mut impl Write, head: &[u8], mut file: File, mut left: u64) -> io::Result<()> {
+fn send_file(
+    wfile: &mut impl Write,
+    head: &[u8],
+    mut file: File,
+    length: u64,
+    sent: &mut u64,
+) -> io::Result<()> {
+    let mut left = length;
     let mut begin = head.len();
     let mut piece = vec![0; begin + left.min(PIECE) as usize];
     piece[..begin].copy_from_slice(head);
@@ -122,6 +139,7 @@ fn send_file(wfile: &mut impl Write, head: &[u8], mut file: File, mut left: u64)
         file.read_exact(&mut piece[begin..end])?;
         wfile.write_all(&piece[..end])?;
         left -= (end - begin) as u64;
+        *sent = length - left;
         begin = 0;
         if left == 0 {
             return Ok(());

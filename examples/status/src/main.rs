@@ -1,12 +1,27 @@
 //! Sends back all that it receives, and shows the server's statistics: a table on a terminal, one line
-//! per second in a file or pipe.
+//! per second in a file or pipe. With `--metrics` a Prometheus can read them.
 //!
 //! ```text
 //! cargo run --release -p status -- --max-connections 100 --overload reject
 //! cargo run --release -p status -- --green
 //! echo hello | nc -w 1 127.0.0.1 10001
+//!
+//! cargo run --release -p status -- --metrics 127.0.0.1:10002
+//! curl http://127.0.0.1:10002/metrics
+//! ```
+//!
+//! A `prometheus.yml` that reads them, and shows `rate(socketserver_accepted_total[1m])` and the others at
+//! <http://127.0.0.1:9090/>:
+//!
+//! ```text
+//! scrape_configs:
+//!   - job_name: status
+//!     scrape_interval: 5s
+//!     static_configs:
+//!       - targets: ["127.0.0.1:10002"]
 //! ```
 
+mod exporter;
 mod screen;
 mod status;
 
@@ -20,6 +35,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use simplelog::{Config, LevelFilter, WriteLogger};
 use socketserver::listener::Tcp;
+use socketserver::metrics::MetricsPublisher;
 use socketserver::prelude::*;
 use socketserver::{Builder, Dispatch, OverloadPolicy, RejectReason};
 
@@ -30,6 +46,8 @@ use status::Watch;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long a client may read nothing of what it is sent.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often the metrics are updated.
+const METRICS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Sends back all that it receives, and shows the server's statistics. A client is disconnected when it
 /// sends nothing for 5 minutes, or reads nothing for 30 seconds
@@ -51,6 +69,13 @@ struct Options {
     /// Serve on green tasks, many on each thread, and show what the oldest ones do
     #[arg(long)]
     green: bool,
+    /// Where a Prometheus reads the metrics. All who can connect there can read them.
+    ///
+    /// Try it: curl http://ADDRESS/metrics
+    ///
+    /// In prometheus.yml: scrape_configs: [{job_name: status, static_configs: [{targets: ["ADDRESS"]}]}]
+    #[arg(long, value_name = "ADDRESS")]
+    metrics: Option<String>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -106,6 +131,16 @@ fn show(server: &ServerHandle, ended: &Receiver<()>) -> io::Result<()> {
     }
 }
 
+/// Publishes the metrics of both servers until the result is dropped.
+fn publish(server: &ServerHandle, page: &ServerHandle) -> io::Result<[MetricsPublisher; 2]> {
+    let publishers = [
+        server.publish_metrics(METRICS_INTERVAL)?,
+        page.publish_metrics(METRICS_INTERVAL)?,
+    ];
+    println!("metrics at http://{}/metrics", page.server_address());
+    Ok(publishers)
+}
+
 fn run(options: Options) -> io::Result<()> {
     if options.green {
         serve(GreenTcpServer::builder(), options)
@@ -125,16 +160,21 @@ fn serve<D: Dispatch>(builder: Builder<Tcp, D>, options: Options) -> io::Result<
         .idle_timeout(IDLE_TIMEOUT)
         .write_timeout(WRITE_TIMEOUT)
         .bind_fn(options.address, echo)?;
-    server.shutdown_on_ctrlc()?;
-    println!("listening on {}", server.server_address());
-    let handle = server.handle();
+    let mut group = ServerGroup::new();
+    let handle = group.add(server);
+    let page = options.metrics.map(|address| exporter::bind(&address));
+    let page = page.transpose()?.map(|page| group.add(page));
+    group.shutdown_on_ctrlc()?;
+    println!("listening on {}", handle.server_address());
+    let _publishers = page.map(|page| publish(&handle, &page)).transpose()?;
     let (end, ended) = channel();
     let shown = thread::spawn(move || {
         // The output is closed, so the server ends.
         show(&handle, &ended).inspect_err(|_| handle.shutdown())
     });
-    server.serve_forever()?;
-    server.server_close();
+    group.serve_forever()?;
+    // It waits for the running requests.
+    drop(group);
     drop(end);
     shown.join().expect("showing statistics does not panic")
 }

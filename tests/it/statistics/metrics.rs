@@ -11,7 +11,7 @@ use super::recorder;
 
 use support::concurrent::ConcurrentTcpServer;
 use support::counts::settled;
-use support::{ANY, LONG, connect, eventually, exchange, read_all};
+use support::{ANY, LONG, connect, eventually, exchange, metrics_table, read_all};
 
 const OFTEN: Duration = Duration::from_millis(5);
 
@@ -102,6 +102,22 @@ fn all_metrics_are_published() -> io::Result<()> {
     let published = recorder::names_with(&address);
     assert_eq!(published.len(), expected.len());
     assert!(published.iter().all(|name| recorder::is_described(name)));
+    Ok(())
+}
+
+#[test]
+fn the_table_lists_every_metric() -> io::Result<()> {
+    recorder::install();
+    let server = TcpServer::bind_fn(ANY, respond)?;
+    drop(server.handle().publish_metrics(LONG)?);
+    let described = recorder::described();
+    let mut listed: Vec<_> = metrics_table::rows();
+    listed.retain(|metric| cfg!(feature = "tls") || !metric.is_of_tls());
+    for metric in &listed {
+        let kind = described.get(metric.name);
+        assert_eq!(kind, Some(&metric.kind), "{}", metric.name);
+    }
+    assert_eq!(listed.len(), described.len());
     Ok(())
 }
 

@@ -1,20 +1,21 @@
 //! A metrics recorder that keeps all values in memory, for the whole test binary.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once};
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 
 struct Recorded {
-    described: BTreeSet<String>,
+    /// The kind of each name that has a description.
+    described: BTreeMap<String, &'static str>,
     counters: BTreeMap<String, Arc<AtomicU64>>,
     /// The bits of the values.
     gauges: BTreeMap<String, Arc<AtomicU64>>,
 }
 
 static RECORDED: Mutex<Recorded> = Mutex::new(Recorded {
-    described: BTreeSet::new(),
+    described: BTreeMap::new(),
     counters: BTreeMap::new(),
     gauges: BTreeMap::new(),
 });
@@ -50,7 +51,12 @@ pub fn is_described(name: &str) -> bool {
         .split('{')
         .next()
         .expect("split returns at least one part");
-    recorded().described.contains(name)
+    recorded().described.contains_key(name)
+}
+
+/// The names that have a description, with their kinds.
+pub fn described() -> BTreeMap<String, &'static str> {
+    recorded().described.clone()
 }
 
 fn recorded() -> MutexGuard<'static, Recorded> {
@@ -67,18 +73,19 @@ fn full_name(key: &Key) -> String {
     format!("{}{{{}}}", key.name(), labels.join(","))
 }
 
-fn describe(key: &KeyName, description: &SharedString) {
+fn describe(key: &KeyName, kind: &'static str, description: &SharedString) {
     assert!(!description.is_empty());
-    recorded().described.insert(key.as_str().to_owned());
+    let described = &mut recorded().described;
+    described.insert(key.as_str().to_owned(), kind);
 }
 
 impl Recorder for MemoryRecorder {
     fn describe_counter(&self, key: KeyName, _: Option<Unit>, description: SharedString) {
-        describe(&key, &description);
+        describe(&key, "counter", &description);
     }
 
     fn describe_gauge(&self, key: KeyName, _: Option<Unit>, description: SharedString) {
-        describe(&key, &description);
+        describe(&key, "gauge", &description);
     }
 
     fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}

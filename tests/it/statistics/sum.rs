@@ -57,7 +57,7 @@ fn connect_once(address: &Address, number: usize) {
 fn wait_in_the_queue(server: &ServerHandle) -> usize {
     let mut count = 0;
     while server.statistics().rejected.queue_timeout == 0 {
-        let clients = [(); PER_IP].map(|()| connect(&server.server_address()));
+        let clients = [(); PER_IP].map(|()| connect(server.server_address()));
         thread::sleep(Duration::from_millis(10));
         count += clients.len();
     }

@@ -192,25 +192,6 @@ fn a_download_finishes_during_a_shutdown(options: &[&str]) {
 }
 
 #[test]
-fn log_requests_logs_a_line_for_each_request() {
-    let site = Site::new();
-    let server = site.serve_with(&["--log-requests"]);
-    ask(&server.address, "GET /a.txt").expect("the server answers");
-    ask(&server.address, "HEAD /\u{85}%1b[31m").expect("the server answers");
-    ask_raw(&server.address, "\x1b[31m\r\n\r\n").expect("the server answers");
-    server.signal(Signal::SIGTERM);
-    let (_, _, log) = server.finish();
-    let lines: Vec<_> = log
-        .lines()
-        .filter(|line| !line.contains("serving on"))
-        .collect();
-    assert!(lines[0].ends_with(" \"GET /a.txt\" 200"), "{log}");
-    assert!(lines[1].ends_with(" \"HEAD /\\u{85}%1b[31m\" 404"), "{log}");
-    assert!(lines[2].ends_with(" refused: 400 Bad Request"), "{log}");
-    assert!(!log.contains('\x1b'), "{log}");
-}
-
-#[test]
 fn requests_are_not_logged_by_default() {
     let site = Site::new();
     let server = site.serve();

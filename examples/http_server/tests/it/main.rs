@@ -1,5 +1,6 @@
 //! Tests of the program `http_server`, which runs as a child process.
 
+mod access_log;
 mod chromium;
 mod connections;
 mod curl;

@@ -9,12 +9,13 @@ use support::{connect_to, read_all};
 use crate::PROGRAM;
 use crate::site::{Site, TEXT};
 
-const OPTIONS: [&str; 5] = [
+const OPTIONS: [&str; 6] = [
     "--proxy-protocol",
     "required",
     "--trusted-proxies",
     "10.0.0.0/8,127.0.0.1",
-    "--log-requests",
+    "--access-log",
+    "-",
 ];
 
 support::for_threads_and_green! {
@@ -34,9 +35,13 @@ fn the_log_names_the_client(options: &[&str]) {
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     assert!(answer.ends_with(TEXT), "{answer}");
     server.signal(Signal::SIGTERM);
-    let (_, _, log) = server.finish();
-    let line = r#"192.0.2.9:56324 "GET /a.txt" 200"#;
-    assert!(log.contains(line), "{log}");
+    let (_, output, _) = server.finish();
+    let [begin, end] = [
+        "192.0.2.9 - - [",
+        r#"] "GET /a.txt HTTP/1.1" 200 11 "-" "-""#,
+    ];
+    assert!(output.starts_with(begin), "{output}");
+    assert!(output.trim_end().ends_with(end), "{output}");
 }
 
 #[test]
