@@ -134,7 +134,7 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
         if let Some(children) = handle.children().filter(|_| L::Request::OWNS_SOCKET) {
             children.set_listener(listener.as_fd().as_raw_fd());
         }
-        Ok(Acceptor {
+        let acceptor = Acceptor {
             server,
             handle,
             listener,
@@ -143,7 +143,10 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
             events: Events::with_capacity(NonZeroUsize::MIN),
             next_reap: None,
             serving: handle.start_serving(),
-        })
+        };
+        #[cfg(feature = "systemd")]
+        crate::systemd::serving_begun();
+        Ok(acceptor)
     }
 
     /// The next request that can be served now; `None` after the deadline, and when serving ends. Waits only
@@ -153,6 +156,8 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
         deadline: Option<Instant>,
     ) -> io::Result<Option<Accepted<L::Request>>> {
         while !self.handle.must_stop() {
+            #[cfg(feature = "systemd")]
+            self.handle.set_turned();
             self.handle_interrupt()?;
             let Control { limits, listen } = self.handle.control();
             self.reject_expired();

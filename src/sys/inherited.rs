@@ -37,7 +37,8 @@ pub(crate) fn names() -> Vec<String> {
 /// See sd_listen_fds(3). A child process of the one that they are for has the variables, but not the descriptors.
 fn inherit() -> Vec<Socket> {
     let number = |name| env::var(name).ok()?.parse::<i32>().ok();
-    let is_for_this = number("LISTEN_PID").is_some_and(|pid| i64::from(pid) == process::id().into());
+    let is_for_this =
+        number("LISTEN_PID").is_some_and(|pid| i64::from(pid) == process::id().into());
     let count = number("LISTEN_FDS").filter(|_| is_for_this).unwrap_or(0);
     let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
     // What systemd itself calls a socket without a name.
