@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 /// Programs whose Debian package has a different name.
-const PACKAGES: [(&str, &str); 8] = [
+const PACKAGES: [(&str, &str); 10] = [
     ("dig", "bind9-dnsutils"),
     ("logger", "bsdutils"),
     ("nginx", "nginx-core"),
@@ -11,6 +11,8 @@ const PACKAGES: [(&str, &str); 8] = [
     ("node", "nodejs"),
     ("redis-cli", "redis-tools"),
     ("setpriv", "util-linux"),
+    ("systemd-analyze", "systemd"),
+    ("systemd-socket-activate", "systemd"),
     ("cc", "gcc"),
 ];
 
