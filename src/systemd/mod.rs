@@ -58,8 +58,7 @@
 //! |---|---|
 //! | all servers for which `notify_systemd` was called are served | `READY=1` |
 //! | again and again, while their accept loops turn, if the unit has a `WatchdogSec=` | `WATCHDOG=1` |
-//! | a shutdown of the last of them begins | `STOPPING=1` |
-//! | then, and again every 2.5 s while running requests have time to finish | `EXTEND_TIMEOUT_USEC=` with 10 s |
+//! | a shutdown of the last of them begins, and again every 2.5 s while running requests have time to finish | `STOPPING=1` and `EXTEND_TIMEOUT_USEC=` with 10 s |
 //!
 //! So a `TimeoutStopSec=` that is shorter than the [`shutdown_timeout`](crate::Builder::shutdown_timeout) ends no
 //! request. `STATUS=` has a line for `systemctl status`.
@@ -77,6 +76,7 @@ use std::env;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 #[cfg(feature = "restart")]
 #[allow(unused_imports, reason = "for the module `restart`")]
@@ -87,8 +87,12 @@ use crate::error::SystemError;
 use crate::sys::inherited;
 use crate::{Listener, Server, ServerGroup};
 
+/// Whether the program has asked for a socket here.
+static HAS_ASKED: AtomicBool = AtomicBool::new(false);
+
 /// Takes the socket with this name that the process was started with, for [`Builder::adopt`](crate::Builder::adopt);
 /// with `None` the first of all. Several sockets with one name come in the order of the unit, one with each call.
+/// [`Server::notify_systemd`] logs which of them no server has taken when it serves.
 ///
 /// The name is `FileDescriptorName=` in the unit of the socket, by default the name of that unit, such as
 /// `upper.socket`. `L` is [`Tcp`](crate::listener::Tcp), [`Unix`](crate::listener::Unix),
@@ -125,6 +129,7 @@ where
     L: Listener + From<OwnedFd>,
 {
     let name = name.into();
+    HAS_ASKED.store(true, Ordering::SeqCst);
     let socket = inherited::take(name).ok_or_else(|| missing(name))?;
     let mut listener = L::from(socket);
     // It listens already. This checks its type.
@@ -133,6 +138,14 @@ where
         SystemError::describe(&error, text)
     })?;
     Ok(listener)
+}
+
+/// The names of sockets that were not taken. Empty if the program takes its sockets in another way.
+fn untaken() -> Vec<String> {
+    match HAS_ASKED.load(Ordering::SeqCst) {
+        true => inherited::names(),
+        false => Vec::new(),
+    }
 }
 
 fn describe(name: Option<&str>) -> String {
@@ -174,8 +187,8 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
     ///
     /// Does nothing without `NOTIFY_SOCKET`. Call it before serving; several servers of one process may call it, all of
     /// them before the first is served. The messages are sent on the thread that serves, on the one that calls
-    /// [`shutdown`](crate::ServerHandle::shutdown), and on the library's thread for timers. While the manager does not
-    /// read, each waits up to half a second, and is lost then; the first such error is logged.
+    /// [`shutdown`](crate::ServerHandle::shutdown), and on the library's thread for timers. If the manager does not
+    /// read, `READY=1` waits for half a second, and the others not at all. The first error of sending is logged.
     ///
     /// In a process that a forking server has forked nothing is sent. Feature `systemd`.
     ///

@@ -6,7 +6,25 @@ use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::Address;
+use crate::{Address, sys};
+
+/// What to do if the manager does not read, and its queue is full.
+#[derive(Clone, Copy)]
+pub(super) enum Patience {
+    /// Wait for half a second, then fail.
+    Wait,
+    /// Fail at once: the message is repeated later.
+    Fail,
+}
+
+impl Patience {
+    fn flags(self) -> i32 {
+        match self {
+            Patience::Wait => 0,
+            Patience::Fail => sys::MSG_DONTWAIT,
+        }
+    }
+}
 
 /// Sends messages to the service manager. See sd_notify(3).
 ///
@@ -17,7 +35,7 @@ pub(super) struct NotifySocket {
 }
 
 impl NotifySocket {
-    /// Longer than a service manager that runs needs to read a message. A shutdown must not wait for one that does not.
+    /// How long a message waits if the manager's queue is full.
     const TIMEOUT: Duration = Duration::from_millis(500);
 
     /// `None` if no service manager waits for messages.
@@ -31,10 +49,14 @@ impl NotifySocket {
         Ok(Some(NotifySocket { socket, manager }))
     }
 
-    /// Sends lines of the form `NAME=value`. Blocks for [`TIMEOUT`](Self::TIMEOUT) if the manager's queue is full.
-    pub(super) fn send(&self, message: &str) -> io::Result<()> {
+    /// Sends lines of the form `NAME=value`.
+    pub(super) fn send(&self, message: &str, patience: Patience) -> io::Result<()> {
+        let (message, flags) = (message.as_bytes(), patience.flags());
         loop {
-            match self.socket.send_to(message.as_bytes(), &self.manager) {
+            let sent = self
+                .socket
+                .send_to_with_flags(message, &self.manager, flags);
+            match sent {
                 Ok(_) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),

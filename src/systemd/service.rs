@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use super::notify_socket::NotifySocket;
+use super::notify_socket::{NotifySocket, Patience};
 use crate::ServerHandle;
 use crate::log_line::{self, log_line};
 use crate::sys::timer::{OnTimer, Timer};
@@ -59,7 +59,7 @@ pub(super) fn register(servers: Vec<ServerHandle>) -> io::Result<()> {
 
 /// Removes a server that is closed.
 pub(crate) fn unregister(server: &ServerHandle) {
-    update(|service| {
+    update(Patience::Fail, |service| {
         service.servers.retain(|other| !other.server.is(server));
         if service.servers.is_empty() {
             (service.watchdog, service.extension) = (None, None);
@@ -70,19 +70,19 @@ pub(crate) fn unregister(server: &ServerHandle) {
 
 /// A thread begins to serve one of the servers.
 pub(crate) fn serving_begun() {
-    update(Service::ready);
+    update(Patience::Wait, Service::ready);
 }
 
 /// A shutdown begins. Called again, it does nothing.
 pub(crate) fn shutdown_begun(server: &ServerHandle) {
-    update(|service| service.stop(server));
+    update(Patience::Fail, |service| service.stop(server));
 }
 
 /// The program reads its configuration again, until [`reloaded`].
 #[cfg(feature = "restart")]
 #[allow(dead_code, reason = "for the module `restart`")]
 pub(crate) fn reloading() {
-    update(|_| {
+    update(Patience::Wait, |_| {
         let now = crate::sys::monotonic_time().as_micros();
         Some(format!("RELOADING=1\nMONOTONIC_USEC={now}"))
     });
@@ -91,7 +91,9 @@ pub(crate) fn reloading() {
 #[cfg(feature = "restart")]
 #[allow(dead_code, reason = "for the module `restart`")]
 pub(crate) fn reloaded() {
-    update(|service| service.is_ready.then(|| service.ready_message()));
+    update(Patience::Wait, |service| {
+        service.is_ready.then(|| service.ready_message())
+    });
 }
 
 /// Another process is the main one of the service from now on. This one sends no further message: the end of its
@@ -99,7 +101,7 @@ pub(crate) fn reloaded() {
 #[cfg(feature = "restart")]
 #[allow(dead_code, reason = "for the module `restart`")]
 pub(crate) fn handed_over(main_process: u32) {
-    update(|_| Some(format!("MAINPID={main_process}")));
+    update(Patience::Wait, |_| Some(format!("MAINPID={main_process}")));
     PROCESS.store(0, Ordering::SeqCst);
     *lock() = None;
 }
@@ -109,7 +111,7 @@ fn lock() -> MutexGuard<'static, Option<Service>> {
 }
 
 /// Changes the state, and sends the message that `change` returns. Does nothing without registered servers.
-fn update(change: impl FnOnce(&mut Service) -> Option<String>) {
+fn update(patience: Patience, change: impl FnOnce(&mut Service) -> Option<String>) {
     let registered = PROCESS.load(Ordering::SeqCst);
     if registered == 0 || registered != process::id() {
         return;
@@ -117,7 +119,8 @@ fn update(change: impl FnOnce(&mut Service) -> Option<String>) {
     let mut locked = lock();
     let warning = locked.as_mut().and_then(|service| {
         // While it is locked, so that the messages arrive in their order.
-        let sent = change(service).map_or(Ok(()), |message| service.socket.send(&message));
+        let message = change(service);
+        let sent = message.map_or(Ok(()), |message| service.socket.send(&message, patience));
         if let Err(error) = sent {
             service.warn_once(&error);
         }
@@ -175,6 +178,12 @@ impl Service {
             return None;
         }
         self.is_ready = true;
+        let left = super::untaken();
+        if !left.is_empty() {
+            let text =
+                "no server has taken these sockets of the service manager, and their clients wait";
+            self.warning = Some(format!("{text}: {}", left.join(", ")));
+        }
         Some(self.ready_message())
     }
 
@@ -197,21 +206,23 @@ impl Service {
             Ok(repeated) => self.extension = Some(repeated),
             Err(error) => self.warning = Some(format!("no timer for the service manager: {error}")),
         }
-        Some(format!("STOPPING=1\n{}", self.extension_message()))
+        Some(self.stopping_message())
     }
 
     /// While a server may take time for its requests.
     fn extend(&mut self) -> Option<String> {
         let mut servers = self.servers.iter();
         let drains = servers.any(|each| each.server.may_drain());
-        drains.then(|| self.extension_message())
+        drains.then(|| self.stopping_message())
     }
 
-    fn extension_message(&self) -> String {
+    fn stopping_message(&self) -> String {
         let running = self.servers.iter();
         let running: usize = running.map(|each| each.server.registry().present()).sum();
         let time = EXTENSION.as_micros();
-        format!("EXTEND_TIMEOUT_USEC={time}\nSTATUS=shutting down; running requests: {running}")
+        format!(
+            "STOPPING=1\nEXTEND_TIMEOUT_USEC={time}\nSTATUS=shutting down; running requests: {running}"
+        )
     }
 
     /// Asks all accept loops to turn. If all have turned since the last time, this returns the message.
@@ -282,7 +293,7 @@ impl Repeated {
 
 impl OnTimer for Message {
     fn on_timer(&self, now: Instant) -> Option<Instant> {
-        update(self.text);
+        update(Patience::Fail, self.text);
         now.checked_add(self.period)
     }
 }

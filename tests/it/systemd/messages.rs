@@ -6,14 +6,20 @@ use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+#[cfg(feature = "fork")]
+use nix::sys::signal::kill;
+#[cfg(feature = "fork")]
+use nix::unistd::Pid;
 use socketserver::prelude::*;
 use support::child::in_child_with;
 use support::concurrent::ConcurrentTcpServer;
 use support::example::{Example, command};
 use support::gate::Gate;
+#[cfg(feature = "fork")]
+use support::process::children;
 use support::process::threads_named;
 use support::systemd::{Manager, WATCHDOG_USEC};
-use support::{ANY, connect, connect_to, eventually, exchange, join_soon, socket_path};
+use support::{ANY, connect, connect_to, eventually, exchange, join_soon, read_until, socket_path};
 
 const EXTEND: &str = "EXTEND_TIMEOUT_USEC=10000000";
 
@@ -51,7 +57,7 @@ fn a_server_is_ready_then_stops_and_asks_for_time_while_it_drains() {
         let running = "STATUS=shutting down; running requests: 1";
         assert_eq!(lines(&manager.next()), ["STOPPING=1", EXTEND, running]);
         for _ in 0..2 {
-            assert_eq!(lines(&manager.next()), [EXTEND, running]);
+            assert_eq!(lines(&manager.next()), ["STOPPING=1", EXTEND, running]);
         }
         drop(client);
         assert!(server.finish().0.success());
@@ -123,6 +129,24 @@ fn a_manager_that_is_gone_is_logged_once() {
     assert_eq!(log.matches(text).count(), 1, "{log}");
 }
 
+/// The server serves and stops as without one.
+#[test]
+fn a_manager_that_does_not_read_holds_up_nothing() {
+    let manager = Manager::new();
+    let mut command = command("echo_server", &[ANY]);
+    command.env("NOTIFY_SOCKET", &manager.name);
+    // A message each millisecond, until the queue is full.
+    command.env("WATCHDOG_USEC", "8000");
+    let mut server = Example::launch(command);
+    let mut log = server.child.stderr.take().expect("the stream is piped");
+    read_until(&mut log, "cannot send to the service manager");
+    server.child.stderr = Some(log);
+    let client = connect_to(&*server.address);
+    assert_eq!(exchange(client, "hello\n"), "hello\n");
+    server.signal(Signal::SIGTERM);
+    assert!(server.finish().0.success());
+}
+
 #[test]
 fn a_name_that_is_none_is_an_error() {
     let environment = [("NOTIFY_SOCKET", OsStr::new("vsock:2:1"))];
@@ -134,22 +158,22 @@ fn a_name_that_is_none_is_an_error() {
     });
 }
 
-/// The children see the shutdown too.
 #[cfg(feature = "fork")]
 #[test]
-fn children_of_a_forking_server_report_nothing() {
+fn a_child_of_a_forking_server_reports_nothing() {
     let manager = Manager::new();
     let server = echo_server(&manager, &["--server", "forking-tcp", ANY]);
     manager.wait_for("READY=1");
     let mut idle = connect_to(&*server.address);
     idle.write_all(b"x").expect("the server reads");
     idle.read_exact(&mut [0]).expect("the child answers");
+    // In the child this begins a shutdown.
+    let child = children(server.pid())[0].try_into().expect("a pid");
+    kill(Pid::from_raw(child), Signal::SIGTERM).expect("the child runs");
+    idle.read_exact(&mut [0]).expect_err("the child ends");
+    assert_eq!(manager.arrived(), [""; 0]);
     server.signal(Signal::SIGTERM);
-    assert_eq!(idle.read(&mut [0]).expect("the child ends"), 0);
-    assert!(server.finish().0.success());
-    let messages = manager.arrived();
-    let stopping = messages.iter().filter(|text| text.contains("STOPPING=1"));
-    assert_eq!(stopping.count(), 1, "{messages:?}");
+    manager.wait_for("STOPPING=1");
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::Signal;
 use socketserver::listener::{Tcp, Udp, UnixDatagram as UnixDatagrams};
@@ -11,8 +12,8 @@ use socketserver::prelude::*;
 use socketserver::systemd;
 
 use support::child::{command_of, in_child, is_child};
-use support::example::{Example, command};
-use support::systemd::{activate, free_address};
+use support::example::{Example, command, path, with_default_signals};
+use support::systemd::{Manager, activate, free_address};
 use support::{ANY, LONG, connect_to, exchange, read_all, read_until, socket_path};
 
 const TCP_KINDS: &[&str] = &[
@@ -157,6 +158,37 @@ fn of_several_sockets_the_name_selects_one() {
     end(server);
 }
 
+/// A program that starts with this socket as its first one, as a service manager starts it.
+fn start_with(socket: &TcpListener, manager: &Manager) -> Example {
+    let socket = socket.try_clone().expect("a descriptor is free");
+    let mut shell = Command::new("sh");
+    let script =
+        "LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=web:admin exec \"$0\" systemd:web 3<&0 4<&0";
+    shell.args(["-c", script]).arg(path("echo_server"));
+    shell.env("NOTIFY_SOCKET", &manager.name);
+    shell.stdin(OwnedFd::from(socket));
+    shell.stdout(Stdio::piped()).stderr(Stdio::piped());
+    with_default_signals(&mut shell);
+    Example::of(shell.spawn().expect("the shell can be started"))
+}
+
+#[test]
+fn clients_wait_in_the_socket_while_the_server_is_replaced() {
+    let socket = TcpListener::bind(ANY).expect("a port is free");
+    let address = socket.local_addr().expect("it is bound");
+    let manager = Manager::new();
+    for _ in 0..3 {
+        let waiting = connect_to(address);
+        let server = start_with(&socket, &manager);
+        assert_eq!(exchange(waiting, "hello\n"), "hello\n");
+        server.signal(Signal::SIGTERM);
+        let (status, _, log) = server.finish();
+        assert!(status.success(), "{log}");
+        let text = "no server has taken these sockets of the service manager, and their clients wait: admin";
+        assert!(log.contains(text), "{log}");
+    }
+}
+
 /// What programs see that this one starts.
 fn sockets_of_a_child() -> usize {
     let output = Command::new("ls").args(["-l", "/proc/self/fd"]).output();
@@ -277,7 +309,7 @@ fn without_a_service_manager_the_error_says_what_is_missing() {
 fn a_listener_of_a_descriptor_is_checked_when_it_is_adopted() {
     in_child(|| {
         let socket = TcpListener::bind(ANY).expect("a port is free");
-        let listener = Udp::from(std::os::fd::OwnedFd::from(socket));
+        let listener = Udp::from(OwnedFd::from(socket));
         let error = UdpServer::builder().adopt_fn(listener, |_| Ok(()));
         let error = error.expect_err("it is a stream socket");
         assert_eq!(error.kind(), ErrorKind::InvalidInput);

@@ -67,7 +67,7 @@ fn systemd_complains_about_a_misspelled_name_and_a_missing_program() {
     for (from, to) in [("WatchdogSec=", "WatchdogSecs="), (&*program, "/missing")] {
         assert!(text.contains(from), "{text}");
         fs::write(unit, text.replace(from, to)).expect("the folder is writable");
-        let complaints = verify(&[unit.clone()]);
+        let complaints = verify(std::slice::from_ref(unit));
         assert!(
             complaints.contains(to.trim_end_matches('=')),
             "{complaints}"
