@@ -9,6 +9,7 @@
 //! a single kind and no options see the README, or `upper_server`.
 
 use std::io::{self, LineWriter};
+use std::os::fd::OwnedFd;
 use std::process::{self, ExitCode};
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ use socketserver::listener::Bind;
 use socketserver::prelude::*;
 #[cfg(feature = "proxy-protocol")]
 use socketserver::proxy_protocol::ProxyProtocol;
+#[cfg(feature = "systemd")]
+use socketserver::systemd;
 #[cfg(feature = "tls")]
 use socketserver::tls::TlsConfig;
 use socketserver::{Builder, Dispatch};
@@ -29,7 +32,9 @@ Sends back all that it receives
 
 Usage: echo_server [OPTIONS] [ADDRESS]
 
-  [ADDRESS]                  Where to listen; for the Unix kinds a path
+  [ADDRESS]                  Where to listen; for the Unix kinds a path. `systemd` or
+                             `systemd:NAME` takes a socket from systemd, with the feature
+                             `systemd`
                              [default: 127.0.0.1:10000]
   --server <KIND>            tcp and unix-stream serve one client at a time, threading-tcp and
                              threading-unix-stream many, each on a thread; with the feature
@@ -78,6 +83,8 @@ Usage: echo_server [OPTIONS] [ADDRESS]
 const NO_FORK: &str = "it needs a build with `--features fork`";
 #[cfg(not(feature = "proxy-protocol"))]
 const NO_PROXY: &str = "it needs a build with `--features proxy-protocol`";
+#[cfg(not(feature = "systemd"))]
+const NO_SYSTEMD: &str = "systemd: it needs a build with `--features systemd`";
 #[cfg(not(feature = "tls"))]
 const NO_TLS: &str = "it needs a build with `--features tls`";
 #[cfg(not(feature = "restart"))]
@@ -262,7 +269,7 @@ fn contains(data: &[u8], text: &str) -> bool {
 
 fn serve<L, D>(builder: Builder<L, D>, options: Options) -> io::Result<()>
 where
-    L: Bind<String, Request = StreamRequest>,
+    L: Bind<String, Request = StreamRequest> + From<OwnedFd>,
     D: Dispatch,
 {
     #[cfg(feature = "proxy-protocol")]
@@ -275,8 +282,11 @@ where
     };
     #[cfg(feature = "tls")]
     let builder = builder.tls(tls(&options)?);
-    let (address, panic_on) = (options.address.clone(), options.panic_on.clone());
-    let server = builder
+    let address = options.address.clone();
+    let address = address.unwrap_or("127.0.0.1:10000".to_owned());
+    let panic_on = options.panic_on.clone();
+    let handle = move |request: &mut StreamRequest| echo(request, panic_on.as_deref());
+    let builder = builder
         .disable_nagle_algorithm(true)
         .hooks(Busy)
         .max_connections(options.max_connections)
@@ -287,14 +297,16 @@ where
         .write_timeout(options.write_timeout.unwrap_or(Duration::from_secs(30)))
         .max_lifetime(options.deadline)
         .drain_delay(options.drain_delay)
-        .shutdown_timeout(options.drain.unwrap_or(Duration::from_secs(30)))
-        .bind_fn(
-            address.unwrap_or("127.0.0.1:10000".to_owned()),
-            move |request| echo(request, panic_on.as_deref()),
-        )?;
+        .shutdown_timeout(options.drain.unwrap_or(Duration::from_secs(30)));
+    let server = match name_from_systemd(&address) {
+        Some(name) => builder.adopt_fn(socket::<L>(name)?, handle)?,
+        None => builder.bind_fn(address, handle)?,
+    };
     server.shutdown_on_ctrlc()?;
     #[cfg(feature = "restart")]
     act_on_signals(&server, options)?;
+    #[cfg(feature = "systemd")]
+    server.notify_systemd()?;
     println!("listening on {}", server.server_address());
     server.serve_forever()
 }
@@ -316,6 +328,24 @@ where
         })?;
     }
     Ok(())
+}
+
+/// The name in `systemd:NAME`, or none in `systemd`. `None` for every other address.
+fn name_from_systemd(address: &str) -> Option<Option<&str>> {
+    match address.split_once(':') {
+        None => (address == "systemd").then_some(None),
+        Some((before, name)) => (before == "systemd").then_some(Some(name)),
+    }
+}
+
+#[cfg(feature = "systemd")]
+fn socket<L: Bind<String> + From<OwnedFd>>(name: Option<&str>) -> io::Result<L> {
+    systemd::socket(name)
+}
+
+#[cfg(not(feature = "systemd"))]
+fn socket<L>(_: Option<&str>) -> io::Result<L> {
+    Err(io::Error::other(NO_SYSTEMD))
 }
 
 #[cfg(feature = "tls")]

@@ -19,7 +19,8 @@ Sends each datagram back to its sender
 
 Usage: udp_echo_server [OPTIONS] [ADDRESS]
 
-  [ADDRESS]    Where to listen [default: 127.0.0.1:9005]
+  [ADDRESS]    Where to listen; `systemd` or `systemd:NAME` takes a socket from systemd, in a
+               build with `--features systemd` [default: 127.0.0.1:9005]
   --threading  Handle several datagrams at once, each on a thread of a pool
                [default: one after the other]
   --green      Handle many at once on each thread; it needs a build with `--features green`
@@ -50,9 +51,34 @@ fn echo(request: &mut DatagramRequest) -> HandlerResult {
     Ok(())
 }
 
+/// The name in `systemd:NAME`, or none in `systemd`. `None` for every other address.
+fn name_from_systemd(address: &str) -> Option<Option<&str>> {
+    match address.split_once(':') {
+        None => (address == "systemd").then_some(None),
+        Some((before, name)) => (before == "systemd").then_some(Some(name)),
+    }
+}
+
+#[cfg(feature = "systemd")]
+fn socket(name: Option<&str>) -> io::Result<Udp> {
+    socketserver::systemd::socket(name)
+}
+
+#[cfg(not(feature = "systemd"))]
+fn socket(_: Option<&str>) -> io::Result<Udp> {
+    let text = "systemd: it needs a build with `--features systemd`";
+    Err(io::Error::other(text))
+}
+
 fn serve<D: Dispatch>(builder: Builder<Udp, D>, address: String) -> io::Result<()> {
-    let server = builder.max_packet_size(65_507).bind_fn(address, echo)?;
+    let builder = builder.max_packet_size(65_507);
+    let server = match name_from_systemd(&address) {
+        Some(name) => builder.adopt_fn(socket(name)?, echo)?,
+        None => builder.bind_fn(address, echo)?,
+    };
     server.shutdown_on_ctrlc()?;
+    #[cfg(feature = "systemd")]
+    server.notify_systemd()?;
     println!("listening on {}", server.server_address());
     server.serve_forever()
 }

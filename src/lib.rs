@@ -65,6 +65,8 @@
 //! Behind a load balancer, the feature `proxy-protocol` and its module `proxy_protocol` make `client_address` the
 //! client's, and [`health`] answers its checks.
 //!
+//! As a systemd service, the feature `systemd` and its module `systemd` take sockets from systemd and report to it.
+//!
 //! [`task`] waits in handlers, on a thread and on a green task alike.
 //!
 //! Two modules do not depend on servers, so clients use them too: [`framing`] (messages with a length in
@@ -180,6 +182,9 @@ mod sync {
 #[cfg(not(feature = "tls"))]
 mod no_tls;
 mod sys;
+#[cfg(feature = "systemd")]
+#[cfg_attr(docsrs, doc(cfg(feature = "systemd")))]
+pub mod systemd;
 pub mod task;
 #[cfg(feature = "tls")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]

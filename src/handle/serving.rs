@@ -119,11 +119,41 @@ impl ServerHandle {
     }
 }
 
+/// For the watchdog of a service manager.
+#[cfg(feature = "systemd")]
+impl ServerHandle {
+    pub(crate) fn is_serving(&self) -> bool {
+        self.0.serving.state.lock().thread.is_some()
+    }
+
+    /// Wakes the accept loop, so that it turns.
+    pub(crate) fn ask_for_turn(&self) {
+        self.0.serving.owes_turn.store(true, Ordering::SeqCst);
+        self.0.poller.notify();
+    }
+
+    /// Whether it is served, and its accept loop has not turned since it was asked.
+    pub(crate) fn owes_turn(&self) -> bool {
+        self.0.serving.owes_turn.load(Ordering::SeqCst) && self.is_serving()
+    }
+
+    /// Called in each turn of the accept loop.
+    pub(crate) fn set_turned(&self) {
+        let owes_turn = &self.0.serving.owes_turn;
+        if owes_turn.load(Ordering::Relaxed) {
+            owes_turn.store(false, Ordering::SeqCst);
+        }
+    }
+}
+
 /// Which thread serves, and whether it has to stop: of a server, or of a group.
 #[derive(Default)]
 pub(super) struct ServingState {
     /// Whether there is a request in the state.
     is_requested: AtomicBool,
+    /// Whether the accept loop was asked to turn, and has not.
+    #[cfg(feature = "systemd")]
+    owes_turn: AtomicBool,
     state: Mutex<State>,
     ended: Condvar,
 }

@@ -52,6 +52,8 @@ impl ServerHandle {
         if !shutdown.begun.swap(true, Ordering::SeqCst) {
             self.force_after(shutdown.timeout);
         }
+        #[cfg(feature = "systemd")]
+        crate::systemd::shutdown_begun(self);
         self.0.serving.wake_waiting();
         if let Some(group) = self.group() {
             group.begin_shutdown();
@@ -134,6 +136,13 @@ impl ServerHandle {
     /// Whether the time for a graceful shutdown is over.
     pub(crate) fn is_forced(&self) -> bool {
         self.0.shutdown.force.lock().forced.is_some()
+    }
+
+    /// Whether the time in which a shutdown waits for requests is not over.
+    #[cfg(feature = "systemd")]
+    pub(crate) fn may_drain(&self) -> bool {
+        let give_up_at = self.0.shutdown.give_up_at();
+        give_up_at.is_none_or(|at| Instant::now() < at)
     }
 
     /// Closes every connection by force, in any state.

@@ -1,9 +1,7 @@
 use std::fmt::{self, Debug};
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
-#[cfg(feature = "restart")]
-use std::os::fd::OwnedFd;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net;
 use std::path::Path;
 
@@ -83,6 +81,13 @@ impl From<UdpSocket> for Udp {
             receiver: Receiver::new(socket.into(), &SocketOptions::default()),
             requested: None,
         }
+    }
+}
+
+/// [`adopt`](crate::Builder::adopt) checks the type of the socket.
+impl From<OwnedFd> for Udp {
+    fn from(socket: OwnedFd) -> Self {
+        UdpSocket::from(socket).into()
     }
 }
 
@@ -184,6 +189,13 @@ impl From<net::UnixDatagram> for UnixDatagram {
             receiver: Receiver::new(socket.into(), &SocketOptions::default()),
             requested: None,
         }
+    }
+}
+
+/// [`adopt`](crate::Builder::adopt) checks the type of the socket.
+impl From<OwnedFd> for UnixDatagram {
+    fn from(socket: OwnedFd) -> Self {
+        net::UnixDatagram::from(socket).into()
     }
 }
 

@@ -5,7 +5,7 @@
 //! | Python | `TCPServer` | `UnixStreamServer` | `UDPServer` | `UnixDatagramServer` |
 //! | address | IP address and port | path or Linux abstract name | IP address and port | path or Linux abstract name |
 //! | one request is | a connection | a connection | a datagram | a datagram |
-//! | `From`, to adopt a socket | `std::net::TcpListener` | `std::os::unix::net::UnixListener` | `std::net::UdpSocket` | `std::os::unix::net::UnixDatagram` |
+//! | `From`, to adopt a socket: an `OwnedFd`, or | `std::net::TcpListener` | `std::os::unix::net::UnixListener` | `std::net::UdpSocket` | `std::os::unix::net::UnixDatagram` |
 //! | clients have an address | yes | rarely | yes | only if they bound one |
 //! | `allow_reuse_address` by default | true | not used | false | not used |
 //! | `stop_listening` | refuses clients on Linux | refuses clients if there is a path | same as `pause` | same as `pause` |

@@ -146,17 +146,30 @@ pub(super) fn cannot_listen_unix(error: io::Error, address: &Address) -> io::Err
 
 /// Refuses a socket of the wrong kind. Only an adopted socket can be of the wrong kind.
 pub(super) fn check_kind(socket: &SockRef<'_>, kind: Type, unix: bool) -> io::Result<()> {
-    let is_unix = socket.local_addr()?.domain() == Domain::UNIX;
-    let expected = match (kind, unix) {
-        _ if socket.r#type()? != kind && kind == Type::STREAM => "a stream socket",
-        _ if socket.r#type()? != kind => "a datagram socket",
-        _ if is_unix == unix => return Ok(()),
-        (_, true) => "a Unix socket",
-        (_, false) => "an IP socket",
-    };
-    Err(invalid_input(format!(
-        "the socket to adopt is not {expected}"
-    )))
+    let found = describe_kind(
+        socket.r#type()?,
+        socket.local_addr()?.domain() == Domain::UNIX,
+    );
+    let expected = describe_kind(kind, unix);
+    if found != expected {
+        let text = format!("the socket to adopt is {found}, not {expected}");
+        return Err(invalid_input(text));
+    }
+    if kind == Type::STREAM && socket.peer_addr().is_ok() {
+        let text = "the socket to adopt is the connection of one client (Accept=yes of systemd?); a server needs a socket that listens";
+        return Err(invalid_input(text.to_owned()));
+    }
+    Ok(())
+}
+
+fn describe_kind(kind: Type, unix: bool) -> &'static str {
+    match (kind, unix) {
+        (Type::STREAM, false) => "an IP stream socket",
+        (Type::STREAM, true) => "a Unix stream socket",
+        (Type::DGRAM, false) => "an IP datagram socket",
+        (Type::DGRAM, true) => "a Unix datagram socket",
+        _ => "a socket of another type",
+    }
 }
 
 /// The address of a bound Unix socket, or the requested one of a socket that is not bound yet.

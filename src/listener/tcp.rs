@@ -3,9 +3,7 @@ use std::io;
 #[cfg(target_os = "linux")]
 use std::net::Shutdown;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
-#[cfg(feature = "restart")]
-use std::os::fd::OwnedFd;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use socket2::{Domain, SockRef, Socket, Type};
 
@@ -176,6 +174,13 @@ impl From<TcpListener> for Tcp {
             backlog: SocketOptions::default().request_queue_size,
             has_timeout: false,
         }
+    }
+}
+
+/// [`adopt`](crate::Builder::adopt) checks the type of the socket.
+impl From<OwnedFd> for Tcp {
+    fn from(socket: OwnedFd) -> Self {
+        TcpListener::from(socket).into()
     }
 }
 

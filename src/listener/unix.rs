@@ -1,7 +1,5 @@
 use std::io;
-#[cfg(feature = "restart")]
-use std::os::fd::OwnedFd;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::Path;
 
@@ -152,6 +150,13 @@ impl From<UnixListener> for Unix {
             backlog: SocketOptions::default().request_queue_size,
             has_timeout: false,
         }
+    }
+}
+
+/// [`adopt`](crate::Builder::adopt) checks the type of the socket.
+impl From<OwnedFd> for Unix {
+    fn from(socket: OwnedFd) -> Self {
+        UnixListener::from(socket).into()
     }
 }
 

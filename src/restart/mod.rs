@@ -190,6 +190,8 @@ fn restart(timeout: Duration) -> io::Result<()> {
     STARTING.store(0, Ordering::SeqCst);
     served?;
     IS_REPLACED.store(true, Ordering::SeqCst);
+    #[cfg(feature = "systemd")]
+    crate::systemd::handed_over(id);
     fork_lock::run(|| end_servers(id));
     Ok(())
 }

@@ -37,6 +37,8 @@ pub(super) fn on_signal() {
             .map(|r| (r.server.clone(), Arc::clone(&r.reload)))
             .collect();
         drop(reloads);
+        #[cfg(feature = "systemd")]
+        crate::systemd::reloading();
         for (server, reload) in calls {
             let name = server.log_name();
             match catch_and_log("the reload", || reload(&server)) {
@@ -47,5 +49,7 @@ pub(super) fn on_signal() {
                 None => {}
             }
         }
+        #[cfg(feature = "systemd")]
+        crate::systemd::reloaded();
     });
 }

@@ -134,9 +134,7 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
         if let Some(children) = handle.children().filter(|_| L::Request::OWNS_SOCKET) {
             children.set_listener(listener.as_fd().as_raw_fd());
         }
-        let serving = handle.start_serving();
-        restart::serves();
-        Ok(Acceptor {
+        let acceptor = Acceptor {
             server,
             handle,
             listener,
@@ -144,8 +142,12 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
             waker: Waker::new(handle),
             events: Events::with_capacity(NonZeroUsize::MIN),
             next_reap: None,
-            serving,
-        })
+            serving: handle.start_serving(),
+        };
+        restart::serves();
+        #[cfg(feature = "systemd")]
+        crate::systemd::serving_begun();
+        Ok(acceptor)
     }
 
     /// The next request that can be served now; `None` after the deadline, and when serving ends. Waits only
@@ -155,6 +157,8 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
         deadline: Option<Instant>,
     ) -> io::Result<Option<Accepted<L::Request>>> {
         while !self.handle.must_stop() {
+            #[cfg(feature = "systemd")]
+            self.handle.set_turned();
             self.handle_interrupt()?;
             let Control { limits, listen } = self.handle.control();
             self.reject_expired();

@@ -143,7 +143,7 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
         self.unbound_service(address, from_closure(handle))
     }
 
-    /// Makes a server of a socket that exists already, for example one from a service manager, or of a
+    /// Makes a server of a socket that exists already, for example one from a service manager (feature `systemd`), or of a
     /// [`Listener`] of your own.
     ///
     /// The socket must be bound. It is activated, but not bound again, so the options and the hook for

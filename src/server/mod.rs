@@ -310,6 +310,8 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
             catch_and_log("server_close", || hooks.server_close(&self.handle));
         }
         signals::unregister(&self.handle);
+        #[cfg(feature = "systemd")]
+        crate::systemd::unregister(&self.handle);
         self.handle.set_closed();
     }
 

@@ -75,6 +75,22 @@ pub(crate) fn reset(connection: &impl AsFd) -> io::Result<()> {
     SockRef::from(connection).connect(&unspecified)
 }
 
+/// The time on the clock of the system that never goes back.
+#[cfg(all(feature = "restart", feature = "systemd"))]
+pub(crate) fn monotonic_time() -> Duration {
+    let mut time = MaybeUninit::<libc::timespec>::zeroed();
+    // SAFETY: the call writes a `timespec`, and zeroes are a valid one.
+    let time = unsafe {
+        libc::clock_gettime(libc::CLOCK_MONOTONIC, time.as_mut_ptr());
+        time.assume_init()
+    };
+    // It counts from the start of the system, so it is not negative.
+    Duration::new(
+        time.tv_sec.unsigned_abs(),
+        time.tv_nsec.unsigned_abs() as u32,
+    )
+}
+
 /// Locks the file, unless another process or another opening of the file holds the lock: then this returns
 /// false. The lock lasts until the file is closed.
 pub(crate) fn try_lock(file: &File) -> io::Result<bool> {

@@ -59,7 +59,9 @@ fn on(signal: libc::c_int, callback: fn()) -> io::Result<()> {
     Ok(())
 }
 
-static CALLBACKS: Mutex<Vec<(libc::c_int, fn())>> = Mutex::new(Vec::new());
+static CALLBACKS: Mutex<Vec<Callback>> = Mutex::new(Vec::new());
+
+type Callback = (libc::c_int, fn());
 
 fn call(signal: libc::c_int) {
     let callbacks = CALLBACKS.lock();

@@ -187,6 +187,13 @@ mod stream {
     mod wfile;
     mod write_timeout;
 }
+#[cfg(feature = "systemd")]
+mod systemd {
+    mod messages;
+    mod sockets;
+    mod units;
+    mod watchdog;
+}
 #[cfg(feature = "tls")]
 mod tls {
     mod clients;

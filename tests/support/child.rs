@@ -3,6 +3,7 @@
 //! share one process.
 
 use std::env;
+use std::ffi::OsStr;
 use std::fmt::Debug;
 use std::process::{Command, Output};
 
@@ -33,10 +34,20 @@ impl<E: Debug> Outcome for Result<(), E> {
 /// name contains the name of the test, which is the argument for the child.
 #[track_caller]
 pub fn in_child<B: FnOnce() -> R, R: Outcome>(body: B) -> R {
+    in_child_with(&[], body)
+}
+
+/// [`in_child`] with these environment variables.
+#[track_caller]
+pub fn in_child_with<B, R>(environment: &[(&str, &OsStr)], body: B) -> R
+where
+    B: FnOnce() -> R,
+    R: Outcome,
+{
     if is_child() {
         return body();
     }
-    let output = run_in_child_process::<B>();
+    let output = run(command_of(&body).envs(environment.iter().copied()));
     assert!(
         output.status.success(),
         "the child process ended with {}:\n{}{}",
@@ -54,14 +65,16 @@ pub fn output_of_child<B: FnOnce()>(body: B) -> Output {
         body();
         panic!("the body does not end the process");
     }
-    run_in_child_process::<B>()
+    run(&mut command_of(&body))
 }
 
-fn is_child() -> bool {
+/// Whether this process runs one test for another process.
+pub fn is_child() -> bool {
     env::var_os(MARK).is_some()
 }
 
-fn run_in_child_process<B>() -> Output {
+/// The command that runs in a child process the test in which the closure `body` is written.
+pub fn command_of<B>(_: &B) -> Command {
     let name = std::any::type_name::<B>();
     let test = name
         .strip_suffix("::{{closure}}")
@@ -69,13 +82,16 @@ fn run_in_child_process<B>() -> Output {
     let (_, test) = test.expect("the closure is written in a test function");
     let mut command = Command::new(env::current_exe().expect("the test binary has a path"));
     with_default_signals(&mut command);
-    let output = command
+    command
         .args([test, "--exact", "--nocapture", "--test-threads", "1"])
         .arg("--include-ignored")
-        .env(MARK, "1")
-        .output()
-        .expect("the test binary can be started");
+        .env(MARK, "1");
+    command
+}
+
+fn run(command: &mut Command) -> Output {
+    let output = command.output().expect("the test binary can be started");
     let stdout = String::from_utf8_lossy(&output.stdout);
-    assert!(stdout.contains("running 1 test\n"), "{test}: {stdout}");
+    assert!(stdout.contains("running 1 test\n"), "{command:?}: {stdout}");
     output
 }

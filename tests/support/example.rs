@@ -62,7 +62,12 @@ impl Example {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         with_default_signals(&mut command);
-        let mut child = command.spawn().expect("the program can be started");
+        let child = command.spawn();
+        Example::of(child.expect("the program can be started"))
+    }
+
+    /// A program that was started with pipes for its output. Waits until it prints `listening on ADDRESS`.
+    pub fn of(mut child: Child) -> Self {
         let mut stdout = BufReader::new(child.stdout.take().expect("the stream is piped"));
         let mut line = String::new();
         stdout.read_line(&mut line).expect("the output is text");

@@ -20,6 +20,7 @@ pub mod program;
 pub mod proxy;
 pub mod python;
 pub mod saturated;
+pub mod systemd;
 #[cfg(feature = "tls")]
 pub mod tls;
 
@@ -134,6 +135,17 @@ pub fn read_all(mut stream: impl Read) -> String {
     let mut text = String::new();
     stream.read_to_string(&mut text).expect("the stream ends");
     text
+}
+
+/// Reads until this text has come.
+pub fn read_until(mut stream: impl Read, text: &str) -> String {
+    let mut read = String::new();
+    while !read.contains(text) {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).expect("the text comes");
+        read.push(byte[0].into());
+    }
+    read
 }
 
 /// How many bytes the other side's system has not acknowledged yet.

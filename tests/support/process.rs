@@ -18,6 +18,15 @@ pub fn threads_named(pid: u32, name: &str) -> usize {
     names.filter(|other| other.starts_with(name)).count()
 }
 
+/// The pids of a process's children, including zombies.
+pub fn children(pid: u32) -> Vec<u32> {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let text = fs::read_to_string(path).expect("the process runs");
+    let pids = text.split_whitespace();
+    pids.map(|pid| pid.parse().expect("the text is a number"))
+        .collect()
+}
+
 /// The number of open descriptors.
 pub fn descriptors(pid: u32) -> usize {
     entries(pid, "fd")

@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 /// Programs whose Debian package has a different name.
-const PACKAGES: [(&str, &str); 9] = [
+const PACKAGES: [(&str, &str); 11] = [
     ("dig", "bind9-dnsutils"),
     ("logger", "bsdutils"),
     ("nginx", "nginx-core"),
@@ -12,6 +12,8 @@ const PACKAGES: [(&str, &str); 9] = [
     ("promtool", "prometheus"),
     ("redis-cli", "redis-tools"),
     ("setpriv", "util-linux"),
+    ("systemd-analyze", "systemd"),
+    ("systemd-socket-activate", "systemd"),
     ("cc", "gcc"),
 ];
 

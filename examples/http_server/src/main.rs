@@ -68,7 +68,8 @@ use crate::root::Root;
 #[derive(Parser)]
 #[command(name = "http_server")]
 struct Options {
-    /// Where to listen
+    /// Where to listen; `systemd` or `systemd:NAME` takes a socket from systemd, which needs a build with
+    /// `--features systemd`
     #[arg(default_value = "127.0.0.1:8000")]
     address: String,
     /// What to serve
@@ -202,14 +203,20 @@ fn serve<D: Dispatch>(builder: Builder<Tcp, D>, options: Options) -> io::Result<
         _ => builder,
     };
     let builder = with_tls(builder, &options)?;
-    let server = builder
+    let builder = builder
         .disable_nagle_algorithm(true)
         .max_connections(options.max_connections.get())
         .max_per_ip(options.per_ip.map(NonZeroUsize::get))
         .idle_timeout(Duration::from_secs(options.idle_timeout))
         .write_timeout(Duration::from_secs(30))
-        .drain_delay(options.drain_delay)
-        .bind_fn(&*options.address, move |request| answer(&site, request))?;
+        .drain_delay(options.drain_delay);
+    let handle = move |request: &mut StreamRequest| answer(&site, request);
+    let server = match name_from_systemd(&options.address) {
+        Some(name) => builder.adopt_fn(socket(name)?, handle)?,
+        None => builder.bind_fn(&*options.address, handle)?,
+    };
+    #[cfg(feature = "systemd")]
+    server.notify_systemd()?;
     let checks = (options.agent.clone(), options.health.clone());
     act_on_signals(&server, options)?;
     if checks.0.is_some() || checks.1.is_some() {
@@ -245,6 +252,25 @@ fn serve_with_checks<D: Dispatch>(
         println!("health checks on {}", check.server_address());
     }
     group.serve_forever()
+}
+
+/// The name in `systemd:NAME`, or none in `systemd`. `None` for every other address.
+fn name_from_systemd(address: &str) -> Option<Option<&str>> {
+    match address.split_once(':') {
+        None => (address == "systemd").then_some(None),
+        Some((before, name)) => (before == "systemd").then_some(Some(name)),
+    }
+}
+
+#[cfg(feature = "systemd")]
+fn socket(name: Option<&str>) -> io::Result<Tcp> {
+    socketserver::systemd::socket(name)
+}
+
+#[cfg(not(feature = "systemd"))]
+fn socket(_: Option<&str>) -> io::Result<Tcp> {
+    let text = "the address systemd needs a build with `--features systemd`";
+    Err(io::Error::other(text))
 }
 
 #[cfg(feature = "proxy-protocol")]

@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use socketserver::Address;
 
 use support::example::Example;
+use support::process::children;
 use support::{ANY, connect, connect_unix, eventually, read_all, socket_path};
 
 fn start(arguments: &[&str]) -> (Example, Address) {
@@ -26,15 +27,6 @@ fn expect_echo(stream: &mut (impl Read + Write), text: &str) {
     let mut answer = vec![0; text.len()];
     stream.read_exact(&mut answer).expect("the server answers");
     assert_eq!(answer, text.as_bytes());
-}
-
-/// The pids of a process's children, including zombies.
-fn children(pid: u32) -> Vec<u32> {
-    let path = format!("/proc/{pid}/task/{pid}/children");
-    let text = fs::read_to_string(path).expect("the process runs");
-    let pids = text.split_whitespace();
-    pids.map(|pid| pid.parse().expect("the text is a number"))
-        .collect()
 }
 
 fn only_child(server: &Example) -> u32 {

@@ -14,6 +14,8 @@ mod python;
 mod python_server;
 mod relay;
 mod site;
+#[cfg(feature = "systemd")]
+mod systemd;
 #[cfg(feature = "tls")]
 mod tls;
 mod unreadable;
