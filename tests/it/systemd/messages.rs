@@ -243,6 +243,24 @@ fn a_server_is_ready_once() {
     });
 }
 
+#[test]
+fn a_server_that_was_not_registered_reports_nothing() {
+    let (_folder, path) = socket_path();
+    in_child_with(&[("NOTIFY_SOCKET", path.as_os_str())], || {
+        let manager = Manager::at_environment();
+        let server = || TcpServer::bind_fn(ANY, |_| Ok(())).expect("a port is free");
+        let registered = server();
+        registered.notify_systemd().expect("there is a manager");
+        drop(registered);
+        manager.wait_for("STOPPING=1");
+        let other = server();
+        other.handle().stop_serving();
+        other.serve_forever().expect("no error");
+        drop(other);
+        assert_eq!(manager.arrived(), [""; 0]);
+    });
+}
+
 /// While it drains, the time limit of the shutdown applies instead of the watchdog.
 #[test]
 fn the_watchdog_is_fed_while_a_server_without_threads_drains() {
