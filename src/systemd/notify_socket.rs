@@ -43,10 +43,14 @@ impl NotifySocket {
         let Some(name) = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
             return Ok(None);
         };
-        let manager = address(&name)?.to_sock_addr()?;
+        Self::to(&name).map(Some)
+    }
+
+    pub(super) fn to(name: &OsStr) -> io::Result<Self> {
+        let manager = address(name)?.to_sock_addr()?;
         let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
         socket.set_write_timeout(Some(Self::TIMEOUT))?;
-        Ok(Some(NotifySocket { socket, manager }))
+        Ok(NotifySocket { socket, manager })
     }
 
     /// Sends lines of the form `NAME=value`.

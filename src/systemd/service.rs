@@ -171,7 +171,8 @@ impl Service {
     /// The message when all servers serve for the first time.
     fn ready(&mut self) -> Option<String> {
         let is_served = |each: &Registered| each.server.is_serving() && !each.is_stopping;
-        if self.is_ready || !self.servers.iter().all(is_served) {
+        let is_served = !self.servers.is_empty() && self.servers.iter().all(is_served);
+        if self.is_ready || !is_served {
             return None;
         }
         self.is_ready = true;
@@ -292,5 +293,42 @@ impl OnTimer for Message {
     fn on_timer(&self, now: Instant) -> Option<Instant> {
         update(Patience::Fail, self.text);
         now.checked_add(self.period)
+    }
+}
+
+#[cfg(all(test, feature = "restart"))]
+mod tests {
+    use std::fs;
+    use std::os::unix::net::UnixDatagram;
+
+    use super::*;
+    use crate::TcpServer;
+
+    fn receive(manager: &UnixDatagram) -> String {
+        let mut buffer = [0; 1000];
+        let length = manager.recv(&mut buffer).expect("a message was sent");
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    }
+
+    #[test]
+    fn a_reload_and_another_main_process_are_reported_and_then_nothing() {
+        let path = env::temp_dir().join(format!("socketserver-notify-{}", process::id()));
+        let manager = UnixDatagram::bind(&path).expect("the folder is writable");
+        manager.set_nonblocking(true).expect("the option is set");
+        let socket = NotifySocket::to(path.as_os_str()).expect("it is a path");
+        *lock() = Some(Service::new(socket));
+        let server = TcpServer::bind_fn("127.0.0.1:0", |_| Ok(())).expect("a port is free");
+        register(vec![server.handle()]).expect("there is a manager");
+        reloading();
+        let message = receive(&manager);
+        let time = message.strip_prefix("RELOADING=1\nMONOTONIC_USEC=");
+        let time: u128 = time.and_then(|time| time.parse().ok()).expect(&message);
+        assert!(time > 0 && time <= crate::sys::monotonic_time().as_micros());
+        handed_over(4711);
+        assert_eq!(receive(&manager), "MAINPID=4711");
+        server.shutdown();
+        drop(server);
+        manager.recv(&mut [0]).expect_err("nothing follows");
+        fs::remove_file(path).expect("it is there");
     }
 }

@@ -167,10 +167,13 @@ fn a_child_of_a_forking_server_reports_nothing() {
     let mut idle = connect_to(&*server.address);
     idle.write_all(b"x").expect("the server reads");
     idle.read_exact(&mut [0]).expect("the child answers");
-    // In the child this begins a shutdown.
     let child = children(server.pid())[0].try_into().expect("a pid");
-    kill(Pid::from_raw(child), Signal::SIGTERM).expect("the child runs");
-    idle.read_exact(&mut [0]).expect_err("the child ends");
+    idle.set_nonblocking(true).expect("the option is set");
+    // In the child the signal begins a shutdown. It must interrupt a system call.
+    eventually("the child ends", || {
+        let _ = kill(Pid::from_raw(child), Signal::SIGTERM);
+        idle.read(&mut [0]).is_ok_and(|length| length == 0)
+    });
     assert_eq!(manager.arrived(), [""; 0]);
     server.signal(Signal::SIGTERM);
     manager.wait_for("STOPPING=1");
@@ -237,6 +240,24 @@ fn a_server_is_ready_once() {
         let messages = manager.arrived();
         let kinds: Vec<_> = messages.iter().map(|text| lines(text)[0]).collect();
         assert_eq!(kinds, ["READY=1", "STOPPING=1"]);
+    });
+}
+
+#[test]
+fn a_server_that_was_not_registered_reports_nothing() {
+    let (_folder, path) = socket_path();
+    in_child_with(&[("NOTIFY_SOCKET", path.as_os_str())], || {
+        let manager = Manager::at_environment();
+        let server = || TcpServer::bind_fn(ANY, |_| Ok(())).expect("a port is free");
+        let registered = server();
+        registered.notify_systemd().expect("there is a manager");
+        drop(registered);
+        manager.wait_for("STOPPING=1");
+        let other = server();
+        other.handle().stop_serving();
+        other.serve_forever().expect("no error");
+        drop(other);
+        assert_eq!(manager.arrived(), [""; 0]);
     });
 }
 
