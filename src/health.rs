@@ -1,10 +1,10 @@
 //! Health checks: what a load balancer asks to see where to send clients.
 //!
 //! A health check is a small server beside the main one, usually in the same [`ServerGroup`](crate::ServerGroup).
-//! It answers "up" while the main server is [ready](crate::ServerHandle::is_ready), and "down" from a shutdown on. With a
-//! [`drain_delay`](crate::Builder::drain_delay) there is time for the load balancer to see that. Bind it where
-//! only the load balancer can reach it. A check lasts at most 5 s, so a client that connects and sends nothing holds
-//! up a [`TcpServer`](crate::TcpServer) for so long, but no [`ThreadingTcpServer`](crate::ThreadingTcpServer).
+//! It answers "up" while the main server is [ready](crate::ServerHandle::is_ready), and "down" from a shutdown on.
+//! With a [`drain_delay`](crate::Builder::drain_delay) there is time for the load balancer to see that. Bind it
+//! where only the load balancer can reach it. A check lasts at most 5 s: a client that connects and sends nothing
+//! holds up a [`TcpServer`](crate::TcpServer) for so long, but no [`ThreadingTcpServer`](crate::ThreadingTcpServer).
 //!
 //! | | load balancer | answer |
 //! |---|---|---|
@@ -31,7 +31,7 @@
 //!
 //! let handle = group.handle();
 //! let serving = std::thread::spawn(move || group.serve_forever());
-//! let mut ask = || -> std::io::Result<String> {
+//! let ask = || -> std::io::Result<String> {
 //!     let mut answer = String::new();
 //!     TcpStream::connect(agent.server_address())?.read_to_string(&mut answer)?;
 //!     Ok(answer)
@@ -60,11 +60,11 @@ const MAX_LINES: usize = 100;
 /// the connection. `is_ready` is called for each check, often as `move || handle.is_ready()`; it may block.
 ///
 /// HAProxy sends no new requests to a server that is `down`, also not those of a session that sticks to it, and lets
-/// running ones finish. It connects to the server's own port too if the configuration says `check`; `up` has an
-/// effect only while that succeeds. `drain` would let sticky sessions come, and a new program would have to undo it
-/// with `ready`: `up` undoes `down` without knowing of it.
+/// running ones finish. The server stays down until its agent says `up`, which the agent of the new program does; it
+/// has an effect only while HAProxy can also connect to the server itself (`check`). With `drain`, HAProxy's other
+/// word for this, sticky sessions would still come, and `up` would not undo it.
 ///
-/// The client's side of the load balancer, with the interval at most half of the
+/// The line in HAProxy's configuration, with an interval of at most half the
 /// [`drain_delay`](crate::Builder::drain_delay):
 ///
 /// ```text

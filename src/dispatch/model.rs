@@ -78,6 +78,7 @@ impl Acceptor {
             is_stream: true,
             streams: StreamOptions::default(),
             limits: Limits::default(),
+            drain_delay: Duration::ZERO,
             shutdown_timeout: None,
             threads: pool.thread_gauge(),
             children: None,

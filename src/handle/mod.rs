@@ -253,8 +253,8 @@ impl ServerHandle {
         self.0.children.as_deref()
     }
 
-    /// Reaps children that have ended, and sends SIGTERM to the others from the call of `shutdown` on. Returns when to poll again,
-    /// if any are left.
+    /// Reaps children that have ended, and sends SIGTERM to the others from the call of `shutdown` on. Returns
+    /// when to poll again, if any are left.
     pub(crate) fn poll_children(&self, now: bool) -> Option<Instant> {
         let children = self.children()?;
         let pause = children.poll(now)?;

@@ -97,8 +97,9 @@ impl<L: Listener, D> Builder<L, D> {
     /// ends when the shutdown begins. [`shutdown_timeout`](Self::shutdown_timeout) is counted from then.
     ///
     /// Only `shutdown` has the delay, because it does not wait.
-    /// [`shutdown_within`](crate::ServerHandle::shutdown_within), [`BackgroundServer::stop`](super::BackgroundServer::stop),
-    /// closing the server and a second signal begin at once, and end a delay that runs.
+    /// [`shutdown_within`](crate::ServerHandle::shutdown_within),
+    /// [`BackgroundServer::stop`](super::BackgroundServer::stop), closing the server and a second signal begin at
+    /// once, and end a delay that runs.
     ///
     /// ```
     /// use std::time::Duration;

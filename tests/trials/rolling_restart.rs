@@ -202,7 +202,7 @@ fn nginx() -> Balancer {
             );
         }
         let text = text.replace("http {", "http {\naccess_log off;\n");
-        format!("daemon off; master_process off; pid nginx.pid;\n{text}")
+        format!("daemon off; master_process off; pid nginx.pid; error_log stderr crit;\n{text}")
     });
     Balancer {
         proxy,

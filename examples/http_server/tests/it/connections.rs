@@ -1,6 +1,7 @@
 //! The example `http_server`: connections, the log, and the shutdown.
 
 use std::io::BufRead;
+use std::mem;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ support::for_threads_and_green! {
     a_download_finishes_during_a_shutdown
     answers_say_that_the_connection_ends
     pipelined_requests_are_answered_during_a_drain_delay
+    no_request_is_lost_when_a_drain_delay_begins
 }
 
 fn a_connection_serves_several_requests(options: &[&str]) {
@@ -276,4 +278,29 @@ fn pipelined_requests_are_answered_during_a_drain_delay(options: &[&str]) {
     assert!(answers.iter().all(|answer| answer.text() == TEXT));
     assert_eq!(client.rest(), b"");
     assert_eq!(answers.len(), REQUESTS);
+}
+
+/// Clients that ask without a pause, and follow what the answers say.
+fn no_request_is_lost_when_a_drain_delay_begins(options: &[&str]) {
+    let site = Site::new();
+    let (server, ..) = serve_checked(&site, options);
+    let ask = || {
+        let mut connections = 0;
+        let mut client = Client::new(&server.address);
+        while connections < 20 {
+            let answer = client.get("/a.txt");
+            assert_eq!((answer.status, answer.text()), (200, TEXT));
+            if answer.field("connection") == Some("close") {
+                connections += 1;
+                let ended = mem::replace(&mut client, Client::new(&server.address));
+                assert_eq!(ended.rest(), b"");
+            }
+        }
+    };
+    thread::scope(|scope| {
+        let clients = [(); 8].map(|()| scope.spawn(ask));
+        thread::sleep(Duration::from_millis(50));
+        assert!(!clients.iter().any(|client| client.is_finished()));
+        server.signal(Signal::SIGTERM);
+    });
 }
