@@ -263,6 +263,7 @@ pub mod guide {
     //!   strangers can reach.
     //! - [`shutdown`]: graceful shutdown and drain, SIGTERM, forced close.
     //! - [`signals`]: what SIGINT, SIGTERM, SIGHUP and SIGUSR2 do.
+    //! - [`production`]: from a program that works to a service: limits, TLS, systemd, restarts, HAProxy.
     //! - [`dispatch`]: one request at a time, threads, green tasks or processes.
     //! - [`io_uring`]: why green tasks wait with epoll.
     //! - [`comparison`]: this crate beside Python's module.
@@ -308,6 +309,10 @@ pub mod guide {
     #[doc(alias = "SIGTERM")]
     #[doc(alias = "lame duck")]
     pub mod shutdown {}
+
+    #[doc = include_str!("guide/production.md")]
+    #[doc(alias("deployment", "systemd", "HAProxy", "zero downtime"))]
+    pub mod production {}
 
     #[doc = include_str!("guide/signals.md")]
     #[doc(alias("SIGHUP", "SIGUSR2", "nohup"))]

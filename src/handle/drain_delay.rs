@@ -43,6 +43,8 @@ impl ServerHandle {
         let end = Instant::now().checked_add(delay);
         *pending = Some(Pending { end, timer: None });
         drop(pending);
+        #[cfg(feature = "systemd")]
+        crate::systemd::shutdown_begun(self);
         let name = self.log_name();
         log_line!(target: "socketserver::server", Info, "{name}: not ready; shutting down in {delay:?}");
         self.retire_connections();
