@@ -36,10 +36,10 @@ pub(crate) fn take(name: Option<&str>) -> Option<OwnedFd> {
     let sockets = sockets.get_or_insert_with(inherit);
     let is_asked_for = |socket: &Socket| name.is_none_or(|name| socket.name == name);
     let index = sockets.iter().position(is_asked_for)?;
-    let Socket { name, socket } = sockets.remove(index);
+    let taken = sockets.remove(index);
     #[cfg(feature = "restart")]
-    TAKEN.lock().push((socket.as_raw_fd(), name));
-    Some(socket)
+    TAKEN.lock().push((taken.socket.as_raw_fd(), taken.name));
+    Some(taken.socket)
 }
 
 /// The name of a socket that was taken and is open.
