@@ -152,24 +152,11 @@ pub(super) fn deadline(timeout: Option<Duration>) -> Option<Instant> {
 
 /// Between two messages.
 impl Conn {
-    /// The handler waits for a message.
+    /// [`ConnState::may_begin`], with the state from before the handler waited for the message.
     #[inline(always)]
-    pub(super) fn set_idle(&self) {
-        let before = self.state.set_idle();
+    pub(super) fn may_begin(&self, before: Snapshot, position: u64) -> io::Result<bool> {
         if before.has(Flag::Retired) {
             self.end_retired(before);
-        }
-    }
-
-    /// [`ConnState::may_begin`] for a message of which something is buffered.
-    #[inline(always)]
-    pub(super) fn may_begin_buffered(&self, position: u64) -> io::Result<bool> {
-        let now = self.state.snapshot();
-        if !now.is_ending() {
-            return Ok(true);
-        }
-        if now.has(Flag::Retired) {
-            self.state.set(Flag::LastMessage, true);
         }
         self.state.may_begin(position, &self.client_address)
     }

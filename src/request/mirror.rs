@@ -52,8 +52,6 @@ pub(super) struct Mirror(AtomicU64);
 pub(super) struct Snapshot(u64);
 
 const ACTIVITY: u64 = 0b11;
-/// With one of these a message may be the last, or not be served.
-const ENDING: u64 = Flag::Draining as u64 | Flag::Closed as u64 | Flag::Retired as u64;
 /// Counts the changes to idle, so that an old snapshot does not match a newer idle time.
 const GENERATION: u64 = 1 << 16;
 
@@ -127,10 +125,6 @@ impl Mirror {
 impl Snapshot {
     pub(super) fn has(self, flag: Flag) -> bool {
         self.0 & flag as u64 != 0
-    }
-
-    pub(super) fn is_ending(self) -> bool {
-        self.0 & ENDING != 0
     }
 
     pub(super) fn is_idle(self) -> bool {

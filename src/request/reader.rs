@@ -179,12 +179,12 @@ impl Reader {
         let conn = &self.conn;
         let begin = conn.received() - self.buffer().len() as u64;
         if !self.buffer().is_empty() {
-            return conn.may_begin_buffered(begin);
+            return conn.may_begin(conn.state.snapshot(), begin);
         }
         // Before the connection is idle: a client that is slow to read is not.
         conn.flush_buffer()?;
-        conn.set_idle();
-        let received = match conn.state.may_begin(begin, &conn.client_address) {
+        let before = conn.state.set_idle();
+        let received = match conn.may_begin(before, begin) {
             Ok(true) => conn.receive_message(&mut self.buffer),
             Ok(false) => Ok(0),
             Err(error) => Err(error),

@@ -110,11 +110,18 @@ impl ConnState {
     /// # Errors
     ///
     /// The connection was closed in any state.
+    #[inline(always)]
     pub(super) fn may_begin(&self, position: u64, client: &dyn fmt::Display) -> io::Result<bool> {
         let now = self.mirror.load();
         if !(now.has(Flag::Draining) || now.has(Flag::Closed)) || !self.is_servers() {
             return Ok(true);
         }
+        self.may_begin_while_ending(position, client)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn may_begin_while_ending(&self, position: u64, client: &dyn fmt::Display) -> io::Result<bool> {
         let mut locked = self.locked.lock();
         if let Some(error) = locked
             .ending
