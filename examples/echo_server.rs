@@ -74,8 +74,9 @@ Usage: echo_server [OPTIONS] [ADDRESS]
   --tls-key <FILE>           The private key of the certificate; with the feature `tls`
   --tls-client-ca <FILE>     Only clients with a certificate of these authorities are served; with
                              the feature `tls`
-  --restart                  On SIGUSR2 a new process of this program takes over, and no client
-                             notices; with the feature `restart`
+  --restart                  On SIGUSR2 a new process of this program takes over: no client is
+                             refused, and open connections end after their next message; with
+                             the feature `restart`
   --panic-on <TEXT>          Panic on reading TEXT, to show that other clients do not notice
   -h, --help                 Print this help
 ";
@@ -84,7 +85,7 @@ const NO_FORK: &str = "it needs a build with `--features fork`";
 #[cfg(not(feature = "proxy-protocol"))]
 const NO_PROXY: &str = "it needs a build with `--features proxy-protocol`";
 #[cfg(not(feature = "systemd"))]
-const NO_SYSTEMD: &str = "systemd: it needs a build with `--features systemd`";
+const NO_SYSTEMD: &str = "the address systemd needs a build with `--features systemd`";
 #[cfg(not(feature = "tls"))]
 const NO_TLS: &str = "it needs a build with `--features tls`";
 #[cfg(not(feature = "restart"))]
@@ -332,9 +333,10 @@ where
 
 /// The name in `systemd:NAME`, or none in `systemd`. `None` for every other address.
 fn name_from_systemd(address: &str) -> Option<Option<&str>> {
-    match address.split_once(':') {
-        None => (address == "systemd").then_some(None),
-        Some((before, name)) => (before == "systemd").then_some(Some(name)),
+    let rest = address.strip_prefix("systemd")?;
+    match rest.strip_prefix(':') {
+        Some(name) => Some(Some(name)),
+        None => rest.is_empty().then_some(None),
     }
 }
 

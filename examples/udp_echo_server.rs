@@ -53,9 +53,10 @@ fn echo(request: &mut DatagramRequest) -> HandlerResult {
 
 /// The name in `systemd:NAME`, or none in `systemd`. `None` for every other address.
 fn name_from_systemd(address: &str) -> Option<Option<&str>> {
-    match address.split_once(':') {
-        None => (address == "systemd").then_some(None),
-        Some((before, name)) => (before == "systemd").then_some(Some(name)),
+    let rest = address.strip_prefix("systemd")?;
+    match rest.strip_prefix(':') {
+        Some(name) => Some(Some(name)),
+        None => rest.is_empty().then_some(None),
     }
 }
 
@@ -66,7 +67,7 @@ fn socket(name: Option<&str>) -> io::Result<Udp> {
 
 #[cfg(not(feature = "systemd"))]
 fn socket(_: Option<&str>) -> io::Result<Udp> {
-    let text = "systemd: it needs a build with `--features systemd`";
+    let text = "the address systemd needs a build with `--features systemd`";
     Err(io::Error::other(text))
 }
 

@@ -263,7 +263,7 @@ pub mod guide {
     //!   strangers can reach.
     //! - [`shutdown`]: graceful shutdown and drain, SIGTERM, forced close.
     //! - [`signals`]: what SIGINT, SIGTERM, SIGHUP and SIGUSR2 do.
-    //! - [`production`]: from a program that works to a service: limits, TLS, systemd, restarts, HAProxy.
+    //! - [`production`]: the steps to production: limits, TLS, systemd, restarts, HAProxy, metrics.
     //! - [`dispatch`]: one request at a time, threads, green tasks or processes.
     //! - [`io_uring`]: why green tasks wait with epoll.
     //! - [`comparison`]: this crate beside Python's module.

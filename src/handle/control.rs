@@ -196,7 +196,8 @@ impl ServerHandle {
     }
 
     /// False after [`set_ready(false)`](Self::set_ready), while it is [paused](Self::is_paused), and from
-    /// [`shutdown`](Self::shutdown) on, also during the [drain delay](crate::Builder::drain_delay).
+    /// [`shutdown`](Self::shutdown) on, also during the [drain delay](crate::Builder::drain_delay). It does not look at
+    /// whether the server is served: it is true before `serve_forever`, and after `stop_serving`.
     pub fn is_ready(&self) -> bool {
         let is_set = !self.0.not_ready.load(Ordering::SeqCst);
         is_set && !self.is_paused() && !self.is_shutting_down()

@@ -1,4 +1,5 @@
-//! Hot restart: the program is replaced while it serves, and no client notices. Feature `restart`.
+//! Hot restart: a new process takes the listening sockets over while the old one serves. No client is refused or
+//! reset. Feature `restart`.
 //!
 //! On SIGUSR2 ([`Server::restart_on_sigusr2`]), or when the program calls [`ServerHandle::restart`]:
 //!
@@ -31,9 +32,11 @@
 //!
 //! # What it does not do
 //!
-//! - The new process has another process number. Who watches the old one has to learn that: systemd is told if the
-//!   feature `systemd` is used, others read a [`PidFile`]. Process 1 of a container cannot be replaced, because the
-//!   container ends with it.
+//! - The new process has another process number. A supervisor that watches the old one takes its end for the end of the
+//!   service. systemd gets the new number if the program calls `notify_systemd`; scripts read a [`PidFile`]. In a
+//!   container the restart fails in process 1, and under `tini` (`docker run --init`) the container ends with the old
+//!   process.
+//! - A restart in a terminal runs the new process in the background.
 //! - A socket that the program has opened itself and [adopted](crate::Builder::adopt) is not handed over.
 //! - A child of a server that forks ends its connection at the latest then, as at a [shutdown](crate::guide::shutdown). A
 //!   client that sends its next message just then is reset.
@@ -44,16 +47,17 @@
 //!   that is written without this crate finds them too. It has to write a byte to the descriptor in
 //!   `SOCKETSERVER_READY_FD` when it serves.
 
+mod ending;
 mod listening;
 mod pid_file;
 mod reload;
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Once, OnceLock, Weak};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Once, OnceLock};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -63,16 +67,14 @@ use crate::dispatch::Dispatch;
 use crate::listener::Listener;
 use crate::log_line::log_line;
 use crate::sys::new_process::{self, NewProcess};
-use crate::sys::timer::{OnTimer, Timer};
 use crate::sys::{fork_lock, inherited, other_signals};
 use crate::{Server, ServerGroup, ServerHandle, task};
 
 /// How long a new process may take until it serves.
 const TIME_TO_SERVE: Duration = Duration::from_secs(60);
 
-/// How long the connections of its predecessor may stay for their last messages. At least the first of the two: a client
-/// may just be accepted.
-const LAST_MESSAGES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
+/// How long a process that serves waits for its predecessor at most.
+const TIME_TO_HAND_OVER: Duration = Duration::from_secs(1);
 
 /// Locked during a restart.
 static RESTART: Mutex<()> = Mutex::new(());
@@ -87,15 +89,16 @@ static START_FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
 
 /// Replacing the process.
 impl ServerHandle {
-    /// Replaces this process by a new one that runs the same program, and hands over the listening sockets of all its
-    /// servers: see [`restart`](crate::restart). Then all its servers are shut down. Feature `restart`.
+    /// Replaces the whole process, not this server only, by a new one that runs the same program, and hands over the
+    /// listening sockets of all its servers: see [`restart`](crate::restart). Then all its servers are shut down. Feature
+    /// `restart`.
     ///
     /// Blocks until the new process serves, at most for a minute.
     ///
     /// # Errors
     ///
     /// The new process cannot be started, ends first, or does not serve in time: then this one goes on. `ResourceBusy` if
-    /// a restart is under way or was done; `Unsupported` in process 1, and if a server has a socket that cannot be handed
+    /// a restart is under way or was done, or a shutdown has begun; `Unsupported` in process 1, and if a server has a socket that cannot be handed
     /// over.
     #[doc(alias("hot restart", "graceful restart", "USR2"))]
     pub fn restart(&self) -> io::Result<()> {
@@ -131,6 +134,21 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
     ///
     /// If SIGHUP is ignored, because `nohup` has started the program, it stays ignored.
     ///
+    /// ```no_run
+    /// use socketserver::prelude::*;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let server = ThreadingTcpServer::bind_fn("127.0.0.1:9999", |_| Ok(()))?;
+    /// server.reload_on_sighup(|server| {
+    ///     let limit = std::fs::read_to_string("connections.conf")?;
+    ///     let limit: usize = limit.trim().parse().map_err(std::io::Error::other)?;
+    ///     server.set_max_connections(limit);
+    ///     Ok(())
+    /// })?;
+    /// server.serve_forever()
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// The thread for signals cannot be started.
@@ -159,9 +177,13 @@ impl ServerGroup {
 /// On SIGUSR2.
 fn on_signal() {
     let restarted = restart(TIME_TO_SERVE);
-    fork_lock::run(|| {
-        if let Err(error) = restarted {
-            log_line!(target: "socketserver::server", Error, "no restart, this process goes on: {error}");
+    fork_lock::run(|| match restarted {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+            log_line!(target: "socketserver::server", Warn, "not restarted: {error}");
+        }
+        Err(error) => {
+            log_line!(target: "socketserver::server", Error, "not restarted, this process goes on: {error}");
         }
     });
 }
@@ -181,18 +203,32 @@ fn restart(timeout: Duration) -> io::Result<()> {
             "process 1 cannot be replaced: its container ends with it",
         );
     }
+    let shuts_down = || {
+        listening::servers()
+            .iter()
+            .any(ServerHandle::is_shutting_down)
+    };
+    if shuts_down() {
+        return fail(ResourceBusy, "this process is shutting down");
+    }
     // Not locked while it waits: a server that forks goes on.
     let panicked = || Err(io::Error::other("the restart panicked"));
-    let new = fork_lock::run(start).unwrap_or_else(panicked)?;
+    let mut new = fork_lock::run(start).unwrap_or_else(panicked)?;
     let id = new.id();
     STARTING.store(id, Ordering::SeqCst);
     let served = new.wait_until_it_serves(timeout);
     STARTING.store(0, Ordering::SeqCst);
     served?;
+    if shuts_down() {
+        new_process::terminate(id);
+        return fail(ResourceBusy, "a shutdown has begun meanwhile");
+    }
     IS_REPLACED.store(true, Ordering::SeqCst);
     #[cfg(feature = "systemd")]
     crate::systemd::handed_over(id);
-    fork_lock::run(|| end_servers(id));
+    // The new process goes on when its socket to this one is closed.
+    drop(new);
+    fork_lock::run(|| ending::begin(id));
     Ok(())
 }
 
@@ -203,7 +239,8 @@ pub(crate) fn is_replaced() -> bool {
 
 fn start() -> io::Result<NewProcess> {
     let sockets = listening::copies()?;
-    let names: Vec<_> = sockets.iter().map(|(name, _)| &**name).collect();
+    let names = sockets.iter().map(|(name, _)| listening::describe(name));
+    let names: Vec<_> = names.collect();
     log_line!(target: "socketserver::server", Info, "restart: starting the program again, for {}", names.join(", "));
     NewProcess::start(start_folder(), &sockets)
 }
@@ -235,60 +272,10 @@ pub(crate) fn serves() {
         pid_file::write_all();
         if let Err(error) = predecessor.write_all(b"1") {
             log_line!(target: "socketserver::server", Warn, "the process before has ended already: {error}");
+            return;
         }
+        // Until it has told systemd which process is the main one: systemd accepts no message of another.
+        let _ = predecessor.set_read_timeout(Some(TIME_TO_HAND_OVER));
+        let _ = predecessor.read(&mut [0]);
     });
-}
-
-/// Ends the servers of this process, because another one serves.
-struct Ending {
-    servers: Vec<ServerHandle>,
-    /// Connections may stay until then.
-    last_messages: Instant,
-    /// Requests in a pending queue are served until then.
-    give_up_at: Instant,
-}
-
-/// Kept until the process ends.
-static ENDING: OnceLock<(Arc<Ending>, Timer)> = OnceLock::new();
-
-fn end_servers(id: u32) {
-    log_line!(target: "socketserver::server", Info, "restart: process {id} serves; this one ends");
-    let servers = listening::servers();
-    for server in &servers {
-        server.pause();
-        server.retire_connections();
-    }
-    let now = Instant::now();
-    let ending = Arc::new(Ending {
-        servers,
-        last_messages: now + LAST_MESSAGES[1],
-        give_up_at: now + TIME_TO_SERVE,
-    });
-    let target: Weak<Ending> = Arc::downgrade(&ending);
-    match Timer::set(now + LAST_MESSAGES[0], target) {
-        // A process is replaced once.
-        Ok(timer) => drop(ENDING.set((ending, timer))),
-        Err(_) => ending.shut_down(),
-    }
-}
-
-impl Ending {
-    fn shut_down(&self) {
-        self.servers.iter().for_each(ServerHandle::shutdown_now);
-    }
-}
-
-impl OnTimer for Ending {
-    fn on_timer(&self, now: Instant) -> Option<Instant> {
-        let statistics = self.servers.iter().map(ServerHandle::statistics);
-        let (active, queued) = statistics.fold((0, 0), |(active, queued), now| {
-            (active + now.active, queued + now.queued)
-        });
-        let waits_for_queue = queued > 0 && now < self.give_up_at;
-        if waits_for_queue || (active > 0 && now < self.last_messages) {
-            return Some(now + Duration::from_millis(20));
-        }
-        self.shut_down();
-        None
-    }
 }

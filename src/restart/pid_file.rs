@@ -16,7 +16,8 @@ static HAS_SERVED: AtomicBool = AtomicBool::new(false);
 /// A file with the number of the process that serves, for scripts that send it signals. Feature `restart`.
 ///
 /// In a process that [replaces](crate::restart) another one it is written when the first server serves, otherwise at
-/// once: the number in it is always that of a process that serves. Dropping it removes the file, unless another process has written it since.
+/// once. During a restart the number stays that of the process that serves. Dropping it removes the file, unless another
+/// process has written it since.
 ///
 /// ```
 /// use socketserver::restart::PidFile;

@@ -1,6 +1,7 @@
 //! The listening sockets that the process was started with: by a service manager, or by the process that it replaces.
 
 use std::env;
+use std::iter;
 #[cfg(feature = "restart")]
 use std::os::fd::AsRawFd;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
@@ -74,9 +75,10 @@ pub(crate) fn names() -> Vec<String> {
 fn inherit() -> Vec<Socket> {
     let count = number("LISTEN_FDS").filter(|_| is_for_this_process());
     let count = count.unwrap_or(0);
-    let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let names = env::var("LISTEN_FDNAMES").ok();
+    let names = names.iter().flat_map(|names| names.split(':'));
     // What systemd itself calls a socket without a name.
-    let names = names.split(':').chain(std::iter::repeat("unknown"));
+    let names = names.chain(iter::repeat("unknown"));
     let descriptors = FIRST..FIRST.saturating_add(count);
     let sockets = descriptors.zip(names).filter_map(|(descriptor, name)| {
         Some(Socket {

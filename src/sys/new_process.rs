@@ -65,7 +65,7 @@ impl NewProcess {
     /// # Errors
     ///
     /// It has ended, or does not serve within `timeout`. Then it is killed.
-    pub(crate) fn wait_until_it_serves(mut self, timeout: Duration) -> io::Result<()> {
+    pub(crate) fn wait_until_it_serves(&mut self, timeout: Duration) -> io::Result<()> {
         self.ready.set_read_timeout(Some(timeout))?;
         let begin = Instant::now();
         let received = loop {

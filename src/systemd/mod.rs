@@ -58,7 +58,9 @@
 //! |---|---|
 //! | all servers for which `notify_systemd` was called are served | `READY=1` |
 //! | again and again, while their accept loops turn, if the unit has a `WatchdogSec=` | `WATCHDOG=1` |
-//! | a shutdown of the last of them begins, and again every 2.5 s while running requests have time to finish | `STOPPING=1` and `EXTEND_TIMEOUT_USEC=` with 10 s |
+//! | a shutdown of the last of them begins, and again every 2.5 s while it drains, also during a drain delay | `STOPPING=1` and `EXTEND_TIMEOUT_USEC=` with 10 s |
+//! | SIGHUP, with `reload_on_sighup` (feature `restart`); then `READY=1` again | `RELOADING=1` and `MONOTONIC_USEC=` |
+//! | a new process has replaced this one (feature `restart`) | `MAINPID=` with its number |
 //!
 //! So a `TimeoutStopSec=` that is shorter than the [`shutdown_timeout`](crate::Builder::shutdown_timeout) ends no
 //! request. `STATUS=` has a line for `systemctl status`.
@@ -168,14 +170,16 @@ fn why() -> String {
     let (process, sockets) = (variable("LISTEN_PID"), variable("LISTEN_FDS"));
     let own = process::id().to_string();
     match (process, sockets) {
-        (None, _) => "LISTEN_PID is not set".to_owned(),
+        (None, _) => {
+            "LISTEN_PID is not set: the program was not started with a socket. Start its .socket unit, or use systemd-socket-activate".to_owned()
+        }
         (_, None) => "LISTEN_FDS is not set".to_owned(),
         (Some(other), _) if other != own => {
             format!("LISTEN_PID is {other:?}, and this is process {own}")
         }
         (_, Some(count)) => match &*inherited::names() {
-            [] => format!("LISTEN_FDS is {count:?}, and none is left"),
-            names => format!("the names are {names:?}"),
+            [] => format!("LISTEN_FDS is {count:?}, and no such descriptor is open or left"),
+            names => format!("the sockets have the names {names:?}"),
         },
     }
 }
@@ -189,7 +193,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
     /// [`shutdown`](crate::ServerHandle::shutdown), and on the library's thread for timers. If the manager does not
     /// read, `READY=1` waits for half a second, and the others not at all. The first error of sending is logged.
     ///
-    /// In a process that a forking server has forked nothing is sent. Feature `systemd`.
+    /// A process that was forked by a forking server sends nothing. Feature `systemd`.
     ///
     /// # Errors
     ///

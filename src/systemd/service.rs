@@ -1,4 +1,4 @@
-//! What the service manager learns of this process.
+//! The state that is reported to the service manager.
 
 use std::env;
 use std::io;

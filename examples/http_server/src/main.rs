@@ -106,11 +106,11 @@ struct Options {
     /// Only clients with a certificate of these authorities are served
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_client_ca: Option<PathBuf>,
-    /// On SIGUSR2 a new process of this program takes over, and no client notices; it needs a build with
-    /// `--features restart`, in which SIGHUP reads the certificate again
+    /// On SIGUSR2 a new process of this program takes over: no client is refused, and open connections end after
+    /// their next answer; it needs a build with `--features restart`, in which SIGHUP reads the certificate again
     #[arg(long)]
     restart: bool,
-    /// How long the server still serves after Ctrl-C or SIGTERM while its health checks say that it does not
+    /// How long the server still accepts after Ctrl-C or SIGTERM; meanwhile its health checks answer down
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
     drain_delay: Duration,
     /// Where to answer HTTP health checks: 200 or 503
@@ -256,9 +256,10 @@ fn serve_with_checks<D: Dispatch>(
 
 /// The name in `systemd:NAME`, or none in `systemd`. `None` for every other address.
 fn name_from_systemd(address: &str) -> Option<Option<&str>> {
-    match address.split_once(':') {
-        None => (address == "systemd").then_some(None),
-        Some((before, name)) => (before == "systemd").then_some(Some(name)),
+    let rest = address.strip_prefix("systemd")?;
+    match rest.strip_prefix(':') {
+        Some(name) => Some(Some(name)),
+        None => rest.is_empty().then_some(None),
     }
 }
 

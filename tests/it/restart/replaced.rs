@@ -210,7 +210,7 @@ fn a_new_process_that_fails_leaves_the_old_one_serving() -> io::Result<()> {
     fs::remove_file(&program)?;
     // The file is missing.
     server.signal(Signal::SIGUSR2);
-    server.wait_for("no restart, this process goes on: cannot start ");
+    server.wait_for("not restarted, this process goes on: cannot start ");
     // It ends at once.
     fs::write(&program, "#!/bin/sh\nexit 3\n")?;
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;

@@ -209,8 +209,7 @@ fn sockets_come_in_their_order_and_no_program_inherits_them() {
         println!("{} {}.", server.server_address(), other.server_address());
         let error = systemd::socket::<Tcp>(None).expect_err("there were two");
         assert_eq!(error.kind(), ErrorKind::NotFound);
-        let text =
-            "the socket from the service manager is missing: LISTEN_FDS is \"2\", and none is left";
+        let text = "the socket from the service manager is missing: LISTEN_FDS is \"2\", and no such descriptor is open or left";
         assert_eq!(error.to_string(), text);
     };
     if is_child() {
@@ -268,7 +267,7 @@ fn a_socket_of_the_wrong_type_is_named_with_both_types() {
 fn a_name_that_is_missing_is_named_with_those_that_are_there() {
     let options = ["--fdname=web"];
     let log = error_of(&options, &["echo_server", "systemd:admin"], connect_tcp);
-    let text = "the socket \"admin\" from the service manager is missing: the names are [\"web\"]";
+    let text = "the socket \"admin\" from the service manager is missing: the sockets have the names [\"web\"]";
     assert!(log.contains(text), "{log}");
 }
 
