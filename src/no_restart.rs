@@ -21,6 +21,10 @@ impl ListeningSocket {
     }
 }
 
+pub(crate) fn inherited_first<L: Listener>(listeners: Vec<L>) -> Vec<L> {
+    listeners
+}
+
 pub(crate) fn take_over<L: Listener>(_: &mut L) -> io::Result<(bool, SocketName)> {
     Ok((false, SocketName))
 }
@@ -29,6 +33,6 @@ pub(crate) fn serves() {}
 
 pub(crate) fn cancel() {}
 
-pub(crate) fn is_replaced() -> bool {
+pub(crate) fn shares_sockets() -> bool {
     false
 }

@@ -48,12 +48,17 @@ impl ServerHandle {
         let name = self.log_name();
         log_line!(target: "socketserver::server", Info, "{name}: not ready; shutting down in {delay:?}");
         self.retire_connections();
+        if let Some(children) = self.children() {
+            children.drain();
+            // The accept loop repeats it.
+            self.0.poller.notify();
+        }
         self.set_delay_timer();
     }
 
     /// Each connection ends after a message that begins from now on, when it is idle again, as at a shutdown;
     /// also those that are accepted later. Handlers see that the server is shutting down. Children of a server
-    /// that forks do the same if there is a drain delay. Never blocks.
+    /// that forks do not know of it. Never blocks.
     pub(crate) fn retire_connections(&self) {
         // A new connection sees it, or is in the registry.
         let is_retiring = &self.0.drain_delay.is_retiring;
@@ -62,16 +67,11 @@ impl ServerHandle {
         self.0
             .registry
             .for_each_connection(|connection| connection.retire());
-        if let Some(children) = self.children().filter(|_| self.children_retire()) {
-            children.drain();
-            // The accept loop repeats it.
-            self.0.poller.notify();
-        }
     }
 
-    /// Whether children that get SIGTERM now retire their connections. Without a delay they shut down at once.
+    /// Whether a delay has begun, so that children that get SIGTERM retire their connections.
     pub(super) fn children_retire(&self) -> bool {
-        self.is_retiring() && !self.0.drain_delay.time.is_zero()
+        self.0.drain_delay.pending.lock().is_some()
     }
 
     /// Whether the connections end one after the other, before the shutdown begins.

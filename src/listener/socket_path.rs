@@ -123,7 +123,8 @@ impl SocketPath {
 
 impl Drop for SocketPath {
     fn drop(&mut self) {
-        if restart::is_replaced() {
+        // It may be another process's now.
+        if restart::shares_sockets() {
             return;
         }
         for path in [&self.path, &self.closed_path] {

@@ -3,6 +3,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use parking_lot::Mutex;
 
+use crate::handle::ListenState;
 use crate::listener::Listener;
 use crate::log_line::log_line;
 use crate::request::Lifecycle;
@@ -42,6 +43,18 @@ impl SocketName {
     }
 }
 
+/// Of the addresses of one name, the one whose socket the process was started with comes first.
+pub(crate) fn inherited_first<L: Listener>(mut listeners: Vec<L>) -> Vec<L> {
+    let names = inherited::names();
+    let is_inherited = |listener: &L| {
+        let address = listener.local_address().ok();
+        let name = address.and_then(|address| SocketName::of::<L>(&address).0);
+        name.is_some_and(|name| names.contains(&name))
+    };
+    listeners.sort_by_key(|listener| !is_inherited(listener));
+    listeners
+}
+
 /// Gives the listener the socket for its requested address, if the process was started with that. Returns whether it was,
 /// and the name of the listener's socket.
 pub(crate) fn take_over<L: Listener>(listener: &mut L) -> io::Result<(bool, SocketName)> {
@@ -75,9 +88,18 @@ pub(super) fn copies() -> io::Result<Vec<(String, OwnedFd)>> {
             ))
         };
         let name = entry.name.0.clone().ok_or_else(adopted)?;
+        if entry.server.control().listen == ListenState::Closed {
+            let server = entry.server.log_name();
+            return Err(unsupported(format!(
+                "{server} does not listen: call resume first"
+            )));
+        }
         Ok((name, new_process::duplicate(entry.socket)?))
     };
-    sockets.iter().map(copy).collect()
+    let mut sockets: Vec<_> = sockets.iter().collect();
+    // In the order in which the program will take them again, where it does so without a name.
+    sockets.sort_by_key(|entry| inherited::position(entry.socket).unwrap_or(usize::MAX));
+    sockets.into_iter().map(copy).collect()
 }
 
 /// The servers of these sockets.
@@ -112,8 +134,14 @@ impl Drop for ListeningSocket {
     fn drop(&mut self) {
         let mut sockets = SOCKETS.lock();
         let index = sockets.iter().position(|entry| entry.socket == self.0);
-        let entry = index.map(|index| sockets.swap_remove(index));
+        // Their order is that of the sockets with the same name, too.
+        let entry = index.map(|index| sockets.remove(index));
+        let is_last = sockets.is_empty();
         drop(sockets);
+        inherited::forget(self.0);
+        if is_last {
+            super::end_new_process();
+        }
         if let Some(entry) = entry {
             super::reload::remove(&entry.server);
         }

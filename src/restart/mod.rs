@@ -61,13 +61,13 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-pub(crate) use self::listening::{ListeningSocket, SocketName, take_over};
+pub(crate) use self::listening::{ListeningSocket, SocketName, inherited_first, take_over};
 pub use self::pid_file::PidFile;
 use crate::dispatch::Dispatch;
 use crate::listener::Listener;
 use crate::log_line::log_line;
 use crate::sys::new_process::{self, NewProcess};
-use crate::sys::{fork_lock, inherited, other_signals};
+use crate::sys::{fork_lock, inherited, other_signals, poll_thread};
 use crate::{Server, ServerGroup, ServerHandle, task};
 
 /// How long a new process may take until it serves.
@@ -81,6 +81,12 @@ static RESTART: Mutex<()> = Mutex::new(());
 
 /// Another process serves with the sockets of this one.
 static IS_REPLACED: AtomicBool = AtomicBool::new(false);
+
+/// A server of this process has begun to serve.
+static HAS_SERVED: AtomicBool = AtomicBool::new(false);
+
+/// A signal has shut the servers down.
+static IS_CANCELLED: AtomicBool = AtomicBool::new(false);
 
 /// The number of a process that starts, or 0.
 static STARTING: AtomicU32 = AtomicU32::new(0);
@@ -130,7 +136,8 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
 
     /// On SIGHUP `reload` is called, which reads new certificates or settings, for example. The signal does not end the
     /// process then, also after [`shutdown_on_ctrlc`](Self::shutdown_on_ctrlc). An error or a panic is logged, and the
-    /// server goes on. It runs on the thread for signals, until the server is closed. Feature `restart`.
+    /// server goes on. It runs on the thread for signals, and is removed when the server is closed. In a program with a
+    /// server that forks, timers and further signals wait for it. Feature `restart`.
     ///
     /// If SIGHUP is ignored, because `nohup` has started the program, it stays ignored.
     ///
@@ -194,21 +201,21 @@ fn restart(timeout: Duration) -> io::Result<()> {
     let Some(_only) = RESTART.try_lock() else {
         return fail(ResourceBusy, "a restart is under way");
     };
-    if is_replaced() {
+    if IS_REPLACED.load(Ordering::SeqCst) {
         return fail(ResourceBusy, "another process has replaced this one");
     }
-    if process::id() == 1 {
-        return fail(
-            Unsupported,
-            "process 1 cannot be replaced: its container ends with it",
-        );
+    if is_replacing() {
+        return fail(ResourceBusy, "this process does not serve yet");
     }
-    let shuts_down = || {
-        listening::servers()
-            .iter()
-            .any(ServerHandle::is_shutting_down)
-    };
-    if shuts_down() {
+    if process::id() == 1 {
+        let text = "process 1 cannot be replaced: its container ends with it";
+        return fail(Unsupported, text);
+    }
+    if poll_thread::is_missing() {
+        let text = "a process that a server has forked cannot be replaced";
+        return fail(Unsupported, text);
+    }
+    if is_ending() {
         return fail(ResourceBusy, "this process is shutting down");
     }
     // Not locked while it waits: a server that forks goes on.
@@ -216,14 +223,20 @@ fn restart(timeout: Duration) -> io::Result<()> {
     let mut new = fork_lock::run(start).unwrap_or_else(panicked)?;
     let id = new.id();
     STARTING.store(id, Ordering::SeqCst);
+    if is_ending() {
+        new_process::terminate(id);
+    }
     let served = new.wait_until_it_serves(timeout);
+    let is_late = served.is_ok() && is_ending();
+    if is_late {
+        new_process::terminate(id);
+    }
+    IS_REPLACED.store(served.is_ok() && !is_late, Ordering::SeqCst);
     STARTING.store(0, Ordering::SeqCst);
     served?;
-    if shuts_down() {
-        new_process::terminate(id);
+    if is_late {
         return fail(ResourceBusy, "a shutdown has begun meanwhile");
     }
-    IS_REPLACED.store(true, Ordering::SeqCst);
     #[cfg(feature = "systemd")]
     crate::systemd::handed_over(id);
     // The new process goes on when its socket to this one is closed.
@@ -232,9 +245,21 @@ fn restart(timeout: Duration) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether another process serves with the sockets of this one.
-pub(crate) fn is_replaced() -> bool {
-    IS_REPLACED.load(Ordering::SeqCst)
+/// Whether another process has the sockets of this one too.
+pub(crate) fn shares_sockets() -> bool {
+    IS_REPLACED.load(Ordering::SeqCst) || STARTING.load(Ordering::SeqCst) != 0 || is_replacing()
+}
+
+/// Whether this process is to replace another one, and does not serve yet.
+fn is_replacing() -> bool {
+    inherited::replaces_another() && !HAS_SERVED.load(Ordering::SeqCst)
+}
+
+/// Whether this process shuts down, or has no server.
+fn is_ending() -> bool {
+    let servers = listening::servers();
+    let shuts_down = servers.is_empty() || servers.iter().any(ServerHandle::is_shutting_down);
+    shuts_down || IS_CANCELLED.load(Ordering::SeqCst)
 }
 
 fn start() -> io::Result<NewProcess> {
@@ -251,8 +276,13 @@ fn start_folder() -> Option<&'static Path> {
     folder.as_deref()
 }
 
-/// The program ends: a process that starts is not needed any more.
+/// A signal shuts the servers down: a process that starts is not needed any more.
 pub(crate) fn cancel() {
+    IS_CANCELLED.store(true, Ordering::SeqCst);
+    end_new_process();
+}
+
+fn end_new_process() {
     match STARTING.load(Ordering::SeqCst) {
         0 => {}
         id => new_process::terminate(id),
@@ -270,6 +300,7 @@ pub(crate) fn serves() {
             log_line!(target: "socketserver::server", Warn, "{}: the process before has served it, and no server of this one has taken it: its clients wait", listening::describe(&name));
         }
         pid_file::write_all();
+        HAS_SERVED.store(true, Ordering::SeqCst);
         if let Err(error) = predecessor.write_all(b"1") {
             log_line!(target: "socketserver::server", Warn, "the process before has ended already: {error}");
             return;

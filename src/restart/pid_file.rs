@@ -2,16 +2,14 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
 use crate::log_line::log_line;
 use crate::sys::inherited;
 
-/// Those that are written when this process serves.
-static WAITING: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
-static HAS_SERVED: AtomicBool = AtomicBool::new(false);
+/// Those that are written when this process serves. `None` once it does.
+static WAITING: Mutex<Option<Vec<PathBuf>>> = Mutex::new(Some(Vec::new()));
 
 /// A file with the number of the process that serves, for scripts that send it signals. Feature `restart`.
 ///
@@ -46,10 +44,9 @@ impl PidFile {
     pub fn create(path: impl AsRef<Path>) -> io::Result<Self> {
         // The folder of the process may change before it is removed.
         let path = std::path::absolute(path)?;
-        if inherited::replaces_another() && !HAS_SERVED.load(Ordering::SeqCst) {
-            WAITING.lock().push(path.clone());
-        } else {
-            write(&path)?;
+        match &mut *WAITING.lock() {
+            Some(waiting) if inherited::replaces_another() => waiting.push(path.clone()),
+            _ => write(&path)?,
         }
         Ok(PidFile(path))
     }
@@ -57,7 +54,9 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        WAITING.lock().retain(|path| *path != self.0);
+        if let Some(waiting) = &mut *WAITING.lock() {
+            waiting.retain(|path| *path != self.0);
+        }
         let own = text();
         if fs::read_to_string(&self.0).is_ok_and(|text| text == own) {
             // Somebody else has removed it, or may do so later.
@@ -68,8 +67,9 @@ impl Drop for PidFile {
 
 /// This process serves.
 pub(super) fn write_all() {
-    HAS_SERVED.store(true, Ordering::SeqCst);
-    for path in WAITING.lock().drain(..) {
+    // Locked meanwhile: a file that is created now is written after these.
+    let mut waiting = WAITING.lock();
+    for path in waiting.take().into_iter().flatten() {
         if let Err(error) = write(&path) {
             log_line!(target: "socketserver::server", Error, "{error}");
         }

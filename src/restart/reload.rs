@@ -24,32 +24,49 @@ pub(super) fn add(server: ServerHandle, reload: Arc<ReloadFn>) {
 
 /// The server is closed.
 pub(super) fn remove(server: &ServerHandle) {
-    RELOADS.lock().retain(|reload| !reload.server.is(server));
+    let mut reloads = RELOADS.lock();
+    let all = reloads.drain(..);
+    let (closed, others): (Vec<_>, _) = all.partition(|reload| reload.server.is(server));
+    *reloads = others;
+    drop(reloads);
+    // Not while it is locked: it may own a server.
+    drop(closed);
 }
 
 /// On SIGHUP.
 pub(super) fn on_signal() {
-    fork_lock::run(|| {
-        // Not locked while they run: one may close a server.
-        let reloads = RELOADS.lock();
-        let calls: Vec<_> = reloads
-            .iter()
-            .map(|r| (r.server.clone(), Arc::clone(&r.reload)))
-            .collect();
-        drop(reloads);
-        #[cfg(feature = "systemd")]
-        crate::systemd::reloading();
-        for (server, reload) in calls {
-            let name = server.log_name();
-            match catch_and_log("the reload", || reload(&server)) {
-                Some(Ok(())) => log_line!(target: "socketserver::server", Info, "{name}: reloaded"),
-                Some(Err(error)) => {
-                    log_line!(target: "socketserver::server", Error, "{name}: not reloaded: {error}")
-                }
-                None => {}
+    // Not locked while they run: one may close a server.
+    let reloads: Vec<_> = RELOADS.lock().iter().map(Reload::share).collect();
+    let forks = |reload: &Reload| reload.server.children().is_some();
+    // A process is not forked while one is in the middle of something.
+    match reloads.iter().any(forks) {
+        true => drop(fork_lock::run(|| reload_all(&reloads))),
+        false => reload_all(&reloads),
+    }
+}
+
+fn reload_all(reloads: &[Reload]) {
+    #[cfg(feature = "systemd")]
+    crate::systemd::reloading();
+    for Reload { server, reload } in reloads {
+        let name = server.log_name();
+        match catch_and_log("the reload", || reload(server)) {
+            Some(Ok(())) => log_line!(target: "socketserver::server", Info, "{name}: reloaded"),
+            Some(Err(error)) => {
+                log_line!(target: "socketserver::server", Error, "{name}: not reloaded: {error}");
             }
+            None => {}
         }
-        #[cfg(feature = "systemd")]
-        crate::systemd::reloaded();
-    });
+    }
+    #[cfg(feature = "systemd")]
+    crate::systemd::reloaded();
+}
+
+impl Reload {
+    fn share(&self) -> Self {
+        Reload {
+            server: self.server.clone(),
+            reload: Arc::clone(&self.reload),
+        }
+    }
 }

@@ -144,7 +144,9 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
             next_reap: None,
             serving: handle.start_serving(),
         };
-        restart::serves();
+        if !handle.must_stop() {
+            restart::serves();
+        }
         #[cfg(feature = "systemd")]
         crate::systemd::serving_begun();
         Ok(acceptor)
@@ -195,6 +197,10 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
     /// Pauses, stops listening or resumes as the handle calls. Returns whether to accept.
     fn apply(&mut self, listen: ListenState) -> bool {
         use ListenState::{Closed, Open};
+        if listen != Open && restart::shares_sockets() {
+            // What is done to the socket would be done to that of the other process.
+            return false;
+        }
         if listen == self.state.listen {
             return listen == Open;
         }

@@ -9,7 +9,6 @@ use super::backoff::Backoff;
 use super::request_log::SaturationLog;
 use super::service::{HandlerFn, Service, from_closure, from_factory};
 use super::{Hooks, Server};
-use crate::ServerHandle;
 use crate::dispatch::Dispatch;
 use crate::error::HandlerResult;
 use crate::handle::{HandleConfig, ListenState};
@@ -20,6 +19,7 @@ use crate::options::{SocketOptions, StreamOptions};
 use crate::request::Lifecycle;
 use crate::restart::{ListeningSocket, SocketName};
 use crate::sync::Mutex;
+use crate::{ServerHandle, restart};
 
 /// The settings of a server: Python's class attributes and overridden methods.
 ///
@@ -209,7 +209,7 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
     {
         self.check()?;
         let mut failed = None;
-        for mut listener in L::open(address, &self.sockets)? {
+        for mut listener in restart::inherited_first(L::open(address, &self.sockets)?) {
             match self.bind_and_activate(&mut listener) {
                 Ok(name) => return self.build(listener, Some(name), run_handler),
                 Err(error) => failed = Some(error),

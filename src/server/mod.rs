@@ -282,6 +282,11 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
         activate(listener, self.service.hooks.as_deref())?;
         // Does nothing after `server_bind`.
         self.handle.set_bound(listener.local_address()?);
+        self.listening.get_or_insert_with(|| {
+            // The program has bound it.
+            let name = SocketName::of_adopted(listener);
+            ListeningSocket::list(listener, name, &self.handle)
+        });
         self.active = true;
         Ok(())
     }

@@ -4,12 +4,13 @@ use std::env;
 use std::iter;
 #[cfg(feature = "restart")]
 use std::os::fd::AsRawFd;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 #[cfg(feature = "restart")]
 use std::os::unix::net::UnixStream;
 use std::process;
 
 use parking_lot::Mutex;
+use socket2::SockRef;
 
 /// The first of these descriptors. The others follow.
 pub(crate) const FIRST: RawFd = 3;
@@ -47,8 +48,23 @@ pub(crate) fn take(name: Option<&str>) -> Option<OwnedFd> {
 #[cfg(feature = "restart")]
 pub(crate) fn name_of(socket: RawFd) -> Option<String> {
     let taken = TAKEN.lock();
-    let found = taken.iter().rfind(|(descriptor, _)| *descriptor == socket);
+    let found = taken.iter().find(|(descriptor, _)| *descriptor == socket);
     found.map(|(_, name)| name.clone())
+}
+
+/// How many sockets that are open were taken before this one.
+#[cfg(feature = "restart")]
+pub(crate) fn position(socket: RawFd) -> Option<usize> {
+    let taken = TAKEN.lock();
+    taken
+        .iter()
+        .position(|(descriptor, _)| *descriptor == socket)
+}
+
+/// The socket is closed.
+#[cfg(feature = "restart")]
+pub(crate) fn forget(socket: RawFd) {
+    TAKEN.lock().retain(|(descriptor, _)| *descriptor != socket);
 }
 
 /// Whether this process replaces another one, which serves until this one does.
@@ -57,9 +73,18 @@ pub(crate) fn replaces_another() -> bool {
     number(READY).is_some() && is_for_this_process()
 }
 
-/// The socket to the process that this one replaces.
+/// The socket to the process that this one replaces. `None` until it is asked for.
+#[cfg(feature = "restart")]
+static READY_SOCKET: Mutex<Option<Option<UnixStream>>> = Mutex::new(None);
+
+/// Takes the socket to the process that this one replaces.
 #[cfg(feature = "restart")]
 pub(crate) fn ready() -> Option<UnixStream> {
+    READY_SOCKET.lock().get_or_insert_with(ready_socket).take()
+}
+
+#[cfg(feature = "restart")]
+fn ready_socket() -> Option<UnixStream> {
     let descriptor = number(READY).filter(|_| is_for_this_process())?;
     own(descriptor).map(UnixStream::from)
 }
@@ -80,13 +105,16 @@ fn inherit() -> Vec<Socket> {
     // What systemd itself calls a socket without a name.
     let names = names.chain(iter::repeat("unknown"));
     let descriptors = FIRST..FIRST.saturating_add(count);
-    let sockets = descriptors.zip(names).filter_map(|(descriptor, name)| {
+    let sockets = descriptors.zip(names).map_while(|(descriptor, name)| {
         Some(Socket {
             name: name.to_owned(),
             socket: own(descriptor)?,
         })
     });
-    sockets.collect()
+    let sockets = sockets.collect();
+    #[cfg(feature = "restart")]
+    READY_SOCKET.lock().get_or_insert_with(ready_socket);
+    sockets
 }
 
 fn is_for_this_process() -> bool {
@@ -97,13 +125,16 @@ fn number(variable: &str) -> Option<i32> {
     env::var(variable).ok()?.parse().ok()
 }
 
-/// `None` if it is not open.
+/// `None` if it is not an open socket.
 fn own(descriptor: RawFd) -> Option<OwnedFd> {
     // A program that this one starts does not get it.
     // SAFETY: it fails if the descriptor is not open.
     if unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) } == -1 {
         return None;
     }
+    // SAFETY: it is open.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    SockRef::from(&borrowed).r#type().ok()?;
     // SAFETY: it is open. Who has started this process has made it for this process to use, and `SOCKETS` is set once,
     // so it has one owner.
     Some(unsafe { OwnedFd::from_raw_fd(descriptor) })

@@ -196,6 +196,7 @@ fn has_event(_: &sync::Poller, _: Option<Instant>) -> io::Result<bool> {
 /// The lock between the library's own threads (for signals, timers, sockets) and `fork`: they work
 /// only while they hold it, so that none is in the middle of something when the process forks.
 pub(crate) mod fork_lock {
+    use std::cell::Cell;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -208,11 +209,21 @@ pub(crate) mod fork_lock {
     /// have.
     static LOCK: Mutex<()> = Mutex::new(());
 
+    thread_local! {
+        static IS_HELD: Cell<bool> = const { Cell::new(false) };
+    }
+
     /// Runs a piece of work of such a thread. Returns `None` if it panics: it may log, through a logger of
-    /// the program's own.
+    /// the program's own. Work inside of work is run at once.
     pub(crate) fn run<T>(work: impl FnOnce() -> T) -> Option<T> {
+        if IS_HELD.get() {
+            return catch_silently(work);
+        }
         let _held = lock();
-        catch_silently(work)
+        IS_HELD.set(true);
+        let result = catch_silently(work);
+        IS_HELD.set(false);
+        result
     }
 
     pub(super) fn lock() -> MutexGuard<'static, ()> {

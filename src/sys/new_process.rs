@@ -2,7 +2,7 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString, c_char};
-use std::io::{self, Read};
+use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -14,6 +14,7 @@ use std::ptr;
 use std::time::{Duration, Instant};
 
 use super::inherited::{FIRST, READY};
+use super::stream;
 
 /// A process that starts.
 pub(crate) struct NewProcess {
@@ -50,7 +51,12 @@ impl NewProcess {
             })
         };
         let child = command.spawn().map_err(|error| {
-            let text = format!("cannot start {} again: {error}", program.display());
+            let is_gone = |directory: &&Path| !directory.is_dir();
+            let folder = directory
+                .filter(is_gone)
+                .map(|folder| format!("; its folder {} is missing", folder.display()));
+            let folder = folder.unwrap_or_default();
+            let text = format!("cannot start {} again: {error}{folder}", program.display());
             io::Error::new(error.kind(), text)
         })?;
         Ok(NewProcess { child, ready })
@@ -66,43 +72,51 @@ impl NewProcess {
     ///
     /// It has ended, or does not serve within `timeout`. Then it is killed.
     pub(crate) fn wait_until_it_serves(&mut self, timeout: Duration) -> io::Result<()> {
-        self.ready.set_read_timeout(Some(timeout))?;
         let begin = Instant::now();
-        let received = loop {
-            match self.ready.read(&mut [0]) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                received => break received,
-            }
-        };
-        let id = self.id();
-        let text = match received {
-            Ok(1..) => return Ok(()),
-            // Its end of the socket is closed first.
-            Ok(0) => format!(
-                "the new process {id} ended before it served: {}",
-                self.end()?
-            ),
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
-            Err(_) => {
-                self.end()?;
-                let waited = begin.elapsed().as_secs_f64();
-                format!("the new process {id} did not serve within {waited:.1} s; it is killed")
-            }
-        };
-        Err(io::Error::other(text))
+        let waited = self.wait(begin.checked_add(timeout));
+        if waited.is_err() {
+            // It may have ended, and nobody else waits for it.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+        waited
     }
 
-    fn end(&mut self) -> io::Result<process::ExitStatus> {
-        const TIME_TO_END: Duration = Duration::from_millis(500);
+    fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()> {
+        /// A program that it has started may have its end of the socket, too.
+        const LONGEST_PAUSE: Duration = Duration::from_millis(100);
         let begin = Instant::now();
-        while begin.elapsed() < TIME_TO_END {
-            if let Some(status) = self.child.try_wait()? {
-                return Ok(status);
+        loop {
+            let pause = Some(Instant::now() + LONGEST_PAUSE);
+            stream::wait(&self.ready, libc::POLLIN, pause.min(deadline.or(pause)))?;
+            let ended = self.child.try_wait()?;
+            if self.has_served()? {
+                return Ok(());
             }
-            std::thread::sleep(Duration::from_millis(5));
+            let id = self.id();
+            if let Some(status) = ended {
+                let text = format!("the new process {id} ended before it served: {status}");
+                return Err(io::Error::other(text));
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                let waited = begin.elapsed().as_secs_f64();
+                let text = format!("the new process {id} did not serve within {waited:.1} s");
+                return Err(io::Error::other(text));
+            }
         }
-        self.child.kill()?;
-        self.child.wait()
+    }
+
+    fn has_served(&self) -> io::Result<bool> {
+        match stream::try_receive(&self.ready, &mut [0]) {
+            Ok(0) => {
+                // Its end is closed. It ends soon, or does not serve.
+                std::thread::sleep(Duration::from_millis(5));
+                Ok(false)
+            }
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 

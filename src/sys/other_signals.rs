@@ -51,11 +51,12 @@ fn on(signal: libc::c_int, callback: fn()) -> io::Result<()> {
         return thread.add_signal(signal);
     }
     let mut signals = Signals::new([signal])?;
-    *thread = Some(signals.handle());
+    let handle = signals.handle();
     thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || signals.forever().for_each(call))?;
     fork_lock::thread_started();
+    *thread = Some(handle);
     Ok(())
 }
 

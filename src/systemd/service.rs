@@ -64,7 +64,7 @@ pub(crate) fn unregister(server: &ServerHandle) {
         if service.servers.is_empty() {
             (service.watchdog, service.extension) = (None, None);
         }
-        None
+        service.ready()
     });
 }
 
@@ -90,7 +90,8 @@ pub(crate) fn reloading() {
 #[cfg(feature = "restart")]
 pub(crate) fn reloaded() {
     update(Patience::Wait, |service| {
-        service.is_ready.then(|| service.ready_message())
+        let is_ready = service.is_ready && !service.is_stopping;
+        is_ready.then(|| service.ready_message())
     });
 }
 

@@ -199,6 +199,17 @@ fn sigterm_ends_the_new_process_too_while_it_starts() -> io::Result<()> {
 }
 
 #[test]
+fn a_program_that_shuts_down_is_not_restarted() {
+    let server = echo_server(&["--drain-delay", "1", ANY]);
+    server.signal(Signal::SIGTERM);
+    server.wait_for("shutting down in 1s");
+    server.signal(Signal::SIGUSR2);
+    server.wait_for("not restarted: this process is shutting down");
+    server.wait_for("stopped serving");
+    assert!(server.lines("starting the program again").is_empty());
+}
+
+#[test]
 fn a_new_process_that_fails_leaves_the_old_one_serving() -> io::Result<()> {
     let folder = tempfile::tempdir()?;
     let program = folder.path().join("server");
