@@ -32,7 +32,7 @@ pub(super) fn begin(id: u32) {
     let ending = Arc::new(Ending {
         servers,
         last_messages: now + LAST_MESSAGES[1],
-        give_up_at: now + super::TIME_TO_SERVE,
+        give_up_at: now + super::replacement::TIME_TO_SERVE,
     });
     let target: Weak<Ending> = Arc::downgrade(&ending);
     match Timer::set(now + LAST_MESSAGES[0], target) {

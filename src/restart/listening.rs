@@ -119,7 +119,7 @@ pub(crate) struct ListeningSocket(RawFd);
 
 impl ListeningSocket {
     pub(crate) fn list(listener: &impl Listener, name: SocketName, server: &ServerHandle) -> Self {
-        super::start_folder();
+        super::replacement::start_folder();
         let socket = listener.as_fd().as_raw_fd();
         SOCKETS.lock().push(Entry {
             socket,
@@ -140,7 +140,7 @@ impl Drop for ListeningSocket {
         drop(sockets);
         inherited::forget(self.0);
         if is_last {
-            super::end_new_process();
+            super::replacement::end_new_process();
         }
         if let Some(entry) = entry {
             super::reload::remove(&entry.server);

@@ -51,47 +51,19 @@ mod ending;
 mod listening;
 mod pid_file;
 mod reload;
+mod replacement;
 
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
-use std::process;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Once, OnceLock};
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
-
-use parking_lot::Mutex;
 
 pub(crate) use self::listening::{ListeningSocket, SocketName, inherited_first, take_over};
 pub use self::pid_file::PidFile;
+pub(crate) use self::replacement::{cancel, serves, shares_sockets};
 use crate::dispatch::Dispatch;
 use crate::listener::Listener;
-use crate::log_line::log_line;
-use crate::sys::new_process::{self, NewProcess};
-use crate::sys::{fork_lock, inherited, other_signals, poll_thread};
+use crate::sys::other_signals;
 use crate::{Server, ServerGroup, ServerHandle, task};
-
-/// How long a new process may take until it serves.
-const TIME_TO_SERVE: Duration = Duration::from_secs(60);
-
-/// How long a process that serves waits for its predecessor at most.
-const TIME_TO_HAND_OVER: Duration = Duration::from_secs(1);
-
-/// Locked during a restart.
-static RESTART: Mutex<()> = Mutex::new(());
-
-/// Another process serves with the sockets of this one.
-static IS_REPLACED: AtomicBool = AtomicBool::new(false);
-
-/// A server of this process has begun to serve.
-static HAS_SERVED: AtomicBool = AtomicBool::new(false);
-
-/// A signal has shut the servers down.
-static IS_CANCELLED: AtomicBool = AtomicBool::new(false);
-
-/// The number of a process that starts, or 0.
-static STARTING: AtomicU32 = AtomicU32::new(0);
-
-static START_FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
 
 /// Replacing the process.
 impl ServerHandle {
@@ -104,11 +76,11 @@ impl ServerHandle {
     /// # Errors
     ///
     /// The new process cannot be started, ends first, or does not serve in time: then this one goes on. `ResourceBusy` if
-    /// a restart is under way or was done, or a shutdown has begun; `Unsupported` in process 1, and if a server has a socket that cannot be handed
-    /// over.
+    /// a restart is under way or was done, or a shutdown has begun; `Unsupported` in process 1, in a process that a server
+    /// has forked, and if a server has a socket that cannot be handed over.
     #[doc(alias("hot restart", "graceful restart", "USR2"))]
     pub fn restart(&self) -> io::Result<()> {
-        self.restart_within(TIME_TO_SERVE)
+        self.restart_within(replacement::TIME_TO_SERVE)
     }
 
     /// [`restart`](Self::restart) with another limit for the new process.
@@ -117,7 +89,7 @@ impl ServerHandle {
     ///
     /// Those of [`restart`](Self::restart).
     pub fn restart_within(&self, timeout: Duration) -> io::Result<()> {
-        task::blocking(|| restart(timeout))
+        task::blocking(|| replacement::restart(timeout))
     }
 }
 
@@ -130,8 +102,8 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
     ///
     /// The thread for signals cannot be started.
     pub fn restart_on_sigusr2(&self) -> io::Result<()> {
-        start_folder();
-        other_signals::on_sigusr2(on_signal)
+        replacement::start_folder();
+        other_signals::on_sigusr2(replacement::on_signal)
     }
 
     /// On SIGHUP `reload` is called, which reads new certificates or settings, for example. The signal does not end the
@@ -176,137 +148,7 @@ impl ServerGroup {
     ///
     /// The thread for signals cannot be started.
     pub fn restart_on_sigusr2(&self) -> io::Result<()> {
-        start_folder();
-        other_signals::on_sigusr2(on_signal)
+        replacement::start_folder();
+        other_signals::on_sigusr2(replacement::on_signal)
     }
-}
-
-/// On SIGUSR2.
-fn on_signal() {
-    let restarted = restart(TIME_TO_SERVE);
-    fork_lock::run(|| match restarted {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
-            log_line!(target: "socketserver::server", Warn, "not restarted: {error}");
-        }
-        Err(error) => {
-            log_line!(target: "socketserver::server", Error, "not restarted, this process goes on: {error}");
-        }
-    });
-}
-
-fn restart(timeout: Duration) -> io::Result<()> {
-    use io::ErrorKind::{ResourceBusy, Unsupported};
-    let fail = |kind, text: &str| Err(io::Error::new(kind, text));
-    let Some(_only) = RESTART.try_lock() else {
-        return fail(ResourceBusy, "a restart is under way");
-    };
-    if IS_REPLACED.load(Ordering::SeqCst) {
-        return fail(ResourceBusy, "another process has replaced this one");
-    }
-    if is_replacing() {
-        return fail(ResourceBusy, "this process does not serve yet");
-    }
-    if process::id() == 1 {
-        let text = "process 1 cannot be replaced: its container ends with it";
-        return fail(Unsupported, text);
-    }
-    if poll_thread::is_missing() {
-        let text = "a process that a server has forked cannot be replaced";
-        return fail(Unsupported, text);
-    }
-    if is_ending() {
-        return fail(ResourceBusy, "this process is shutting down");
-    }
-    // Not locked while it waits: a server that forks goes on.
-    let panicked = || Err(io::Error::other("the restart panicked"));
-    let mut new = fork_lock::run(start).unwrap_or_else(panicked)?;
-    let id = new.id();
-    STARTING.store(id, Ordering::SeqCst);
-    if is_ending() {
-        new_process::terminate(id);
-    }
-    let served = new.wait_until_it_serves(timeout);
-    let is_late = served.is_ok() && is_ending();
-    if is_late {
-        new_process::terminate(id);
-    }
-    IS_REPLACED.store(served.is_ok() && !is_late, Ordering::SeqCst);
-    STARTING.store(0, Ordering::SeqCst);
-    served?;
-    if is_late {
-        return fail(ResourceBusy, "a shutdown has begun meanwhile");
-    }
-    #[cfg(feature = "systemd")]
-    crate::systemd::handed_over(id);
-    // The new process goes on when its socket to this one is closed.
-    drop(new);
-    fork_lock::run(|| ending::begin(id));
-    Ok(())
-}
-
-/// Whether another process has the sockets of this one too.
-pub(crate) fn shares_sockets() -> bool {
-    IS_REPLACED.load(Ordering::SeqCst) || STARTING.load(Ordering::SeqCst) != 0 || is_replacing()
-}
-
-/// Whether this process is to replace another one, and does not serve yet.
-fn is_replacing() -> bool {
-    inherited::replaces_another() && !HAS_SERVED.load(Ordering::SeqCst)
-}
-
-/// Whether this process shuts down, or has no server.
-fn is_ending() -> bool {
-    let servers = listening::servers();
-    let shuts_down = servers.is_empty() || servers.iter().any(ServerHandle::is_shutting_down);
-    shuts_down || IS_CANCELLED.load(Ordering::SeqCst)
-}
-
-fn start() -> io::Result<NewProcess> {
-    let sockets = listening::copies()?;
-    let names = sockets.iter().map(|(name, _)| listening::describe(name));
-    let names: Vec<_> = names.collect();
-    log_line!(target: "socketserver::server", Info, "restart: starting the program again, for {}", names.join(", "));
-    NewProcess::start(start_folder(), &sockets)
-}
-
-/// The folder that the program was started in, if this is called early.
-fn start_folder() -> Option<&'static Path> {
-    let folder = START_FOLDER.get_or_init(|| std::env::current_dir().ok());
-    folder.as_deref()
-}
-
-/// A signal shuts the servers down: a process that starts is not needed any more.
-pub(crate) fn cancel() {
-    IS_CANCELLED.store(true, Ordering::SeqCst);
-    end_new_process();
-}
-
-fn end_new_process() {
-    match STARTING.load(Ordering::SeqCst) {
-        0 => {}
-        id => new_process::terminate(id),
-    }
-}
-
-/// A server of this process begins to serve.
-pub(crate) fn serves() {
-    static FIRST: Once = Once::new();
-    FIRST.call_once(|| {
-        let Some(mut predecessor) = inherited::ready() else {
-            return;
-        };
-        for name in inherited::names() {
-            log_line!(target: "socketserver::server", Warn, "{}: the process before has served it, and no server of this one has taken it: its clients wait", listening::describe(&name));
-        }
-        pid_file::write_all();
-        HAS_SERVED.store(true, Ordering::SeqCst);
-        if let Err(error) = predecessor.write_all(b"1") {
-            log_line!(target: "socketserver::server", Warn, "the process before has ended already: {error}");
-            return;
-        }
-        // Until it has told systemd which process is the main one: systemd accepts no message of another.
-        let _ = predecessor.set_read_timeout(Some(TIME_TO_HAND_OVER));
-        let _ = predecessor.read(&mut [0]);
-    });
 }

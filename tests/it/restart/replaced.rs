@@ -204,7 +204,7 @@ fn a_program_that_shuts_down_is_not_restarted() {
     server.signal(Signal::SIGTERM);
     server.wait_for("shutting down in 1s");
     server.signal(Signal::SIGUSR2);
-    server.wait_for("not restarted: this process is shutting down");
+    server.wait_for("not restarted: this process shuts down");
     server.wait_for("stopped serving");
     assert!(server.lines("starting the program again").is_empty());
 }
