@@ -233,9 +233,9 @@ fn an_adopted_socket_must_have_the_right_type() {
     let kind = ErrorKind::InvalidInput;
 
     let result = TcpServer::builder().adopt(TcpListener::from(udp()), || stream);
-    expect_error(result, kind, &["not a stream socket"]);
+    expect_error(result, kind, &["not an IP stream socket"]);
     let result = UdpServer::builder().adopt(UdpSocket::from(tcp()), || datagram);
-    expect_error(result, kind, &["not a datagram socket"]);
+    expect_error(result, kind, &["not an IP datagram socket"]);
 
     let (folder, path) = socket_path();
     let (path, other) = (&path, folder.path().join("other"));
@@ -243,10 +243,10 @@ fn an_adopted_socket_must_have_the_right_type() {
     let unix_stream = UnixListener::bind(other).expect("the temporary folder is writable");
     let socket = UnixListener::from(OwnedFd::from(unix_datagram));
     let result = UnixStreamServer::builder().adopt(socket, || stream);
-    expect_error(result, kind, &["not a stream socket"]);
+    expect_error(result, kind, &["not a Unix stream socket"]);
     let socket = UnixDatagram::from(OwnedFd::from(unix_stream));
     let result = UnixDatagramServer::builder().adopt(socket, || datagram);
-    expect_error(result, kind, &["not a datagram socket"]);
+    expect_error(result, kind, &["not a Unix datagram socket"]);
     assert!(
         path.exists(),
         "the path of an adopted socket is not removed"
@@ -260,10 +260,10 @@ fn an_adopted_socket_must_have_the_right_address_family() {
     let unix = UnixListener::bind(&path).expect("the temporary folder is writable");
     let socket = TcpListener::from(OwnedFd::from(unix));
     let result = TcpServer::builder().adopt(socket, || stream);
-    expect_error(result, ErrorKind::InvalidInput, &["not an IP socket"]);
+    expect_error(result, ErrorKind::InvalidInput, &["is a Unix stream socket, not an IP stream socket"]);
 
     let tcp = TcpListener::bind(ANY).expect("a port is free");
     let socket = UnixListener::from(OwnedFd::from(tcp));
     let result = UnixStreamServer::builder().adopt(listener::Unix::from(socket), || stream);
-    expect_error(result, ErrorKind::InvalidInput, &["not a Unix socket"]);
+    expect_error(result, ErrorKind::InvalidInput, &["is an IP stream socket, not a Unix stream socket"]);
 }
