@@ -65,7 +65,8 @@
 //! Behind a load balancer, the feature `proxy-protocol` and its module `proxy_protocol` make `client_address` the
 //! client's, and [`health`] answers its checks.
 //!
-//! As a systemd service, the feature `systemd` and its module `systemd` take sockets from systemd and report to it.
+//! As a systemd service, the feature `systemd` and its module `systemd` take sockets from systemd and report to it. With the
+//! feature `restart` and its module `restart` a new process takes over from this one. [`guide::production`] has the steps.
 //!
 //! [`task`] waits in handlers, on a thread and on a green task alike.
 //!

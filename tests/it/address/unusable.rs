@@ -260,10 +260,18 @@ fn an_adopted_socket_must_have_the_right_address_family() {
     let unix = UnixListener::bind(&path).expect("the temporary folder is writable");
     let socket = TcpListener::from(OwnedFd::from(unix));
     let result = TcpServer::builder().adopt(socket, || stream);
-    expect_error(result, ErrorKind::InvalidInput, &["is a Unix stream socket, not an IP stream socket"]);
+    expect_error(
+        result,
+        ErrorKind::InvalidInput,
+        &["is a Unix stream socket, not an IP stream socket"],
+    );
 
     let tcp = TcpListener::bind(ANY).expect("a port is free");
     let socket = UnixListener::from(OwnedFd::from(tcp));
     let result = UnixStreamServer::builder().adopt(listener::Unix::from(socket), || stream);
-    expect_error(result, ErrorKind::InvalidInput, &["is an IP stream socket, not a Unix stream socket"]);
+    expect_error(
+        result,
+        ErrorKind::InvalidInput,
+        &["is an IP stream socket, not a Unix stream socket"],
+    );
 }

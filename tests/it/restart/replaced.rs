@@ -1,7 +1,7 @@
 //! A process is replaced while clients are served.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 #[cfg(feature = "tls")]
 use support::certificates::Authority;
 use support::generations::Generations;
+use support::process::descriptors;
 use support::{ANY, eventually, example, socket_path};
 
 #[cfg(feature = "tls")]
@@ -196,6 +197,26 @@ fn sigterm_ends_the_new_process_too_while_it_starts() -> io::Result<()> {
         nix::sys::signal::kill(pid, None).is_err()
     });
     Ok(())
+}
+
+/// Nothing of the old process but the socket, and nothing of the restart.
+#[test]
+fn the_new_process_has_no_other_descriptors() {
+    let mut server = echo_server(&[ANY]);
+    let count = |server: &Generations| descriptors(server.current().as_raw().unsigned_abs());
+    let client = std::net::TcpStream::connect(server.address()).expect("the server listens");
+    eventually("the client is served", || {
+        let mut client = &client;
+        client.write_all(b"x").is_ok() && client.read(&mut [0]).is_ok()
+    });
+    let before = count(&server);
+    server.restart();
+    let again = std::net::TcpStream::connect(server.address()).expect("the server listens");
+    eventually("the client is served", || {
+        let mut client = &again;
+        client.write_all(b"x").is_ok() && client.read(&mut [0]).is_ok()
+    });
+    eventually("as many descriptors as before", || count(&server) == before);
 }
 
 #[test]
