@@ -209,14 +209,14 @@ fn a_client_that_does_not_read_blocks_its_target_only(options: &[&str]) {
 
 /// Slowly: what was received once takes longer to send than the idle timeout, but a part of it is always sent.
 fn an_end_that_reads_slowly_is_not_idle(options: &[&str]) {
-    let relay = Relay::start(&[&["--idle-timeout", "2"], options].concat());
+    let relay = Relay::start(&[&["--idle-timeout", "3"], options].concat());
     let client = connect_with_small_buffer(&relay.example.address);
     let (target, _) = relay.target.accept().expect("the relay connects");
     thread::scope(|scope| {
         // It ends when the client is gone.
         scope.spawn(|| while (&target).write_all(&[b'x'; 1 << 16]).is_ok() {});
         let mut buffer = [0; 4096];
-        for _ in 0..300 {
+        for _ in 0..450 {
             let received = (&client).read(&mut buffer);
             assert!(received.expect("the relay goes on") > 0);
             thread::sleep(Duration::from_millis(20));
