@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 
 use nix::sys::signal::Signal;
@@ -44,6 +46,15 @@ fn echo_server(arguments: &[&str]) -> Generations {
         "echo_server",
         &[&["--restart"], arguments].concat(),
     ))
+}
+
+/// Written by another process. A child that a test of this process starts meanwhile would have the open file for a moment, and
+/// then it cannot be started.
+fn write_script(path: &Path, text: &str) {
+    let mut command = Command::new("sh");
+    command.args(["-c", "printf %s \"$1\" > \"$0\" && chmod 755 \"$0\""]);
+    let status = command.arg(path).arg(text).status();
+    assert!(status.expect("there is a shell").success());
 }
 
 fn check_tcp(kind: &str, restarts: usize, clients: [usize; 2]) -> io::Result<()> {
@@ -158,8 +169,8 @@ fn a_unix_socket_keeps_its_path() -> io::Result<()> {
 fn the_new_process_runs_the_binary_that_is_there_then() -> io::Result<()> {
     let folder = tempfile::tempdir()?;
     let program = folder.path().join("server");
-    fs::copy(example::path("echo_server"), &program)?;
-    let mut command = std::process::Command::new("./server");
+    symlink(example::path("echo_server"), &program)?;
+    let mut command = Command::new("./server");
     command.current_dir(folder.path()).args(["--restart", ANY]);
     let mut server = Generations::start(command);
     fs::remove_file(&program)?;
@@ -168,8 +179,7 @@ fn the_new_process_runs_the_binary_that_is_there_then() -> io::Result<()> {
         "#!/bin/sh\necho version 2 >&2\nexec {} \"$@\"\n",
         real.display()
     );
-    fs::write(&program, script)?;
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    write_script(&program, &script);
     server.restart();
     assert_eq!(server.lines("version 2").len(), 1);
     let answers = Clients::start(&tcp(&server.address()), [1, 0]).finish()?;
@@ -181,13 +191,12 @@ fn the_new_process_runs_the_binary_that_is_there_then() -> io::Result<()> {
 fn sigterm_ends_the_new_process_too_while_it_starts() -> io::Result<()> {
     let folder = tempfile::tempdir()?;
     let program = folder.path().join("server");
-    fs::copy(example::path("echo_server"), &program)?;
-    let mut command = std::process::Command::new(&program);
+    symlink(example::path("echo_server"), &program)?;
+    let mut command = Command::new(&program);
     command.args(["--restart", ANY]);
     let server = Generations::start(command);
     fs::remove_file(&program)?;
-    fs::write(&program, "#!/bin/sh\necho starts $$ >&2\nexec sleep 100\n")?;
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    write_script(&program, "#!/bin/sh\necho starts $$ >&2\nexec sleep 100\n");
     server.signal(Signal::SIGUSR2);
     let line = server.wait_for("starts ");
     let pid = line[0].rsplit(' ').next().and_then(|pid| pid.parse().ok());
@@ -234,8 +243,8 @@ fn a_program_that_shuts_down_is_not_restarted() {
 fn a_new_process_that_fails_leaves_the_old_one_serving() -> io::Result<()> {
     let folder = tempfile::tempdir()?;
     let program = folder.path().join("server");
-    fs::copy(example::path("echo_server"), &program)?;
-    let mut command = std::process::Command::new(&program);
+    symlink(example::path("echo_server"), &program)?;
+    let mut command = Command::new(&program);
     command.args(["--restart", ANY]);
     let server = Generations::start(command);
     let clients = Clients::start(&tcp(&server.address()), [1, 1]);
@@ -244,8 +253,7 @@ fn a_new_process_that_fails_leaves_the_old_one_serving() -> io::Result<()> {
     server.signal(Signal::SIGUSR2);
     server.wait_for("not restarted, this process goes on: cannot start ");
     // It ends at once.
-    fs::write(&program, "#!/bin/sh\nexit 3\n")?;
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    write_script(&program, "#!/bin/sh\nexit 3\n");
     server.signal(Signal::SIGUSR2);
     server.wait_for("ended before it served: exit status: 3");
     let before = clients.answers();
