@@ -55,6 +55,8 @@
 //! accept → [`verify_request`](Hooks::verify_request) → dispatch → [`setup`](RequestHandler::setup) →
 //! [`handle`](RequestHandler::handle) → [`finish`](RequestHandler::finish) → close
 //!
+//! The guide has [a diagram](guide::connection) with all limits and hooks.
+//!
 //! - [`listener`]: accepts requests. [`Listener`] is Python's server class.
 //! - [`server`]: the accept loop, its builder and its [`Hooks`], which a Python program would override.
 //! - [`dispatch`]: runs requests on threads, on green tasks or in processes. [`Dispatch`] is Python's mix-in
@@ -260,6 +262,7 @@ pub mod guide {
     //! How to run a server: what the parts are called, what to limit, how to stop.
     //!
     //! - [`glossary`]: the words of these docs, with those of Python, tokio and nginx.
+    //! - [`connection`]: a diagram of a connection's way, with its limits and hooks.
     //! - [`limits`]: overload, slow clients, limits per IP, timeouts. What to set for a server that
     //!   strangers can reach.
     //! - [`shutdown`]: graceful shutdown and drain, SIGTERM, forced close.
@@ -288,6 +291,14 @@ pub mod guide {
 
     #[doc = include_str!("guide/glossary.md")]
     pub mod glossary {}
+
+    /// The way of a connection: its limits, its hooks, and what a shutdown does at each place.
+    ///
+    #[doc = include_str!("guide/connection-light.svg")]
+    #[doc = include_str!("guide/connection-dark.svg")]
+    #[doc = include_str!("guide/connection.md")]
+    #[doc(alias("life cycle", "lifecycle", "diagram"))]
+    pub mod connection {}
 
     #[doc = include_str!("guide/limits.md")]
     #[doc(alias = "slowloris")]
