@@ -111,7 +111,7 @@ fn all_end_with_each<D: Dispatch + Default>(how: &str, expected: &Result<(), Str
         drop(bound);
         // Another test may bind a port as soon as it is free.
         let is_free = || Unix::is_free(unix) && UnixDatagram::is_free(datagram);
-        eventually("the addresses are free", is_free);
+        support::eventually("the addresses are free", is_free);
         assert_eq!(handle.statistics().finished, 5);
     }
 }
