@@ -5,8 +5,8 @@ use crate::ServerHandle;
 use crate::log_line::log_line;
 use crate::sys::timer::{OnTimer, Timer};
 
-/// How long the connections of a process that is replaced may stay for their last messages. At least the first of the two: a client
-/// may just be accepted.
+/// How long the connections of a process that is replaced may stay for their last messages. The first is the minimum:
+/// a client may just have been accepted.
 const LAST_MESSAGES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
 
 /// Ends the servers of this process, because another one serves.

@@ -97,9 +97,14 @@ pub(super) fn copies() -> io::Result<Vec<(String, OwnedFd)>> {
         Ok((name, new_process::duplicate(entry.socket)?))
     };
     let mut sockets: Vec<_> = sockets.iter().collect();
-    // In the order in which the program will take them again, where it does so without a name.
+    // Those from a service manager in their order: the new process may take them without a name.
     sockets.sort_by_key(|entry| inherited::position(entry.socket).unwrap_or(usize::MAX));
     sockets.into_iter().map(copy).collect()
+}
+
+/// Wakes the accept loops: what they could not do during a restart they do now.
+pub(super) fn notify() {
+    servers().iter().for_each(|server| server.poller().notify());
 }
 
 /// The servers of these sockets.
@@ -121,7 +126,11 @@ impl ListeningSocket {
     pub(crate) fn list(listener: &impl Listener, name: SocketName, server: &ServerHandle) -> Self {
         super::replacement::start_folder();
         let socket = listener.as_fd().as_raw_fd();
-        SOCKETS.lock().push(Entry {
+        let mut sockets = SOCKETS.lock();
+        if sockets.is_empty() {
+            super::replacement::first_server();
+        }
+        sockets.push(Entry {
             socket,
             name,
             server: server.clone(),

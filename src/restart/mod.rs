@@ -12,7 +12,8 @@
 //!    next answer. When all have ended, and after 5 seconds at the latest, the usual
 //!    [shutdown](crate::guide::shutdown) begins.
 //!
-//! If the new process ends first, or does not serve within a minute, it is killed. The old one goes on, and logs why.
+//! If the new process ends first, the old one goes on, and logs why. A new process that does not serve within a minute is
+//! killed.
 //!
 //! No client is refused or reset: what waits in the system's queues is for either process, and so is a datagram. A
 //! Unix socket keeps its path.
@@ -67,17 +68,18 @@ use crate::{Server, ServerGroup, ServerHandle, task};
 
 /// Replacing the process.
 impl ServerHandle {
-    /// Replaces the whole process, not this server only, by a new one that runs the same program, and hands over the
-    /// listening sockets of all its servers: see [`restart`](crate::restart). Then all its servers are shut down. Feature
-    /// `restart`.
+    /// Replaces the whole process, not this server only, by a new one that runs the same program: see
+    /// [`restart`](crate::restart). The new process gets the listening sockets of all servers. Then the servers of this
+    /// one are shut down. Feature `restart`.
     ///
     /// Blocks until the new process serves, at most for a minute.
     ///
     /// # Errors
     ///
     /// The new process cannot be started, ends first, or does not serve in time: then this one goes on. `ResourceBusy` if
-    /// a restart is under way or was done, or a shutdown has begun; `Unsupported` in process 1, in a process that a server
-    /// has forked, and if a server has a socket that cannot be handed over.
+    /// a restart is under way or was done, if a shutdown has begun, and without a server. `Unsupported` in process 1, and in
+    /// a process that a server has forked. `Unsupported` also if a socket was adopted or does not listen, and in a reload
+    /// of a program that forks.
     #[doc(alias("hot restart", "graceful restart", "USR2"))]
     pub fn restart(&self) -> io::Result<()> {
         self.restart_within(replacement::TIME_TO_SERVE)

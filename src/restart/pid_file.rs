@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use crate::log_line::log_line;
 use crate::sys::inherited;
 
-/// Those that are written when this process serves. `None` once it does.
+/// Those that are written when this process serves. `None` once it does so.
 static WAITING: Mutex<Option<Vec<PathBuf>>> = Mutex::new(Some(Vec::new()));
 
 /// A file with the number of the process that serves, for scripts that send it signals. Feature `restart`.
@@ -36,7 +36,7 @@ static WAITING: Mutex<Option<Vec<PathBuf>>> = Mutex::new(Some(Vec::new()));
 pub struct PidFile(PathBuf);
 
 impl PidFile {
-    /// Writes the file, or later: see [`PidFile`]. A file that is there is replaced.
+    /// Writes the file, in a process that replaces another one later: see [`PidFile`]. A file that is there is replaced.
     ///
     /// # Errors
     ///

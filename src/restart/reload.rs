@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::listening;
 use crate::ServerHandle;
 use crate::error::catch_and_log;
 use crate::log_line::log_line;
@@ -37,9 +38,9 @@ pub(super) fn remove(server: &ServerHandle) {
 pub(super) fn on_signal() {
     // Not locked while they run: one may close a server.
     let reloads: Vec<_> = RELOADS.lock().iter().map(Reload::share).collect();
-    let forks = |reload: &Reload| reload.server.children().is_some();
+    let servers = listening::servers();
     // A process is not forked while one is in the middle of something.
-    match reloads.iter().any(forks) {
+    match servers.iter().any(|server| server.children().is_some()) {
         true => drop(fork_lock::run(|| reload_all(&reloads))),
         false => reload_all(&reloads),
     }

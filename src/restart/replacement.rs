@@ -1,6 +1,7 @@
 //! The replacement of this process by a new one, on both sides.
 
 use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -27,13 +28,16 @@ static RESTART: Mutex<()> = Mutex::new(());
 /// Another process serves with the sockets of this one.
 static IS_REPLACED: AtomicBool = AtomicBool::new(false);
 
-/// A server of this process has begun to serve.
+/// A server of this process has begun to serve, and no process before it serves any more.
 static HAS_SERVED: AtomicBool = AtomicBool::new(false);
 
 /// A signal has shut the servers down.
 static IS_CANCELLED: AtomicBool = AtomicBool::new(false);
 
-/// The number of a process that starts, or 0.
+/// From the copies of the sockets until the new process serves or has ended.
+static IS_STARTING: AtomicBool = AtomicBool::new(false);
+
+/// The number of the process that starts, or 0.
 static STARTING: AtomicU32 = AtomicU32::new(0);
 
 static START_FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
@@ -56,21 +60,34 @@ pub(super) fn restart(timeout: Duration) -> io::Result<()> {
     let under_way = || busy("a restart is under way");
     let _only = RESTART.try_lock().ok_or_else(under_way)?;
     check()?;
+    IS_STARTING.store(true, Ordering::SeqCst);
+    let started = start_and_wait(timeout);
+    STARTING.store(0, Ordering::SeqCst);
+    IS_REPLACED.store(started.is_ok(), Ordering::SeqCst);
+    IS_STARTING.store(false, Ordering::SeqCst);
+    let new = started.inspect_err(|_| listening::notify())?;
+    #[cfg(feature = "systemd")]
+    crate::systemd::handed_over(new.id());
+    new.begin();
+    fork_lock::run(|| ending::begin(new.id()));
+    Ok(())
+}
+
+fn start_and_wait(timeout: Duration) -> io::Result<NewProcess> {
     // The lock is for forking. It is free while this waits: a server that forks goes on.
     let panicked = || Err(io::Error::other("the restart panicked"));
     let mut new = fork_lock::run(start).unwrap_or_else(panicked)?;
-    let id = new.id();
-    STARTING.store(id, Ordering::SeqCst);
-    let served = wait_for(&mut new, timeout);
-    IS_REPLACED.store(served.is_ok(), Ordering::SeqCst);
-    STARTING.store(0, Ordering::SeqCst);
-    served?;
-    #[cfg(feature = "systemd")]
-    crate::systemd::handed_over(id);
-    // The new process goes on when its socket to this one is closed.
-    drop(new);
-    fork_lock::run(|| ending::begin(id));
-    Ok(())
+    // From here on a shutdown finds it there.
+    STARTING.store(new.id(), Ordering::SeqCst);
+    if is_ending() {
+        new_process::terminate(new.id());
+    }
+    new.wait_until_it_serves(timeout)?;
+    if is_ending() {
+        new.kill();
+        return Err(busy("a shutdown has begun meanwhile"));
+    }
+    Ok(new)
 }
 
 /// Whether this process may be replaced.
@@ -81,6 +98,9 @@ fn check() -> io::Result<()> {
     }
     if poll_thread::is_missing() {
         return unsupported("a process that a server has forked cannot be replaced");
+    }
+    if fork_lock::is_held() {
+        return unsupported("a reload cannot restart a program with a server that forks");
     }
     if IS_REPLACED.load(Ordering::SeqCst) {
         return Err(busy("another process has replaced this one"));
@@ -98,23 +118,9 @@ fn busy(text: &str) -> io::Error {
     io::Error::new(io::ErrorKind::ResourceBusy, text)
 }
 
-/// Waits until the new process serves. It is ended if a shutdown has begun before.
-fn wait_for(new: &mut NewProcess, timeout: Duration) -> io::Result<()> {
-    // It is known from here on to who shuts this one down.
-    if is_ending() {
-        new_process::terminate(new.id());
-    }
-    new.wait_until_it_serves(timeout)?;
-    if is_ending() {
-        new_process::terminate(new.id());
-        return Err(busy("a shutdown has begun meanwhile"));
-    }
-    Ok(())
-}
-
 /// Whether another process has the sockets of this one too.
 pub(crate) fn shares_sockets() -> bool {
-    IS_REPLACED.load(Ordering::SeqCst) || STARTING.load(Ordering::SeqCst) != 0 || is_replacing()
+    IS_REPLACED.load(Ordering::SeqCst) || IS_STARTING.load(Ordering::SeqCst) || is_replacing()
 }
 
 /// Whether this process is to replace another one, and does not serve yet.
@@ -149,6 +155,11 @@ pub(crate) fn cancel() {
     end_new_process();
 }
 
+/// The first server of a program, or the first after all others were closed.
+pub(super) fn first_server() {
+    IS_CANCELLED.store(false, Ordering::SeqCst);
+}
+
 pub(super) fn end_new_process() {
     match STARTING.load(Ordering::SeqCst) {
         0 => {}
@@ -160,20 +171,29 @@ pub(super) fn end_new_process() {
 pub(crate) fn serves() {
     static FIRST: Once = Once::new();
     FIRST.call_once(|| {
-        let Some(mut predecessor) = inherited::ready() else {
-            return;
-        };
-        for name in inherited::names() {
-            log_line!(target: "socketserver::server", Warn, "{}: the process before has served it, and no server of this one has taken it: its clients wait", listening::describe(&name));
+        if let Some(predecessor) = inherited::ready() {
+            announce(&predecessor);
         }
         pid_file::write_all();
         HAS_SERVED.store(true, Ordering::SeqCst);
-        if let Err(error) = predecessor.write_all(b"1") {
-            log_line!(target: "socketserver::server", Warn, "the process before has ended already: {error}");
-            return;
-        }
-        // Until it has told systemd which process is the main one: systemd accepts no message of another.
-        let _ = predecessor.set_read_timeout(Some(TIME_TO_HAND_OVER));
-        let _ = predecessor.read(&mut [0]);
     });
+}
+
+/// Says to the process before that this one serves, and waits until it accepts no more clients.
+fn announce(mut predecessor: &UnixStream) {
+    for name in inherited::names() {
+        let name = listening::describe(&name);
+        log_line!(target: "socketserver::server", Warn, "{name}: no server of this process has taken this socket of the process before; its clients wait");
+    }
+    if let Err(error) = predecessor.write_all(b"1") {
+        log_line!(target: "socketserver::server", Warn, "the process before has ended already: {error}");
+        return;
+    }
+    // It has told systemd then which process is the main one: systemd accepts no message of another.
+    let _ = predecessor.set_read_timeout(Some(TIME_TO_HAND_OVER));
+    let interrupted = |read: &io::Result<usize>| {
+        read.as_ref()
+            .is_err_and(|error| error.kind() == io::ErrorKind::Interrupted)
+    };
+    while interrupted(&predecessor.read(&mut [0])) {}
 }

@@ -144,7 +144,7 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
             next_reap: None,
             serving: handle.start_serving(),
         };
-        if !handle.must_stop() {
+        if !handle.must_stop() && !handle.is_shutting_down() {
             restart::serves();
         }
         #[cfg(feature = "systemd")]

@@ -8,6 +8,8 @@ use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 #[cfg(feature = "restart")]
 use std::os::unix::net::UnixStream;
 use std::process;
+#[cfg(feature = "restart")]
+use std::sync::OnceLock;
 
 use parking_lot::Mutex;
 use socket2::SockRef;
@@ -70,7 +72,8 @@ pub(crate) fn forget(socket: RawFd) {
 /// Whether this process replaces another one, which serves until this one does.
 #[cfg(feature = "restart")]
 pub(crate) fn replaces_another() -> bool {
-    number(READY).is_some() && is_for_this_process()
+    static REPLACES: OnceLock<bool> = OnceLock::new();
+    *REPLACES.get_or_init(|| number(READY).is_some() && is_for_this_process())
 }
 
 /// The socket to the process that this one replaces. `None` until it is asked for.
@@ -105,7 +108,9 @@ fn inherit() -> Vec<Socket> {
     // What systemd itself calls a socket without a name.
     let names = names.chain(iter::repeat("unknown"));
     let descriptors = FIRST..FIRST.saturating_add(count);
-    let sockets = descriptors.zip(names).map_while(|(descriptor, name)| {
+    // At most as many as are open, whatever the number says.
+    let descriptors = descriptors.take_while(|descriptor| set_cloexec(*descriptor));
+    let sockets = descriptors.zip(names).filter_map(|(descriptor, name)| {
         Some(Socket {
             name: name.to_owned(),
             socket: own(descriptor)?,
@@ -125,17 +130,21 @@ fn number(variable: &str) -> Option<i32> {
     env::var(variable).ok()?.parse().ok()
 }
 
+/// Programs that this one starts do not get it. Returns false if it is not open.
+fn set_cloexec(descriptor: RawFd) -> bool {
+    // SAFETY: it fails if the descriptor is not open.
+    unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) != -1 }
+}
+
 /// `None` if it is not an open socket.
 fn own(descriptor: RawFd) -> Option<OwnedFd> {
-    // A program that this one starts does not get it.
-    // SAFETY: it fails if the descriptor is not open.
-    if unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) } == -1 {
+    if !set_cloexec(descriptor) {
         return None;
     }
     // SAFETY: it is open.
     let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
     SockRef::from(&borrowed).r#type().ok()?;
-    // SAFETY: it is open. Who has started this process has made it for this process to use, and `SOCKETS` is set once,
-    // so it has one owner.
+    // SAFETY: it is open. Who has started this process has made it for this process to use. Each descriptor is asked
+    // for once, so it has one owner.
     Some(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }

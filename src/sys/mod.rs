@@ -214,16 +214,19 @@ pub(crate) mod fork_lock {
     }
 
     /// Runs a piece of work of such a thread. Returns `None` if it panics: it may log, through a logger of
-    /// the program's own. Work inside of work is run at once.
+    /// the program's own.
     pub(crate) fn run<T>(work: impl FnOnce() -> T) -> Option<T> {
-        if IS_HELD.get() {
-            return catch_silently(work);
-        }
         let _held = lock();
         IS_HELD.set(true);
         let result = catch_silently(work);
         IS_HELD.set(false);
         result
+    }
+
+    /// Whether this thread holds it: then [`run`] would wait forever.
+    #[cfg(feature = "restart")]
+    pub(crate) fn is_held() -> bool {
+        IS_HELD.get()
     }
 
     pub(super) fn lock() -> MutexGuard<'static, ()> {

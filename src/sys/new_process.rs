@@ -4,6 +4,7 @@ use std::env;
 use std::ffi::{OsStr, OsString, c_char};
 use std::io;
 use std::mem;
+use std::net::Shutdown;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
@@ -75,11 +76,22 @@ impl NewProcess {
         let begin = Instant::now();
         let waited = self.wait(begin.checked_add(timeout));
         if waited.is_err() {
-            // It may have ended, and nobody else waits for it.
-            let _ = self.child.kill();
-            let _ = self.child.wait();
+            self.kill();
         }
         waited
+    }
+
+    /// It has accepted no client yet: it waits for [`begin`](Self::begin).
+    pub(crate) fn kill(&mut self) {
+        // It may have ended, and nobody else waits for it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// The new process goes on.
+    pub(crate) fn begin(&self) {
+        // Not by closing the socket: a child that a server has forked meanwhile has a copy.
+        let _ = self.ready.shutdown(Shutdown::Both);
     }
 
     fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()> {
@@ -89,14 +101,14 @@ impl NewProcess {
         loop {
             let pause = Some(Instant::now() + LONGEST_PAUSE);
             stream::wait(&self.ready, libc::POLLIN, pause.min(deadline.or(pause)))?;
-            let ended = self.child.try_wait()?;
-            if self.has_served()? {
-                return Ok(());
-            }
             let id = self.id();
-            if let Some(status) = ended {
+            // Also after it has said that it serves.
+            if let Some(status) = self.child.try_wait()? {
                 let text = format!("the new process {id} ended before it served: {status}");
                 return Err(io::Error::other(text));
+            }
+            if self.has_served()? {
+                return Ok(());
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 let waited = begin.elapsed().as_secs_f64();

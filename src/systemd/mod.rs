@@ -191,7 +191,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
     /// Does nothing without `NOTIFY_SOCKET`. Call it before serving; several servers of one process may call it, all of
     /// them before the first is served. The messages are sent on the thread that serves, on the one that calls
     /// [`shutdown`](crate::ServerHandle::shutdown), and on the library's thread for timers. If the manager does not
-    /// read, `READY=1` waits for half a second, and the others not at all. The first error of sending is logged.
+    /// read, a message about the beginning waits for half a second, and those that are repeated not at all. The first error of sending is logged.
     ///
     /// A process that was forked by a forking server sends nothing. Feature `systemd`.
     ///
