@@ -85,7 +85,7 @@ fn openssl_shows_its_certificate() {
     let ca = authority.pem().display().to_string();
     let server = echo_server(
         "threading-tcp",
-        &["--tls-client-ca", &ca, "--idle-timeout", "0.3"],
+        &["--tls-client-ca", &ca, "--idle-timeout", "1.5"],
     );
     let (certificate, key) = (certificate.display().to_string(), key.display().to_string());
     let (output, _) = s_client(&server, &["-cert", &certificate, "-key", &key]);
