@@ -22,6 +22,16 @@ pub struct Example {
     pub stdout: BufReader<ChildStdout>,
 }
 
+/// The kinds of TCP servers of `echo_server`.
+pub const TCP_KINDS: &[&str] = &[
+    "tcp",
+    "threading-tcp",
+    #[cfg(feature = "green")]
+    "green-tcp",
+    #[cfg(feature = "fork")]
+    "forking-tcp",
+];
+
 /// The command that runs a program of the workspace: an example of the library, or a package.
 pub fn command(name: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(path(name));

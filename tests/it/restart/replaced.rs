@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -46,6 +46,14 @@ fn echo_server(arguments: &[&str]) -> Generations {
         "echo_server",
         &[&["--restart"], arguments].concat(),
     ))
+}
+
+/// A folder with `echo_server` as `server`, which a test can replace.
+fn own_program() -> io::Result<(tempfile::TempDir, PathBuf)> {
+    let folder = tempfile::tempdir()?;
+    let program = folder.path().join("server");
+    symlink(example::path("echo_server"), &program)?;
+    Ok((folder, program))
 }
 
 /// Written by another process. A child that a test of this process starts meanwhile would have the open file for a moment, and
@@ -167,9 +175,7 @@ fn a_unix_socket_keeps_its_path() -> io::Result<()> {
 
 #[test]
 fn the_new_process_runs_the_binary_that_is_there_then() -> io::Result<()> {
-    let folder = tempfile::tempdir()?;
-    let program = folder.path().join("server");
-    symlink(example::path("echo_server"), &program)?;
+    let (folder, program) = own_program()?;
     let mut command = Command::new("./server");
     command.current_dir(folder.path()).args(["--restart", ANY]);
     let mut server = Generations::start(command);
@@ -189,9 +195,7 @@ fn the_new_process_runs_the_binary_that_is_there_then() -> io::Result<()> {
 
 #[test]
 fn sigterm_ends_the_new_process_too_while_it_starts() -> io::Result<()> {
-    let folder = tempfile::tempdir()?;
-    let program = folder.path().join("server");
-    symlink(example::path("echo_server"), &program)?;
+    let (_folder, program) = own_program()?;
     let mut command = Command::new(&program);
     command.args(["--restart", ANY]);
     let server = Generations::start(command);
@@ -241,9 +245,7 @@ fn a_program_that_shuts_down_is_not_restarted() {
 
 #[test]
 fn a_new_process_that_fails_leaves_the_old_one_serving() -> io::Result<()> {
-    let folder = tempfile::tempdir()?;
-    let program = folder.path().join("server");
-    symlink(example::path("echo_server"), &program)?;
+    let (_folder, program) = own_program()?;
     let mut command = Command::new(&program);
     command.args(["--restart", ANY]);
     let server = Generations::start(command);

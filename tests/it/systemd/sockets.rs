@@ -12,18 +12,10 @@ use socketserver::prelude::*;
 use socketserver::systemd;
 
 use support::child::{command_of, in_child, is_child};
-use support::example::{Example, command, path, with_default_signals};
+use support::example::{Example, TCP_KINDS, command, path, with_default_signals};
 use support::systemd::{Manager, activate, free_address};
 use support::{ANY, LONG, connect_to, exchange, read_all, read_until, socket_path};
 
-const TCP_KINDS: &[&str] = &[
-    "tcp",
-    "threading-tcp",
-    #[cfg(feature = "green")]
-    "green-tcp",
-    #[cfg(feature = "fork")]
-    "forking-tcp",
-];
 const UNIX_KINDS: &[&str] = &[
     "unix-stream",
     "threading-unix-stream",

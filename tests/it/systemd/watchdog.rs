@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 
 use socketserver::prelude::*;
 use support::child::in_child_with;
-use support::example::{Example, command};
+use support::example::{Example, TCP_KINDS, command};
 use support::gate::Gate;
 use support::systemd::{Manager, WATCHDOG, WATCHDOG_USEC};
 use support::{ANY, connect_to, read_until, socket_path};
@@ -21,14 +21,7 @@ fn echo_server(manager: &Manager, kind: &str, watchdog_pid: Option<&str>) -> Exa
 
 #[test]
 fn it_is_fed_again_and_again() {
-    for kind in [
-        "tcp",
-        "threading-tcp",
-        #[cfg(feature = "green")]
-        "green-tcp",
-        #[cfg(feature = "fork")]
-        "forking-tcp",
-    ] {
+    for kind in TCP_KINDS {
         let manager = Manager::new();
         let _server = echo_server(&manager, kind, None);
         assert!(manager.next().starts_with("READY=1"), "{kind}");

@@ -4,19 +4,10 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use support::ANY;
-use support::example::Example;
+use support::example::{Example, TCP_KINDS};
 use support::program::installed;
 use support::python::script;
 use support::tls::AUTHORITY;
-
-const KINDS: &[&str] = &[
-    "tcp",
-    "threading-tcp",
-    #[cfg(feature = "green")]
-    "green-tcp",
-    #[cfg(feature = "fork")]
-    "forking-tcp",
-];
 
 fn echo_server(kind: &str, more: &[&str]) -> Example {
     let (certificate, key) = AUTHORITY.certify("DNS:localhost,IP:127.0.0.1");
@@ -65,7 +56,7 @@ fn run(mut command: Command, input: &[u8]) -> (String, String) {
 
 #[test]
 fn openssl_speaks_both_versions_with_all_kinds() {
-    for kind in KINDS {
+    for kind in TCP_KINDS {
         // The client stays until the server ends the connection. On a busy machine it may begin late.
         let server = echo_server(kind, &["--idle-timeout", "1.5"]);
         for (option, version) in [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")] {
@@ -97,7 +88,7 @@ fn openssl_shows_its_certificate() {
 
 #[test]
 fn a_python_client_sees_a_proper_end() {
-    for kind in KINDS {
+    for kind in TCP_KINDS {
         let server = echo_server(kind, &[]);
         let mut command = script("tls_client.py");
         command.arg(&server.address).arg(AUTHORITY.pem());
