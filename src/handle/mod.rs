@@ -307,13 +307,18 @@ impl fmt::Display for ServerName<'_> {
         if let Some(name) = &server.name {
             return f.write_str(name);
         }
-        let kind = match (server.address(), server.is_stream) {
-            (Address::Ip(_), true) => "tcp",
-            (Address::Ip(_), false) => "udp",
-            (_, true) => "unix",
-            (_, false) => "unix datagram",
-        };
-        write!(f, "{kind} {}", server.address())
+        let address = server.address();
+        write!(f, "{} {address}", kind(address, server.is_stream))
+    }
+}
+
+/// The kind of a server, by its address and whether its requests are connections.
+pub(crate) fn kind(address: &Address, is_stream: bool) -> &'static str {
+    match (address, is_stream) {
+        (Address::Ip(_), true) => "tcp",
+        (Address::Ip(_), false) => "udp",
+        (_, true) => "unix",
+        (_, false) => "unix datagram",
     }
 }
 

@@ -8,7 +8,7 @@ use crate::listener::Listener;
 use crate::log_line::log_line;
 use crate::request::Lifecycle;
 use crate::sys::{inherited, new_process};
-use crate::{Address, ServerHandle};
+use crate::{Address, ServerHandle, handle};
 
 /// The listening sockets of this process.
 static SOCKETS: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
@@ -20,18 +20,13 @@ struct Entry {
 }
 
 /// By what name a new process gets a socket. `None` for one that it does not get.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct SocketName(Option<String>);
 
 impl SocketName {
     /// The kind and the requested address, without the characters that `LISTEN_FDNAMES` cannot contain.
     fn of<L: Listener>(address: &Address) -> Self {
-        let kind = match (address, L::Request::OWNS_SOCKET) {
-            (Address::Ip(_), true) => "tcp",
-            (Address::Ip(_), false) => "udp",
-            (_, true) => "unix",
-            (_, false) => "unix datagram",
-        };
+        let kind = handle::kind(address, L::Request::OWNS_SOCKET);
         let name = format!("{kind} {address}");
         let name = name.replace('%', "%25").replace(':', "%3A");
         SocketName(Some(name))

@@ -104,8 +104,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
     ///
     /// The thread for signals cannot be started.
     pub fn restart_on_sigusr2(&self) -> io::Result<()> {
-        replacement::start_folder();
-        other_signals::on_sigusr2(replacement::on_signal)
+        replacement::register()
     }
 
     /// On SIGHUP `reload` is called, which reads new certificates or settings, for example. The signal does not end the
@@ -150,7 +149,6 @@ impl ServerGroup {
     ///
     /// The thread for signals cannot be started.
     pub fn restart_on_sigusr2(&self) -> io::Result<()> {
-        replacement::start_folder();
-        other_signals::on_sigusr2(replacement::on_signal)
+        replacement::register()
     }
 }

@@ -14,7 +14,7 @@ use super::{ending, listening, pid_file};
 use crate::ServerHandle;
 use crate::log_line::log_line;
 use crate::sys::new_process::{self, NewProcess};
-use crate::sys::{fork_lock, inherited, poll_thread};
+use crate::sys::{fork_lock, inherited, other_signals, poll_thread};
 
 /// How long a new process may take until it serves.
 pub(super) const TIME_TO_SERVE: Duration = Duration::from_secs(60);
@@ -42,8 +42,13 @@ static STARTING: AtomicU32 = AtomicU32::new(0);
 
 static START_FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
 
+pub(super) fn register() -> io::Result<()> {
+    start_folder();
+    other_signals::on_sigusr2(on_signal)
+}
+
 /// On SIGUSR2.
-pub(super) fn on_signal() {
+fn on_signal() {
     let restarted = restart(TIME_TO_SERVE);
     fork_lock::run(|| match restarted {
         Ok(()) => {}
@@ -189,7 +194,7 @@ fn announce(mut predecessor: &UnixStream) {
         log_line!(target: "socketserver::server", Warn, "the process before has ended already: {error}");
         return;
     }
-    // It has told systemd then which process is the main one: systemd accepts no message of another.
+    // By then it has sent `MAINPID=` to systemd, which accepts messages of the main process only.
     let _ = predecessor.set_read_timeout(Some(TIME_TO_HAND_OVER));
     let interrupted = |read: &io::Result<usize>| {
         read.as_ref()
