@@ -19,16 +19,24 @@ impl Space for &mut [u8] {
 }
 
 /// What was received and not yet read.
+///
+/// Its memory begins small and grows with what the client sends, so that a connection with short messages takes
+/// little, and what a message needs is close together. Tasks lend each other buffers instead.
 #[derive(Default)]
 pub(super) struct Buffer {
     bytes: Vec<u8>,
     start: usize,
     end: usize,
-    /// The least size, in bytes. With 0 nothing is received ahead.
+    /// Up to this size, in bytes, it grows when a read fills it. With 0 nothing is received ahead.
     pub(super) capacity: usize,
+    /// How often in a row the smallest memory would have been enough.
+    small_uses: u8,
 }
 
 impl Buffer {
+    /// The size of its memory at first, in bytes.
+    const SMALLEST: usize = 1024;
+
     pub(super) fn new(capacity: usize) -> Self {
         Buffer {
             capacity,
@@ -69,18 +77,17 @@ impl Buffer {
 
 impl Space for Buffer {
     fn space(&mut self) -> &mut [u8] {
-        if self.bytes.is_empty() {
-            self.bytes = green::current().map_or_else(Vec::new, green::CurrentTask::lend_buffer);
+        let was_filled = self.end == self.bytes.len();
+        if self.start == self.end {
+            self.shrink();
         }
         if self.start > 0 {
             self.bytes.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
         }
-        // One that is lent may be from a server with shorter buffers.
-        if self.end == self.bytes.len() || self.bytes.len() < self.capacity {
-            let length = (self.end * 2).max(self.capacity).max(1);
-            self.bytes.resize(length, 0);
+        if was_filled {
+            self.grow();
         }
         // Without a buffer nothing may be read ahead, so a line is read byte by byte, as in Python.
         let end = if self.capacity == 0 {
@@ -97,6 +104,42 @@ impl Space for Buffer {
             if !self.bytes.is_empty() {
                 task.give_back_buffer(mem::take(&mut self.bytes));
             }
+        }
+    }
+}
+
+impl Buffer {
+    /// The last read has filled it, or there is no memory yet.
+    fn grow(&mut self) {
+        let mut length = (self.bytes.len() * 2)
+            .max(Self::SMALLEST)
+            .min(self.capacity);
+        if let Some(task) = green::current() {
+            length = self.capacity;
+            if self.bytes.is_empty() {
+                self.bytes = task.lend_buffer();
+            }
+        }
+        if self.end >= length {
+            // A message that is longer than the capacity.
+            length = (self.end * 2).max(1);
+        }
+        if self.bytes.len() < length {
+            self.bytes.resize(length, 0);
+        }
+    }
+
+    /// Nothing is in it. Two short messages in a row make it small again.
+    fn shrink(&mut self) {
+        if self.bytes.len() <= Self::SMALLEST || self.end > Self::SMALLEST {
+            self.small_uses = 0;
+            return;
+        }
+        self.small_uses += 1;
+        if self.small_uses > 1 && green::current().is_none() {
+            self.bytes.truncate(Self::SMALLEST);
+            self.bytes.shrink_to_fit();
+            self.small_uses = 0;
         }
     }
 }
