@@ -170,7 +170,6 @@ mod sync {
 
     #[cfg(not(all(test, shuttle)))]
     pub(crate) use {
-        crossbeam_channel as channel,
         parking_lot::{Condvar, Mutex, MutexGuard},
         polling::Poller,
         std::{sync::atomic, thread, thread_local},
@@ -178,7 +177,7 @@ mod sync {
 
     #[cfg(all(test, shuttle))]
     pub(crate) use {
-        self::model::{Condvar, Mutex, MutexGuard, Poller, channel},
+        self::model::{Condvar, Mutex, MutexGuard, Poller},
         shuttle::{sync::atomic, thread, thread_local},
     };
 }

@@ -28,10 +28,10 @@
 
 use std::fmt;
 use std::io;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 
 use crate::error::Panicked;
@@ -67,7 +67,7 @@ impl ServerHandle {
             let message = "the interval of publish_metrics is zero";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        let (stop, stopped) = bounded(0);
+        let (stop, stopped) = mpsc::sync_channel(0);
         let publisher = Publisher {
             server: self.clone(),
             label: self.name(),
@@ -87,7 +87,7 @@ impl ServerHandle {
 /// Dropping it publishes a last time and blocks until that is done.
 #[must_use = "publishing ends when the guard is dropped"]
 pub struct MetricsPublisher {
-    stop: Option<Sender<()>>,
+    stop: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 

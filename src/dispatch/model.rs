@@ -24,10 +24,13 @@ struct Numbered {
     server: usize,
     number: usize,
     log: RunLog,
+    /// It ends after so many other jobs.
+    waits_for: usize,
 }
 
 impl Work for Numbered {
     fn run(self: Box<Self>) -> bool {
+        self.log.wait_for(self.waits_for);
         self.log.run(self.number);
         true
     }
@@ -55,6 +58,17 @@ fn job_of(server: usize, number: usize, log: &RunLog) -> Job {
         server,
         number,
         log,
+        waits_for: 0,
+    })
+}
+
+/// Ends after all jobs with a higher number, of `count` in all.
+fn job_that_waits(number: usize, count: usize, log: &RunLog) -> Job {
+    Job::new(Numbered {
+        server: SERVER,
+        number,
+        log: log.clone(),
+        waits_for: count - 1 - number,
     })
 }
 
@@ -124,6 +138,17 @@ fn a_job_sent_to_an_idle_worker_runs() {
         }
         drop(pool);
         assert_eq!(log.ended(), [0, 1, 2, 3]);
+    });
+}
+
+#[test]
+fn no_job_waits_for_another_while_there_are_threads() {
+    explore(|| {
+        let pool = pool(3, SHORT);
+        for log in [RunLog::default(), RunLog::default()] {
+            (0..3).for_each(|number| pool.dispatch(job_that_waits(number, 3, &log)));
+            log.wait_for(3);
+        }
     });
 }
 

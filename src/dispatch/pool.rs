@@ -1,6 +1,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +9,8 @@ use super::unfinished::Unfinished;
 use super::{Dispatch, Job, ThreadGauge, Waker};
 use crate::ServerHandle;
 use crate::error::{SystemError, catch};
-use crate::sync::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use crate::sync::thread::{self, JoinHandle};
-use crate::sync::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// Runs requests concurrently on threads. Threads are started on demand, used again, and end when they
 /// are idle for a while.
@@ -47,9 +47,6 @@ use crate::sync::{Condvar, Mutex};
 /// ```
 pub struct ThreadPool {
     shared: Arc<Shared>,
-    keep_alive: Duration,
-    stack_size: Option<usize>,
-    thread_name: String,
 }
 
 impl ThreadPool {
@@ -64,9 +61,6 @@ impl ThreadPool {
                 job_ended: Condvar::new(),
                 gauge: ThreadGauge::new(Self::DEFAULT_MAX_THREADS),
             }),
-            keep_alive: Duration::from_secs(10),
-            stack_size: None,
-            thread_name: "handler".to_owned(),
         }
     }
 
@@ -77,20 +71,20 @@ impl ThreadPool {
     }
 
     /// See [`Builder::thread_keep_alive`](crate::Builder::thread_keep_alive).
-    pub fn thread_keep_alive(mut self, time: Duration) -> Self {
-        self.keep_alive = time;
+    pub fn thread_keep_alive(self, time: Duration) -> Self {
+        self.shared.state.lock().settings.keep_alive = time;
         self
     }
 
     /// See [`Builder::stack_size`](crate::Builder::stack_size).
-    pub fn stack_size(mut self, bytes: usize) -> Self {
-        self.stack_size = Some(bytes);
+    pub fn stack_size(self, bytes: usize) -> Self {
+        self.shared.state.lock().settings.stack_size = Some(bytes);
         self
     }
 
     /// See [`Builder::thread_name`](crate::Builder::thread_name).
-    pub fn thread_name(mut self, name: impl Into<String>) -> Self {
-        self.thread_name = name.into();
+    pub fn thread_name(self, name: impl Into<String>) -> Self {
+        self.shared.state.lock().settings.thread_name = name.into();
         self
     }
 
@@ -112,58 +106,14 @@ impl ThreadPool {
             self.shared.job_ended.wait(&mut state);
         }
     }
-
-    /// Starts a thread with its first job. Gives the job back on failure.
-    fn start_worker(&self, state: &mut State, job: Job) -> Result<(), (Job, io::Error)> {
-        let id = state.next_worker;
-        let mut builder = thread::Builder::new().name(format!("{}-{id}", self.thread_name));
-        if let Some(bytes) = self.stack_size {
-            builder = builder.stack_size(bytes);
-        }
-        let (sender, receiver) = bounded(1);
-        let idle = IdleWorker { id, sender };
-        let worker = Worker {
-            idle: idle.clone(),
-            receiver,
-            keep_alive: self.keep_alive,
-            shared: Arc::clone(&self.shared),
-        };
-        // The standard library panics for a name with a NUL byte.
-        let spawned = catch(|| builder.spawn(move || while worker.work() {}));
-        match spawned.unwrap_or_else(|panicked| Err(io::Error::other(panicked))) {
-            // The state is still locked, so the thread cannot end before it is in the map.
-            Ok(thread) => {
-                state.threads.insert(id, thread);
-                self.shared.gauge.set_threads(state.threads.len());
-                state.next_worker += 1;
-                send(&idle.sender, Some(job));
-                Ok(())
-            }
-            Err(error) => Err((job, error)),
-        }
-    }
 }
 
 impl Dispatch for ThreadPool {
     fn dispatch(&self, job: Job) {
-        let server = job.0.server_identity();
         let mut state = self.shared.state.lock();
-        state.unfinished.add(server);
-        if let Some(idle) = state.idle.pop() {
-            drop(state);
-            return send(&idle.sender, Some(job));
-        }
-        if state.threads.len() >= self.shared.gauge.limit() {
-            return state.queue.push_back(job);
-        }
-        if let Err((job, error)) = self.start_worker(&mut state, job) {
-            let wakers = state.unfinished.remove(server);
-            let threads = state.threads.len();
-            drop(state);
-            wakers.iter().for_each(Waker::wake);
-            let message = format!("cannot start a thread in addition to {threads}: {error}");
-            job.refuse(SystemError::describe(&error, message));
-        }
+        state.unfinished.add(job.0.server_identity());
+        state.queue.push_back(job);
+        self.shared.wake_worker(state);
     }
 
     fn has_capacity(&self, waker: &Waker) -> bool {
@@ -171,10 +121,11 @@ impl Dispatch for ThreadPool {
     }
 
     fn check(&self) -> io::Result<()> {
-        if !self.thread_name.contains('\0') {
+        let name = &self.shared.state.lock().settings.thread_name;
+        if !name.contains('\0') {
             return Ok(());
         }
-        let message = format!("thread_name {:?} contains a NUL byte", self.thread_name);
+        let message = format!("thread_name {name:?} contains a NUL byte");
         Err(io::Error::new(io::ErrorKind::InvalidInput, message))
     }
 
@@ -219,10 +170,16 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// The one that became idle last is at the end.
-    idle: Vec<IdleWorker>,
-    /// Jobs beyond the limit, from servers that dispatch without asking for capacity.
+    settings: Settings,
+    /// Jobs that no worker has taken yet: until one is awake, and beyond the limit of threads.
     queue: VecDeque<Job>,
+    /// The one that became idle last is at the end.
+    idle: Vec<Arc<Worker>>,
+    /// The id of a worker that was started or woken, and is not running yet. It wakes the next one if there are more
+    /// jobs, so a job does not cost a wake-up where others can take it.
+    waking: Option<u64>,
+    /// The ids of the workers that look for a job before they sleep.
+    searching: Vec<u64>,
     unfinished: Unfinished,
     /// Those that have not ended, by id.
     threads: HashMap<u64, JoinHandle<()>>,
@@ -230,110 +187,176 @@ struct State {
     closed: bool,
 }
 
-/// Whoever removes it from the list may send one message to it.
-#[derive(Clone)]
-struct IdleWorker {
-    id: u64,
-    sender: Sender<Option<Job>>,
+impl State {
+    /// Returns false if the worker is not idle any more: it is being woken.
+    fn forget_idle(&mut self, worker: &Arc<Worker>) -> bool {
+        let at = self.idle.iter().position(|idle| Arc::ptr_eq(idle, worker));
+        at.map(|at| self.idle.remove(at)).is_some()
+    }
 }
 
-/// What a worker does after a job.
-enum Next {
-    Run(Job),
-    Wait,
-    End,
+struct Settings {
+    keep_alive: Duration,
+    stack_size: Option<usize>,
+    thread_name: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            keep_alive: Duration::from_secs(10),
+            stack_size: None,
+            thread_name: "handler".to_owned(),
+        }
+    }
+}
+
+/// One thread of the pool. Whoever removes it from the list of those that are idle wakes it.
+struct Worker {
+    id: u64,
+    woken: Condvar,
 }
 
 impl Shared {
-    /// Ends idle threads, and returns them. Busy ones end after their job.
+    /// Lets one more worker run if a job waits, unless one will look for it anyway.
+    fn wake_worker<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) {
+        while !state.queue.is_empty() && state.waking.is_none() && state.searching.is_empty() {
+            if let Some(worker) = state.idle.pop() {
+                state.waking = Some(worker.id);
+                drop(state);
+                worker.woken.notify_all();
+                return;
+            }
+            // A job beyond the limit is taken by a worker that is busy now.
+            if state.threads.len() >= self.gauge.limit() {
+                return;
+            }
+            match self.start_worker(&mut state) {
+                Ok(id) => state.waking = Some(id),
+                Err(error) => state = self.refuse(state, &error),
+            }
+        }
+    }
+
+    fn start_worker(self: &Arc<Self>, state: &mut State) -> io::Result<u64> {
+        let id = state.next_worker;
+        let settings = &state.settings;
+        let mut builder = thread::Builder::new().name(format!("{}-{id}", settings.thread_name));
+        if let Some(bytes) = settings.stack_size {
+            builder = builder.stack_size(bytes);
+        }
+        let shared = Arc::clone(self);
+        let woken = Condvar::new();
+        let worker = Arc::new(Worker { id, woken });
+        // The standard library panics for a name with a NUL byte.
+        let spawned = catch(|| builder.spawn(move || shared.work(&worker)));
+        let thread = spawned.unwrap_or_else(|panicked| Err(io::Error::other(panicked)))?;
+        // The state is still locked, so the thread cannot end before it is in the map.
+        state.threads.insert(id, thread);
+        self.gauge.set_threads(state.threads.len());
+        state.next_worker += 1;
+        Ok(id)
+    }
+
+    /// Refuses the job that came last: there is no thread for it.
+    fn refuse<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        error: &io::Error,
+    ) -> MutexGuard<'a, State> {
+        if let Some(job) = state.queue.pop_back() {
+            let wakers = state.unfinished.remove(job.0.server_identity());
+            let threads = state.threads.len();
+            drop(state);
+            wakers.iter().for_each(Waker::wake);
+            let message = format!("cannot start a thread in addition to {threads}: {error}");
+            job.refuse(SystemError::describe(error, message));
+            state = self.state.lock();
+        }
+        state
+    }
+
+    /// The thread of a worker: runs jobs until there is none for a while.
+    fn work(self: &Arc<Self>, worker: &Arc<Worker>) {
+        let mut state = self.state.lock();
+        state.waking = None;
+        while let Some(job) = self.take_job(&mut state, worker) {
+            let server = job.0.server_identity();
+            self.wake_worker(state);
+            job.run();
+            state = self.state.lock();
+            let wakers = state.unfinished.remove(server);
+            self.job_ended.notify_all();
+            if !wakers.is_empty() {
+                search_after(&mut state, worker.id, || {
+                    wakers.iter().for_each(Waker::wake)
+                });
+            }
+        }
+        state.threads.remove(&worker.id);
+        self.gauge.set_threads(state.threads.len());
+    }
+
+    /// Waits for a job. Returns `None` when the thread has to end.
+    fn take_job(&self, state: &mut MutexGuard<'_, State>, worker: &Arc<Worker>) -> Option<Job> {
+        loop {
+            if let Some(job) = search(state, worker.id) {
+                return Some(job);
+            }
+            let is_surplus = state.threads.len() > self.gauge.limit();
+            if state.closed || is_surplus || !sleep(state, worker) {
+                return None;
+            }
+        }
+    }
+
+    /// Ends the threads that have no job, and returns them. Others end after their job.
     fn close(&self) -> Vec<JoinHandle<()>> {
         let mut state = self.state.lock();
         state.closed = true;
-        let State { idle, threads, .. } = &mut *state;
-        let end = |idle: IdleWorker| {
-            send(&idle.sender, None);
-            threads.remove(&idle.id)
-        };
-        let ended = idle.drain(..).filter_map(end).collect();
-        self.gauge.set_threads(threads.len());
+        let idle = mem::take(&mut state.idle);
+        for worker in &idle {
+            worker.woken.notify_all();
+        }
+        let mut ended: Vec<_> = idle.iter().map(|worker| worker.id).collect();
+        if state.queue.is_empty() {
+            ended.extend(&state.searching);
+            ended.extend(state.waking);
+        }
+        let end = |id: &u64| state.threads.remove(id);
+        let ended = ended.iter().filter_map(end).collect();
+        self.gauge.set_threads(state.threads.len());
         ended
     }
-
-    fn job_ended(&self, worker: &Worker, server: usize) -> Next {
-        let mut state = self.state.lock();
-        let wakers = state.unfinished.remove(server);
-        let ends = state.closed || state.threads.len() > self.gauge.limit();
-        let next = match state.queue.pop_front() {
-            Some(job) => Next::Run(job),
-            None if ends => {
-                self.remove(&mut state, worker.idle.id);
-                Next::End
-            }
-            None => {
-                state.idle.push(worker.idle.clone());
-                Next::Wait
-            }
-        };
-        drop(state);
-        self.job_ended.notify_all();
-        wakers.iter().for_each(Waker::wake);
-        next
-    }
-
-    /// Removes a worker that was idle for long enough. Returns false if a job was sent to it.
-    fn retire(&self, id: u64) -> bool {
-        let mut state = self.state.lock();
-        let Some(at) = state.idle.iter().position(|idle| idle.id == id) else {
-            return false;
-        };
-        state.idle.remove(at);
-        self.remove(&mut state, id);
-        true
-    }
-
-    fn remove(&self, state: &mut State, id: u64) {
-        state.threads.remove(&id);
-        self.gauge.set_threads(state.threads.len());
-    }
 }
 
-/// Sends a job, or `None` to end the thread.
-fn send(sender: &Sender<Option<Job>>, message: Option<Job>) {
-    // A worker keeps both ends of its channel, and ends only when it is off the list and the channel is
-    // empty.
-    sender
-        .try_send(message)
-        .expect("the channel of an idle worker is empty and open");
-}
-
-/// One thread of the pool.
-struct Worker {
-    idle: IdleWorker,
-    receiver: Receiver<Option<Job>>,
-    keep_alive: Duration,
-    shared: Arc<Shared>,
-}
-
-impl Worker {
-    /// Waits for a message and acts on it. Returns false when the thread has to end.
-    fn work(&self) -> bool {
-        match self.receiver.recv_timeout(self.keep_alive) {
-            Ok(Some(job)) => self.run(job),
-            Ok(None) | Err(RecvTimeoutError::Disconnected) => false,
-            Err(RecvTimeoutError::Timeout) => !self.shared.retire(self.idle.id),
+/// Takes a job. Looks several times: the next one often comes at once, and to sleep and to be woken costs more.
+fn search(state: &mut MutexGuard<'_, State>, id: u64) -> Option<Job> {
+    const YIELDS: usize = 4;
+    for _ in 0..YIELDS {
+        if state.closed || !state.queue.is_empty() {
+            break;
         }
+        search_after(state, id, thread::yield_now);
     }
+    state.queue.pop_front()
+}
 
-    /// Runs the job, and those in the queue.
-    fn run(&self, mut job: Job) -> bool {
-        loop {
-            let server = job.0.server_identity();
-            job.run();
-            match self.shared.job_ended(self, server) {
-                Next::Run(next) => job = next,
-                Next::Wait => return true,
-                Next::End => return false,
-            }
-        }
+/// Unlocks the state meanwhile. The worker looks for a job afterwards, so no other is woken for one.
+fn search_after(state: &mut MutexGuard<'_, State>, id: u64, act: impl FnOnce()) {
+    state.searching.push(id);
+    MutexGuard::unlocked(state, act);
+    state.searching.retain(|other| *other != id);
+}
+
+/// Sleeps until the worker is woken. Returns false if it was idle for too long instead.
+fn sleep(state: &mut MutexGuard<'_, State>, worker: &Arc<Worker>) -> bool {
+    state.idle.push(Arc::clone(worker));
+    let keep_alive = state.settings.keep_alive;
+    let waited = worker.woken.wait_for(state, keep_alive);
+    if waited.timed_out() && state.forget_idle(worker) {
+        return false;
     }
+    state.waking = None;
+    true
 }

@@ -384,6 +384,7 @@ impl StreamRequest {
                 format!("the connection from {client} is encrypted: its socket is of no use");
             return Err(io::Error::new(io::ErrorKind::Unsupported, text));
         }
+        request.conn.transport.set_exposed();
         let socket = request.conn.as_fd().try_clone_to_owned()?;
         request.conn.release()?;
         Ok((socket, request.rfile.buffer().to_vec()))

@@ -12,6 +12,7 @@ use socket2::SockRef;
 use super::known_options::KnownOptions;
 use super::wait::Registrations;
 use crate::Address;
+use crate::options::check_time;
 use crate::sys::stream::{self, MSG_NOSIGNAL};
 use crate::sys::{self, MSG_DONTWAIT, MSG_PEEK, signals};
 use crate::tls::Session;
@@ -203,8 +204,12 @@ impl Transport {
         Ok(())
     }
 
+    /// A write waits with `poll`, so the socket has the timeout only for a program that has the descriptor.
     pub(crate) fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        on_socket!(self, socket => socket.set_write_timeout(timeout))?;
+        check_time("write_timeout", timeout)?;
+        if self.options.are_unknown() {
+            on_socket!(self, socket => socket.set_write_timeout(timeout))?;
+        }
         self.options.set_write_timeout(timeout);
         Ok(())
     }
@@ -216,6 +221,9 @@ impl Transport {
 
     /// The program has the descriptor: from here on it may change the socket's options.
     pub(crate) fn set_exposed(&self) {
+        if let Some(Some(timeout)) = self.options.write_timeout() {
+            let _ = on_socket!(self, socket => socket.set_write_timeout(Some(timeout)));
+        }
         self.options.forget();
     }
 

@@ -24,20 +24,31 @@ impl<T> Mutex<T> {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         let guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        MutexGuard(Some(guard))
+        MutexGuard(Some(guard), &self.0)
     }
 
     pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         match self.0.try_lock() {
-            Ok(guard) => Some(MutexGuard(Some(guard))),
-            Err(TryLockError::Poisoned(error)) => Some(MutexGuard(Some(error.into_inner()))),
+            Ok(guard) => Some(MutexGuard(Some(guard), &self.0)),
+            Err(TryLockError::Poisoned(error)) => {
+                Some(MutexGuard(Some(error.into_inner()), &self.0))
+            }
             Err(TryLockError::WouldBlock) => None,
         }
     }
 }
 
-/// `None` only inside [`Condvar::wait`].
-pub(crate) struct MutexGuard<'a, T>(Option<sync::MutexGuard<'a, T>>);
+/// `None` only while it waits or is unlocked.
+pub(crate) struct MutexGuard<'a, T>(Option<sync::MutexGuard<'a, T>>, &'a sync::Mutex<T>);
+
+impl<T> MutexGuard<'_, T> {
+    pub(crate) fn unlocked<R>(guard: &mut Self, act: impl FnOnce() -> R) -> R {
+        drop(guard.0.take());
+        let result = act();
+        guard.0 = Some(guard.1.lock().unwrap_or_else(PoisonError::into_inner));
+        result
+    }
+}
 
 impl<T> Deref for MutexGuard<'_, T> {
     type Target = T;
@@ -72,8 +83,31 @@ impl Condvar {
         self.wait(guard);
     }
 
+    /// A timeout that expires does so at a random moment: the lock is released until the thread runs again.
+    pub(crate) fn wait_for<T>(
+        &self,
+        guard: &mut MutexGuard<'_, T>,
+        timeout: Duration,
+    ) -> WaitTimeoutResult {
+        let expires = timeout_expires(timeout);
+        if expires {
+            MutexGuard::unlocked(guard, || ());
+        } else {
+            self.wait(guard);
+        }
+        WaitTimeoutResult(expires)
+    }
+
     pub(crate) fn notify_all(&self) {
         self.0.notify_all();
+    }
+}
+
+pub(crate) struct WaitTimeoutResult(bool);
+
+impl WaitTimeoutResult {
+    pub(crate) fn timed_out(&self) -> bool {
+        self.0
     }
 }
 
@@ -120,71 +154,5 @@ impl Poller {
 
     pub(crate) fn delete(&self, _: impl AsFd) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// As much of `crossbeam_channel` as the thread pool uses.
-pub(crate) mod channel {
-    use std::collections::VecDeque;
-    use std::sync::Arc;
-    use std::time::Duration;
-
-    pub(crate) use crossbeam_channel::{RecvTimeoutError, TrySendError};
-
-    use super::{Condvar, Mutex, timeout_expires};
-
-    /// A channel for up to `capacity` messages. It never disconnects, because each worker owns both ends
-    /// of its channel.
-    pub(crate) fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
-        let channel = Arc::new(Channel {
-            capacity,
-            messages: Mutex::default(),
-            sent: Condvar::new(),
-        });
-        (Sender(Arc::clone(&channel)), Receiver(channel))
-    }
-
-    struct Channel<T> {
-        capacity: usize,
-        messages: Mutex<VecDeque<T>>,
-        sent: Condvar,
-    }
-
-    pub(crate) struct Sender<T>(Arc<Channel<T>>);
-
-    impl<T> Clone for Sender<T> {
-        fn clone(&self) -> Self {
-            Sender(Arc::clone(&self.0))
-        }
-    }
-
-    impl<T> Sender<T> {
-        pub(crate) fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
-            let mut messages = self.0.messages.lock();
-            if messages.len() == self.0.capacity {
-                return Err(TrySendError::Full(message));
-            }
-            messages.push_back(message);
-            drop(messages);
-            self.0.sent.notify_all();
-            Ok(())
-        }
-    }
-
-    pub(crate) struct Receiver<T>(Arc<Channel<T>>);
-
-    impl<T> Receiver<T> {
-        pub(crate) fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
-            let mut messages = self.0.messages.lock();
-            loop {
-                if let Some(message) = messages.pop_front() {
-                    return Ok(message);
-                }
-                if timeout_expires(timeout) {
-                    return Err(RecvTimeoutError::Timeout);
-                }
-                self.0.sent.wait(&mut messages);
-            }
-        }
     }
 }
