@@ -23,6 +23,8 @@ const MAX_CONNECTIONS: usize = 1_000;
 const WORK: Duration = Duration::from_millis(250);
 const QUEUE_LENGTH: usize = 8_000;
 const QUEUE_TIMEOUT: Duration = Duration::from_millis(500);
+/// What each process needs at most.
+pub const DESCRIPTORS: u64 = 12_000;
 /// How long the three runs take together.
 pub const ESTIMATE: Duration = Duration::from_secs(20);
 
@@ -106,10 +108,11 @@ impl Flood {
         times.get(times.len() / 2).copied()
     }
 
-    /// When the last client had its outcome.
-    pub fn end(&self) -> Duration {
-        self.outcomes
-            .last()
+    /// When so many clients had an outcome.
+    pub fn time_of(&self, clients: usize) -> Duration {
+        let mut outcomes = self.outcomes.iter().take(clients);
+        outcomes
+            .next_back()
             .map_or(Duration::ZERO, |(time, _)| *time)
     }
 }

@@ -122,6 +122,12 @@ impl Clients {
         while self.outcomes.len() < self.sockets.len() && self.start.elapsed() < LIMIT {
             self.advance(TIMEOUT)?;
         }
+        let unanswered = self
+            .sockets
+            .iter()
+            .flatten()
+            .map(|_| (Outcome::Failed, LIMIT));
+        self.outcomes.extend(unanswered);
         Ok(())
     }
 

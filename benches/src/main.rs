@@ -19,6 +19,7 @@ mod poller;
 mod process;
 mod program;
 mod recorder;
+mod report;
 mod results;
 mod rounds;
 mod server;
@@ -33,18 +34,18 @@ use anyhow::{Context, Result, anyhow};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::builder::Builder;
-use crate::flood::Flood;
 use crate::machine::Machine;
 use crate::options::Options;
+use crate::report::Report;
 use crate::rounds::Rounds;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let result = raise_descriptor_limit().and_then(|()| match &arguments[..] {
+    let result = raise_descriptor_limit().and_then(|limit| match &arguments[..] {
         [mode, server, source, count] if mode == "--flood-clients" => {
             flood_clients::run(server, source, count)
         }
-        _ => compare(),
+        _ => compare(limit),
     });
     if let Err(error) = result {
         eprintln!("benches: {error:#}");
@@ -53,21 +54,28 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn compare() -> Result<()> {
-    let options = Options::parse().map_err(|error| anyhow!("{error} (see --help)"))?;
+fn compare(descriptors: u64) -> Result<()> {
+    let mut options = Options::parse().map_err(|error| anyhow!("{error} (see --help)"))?;
     process::end_at_ctrlc()?;
     let machine = Machine::read();
     println!("{machine}\n");
 
     let work = work_folder()?;
     let mut builder = Builder::new(&work);
-    let (servers, missing) = builder.build(&options.programs)?;
+    let (servers, mut left_out) = builder.build(&options.programs)?;
+    if options.has_flood && descriptors < flood::DESCRIPTORS {
+        left_out.push(format!(
+            "flood: `ulimit -Hn` is below {}",
+            flood::DESCRIPTORS
+        ));
+        options.has_flood = false;
+    }
     let overload_server = match options.has_flood {
         true => Some(builder.example("overload_server")?),
         false => None,
     };
     let mut rounds = Rounds::new(&options, servers, &work);
-    rounds.failures.splice(0..0, missing);
+    left_out.extend(rounds.leave_out_broken()?);
     let estimate = rounds.estimate() + overload_server.iter().map(|_| flood::ESTIMATE).sum();
     eprintln!("measuring takes about {} s", estimate.as_secs());
     rounds.run()?;
@@ -75,30 +83,15 @@ fn compare() -> Result<()> {
         Some(server) => flood::run_all(server, &work)?,
         None => Vec::new(),
     };
-    write(&options, &machine, &rounds, &floods)
-}
-
-fn write(options: &Options, machine: &Machine, rounds: &Rounds, floods: &[Flood]) -> Result<()> {
-    let Rounds {
-        results, failures, ..
-    } = rounds;
-    let tables = table::loads(results, &options.loads) + &table::floods(floods);
-    print!("{tables}");
-    for failure in failures {
-        println!("left out: {failure}");
-    }
-    let folder = &options.output;
-    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let head = format!(
-        "# Figures\n\nMedians of {} rounds of {:?}; the limits of what they say are in the README of `benches`.\n\n```text\n{machine}\n```\n\n",
-        options.rounds, options.duration
-    );
-    let path = folder.join("figures.md");
-    fs::write(&path, head + tables.trim_end() + "\n")
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    plot::write_all(folder, machine, results, floods)?;
-    println!("\nwritten to {}", folder.display());
-    Ok(())
+    let report = Report {
+        options: &options,
+        machine: &machine,
+        results: &rounds.results,
+        floods: &floods,
+        left_out: &left_out,
+        failures: &rounds.failures,
+    };
+    report.write()
 }
 
 /// For what is built besides cargo, and for logs: beside this program, in the target folder.
@@ -109,9 +102,10 @@ fn work_folder() -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Each connection of a load takes a descriptor.
-fn raise_descriptor_limit() -> Result<()> {
+/// Each connection of a load takes a descriptor. Returns how many there can be.
+fn raise_descriptor_limit() -> Result<u64> {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    Ok(setrlimit(Resource::Nofile, limit)?)
+    setrlimit(Resource::Nofile, limit)?;
+    Ok(limit.maximum.unwrap_or(u64::MAX))
 }

@@ -32,6 +32,12 @@ pub struct Program {
     pub kinds: &'static [Kind],
 }
 
+impl Program {
+    pub fn is_ours(&self) -> bool {
+        matches!(self.source, Source::Example(..))
+    }
+}
+
 /// A program that can be started.
 #[derive(Clone)]
 pub struct Built {

@@ -1,5 +1,6 @@
 //! Measures all servers in turn, several times.
 
+use std::mem;
 use std::path::Path;
 use std::time::Duration;
 
@@ -23,28 +24,34 @@ pub struct Rounds<'a> {
     /// For what the servers write to standard error.
     logs: &'a Path,
     pub results: Results,
-    /// What failed.
+    /// The measurements that failed.
     pub failures: Vec<String>,
 }
 
 impl<'a> Rounds<'a> {
-    /// Leaves out the servers that do not start.
-    pub fn new(options: &'a Options, mut servers: Vec<Built>, logs: &'a Path) -> Self {
-        let mut failures = Vec::new();
-        servers.retain(|server| {
-            let started = start(server, logs);
-            if let Err(error) = &started {
-                failures.push(format!("{}: {error:#}", server.program.label));
-            }
-            started.is_ok()
-        });
+    pub fn new(options: &'a Options, servers: Vec<Built>, logs: &'a Path) -> Self {
         Self {
             options,
             servers,
             logs,
             results: Results::default(),
-            failures,
+            failures: Vec::new(),
         }
+    }
+
+    /// Leaves out the servers that do not start, and returns them with the reason. For example,
+    /// io_uring can be forbidden. An error if it is one of ours.
+    pub fn leave_out_broken(&mut self) -> Result<Vec<String>> {
+        let mut left_out = Vec::new();
+        for server in mem::take(&mut self.servers) {
+            let program = server.program;
+            match start(&server, self.logs) {
+                Ok(_) => self.servers.push(server),
+                Err(error) if program.is_ours() => return Err(error.context(program.label)),
+                Err(error) => left_out.push(format!("{}: {error:#}", program.label)),
+            }
+        }
+        Ok(left_out)
     }
 
     /// How long all rounds take, about.

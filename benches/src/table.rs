@@ -62,7 +62,7 @@ pub fn floods(floods: &[Flood]) -> String {
             );
         }
         let failed = format(flood.total(Outcome::Failed) as f64);
-        let _ = writeln!(text, " {failed} | {:.2?} |", flood.end());
+        let _ = writeln!(text, " {failed} | {:.2?} |", flood.time_of(flood::CLIENTS));
     }
     text + "\n"
 }

@@ -110,6 +110,7 @@ fn connect_blocking(address: SocketAddr) -> Result<TcpStream> {
         .with_context(|| format!("cannot connect to {address}"))?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
     reset_at_close(&stream)?;
     Ok(stream)
 }

@@ -17,6 +17,8 @@ const BASE: f64 = PANEL_TOP + PANEL;
 /// Seconds, three lines for each panel, and the reason of the steps.
 const BELOW: f64 = 106.0;
 const STEPS: &str = "Steps: the system’s queue was full, and clients tried again after a second.";
+/// The panels end when so many clients have an outcome. A few come much later.
+const SHOWN: usize = CLIENTS * 99 / 100;
 /// How many points a curve has.
 const POINTS: u32 = 120;
 
@@ -29,8 +31,8 @@ pub fn draw(heading: &Heading, floods: &[Flood]) -> Picture {
         let number = CLIENTS as f64 * f64::from(part) / 4.0;
         picture.text("soft end", NUMBERS - 6.0, y + 4.5, format(number));
     }
-    let end = floods.iter().map(Flood::end).max().unwrap_or_default();
-    let end = Duration::from_secs(end.as_secs() + 1);
+    let ends = floods.iter().map(|flood| flood.time_of(SHOWN));
+    let end = Duration::from_secs(ends.max().unwrap_or_default().as_secs() + 1);
     let width = (WIDTH - NUMBERS + GAP) / floods.len() as f64 - GAP;
     for (i, flood) in floods.iter().enumerate() {
         let panel = Panel {
@@ -124,9 +126,7 @@ impl Panel<'_> {
                 write(format!("{} {outcome}", format(count as f64)));
             }
         }
-        write(format!(
-            "all within {:.1} s",
-            self.flood.end().as_secs_f64()
-        ));
+        let end = self.flood.time_of(CLIENTS).as_secs_f64();
+        write(format!("all within {end:.1} s"));
     }
 }

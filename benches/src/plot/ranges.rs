@@ -10,7 +10,7 @@ const COLUMN: f64 = 62.0;
 const LEFT: f64 = LABELS + 8.0;
 const RIGHT: f64 = WIDTH - 2.0 * COLUMN;
 /// The least distance of two numbers on the axis.
-const TICK: f64 = 34.0;
+const TICK: f64 = 26.0;
 /// The radius of the dot of each percentile.
 const RADII: [f64; 4] = [6.0, 4.5, 3.5, 2.5];
 
