@@ -1,7 +1,7 @@
 //! What a server with limits does when many clients connect at once, under each overload policy.
 
 use std::env;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ use crate::process::Process;
 use crate::server::Server;
 
 pub const CLIENTS: usize = 20_000;
+/// The others may come much later.
+pub const MOST: usize = CLIENTS * 99 / 100;
 /// Each has an address and a descriptor limit of its own.
 const PROCESSES: usize = 2;
 
@@ -25,8 +27,8 @@ const QUEUE_LENGTH: usize = 8_000;
 const QUEUE_TIMEOUT: Duration = Duration::from_millis(500);
 /// What each process needs at most.
 pub const DESCRIPTORS: u64 = 12_000;
-/// How long the three runs take together.
-pub const ESTIMATE: Duration = Duration::from_secs(20);
+/// How long a flood for each policy takes in all, about.
+const ESTIMATE: Duration = Duration::from_secs(25);
 
 const POLICIES: [&str; 3] = ["wait", "queue", "reject"];
 
@@ -41,17 +43,41 @@ pub fn limits() -> String {
     )
 }
 
-/// One flood for each policy.
-pub fn run_all(server: &Path, logs: &Path) -> Result<Vec<Flood>> {
-    let bar = ProgressBar::new(POLICIES.len() as u64);
-    bar.set_style(ProgressStyle::with_template("{bar:30} flood: {msg}")?);
-    let floods = POLICIES.iter().map(|policy| {
-        bar.set_message(*policy);
-        let flood = Flood::run(policy, server, logs);
-        bar.inc(1);
-        flood
-    });
-    floods.collect()
+/// Several floods for each policy.
+pub struct Floods {
+    /// The program `overload_server`.
+    server: PathBuf,
+    count: usize,
+}
+
+impl Floods {
+    /// At most three for each policy.
+    pub fn new(server: PathBuf, count: usize) -> Self {
+        let count = count.min(3);
+        Self { server, count }
+    }
+
+    /// How long all floods take, about.
+    pub fn estimate(&self) -> Duration {
+        ESTIMATE * self.count as u32
+    }
+
+    /// Returns for each policy the flood in the middle by its duration. Chance decides how often the
+    /// system drops the packets of a client.
+    pub fn run(&self, logs: &Path) -> Result<Vec<Flood>> {
+        let bar = ProgressBar::new((self.count * POLICIES.len()) as u64);
+        bar.set_style(ProgressStyle::with_template("{bar:30} flood: {msg}")?);
+        let mut floods = POLICIES.map(|_| Vec::new());
+        for _ in 0..self.count {
+            for (policy, floods) in POLICIES.into_iter().zip(&mut floods) {
+                bar.set_message(policy);
+                floods.push(Flood::run(policy, &self.server, logs)?);
+                bar.inc(1);
+            }
+        }
+        bar.finish_and_clear();
+        Ok(floods.map(middle).into())
+    }
 }
 
 /// What became of the clients.
@@ -62,7 +88,7 @@ pub struct Flood {
 }
 
 impl Flood {
-    /// Starts the program `overload_server`, and clients in processes of their own.
+    /// Starts the server, and clients in processes of their own.
     fn run(policy: &'static str, server: &Path, logs: &Path) -> Result<Self> {
         let limits = [
             MAX_CONNECTIONS.to_string(),
@@ -115,6 +141,12 @@ impl Flood {
             .next_back()
             .map_or(Duration::ZERO, |(time, _)| *time)
     }
+}
+
+fn middle(mut floods: Vec<Flood>) -> Flood {
+    floods.sort_by_key(|flood| flood.time_of(MOST));
+    let middle = floods.len() / 2;
+    floods.swap_remove(middle)
 }
 
 fn start_clients(number: usize, server: &Server, logs: &Path) -> Result<Process> {

@@ -34,6 +34,7 @@ use anyhow::{Context, Result, anyhow};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::builder::Builder;
+use crate::flood::Floods;
 use crate::machine::Machine;
 use crate::options::Options;
 use crate::report::Report;
@@ -55,7 +56,7 @@ fn main() -> ExitCode {
 }
 
 fn compare(descriptors: u64) -> Result<()> {
-    let mut options = Options::parse().map_err(|error| anyhow!("{error} (see --help)"))?;
+    let options = Options::parse().map_err(|error| anyhow!("{error} (see --help)"))?;
     process::end_at_ctrlc()?;
     let machine = Machine::read();
     println!("{machine}\n");
@@ -63,31 +64,28 @@ fn compare(descriptors: u64) -> Result<()> {
     let work = work_folder()?;
     let mut builder = Builder::new(&work);
     let (servers, mut left_out) = builder.build(&options.programs)?;
-    if options.has_flood && descriptors < flood::DESCRIPTORS {
-        left_out.push(format!(
-            "flood: `ulimit -Hn` is below {}",
-            flood::DESCRIPTORS
-        ));
-        options.has_flood = false;
+    let has_flood = options.has_flood && descriptors >= flood::DESCRIPTORS;
+    if has_flood != options.has_flood {
+        left_out.push(format!("flood: `ulimit -Hn` is {descriptors}"));
     }
-    let overload_server = match options.has_flood {
-        true => Some(builder.example("overload_server")?),
+    let floods = match has_flood {
+        true => Some(Floods::new(
+            builder.example("overload_server")?,
+            options.rounds,
+        )),
         false => None,
     };
     let mut rounds = Rounds::new(&options, servers, &work);
     left_out.extend(rounds.leave_out_broken()?);
-    let estimate = rounds.estimate() + overload_server.iter().map(|_| flood::ESTIMATE).sum();
+    let estimate = rounds.estimate() + floods.iter().map(Floods::estimate).sum();
     eprintln!("measuring takes about {} s", estimate.as_secs());
     rounds.run()?;
-    let floods = match &overload_server {
-        Some(server) => flood::run_all(server, &work)?,
-        None => Vec::new(),
-    };
+    let floods = floods.map(|floods| floods.run(&work)).transpose()?;
     let report = Report {
         options: &options,
         machine: &machine,
         results: &rounds.results,
-        floods: &floods,
+        floods: &floods.unwrap_or_default(),
         left_out: &left_out,
         failures: &rounds.failures,
     };

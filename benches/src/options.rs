@@ -14,8 +14,9 @@ Compares the echo servers of socketserver with others, on loopback
 
 Usage: cargo run --release --manifest-path benches/Cargo.toml -- [OPTIONS]
 
-  --rounds <N>       How often each measurement is repeated; the figures are medians [default: 3]
-  --seconds <S>      How long each measurement takes, without its warm-up [default: 0.3]
+  --rounds <N>       How often each measurement is repeated, the flood at most 3 times; the figures
+                     are medians [default: 3]
+  --seconds <S>      How long each measurement takes, without its warm-up [default: 0.2]
   --full             The rounds of the committed figures: --rounds 5 --seconds 0.9
   --loads <NAME,…>   ping-pong, connect, bulk, idle, datagrams, flood [default: all]
   --servers <NAME,…> threads, green, std-threads, std-pool, tokio, actix, monoio, go, poco, python;
@@ -39,7 +40,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             rounds: 3,
-            duration: Duration::from_millis(300),
+            duration: Duration::from_millis(200),
             loads: LOADS.to_vec(),
             has_flood: true,
             programs: PROGRAMS.iter().collect(),

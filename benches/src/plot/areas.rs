@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::figure::format;
-use crate::flood::{CLIENTS, Flood};
+use crate::flood::{CLIENTS, Flood, MOST};
 use crate::flood_clients::Outcome;
 use crate::plot::Heading;
 use crate::plot::picture::{BOTTOM, Picture, TOP, WIDTH};
@@ -17,8 +17,6 @@ const BASE: f64 = PANEL_TOP + PANEL;
 /// Seconds, three lines for each panel, and the reason of the steps.
 const BELOW: f64 = 106.0;
 const STEPS: &str = "Steps: the system’s queue was full, and clients tried again after a second.";
-/// The panels end when so many clients have an outcome. A few come much later.
-const SHOWN: usize = CLIENTS * 99 / 100;
 /// How many points a curve has.
 const POINTS: u32 = 120;
 
@@ -31,7 +29,7 @@ pub fn draw(heading: &Heading, floods: &[Flood]) -> Picture {
         let number = CLIENTS as f64 * f64::from(part) / 4.0;
         picture.text("soft end", NUMBERS - 6.0, y + 4.5, format(number));
     }
-    let ends = floods.iter().map(|flood| flood.time_of(SHOWN));
+    let ends = floods.iter().map(|flood| flood.time_of(MOST));
     let end = Duration::from_secs(ends.max().unwrap_or_default().as_secs() + 1);
     let width = (WIDTH - NUMBERS + GAP) / floods.len() as f64 - GAP;
     for (i, flood) in floods.iter().enumerate() {
