@@ -161,7 +161,11 @@ impl Client {
     fn receive(&mut self) -> Outcome {
         let mut answer = [0; 64];
         match self.socket.read(&mut answer) {
-            Ok(0) | Err(_) => Outcome::Failed,
+            Err(error) => {
+                eprintln!("{error}");
+                Outcome::Failed
+            }
+            Ok(0) => Outcome::Failed,
             Ok(read) if &answer[..read] == LINE => Outcome::Served,
             Ok(_) => Outcome::Rejected,
         }

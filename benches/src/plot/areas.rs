@@ -14,8 +14,8 @@ const GAP: f64 = 16.0;
 const PANEL_TOP: f64 = TOP + 28.0;
 const PANEL: f64 = 190.0;
 const BASE: f64 = PANEL_TOP + PANEL;
-/// Seconds, three lines for each panel, and the reason of the steps.
-const BELOW: f64 = 106.0;
+/// Seconds, up to four lines for each panel, and the reason of the steps.
+const BELOW: f64 = 124.0;
 const STEPS: &str = "Steps: the system’s queue was full, and clients tried again after a second.";
 /// How many points a curve has.
 const POINTS: u32 = 120;
