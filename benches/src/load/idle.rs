@@ -1,0 +1,30 @@
+use std::io::{Read, Write};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::{MESSAGE, connect_all};
+use crate::figure::{Figure, Sample};
+use crate::server::Server;
+
+/// A server may still free memory after the last message.
+const SETTLE: Duration = Duration::from_millis(300);
+
+pub fn measure(server: &Server, clients: usize) -> Result<Sample> {
+    let before = server.memory()?;
+    let mut streams = connect_all(server.address(), clients)?;
+    // After the answer, the server has set up all that it needs for the connection.
+    for stream in &mut streams {
+        stream.write_all(&MESSAGE)?;
+    }
+    for stream in &mut streams {
+        stream.read_exact(&mut [0; MESSAGE.len()])?;
+    }
+    thread::sleep(SETTLE);
+    let memory = server.memory()? - before;
+    Ok(Sample::from([
+        (Figure::Memory, memory / clients as f64),
+        (Figure::Threads, server.threads()?),
+    ]))
+}
