@@ -27,6 +27,7 @@ mod queue;
 mod reader;
 mod receive;
 mod send;
+mod send_file;
 mod state;
 mod stream;
 mod timeouts;

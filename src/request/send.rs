@@ -1,6 +1,6 @@
 //! Sending to a connection.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::Cell;
 use std::io::{self, IoSlice, Write};
 use std::time::Instant;
 
@@ -76,7 +76,7 @@ impl Conn {
     }
 
     /// A handler that writes first does not wait for a message: it is busy.
-    fn write_as_handler<'a, T>(
+    pub(super) fn write_as_handler<'a, T>(
         &'a self,
         act: impl FnOnce(&mut WriteGuard<'a>) -> io::Result<T>,
     ) -> io::Result<T> {
@@ -90,7 +90,7 @@ impl Conn {
         &'a self,
         act: impl FnOnce(&mut WriteGuard<'a>) -> io::Result<T>,
     ) -> io::Result<T> {
-        let deadline = WriteDeadline(OnceCell::new());
+        let deadline = WriteDeadline(Cell::new(None));
         let written = self.lock_buffer(&deadline).and_then(|data| {
             let mut guard = WriteGuard {
                 conn: self,
@@ -135,21 +135,29 @@ impl Conn {
 
 /// When a write has to be done. It is known once something has to be waited for, so that other writes do
 /// not read the clock.
-struct WriteDeadline(OnceCell<Option<Instant>>);
+pub(super) struct WriteDeadline(Cell<Option<Option<Instant>>>);
 
 impl WriteDeadline {
     fn get(&self, conn: &Conn) -> Option<Instant> {
-        *self.0.get_or_init(|| deadline(conn.write_timeout()))
+        let at = self.0.get();
+        let at = at.unwrap_or_else(|| deadline(conn.write_timeout()));
+        self.0.set(Some(at));
+        at
+    }
+
+    /// The write timeout begins again with the next wait.
+    pub(super) fn restart(&self) {
+        self.0.set(None);
     }
 }
 
 /// The right to send one message.
-struct WriteGuard<'a> {
-    conn: &'a Conn,
-    data: MutexGuard<'a, Vec<u8>>,
-    deadline: WriteDeadline,
+pub(super) struct WriteGuard<'a> {
+    pub(super) conn: &'a Conn,
+    pub(super) data: MutexGuard<'a, Vec<u8>>,
+    pub(super) deadline: WriteDeadline,
     /// How many bytes had been sent before this message.
-    begin: Cell<u64>,
+    pub(super) begin: Cell<u64>,
     /// What was queued before it is sent.
     has_begun: Cell<bool>,
 }
@@ -199,7 +207,7 @@ impl WriteGuard<'_> {
         Ok(fits)
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    pub(super) fn flush(&mut self) -> io::Result<()> {
         if self.data.is_empty() {
             return Ok(());
         }
@@ -212,7 +220,7 @@ impl WriteGuard<'_> {
 
     /// Sends what was queued before this message.
     #[inline]
-    fn sender(&self) -> io::Result<Sender<'_>> {
+    pub(super) fn sender(&self) -> io::Result<Sender<'_>> {
         let sender = Sender {
             conn: self.conn,
             deadline: &self.deadline,
@@ -234,7 +242,7 @@ impl WriteGuard<'_> {
 }
 
 /// Writes to the socket and counts the bytes. It sends first, and waits only if there is no space.
-struct Sender<'a> {
+pub(super) struct Sender<'a> {
     conn: &'a Conn,
     deadline: &'a WriteDeadline,
 }
@@ -265,7 +273,7 @@ impl Sender<'_> {
     }
 
     #[inline(always)]
-    fn send(&self, send: impl Fn(&Transport) -> io::Result<usize>) -> io::Result<usize> {
+    pub(super) fn send(&self, send: impl Fn(&Transport) -> io::Result<usize>) -> io::Result<usize> {
         loop {
             match send(&self.conn.transport) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.wait()?,

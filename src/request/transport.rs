@@ -219,6 +219,10 @@ impl Transport {
         self.options.are_unknown() && stream::is_nonblocking(self)
     }
 
+    pub(super) fn set_nonblocking(&self, on: bool) -> io::Result<()> {
+        on_socket!(self, socket => socket.set_nonblocking(on))
+    }
+
     /// The program has the descriptor: from here on it may change the socket's options.
     pub(crate) fn set_exposed(&self) {
         if let Some(Some(timeout)) = self.options.write_timeout() {

@@ -1,7 +1,9 @@
 use std::fmt;
+use std::fs::File;
 use std::io::{self, IoSlice, Write};
 use std::mem;
 use std::net::Shutdown;
+use std::ops::RangeBounds;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use super::conn::{Conn, OwnedConn};
@@ -39,6 +41,48 @@ impl Writer {
     /// Moves the writer out. Writes to what stays behind fail.
     pub(super) fn detach(&mut self) -> Self {
         Writer::new(self.conn.take())
+    }
+
+    /// Sends a part of a file, and returns how many bytes that were. `..` is the whole file, from its first byte to its
+    /// end. Python's `socket.sendfile`, but the position in the file is neither used nor changed.
+    ///
+    /// On Linux the system sends from a regular file without a copy. Elsewhere, with TLS, and from other files, such as
+    /// those in `/proc`, this reads the file and sends it in pieces. Either way it is one message: what is buffered is
+    /// sent before it, and what other threads send is not in the middle of it. A range with an end that is shorter than
+    /// the [buffer](crate::Builder::wbufsize) is buffered, as a short write is.
+    ///
+    /// Blocks while the client does not read. The write timeout begins again after each 64 KiB, so a long file may take
+    /// longer. On a [green](crate::guide::dispatch#green-tasks) task waiting for the client suspends the task, and waiting
+    /// for a slow disk blocks the worker.
+    ///
+    /// ```
+    /// use std::fs::File;
+    /// use std::net::TcpStream;
+    ///
+    /// use socketserver::prelude::*;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let server = ThreadingTcpServer::bind_fn("127.0.0.1:0", |request| {
+    ///     let file = File::open("Cargo.toml")?;
+    ///     let length = file.metadata()?.len();
+    ///     writeln!(request.wfile, "{length} bytes:")?;
+    ///     request.wfile.send_file(&file, ..length)?;
+    ///     Ok(())
+    /// })?;
+    /// let server = server.serve_in_background()?;
+    /// let client = TcpStream::connect(server.server_address())?;
+    /// assert!(std::io::read_to_string(client)?.contains("bytes:\n[package]"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `UnexpectedEof` if the file ends before the range does: it was cut off meanwhile, for example. Errors of reading
+    /// the file; a pipe has no positions to read at. Those of a write.
+    #[doc(alias("sendfile", "copy"))]
+    pub fn send_file(&mut self, file: &File, range: impl RangeBounds<u64>) -> io::Result<u64> {
+        self.conn()?.send_file(file, range)
     }
 
     /// Flushes and ends the sending side: the client sees the end of the stream, and can go on sending

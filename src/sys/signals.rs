@@ -33,7 +33,7 @@ pub(crate) fn on_termination(callback: fn()) -> Result<(), ctrlc::Error> {
     Ok(())
 }
 
-pub(super) fn is_ignored(signal: libc::c_int) -> bool {
+pub(crate) fn is_ignored(signal: libc::c_int) -> bool {
     action(signal).sa_sigaction == libc::SIG_IGN
 }
 

@@ -1,5 +1,6 @@
 //! What the standard library and `socket2` do not offer for a connected socket.
 
+use std::fs::File;
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd};
@@ -73,6 +74,24 @@ pub(crate) fn try_receive(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<u
             received => return received,
         }
     }
+}
+
+/// Sends from a file, in the system. Other systems do not say how much was sent before the call would have blocked.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn sendfile(
+    socket: &impl AsFd,
+    file: &File,
+    offset: u64,
+    length: usize,
+) -> io::Result<usize> {
+    let too_far = |_| io::Error::from(io::ErrorKind::Unsupported);
+    let offset = usize::try_from(offset).map_err(too_far)?;
+    SockRef::from(socket).sendfile(file, offset, NonZeroUsize::new(length))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn sendfile(_: &impl AsFd, _: &File, _: u64, _: usize) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// How many bytes have arrived that were not read yet. 0 if the socket does not tell.

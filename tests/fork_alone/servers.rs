@@ -23,6 +23,7 @@ pub fn trials() -> Vec<Trial> {
         trial!(a_server_forks_after_another_was_closed),
         trial!(a_server_forks_after_another_with_deadlines),
         trial!(max_lifetime_applies_in_a_child),
+        trial!(a_child_sends_a_file),
         trial!(a_process_with_another_thread_is_not_forked),
         trial!(queued_connections_are_not_inherited),
         trial!(a_child_counts_no_request_of_another_process),
@@ -103,6 +104,15 @@ fn max_lifetime_applies_in_a_child() {
     assert!(begin.elapsed() < Duration::from_secs(10));
     reap_until_none_is_active(&server);
     assert_eq!(server.handle().statistics().failed, 1);
+}
+
+fn a_child_sends_a_file() {
+    let server = ForkingTcpServer::bind_fn(ANY, |request| {
+        let file = fs::File::open("/proc/self/exe")?;
+        Ok(request.wfile.send_file(&file, 1..4).map(drop)?)
+    });
+    let server = server.expect("a port is free");
+    assert_eq!(serve_one(&server), "ELF");
 }
 
 fn a_process_with_another_thread_is_not_forked() {

@@ -182,6 +182,7 @@ mod stream {
     mod outbox;
     mod outbox_end;
     mod report;
+    mod send_file;
     mod time_limits;
     mod timer;
     mod wfile;

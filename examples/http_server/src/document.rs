@@ -1,5 +1,5 @@
 use std::fs::{File, Metadata};
-use std::io::{self, Seek, SeekFrom};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use httpdate::parse_http_date;
@@ -38,8 +38,14 @@ impl Document {
                 let response = Response::error(Status::RANGE_NOT_SATISFIABLE);
                 return Ok(response.field("Content-Range", format!("bytes */{}", self.length)));
             }
-            Range::Whole => Response::new(Status::OK).file(self.file, self.length),
-            Range::Part(part) => part_of(self.file, self.length, *part.start(), *part.end())?,
+            Range::Whole => Response::new(Status::OK).file(self.file, 0..self.length),
+            Range::Part(part) => {
+                let (first, last) = (*part.start(), *part.end());
+                let range = format!("bytes {first}-{last}/{}", self.length);
+                Response::new(Status::PARTIAL_CONTENT)
+                    .field("Content-Range", range)
+                    .file(self.file, first..last + 1)
+            }
         };
         Ok(response
             .field("Content-Type", content_type(&self.path))
@@ -67,13 +73,6 @@ impl Document {
         let wanted = same && request.method == "GET";
         Range::new(request.field("range").filter(|_| wanted), self.length)
     }
-}
-
-fn part_of(mut file: File, length: u64, first: u64, last: u64) -> io::Result<Response> {
-    file.seek(SeekFrom::Start(first))?;
-    Ok(Response::new(Status::PARTIAL_CONTENT)
-        .field("Content-Range", format!("bytes {first}-{last}/{length}"))
-        .file(file, last - first + 1))
 }
 
 /// The type, by the file's name. Text is UTF-8; HTML declares its own encoding.

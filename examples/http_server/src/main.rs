@@ -126,6 +126,8 @@ fn serve<D: Dispatch>(builder: Builder<Tcp, D>, options: Options) -> io::Result<
     let builder = with_tls(builder, &options)?;
     let builder = builder
         .disable_nagle_algorithm(true)
+        // A header and a short file are sent together.
+        .wbufsize(16_384)
         .max_connections(options.max_connections.get())
         .max_per_ip(options.per_ip.map(NonZeroUsize::get))
         .idle_timeout(Duration::from_secs(options.idle_timeout))

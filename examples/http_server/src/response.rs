@@ -1,15 +1,18 @@
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
+use std::ops::Range;
 use std::time::SystemTime;
+
+use socketserver::request::Writer;
 
 use super::date::http_date;
 use super::page;
 use super::request::Request;
 use super::status::Status;
 
-/// How much of a file is read and sent at once, in bytes.
-const PIECE: u64 = 65_536;
+/// How much of a file is sent at once, in bytes.
+const PIECE: usize = 1 << 20;
 
 /// A response: a status, header fields and a body.
 pub struct Response {
@@ -21,7 +24,7 @@ pub struct Response {
 enum Body {
     None,
     Text(String),
-    File(File, u64),
+    File(File, Range<u64>),
 }
 
 /// How a response is sent.
@@ -75,31 +78,26 @@ impl Response {
             .field("Content-Length", length)
     }
 
-    /// The next bytes of a file.
-    pub fn file(mut self, file: File, length: u64) -> Self {
-        self.body = Body::File(file, length);
+    /// These bytes of a file.
+    pub fn file(mut self, file: File, range: Range<u64>) -> Self {
+        let length = range.end - range.start;
+        self.body = Body::File(file, range);
         self.field("Content-Length", length.to_string())
     }
 
-    /// The header is sent together with the body, or with its first piece. `sent` becomes the bytes of the
-    /// body that were sent, also if that fails.
-    pub fn send(
-        self,
-        wfile: &mut impl Write,
-        delivery: Delivery,
-        sent: &mut u64,
-    ) -> io::Result<()> {
-        let head = self.head(delivery);
+    /// A short body is buffered with the header, and sent with it. `sent` becomes the bytes of the body that were
+    /// sent, also if that fails. It fails if a file has become shorter: then the connection must end, because the
+    /// client waits for the rest.
+    pub fn send(self, wfile: &mut Writer, delivery: Delivery, sent: &mut u64) -> io::Result<()> {
+        wfile.write_all(self.head(delivery).as_bytes())?;
         match self.body {
             Body::Text(text) if !delivery.head_only => {
-                wfile.write_all((head + &text).as_bytes())?;
+                wfile.write_all(text.as_bytes())?;
                 *sent = text.len() as u64;
                 Ok(())
             }
-            Body::File(file, length) if !delivery.head_only => {
-                send_file(wfile, head.as_bytes(), file, length, sent)
-            }
-            _ => wfile.write_all(head.as_bytes()),
+            Body::File(file, range) if !delivery.head_only => send_file(wfile, &file, range, sent),
+            _ => Ok(()),
         }
     }
 
@@ -119,30 +117,12 @@ impl Response {
     }
 }
 
-/// Fails if the file has become shorter: then the connection must end, because the client waits for
-/// the rest.
-fn send_file(
-    wfile: &mut impl Write,
-    head: &[u8],
-    mut file: File,
-    length: u64,
-    sent: &mut u64,
-) -> io::Result<()> {
-    let mut left = length;
-    let mut begin = head.len();
-    let mut piece = vec![0; begin + left.min(PIECE) as usize];
-    piece[..begin].copy_from_slice(head);
-    loop {
-        let end = begin + left.min(PIECE) as usize;
+fn send_file(wfile: &mut Writer, file: &File, range: Range<u64>, sent: &mut u64) -> io::Result<()> {
+    for begin in range.clone().step_by(PIECE) {
+        let end = range.end.min(begin + PIECE as u64);
         // With --green a slow disk holds up the thread. `task::blocking` would not, but takes longer for files
         // that the system has in memory.
-        file.read_exact(&mut piece[begin..end])?;
-        wfile.write_all(&piece[..end])?;
-        left -= (end - begin) as u64;
-        *sent = length - left;
-        begin = 0;
-        if left == 0 {
-            return Ok(());
-        }
+        *sent += wfile.send_file(file, begin..end)?;
     }
+    Ok(())
 }

@@ -17,6 +17,9 @@ pub struct Command {
     run: fn(&Client<'_>, &[Vec<u8>]) -> Outcome,
 }
 
+/// How the flags of commands begin that may need more memory.
+const DENYOOM: &str = "write denyoom";
+
 const NO_KEY: [i64; 3] = [0, 0, 0];
 const ONE_KEY: [i64; 3] = [1, 1, 1];
 const KEYS: [i64; 3] = [1, -1, 1];
@@ -24,6 +27,7 @@ const PAIRS: [i64; 3] = [1, -1, 2];
 
 #[rustfmt::skip]
 pub const COMMANDS: &[Command] = &[
+    command("ping", -1, "fast", NO_KEY, admin::ping),
     command("get", 2, "readonly fast", ONE_KEY, strings::get),
     command("set", -3, "write denyoom", ONE_KEY, strings::set),
     command("incr", 2, "write denyoom fast", ONE_KEY, strings::incr),
@@ -45,7 +49,6 @@ pub const COMMANDS: &[Command] = &[
     command("keys", 2, "readonly", NO_KEY, keys::keys),
     command("dbsize", 1, "readonly fast", NO_KEY, keys::dbsize),
     command("flushall", -1, "write", NO_KEY, keys::flushall),
-    command("ping", -1, "fast", NO_KEY, admin::ping),
     command("echo", 2, "fast", NO_KEY, admin::echo),
     command("info", -1, "loading stale", NO_KEY, info::info),
     command("command", -1, "loading stale", NO_KEY, admin::command),
@@ -86,7 +89,7 @@ fn try_run(client: &Client<'_>, words: &[Vec<u8>]) -> Outcome {
     if !command.takes(words.len()) {
         return Err(wrong_number(command.name));
     }
-    if command.flags.contains("denyoom") && !client.may_write() {
+    if command.flags.starts_with(DENYOOM) && !client.may_write() {
         return Err("OOM command not allowed when used memory > 'maxmemory'.".into());
     }
     (command.run)(client, words)

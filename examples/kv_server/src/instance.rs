@@ -44,7 +44,7 @@ impl Instance {
     /// The store, locked, without expired keys.
     pub fn store(&self) -> MutexGuard<'_, Store> {
         let mut store = self.store.lock();
-        store.remove_expired(Instant::now());
+        store.remove_expired();
         store
     }
 

@@ -1,13 +1,21 @@
 //! Integers as Redis accepts them: no plus sign, no leading zeros, no blanks.
 
-use std::str;
-
 pub fn integer(text: &[u8]) -> Option<i64> {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
-    let plain = match digits {
-        [b'0'] => digits.len() == text.len(),
-        [b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
-        _ => false,
-    };
-    str::from_utf8(text).ok().filter(|_| plain)?.parse().ok()
+    let is_negative = digits.len() < text.len();
+    match digits {
+        [b'0'] if !is_negative => return Some(0),
+        [b'1'..=b'9', ..] => {}
+        _ => return None,
+    }
+    // Negative numbers reach one further than positive ones.
+    let value = digits.iter().try_fold(0i64, |value, digit| {
+        let digit = digit.is_ascii_digit().then(|| i64::from(digit - b'0'))?;
+        value.checked_mul(10)?.checked_sub(digit)
+    })?;
+    if is_negative {
+        Some(value)
+    } else {
+        value.checked_neg()
+    }
 }

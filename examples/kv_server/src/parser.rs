@@ -20,32 +20,51 @@ const LONGEST_LINE: u64 = 1 << 16;
 /// `InvalidData` for a malformed command and above the limit of memory, `UnexpectedEof` inside of one, and
 /// what the input reports.
 pub fn next_command(input: &mut impl BufRead, memory: &Memory<'_>) -> io::Result<Vec<Vec<u8>>> {
-    let line = line(input)?;
-    if let Some(count) = line.strip_prefix(b"*") {
-        return array(input, count, memory);
+    let first = line(input, |line| match line.strip_prefix(b"*") {
+        Some(count) => word_count(count).map(Line::Count),
+        None => typed(line, memory).map(Line::Words),
+    });
+    match first? {
+        Line::Count(count) => array(input, count, memory),
+        Line::Words(words) => Ok(words),
     }
-    let words = line.split(u8::is_ascii_whitespace).count();
-    reserve(memory, line.len() + words * WORD)?;
-    inline::words(&line).ok_or_else(|| broken("unbalanced quotes in request"))
 }
 
-fn array(input: &mut impl BufRead, count: &[u8], memory: &Memory<'_>) -> io::Result<Vec<Vec<u8>>> {
-    let count = integer(count)
+/// The first line of a command.
+enum Line {
+    /// The number of words that follow.
+    Count(i64),
+    Words(Vec<Vec<u8>>),
+}
+
+fn word_count(text: &[u8]) -> io::Result<i64> {
+    integer(text)
         .filter(|count| *count <= MOST_WORDS)
-        .ok_or_else(|| broken("invalid multibulk length"))?;
+        .ok_or_else(|| broken("invalid multibulk length"))
+}
+
+fn typed(line: &[u8], memory: &Memory<'_>) -> io::Result<Vec<Vec<u8>>> {
+    let words = line.split(u8::is_ascii_whitespace).count();
+    reserve(memory, line.len() + words * WORD)?;
+    inline::words(line).ok_or_else(|| broken("unbalanced quotes in request"))
+}
+
+fn array(input: &mut impl BufRead, count: i64, memory: &Memory<'_>) -> io::Result<Vec<Vec<u8>>> {
     let mut left = MAX_LENGTH;
     let mut words = Vec::new();
     for _ in 0..count {
-        let length = bulk_length(&line(input)?)?;
+        let length = line(input, bulk_length)?;
         left = length
             .checked_add(WORD)
             .and_then(|taken| left.checked_sub(taken))
             .ok_or_else(|| broken("invalid bulk length"))?;
         reserve(memory, WORD)?;
-        words.push(bytes(input, length, memory)?);
-        if bytes(input, 2, memory)? != b"\r\n" {
+        let mut word = bytes(input, length + 2, memory)?;
+        if !word.ends_with(b"\r\n") {
             return Err(broken("expected a line's end after a bulk string"));
         }
+        word.truncate(length);
+        words.push(word);
     }
     Ok(words)
 }
@@ -59,15 +78,25 @@ fn bulk_length(line: &[u8]) -> io::Result<usize> {
     length.ok_or_else(|| broken("invalid bulk length"))
 }
 
-fn line(input: &mut impl BufRead) -> io::Result<Vec<u8>> {
+/// Passes the next line, without its end, to `parse`. It is not copied if it has arrived completely.
+fn line<T>(input: &mut impl BufRead, parse: impl FnOnce(&[u8]) -> io::Result<T>) -> io::Result<T> {
+    let arrived = input.fill_buf()?;
+    if let Some(at) = arrived.iter().position(|byte| *byte == b'\n') {
+        let parsed = parse(without_cr(&arrived[..at]));
+        input.consume(at + 1);
+        return parsed;
+    }
     let mut line = Vec::new();
     input.take(LONGEST_LINE).read_until(b'\n', &mut line)?;
     match line.strip_suffix(b"\n") {
-        Some(text) => line.truncate(text.strip_suffix(b"\r").unwrap_or(text).len()),
-        None if line.len() as u64 == LONGEST_LINE => return Err(broken("too big inline request")),
-        None => return Err(io::ErrorKind::UnexpectedEof.into()),
+        Some(text) => parse(without_cr(text)),
+        None if line.len() as u64 == LONGEST_LINE => Err(broken("too big inline request")),
+        None => Err(io::ErrorKind::UnexpectedEof.into()),
     }
-    Ok(line)
+}
+
+fn without_cr(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 fn bytes(input: &mut impl BufRead, length: usize, memory: &Memory<'_>) -> io::Result<Vec<u8>> {

@@ -21,8 +21,8 @@ pub fn get(client: &Client<'_>, words: &[Vec<u8>]) -> Outcome {
 pub fn set(client: &Client<'_>, words: &[Vec<u8>]) -> Outcome {
     let options = SetOptions::parse(&words[3..])?;
     let mut store = client.instance.store();
-    let exists = store.contains(&words[1]);
-    if options.if_exists.is_some_and(|wanted| wanted != exists) {
+    let differs = |wanted| wanted != store.contains(&words[1]);
+    if options.if_exists.is_some_and(differs) {
         return Ok(Reply::Null);
     }
     let value = Value::Text(words[2][..].into());

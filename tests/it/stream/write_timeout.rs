@@ -1,5 +1,6 @@
 //! The write timeout limits a whole call, in handlers, hooks and through handles.
 
+use std::fs::File;
 use std::io::{ErrorKind, IoSlice};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -63,6 +64,15 @@ fn a_write_of_any_length_ends_in_time() {
             request.wfile.write_all(data)
         }));
     }
+}
+
+#[test]
+fn a_file_ends_in_time() {
+    assert_in_time(blocked_write(0, 0, |request, _| {
+        let file = tempfile::tempfile()?;
+        file.set_len(LONG_MESSAGE as u64)?;
+        request.wfile.send_file(&file, ..).map(drop)
+    }));
 }
 
 #[test]
@@ -259,7 +269,7 @@ fn no_write_raises_sigpipe() {
         let (results, result) = channel();
         let server = ConcurrentTcpServer::bind_fn(ANY, move |request| {
             request.rfile.read_to_end(&mut vec![])?;
-            let writes: [Send; 3] = [
+            let writes: [Send; 4] = [
                 |request, data| {
                     request
                         .wfile
@@ -268,6 +278,10 @@ fn no_write_raises_sigpipe() {
                 },
                 |request, data| request.wfile.write_all(data),
                 |request, data| request.connection()?.send_all(data),
+                |request, _| {
+                    let file = File::open("/proc/self/exe")?;
+                    request.wfile.send_file(&file, ..4).map(drop)
+                },
             ];
             for write in writes {
                 // The first one is answered with a reset.
@@ -281,7 +295,7 @@ fn no_write_raises_sigpipe() {
         });
         let server = in_background(server);
         drop(connect(server.server_address()));
-        for _ in 0..3 {
+        for _ in 0..4 {
             assert!(next(&result));
         }
     });

@@ -131,6 +131,12 @@ impl Client {
         self.receive()
     }
 
+    /// So many bytes of a body.
+    pub fn receive_bytes(&mut self, count: usize) {
+        let read = self.0.read_exact(&mut vec![0; count]);
+        read.expect("the body is longer");
+    }
+
     /// All bytes up to the end of the stream.
     pub fn rest(mut self) -> Vec<u8> {
         let mut rest = Vec::new();
