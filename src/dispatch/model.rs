@@ -2,7 +2,6 @@
 //! fails, so no test checks that all have ended.
 
 use std::io;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +11,6 @@ use crate::limits::Limits;
 use crate::options::StreamOptions;
 use crate::sync::model::{RunLog, explore};
 use crate::sync::thread;
-use crate::sys::Events;
 use crate::{Address, ServerHandle};
 
 const SHORT: Duration = Duration::from_secs(1);
@@ -68,7 +66,6 @@ fn pool(threads: usize, thread_keep_alive: Duration) -> ThreadPool {
 struct Acceptor {
     server: ServerHandle,
     waker: Waker,
-    events: Events,
 }
 
 impl Acceptor {
@@ -87,13 +84,12 @@ impl Acceptor {
         Acceptor {
             waker: Waker::new(&server),
             server,
-            events: Events::with_capacity(NonZeroUsize::MIN),
         }
     }
 
-    fn dispatch(&mut self, pool: &ThreadPool, job: Job) {
+    fn dispatch(&self, pool: &ThreadPool, job: Job) {
         while !pool.has_capacity(&self.waker) {
-            let waited = self.server.poller().wait(None, None, &mut self.events);
+            let waited = self.server.poller().wait(None, None);
             waited.expect("the model's poller does not fail");
         }
         pool.dispatch(job);
@@ -156,7 +152,7 @@ fn a_server_without_capacity_is_woken() {
         let servers = [0, 1].map(|server| {
             let (pool, log) = (Arc::clone(&pool), log.clone());
             thread::spawn(move || {
-                let mut acceptor = Acceptor::new(&pool);
+                let acceptor = Acceptor::new(&pool);
                 for number in [server, server + 2, server + 4] {
                     acceptor.dispatch(&pool, job(number, &log));
                 }
@@ -194,7 +190,7 @@ fn each_server_waits_for_its_own_jobs() {
 fn the_limit_changes_while_jobs_run() {
     explore(|| {
         let (pool, log) = (pool(2, SHORT), RunLog::default());
-        let mut acceptor = Acceptor::new(&pool);
+        let acceptor = Acceptor::new(&pool);
         let server = acceptor.server.clone();
         let changer = thread::spawn(move || {
             server.set_max_threads(1);

@@ -1,7 +1,6 @@
 //! The accept loop: accept → verify → dispatch. `service.rs` has the rest: handle → close.
 use std::collections::VecDeque;
 use std::io;
-use std::num::NonZeroUsize;
 use std::os::fd::AsRawFd;
 use std::thread;
 use std::time::Instant;
@@ -18,7 +17,6 @@ use crate::log_line::log_line;
 use crate::request::{Lifecycle, Request};
 use crate::statistics::Cause;
 use crate::sync::MutexGuard;
-use crate::sys::Events;
 use crate::{ServerHandle, restart};
 
 impl<L: Listener, D: Dispatch> Server<L, D> {
@@ -111,7 +109,6 @@ pub(super) struct Acceptor<'a, L: Listener, D: Dispatch> {
     listener: &'a L,
     pub(super) state: MutexGuard<'a, AcceptState<L::Request>>,
     pub(super) waker: Waker,
-    events: Events,
     next_reap: Option<Instant>,
     /// Dropped last: who waits for its end may serve at once.
     serving: Serving<'a>,
@@ -140,7 +137,6 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
             listener,
             state,
             waker: Waker::new(handle),
-            events: Events::with_capacity(NonZeroUsize::MIN),
             next_reap: None,
             serving: handle.start_serving(),
         };
@@ -263,8 +259,8 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
         let listener = for_clients.then(|| self.listener.as_fd());
         let poller = self.handle.poller();
         let waited = match self.server.service.hooks {
-            Some(_) => poller.wait_or_interrupt(listener, due, &mut self.events),
-            None => poller.wait(listener, due, &mut self.events),
+            Some(_) => poller.wait_or_interrupt(listener, due),
+            None => poller.wait(listener, due),
         };
         match waited {
             // A hook runs before the next wait.
@@ -299,12 +295,7 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
         backoff.pause(&error, &name);
         let due = due.into_iter().chain(backoff.until).min();
         // Without a descriptor the poller needs no memory, so that it can wait for a notification.
-        if self
-            .handle
-            .poller()
-            .wait(None, due, &mut self.events)
-            .is_err()
-        {
+        if self.handle.poller().wait(None, due).is_err() {
             let pause = due.map(|due| due.saturating_duration_since(Instant::now()));
             thread::sleep(pause.unwrap_or(Backoff::LONGEST));
         }
