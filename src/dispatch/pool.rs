@@ -8,7 +8,7 @@ use super::unfinished::Unfinished;
 use super::{Dispatch, Job, ThreadGauge, Waker};
 use crate::ServerHandle;
 use crate::error::{SystemError, catch};
-use crate::sync::channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crate::sync::channel::{Receiver, Sender, bounded};
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Condvar, Mutex};
 
@@ -113,34 +113,31 @@ impl ThreadPool {
         }
     }
 
-    /// Starts a thread with its first job. Gives the job back on failure.
-    fn start_worker(&self, state: &mut State, job: Job) -> Result<(), (Job, io::Error)> {
+    /// Starts a thread for the queue.
+    fn start_worker(&self, state: &mut State) -> io::Result<()> {
         let id = state.next_worker;
         let mut builder = thread::Builder::new().name(format!("{}-{id}", self.thread_name));
         if let Some(bytes) = self.stack_size {
             builder = builder.stack_size(bytes);
         }
-        let (sender, receiver) = bounded(1);
-        let idle = IdleWorker { id, sender };
+        let (waker, woken) = bounded(1);
         let worker = Worker {
-            idle: idle.clone(),
-            receiver,
+            idle: IdleWorker { id, waker },
+            woken,
             keep_alive: self.keep_alive,
             shared: Arc::clone(&self.shared),
         };
+        let idle = worker.idle.clone();
         // The standard library panics for a name with a NUL byte.
-        let spawned = catch(|| builder.spawn(move || while worker.work() {}));
-        match spawned.unwrap_or_else(|panicked| Err(io::Error::other(panicked))) {
-            // The state is still locked, so the thread cannot end before it is in the map.
-            Ok(thread) => {
-                state.threads.insert(id, thread);
-                self.shared.gauge.set_threads(state.threads.len());
-                state.next_worker += 1;
-                send(&idle.sender, Some(job));
-                Ok(())
-            }
-            Err(error) => Err((job, error)),
-        }
+        let spawned = catch(|| builder.spawn(move || worker.work()));
+        let thread = spawned.unwrap_or_else(|panicked| Err(io::Error::other(panicked)))?;
+        // The state is still locked, so the thread has not looked at it yet.
+        state.threads.insert(id, thread);
+        state.idle.push(idle);
+        state.waking.get_or_insert(id);
+        self.shared.gauge.set_threads(state.threads.len());
+        state.next_worker += 1;
+        Ok(())
     }
 }
 
@@ -149,20 +146,24 @@ impl Dispatch for ThreadPool {
         let server = job.0.server_identity();
         let mut state = self.shared.state.lock();
         state.unfinished.add(server);
-        if let Some(idle) = state.idle.pop() {
+        // Each queued job has an idle thread that will run it, unless there are as many threads as may be.
+        let has_idle = state.queue.len() < state.idle.len();
+        state.queue.push_back(job);
+        if has_idle || state.threads.len() >= self.shared.gauge.limit() {
+            let waker = state.next_to_wake();
             drop(state);
-            return send(&idle.sender, Some(job));
+            return wake(waker);
         }
-        if state.threads.len() >= self.shared.gauge.limit() {
-            return state.queue.push_back(job);
-        }
-        if let Err((job, error)) = self.start_worker(&mut state, job) {
+        if let Err(error) = self.start_worker(&mut state) {
+            let job = state.queue.pop_back();
             let wakers = state.unfinished.remove(server);
             let threads = state.threads.len();
             drop(state);
             wakers.iter().for_each(Waker::wake);
             let message = format!("cannot start a thread in addition to {threads}: {error}");
-            job.refuse(SystemError::describe(&error, message));
+            if let Some(job) = job {
+                job.refuse(SystemError::describe(&error, message));
+            }
         }
     }
 
@@ -219,9 +220,11 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// The one that became idle last is at the end.
+    /// Those without a job. The one that became idle last is at the end.
     idle: Vec<IdleWorker>,
-    /// Jobs beyond the limit, from servers that dispatch without asking for capacity.
+    /// The idle thread that was woken last, until it has looked at the queue.
+    waking: Option<u64>,
+    /// Jobs that no thread has taken yet.
     queue: VecDeque<Job>,
     unfinished: Unfinished,
     /// Those that have not ended, by id.
@@ -230,14 +233,40 @@ struct State {
     closed: bool,
 }
 
-/// Whoever removes it from the list may send one message to it.
+impl State {
+    /// An idle thread to wake for the queue. One at a time: each wakes the next one as soon as it has taken a job.
+    /// So no job waits for another while threads are idle, and of many short jobs few cost a wake-up, because
+    /// threads that are awake take the others.
+    fn next_to_wake(&mut self) -> Option<Sender<()>> {
+        if self.queue.is_empty() || self.waking.is_some() {
+            return None;
+        }
+        let next = self.idle.last()?;
+        self.waking = Some(next.id);
+        Some(next.waker.clone())
+    }
+
+    fn remove_idle(&mut self, id: u64) {
+        if let Some(at) = self.idle.iter().rposition(|idle| idle.id == id) {
+            self.idle.remove(at);
+        }
+    }
+}
+
 #[derive(Clone)]
 struct IdleWorker {
     id: u64,
-    sender: Sender<Option<Job>>,
+    waker: Sender<()>,
 }
 
-/// What a worker does after a job.
+fn wake(waker: Option<Sender<()>>) {
+    if let Some(waker) = waker {
+        // Fails only if there is a message already, which wakes it too.
+        let _ = waker.try_send(());
+    }
+}
+
+/// What a worker does next.
 enum Next {
     Run(Job),
     Wait,
@@ -245,94 +274,89 @@ enum Next {
 }
 
 impl Shared {
-    /// Ends idle threads, and returns them. Busy ones end after their job.
+    /// Ends idle threads, and returns those that end at once. The others end after their job.
     fn close(&self) -> Vec<JoinHandle<()>> {
         let mut state = self.state.lock();
         state.closed = true;
         let State { idle, threads, .. } = &mut *state;
-        let end = |idle: IdleWorker| {
-            send(&idle.sender, None);
-            threads.remove(&idle.id)
-        };
-        let ended = idle.drain(..).filter_map(end).collect();
+        for idle in &*idle {
+            wake(Some(idle.waker.clone()));
+        }
+        let of = |idle: &IdleWorker| threads.remove(&idle.id);
+        let idle = idle.iter().filter_map(of).collect();
         self.gauge.set_threads(threads.len());
-        ended
+        // Some of them run what is queued.
+        if state.queue.is_empty() {
+            idle
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// What an idle worker does when it begins, was woken, or has waited for long enough.
+    fn look(&self, worker: &Worker, may_stay: bool) -> Next {
+        let id = worker.idle.id;
+        let mut state = self.state.lock();
+        state.waking.take_if(|waking| *waking == id);
+        let next = self.next(&mut state, worker, may_stay);
+        if !matches!(next, Next::Wait) {
+            state.remove_idle(id);
+        }
+        let waker = state.next_to_wake();
+        drop(state);
+        wake(waker);
+        next
     }
 
     fn job_ended(&self, worker: &Worker, server: usize) -> Next {
         let mut state = self.state.lock();
         let wakers = state.unfinished.remove(server);
-        let ends = state.closed || state.threads.len() > self.gauge.limit();
-        let next = match state.queue.pop_front() {
-            Some(job) => Next::Run(job),
-            None if ends => {
-                self.remove(&mut state, worker.idle.id);
-                Next::End
-            }
-            None => {
-                state.idle.push(worker.idle.clone());
-                Next::Wait
-            }
-        };
+        let next = self.next(&mut state, worker, true);
+        if matches!(next, Next::Wait) {
+            state.idle.push(worker.idle.clone());
+        }
         drop(state);
         self.job_ended.notify_all();
         wakers.iter().for_each(Waker::wake);
         next
     }
 
-    /// Removes a worker that was idle for long enough. Returns false if a job was sent to it.
-    fn retire(&self, id: u64) -> bool {
-        let mut state = self.state.lock();
-        let Some(at) = state.idle.iter().position(|idle| idle.id == id) else {
-            return false;
-        };
-        state.idle.remove(at);
-        self.remove(&mut state, id);
-        true
-    }
-
-    fn remove(&self, state: &mut State, id: u64) {
-        state.threads.remove(&id);
+    fn next(&self, state: &mut State, worker: &Worker, may_stay: bool) -> Next {
+        if let Some(job) = state.queue.pop_front() {
+            return Next::Run(job);
+        }
+        if may_stay && !state.closed && state.threads.len() <= self.gauge.limit() {
+            return Next::Wait;
+        }
+        state.threads.remove(&worker.idle.id);
         self.gauge.set_threads(state.threads.len());
+        Next::End
     }
-}
-
-/// Sends a job, or `None` to end the thread.
-fn send(sender: &Sender<Option<Job>>, message: Option<Job>) {
-    // A worker keeps both ends of its channel, and ends only when it is off the list and the channel is
-    // empty.
-    sender
-        .try_send(message)
-        .expect("the channel of an idle worker is empty and open");
 }
 
 /// One thread of the pool.
 struct Worker {
     idle: IdleWorker,
-    receiver: Receiver<Option<Job>>,
+    woken: Receiver<()>,
     keep_alive: Duration,
     shared: Arc<Shared>,
 }
 
 impl Worker {
-    /// Waits for a message and acts on it. Returns false when the thread has to end.
-    fn work(&self) -> bool {
-        match self.receiver.recv_timeout(self.keep_alive) {
-            Ok(Some(job)) => self.run(job),
-            Ok(None) | Err(RecvTimeoutError::Disconnected) => false,
-            Err(RecvTimeoutError::Timeout) => !self.shared.retire(self.idle.id),
-        }
-    }
-
-    /// Runs the job, and those in the queue.
-    fn run(&self, mut job: Job) -> bool {
+    fn work(&self) {
+        let mut next = self.shared.look(self, true);
         loop {
-            let server = job.0.server_identity();
-            job.run();
-            match self.shared.job_ended(self, server) {
-                Next::Run(next) => job = next,
-                Next::Wait => return true,
-                Next::End => return false,
+            next = match next {
+                Next::Run(job) => {
+                    let server = job.0.server_identity();
+                    job.run();
+                    self.shared.job_ended(self, server)
+                }
+                Next::Wait => {
+                    let woken = self.woken.recv_timeout(self.keep_alive);
+                    self.shared.look(self, woken.is_ok())
+                }
+                Next::End => return,
             }
         }
     }

@@ -13,6 +13,7 @@ pub(crate) mod new_process;
 #[cfg(feature = "restart")]
 pub(crate) mod other_signals;
 pub(crate) mod poll_thread;
+#[cfg_attr(all(test, shuttle), allow(dead_code))] // The model has a notifier of its own.
 pub(crate) mod poller;
 #[cfg(feature = "fork")]
 pub(crate) mod process;
