@@ -49,11 +49,11 @@ fn job(number: usize, log: &RunLog) -> Job {
 
 fn job_of(server: usize, number: usize, log: &RunLog) -> Job {
     let log = log.clone();
-    Job::new(Numbered {
+    Job::new(Box::new(Numbered {
         server,
         number,
         log,
-    })
+    }))
 }
 
 fn pool(threads: usize, thread_keep_alive: Duration) -> ThreadPool {

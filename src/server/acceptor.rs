@@ -80,7 +80,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
         acceptor.serving.end_single()
     }
 
-    fn process_request(&self, mut request: Accepted<L::Request>) {
+    fn process_request(&self, mut request: Box<Accepted<L::Request>>) {
         match request.verify() {
             Ok(true) => {
                 catch_and_log("dispatch", || self.dispatch.dispatch(Job::new(request)));
@@ -94,7 +94,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
 /// What a server keeps between two turns of its accept loop. Locked by the thread that serves.
 pub(super) struct AcceptState<R: Request> {
     /// Accepted requests that wait for capacity, each with the end of its time.
-    pub(super) pending: VecDeque<(Instant, Accepted<R>)>,
+    pub(super) pending: VecDeque<(Instant, Box<Accepted<R>>)>,
     pub(super) saturation: SaturationLog,
     pub(super) listen: ListenState,
     pub(super) backoff: Backoff,
@@ -153,7 +153,7 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
     fn get_request(
         &mut self,
         deadline: Option<Instant>,
-    ) -> io::Result<Option<Accepted<L::Request>>> {
+    ) -> io::Result<Option<Box<Accepted<L::Request>>>> {
         while !self.handle.must_stop() {
             #[cfg(feature = "systemd")]
             self.handle.set_turned();
