@@ -56,6 +56,31 @@ fn job_of(server: usize, number: usize, log: &RunLog) -> Job {
     }))
 }
 
+/// A job that ends when `PARTNERS` of them have begun.
+struct Partner(RunLog);
+
+const PARTNERS: usize = 2;
+
+impl Work for Partner {
+    fn run(self: Box<Self>) -> bool {
+        self.0.begin();
+        self.0.wait_until_running(PARTNERS);
+        true
+    }
+
+    fn refuse(self: Box<Self>, error: io::Error) {
+        panic!("a job was refused: {error}");
+    }
+
+    fn server_identity(&self) -> usize {
+        SERVER
+    }
+
+    fn subject(&self) -> Subject<'_> {
+        unreachable!("a pool does not look at its jobs")
+    }
+}
+
 fn pool(threads: usize, thread_keep_alive: Duration) -> ThreadPool {
     ThreadPool::new()
         .max_threads(threads)
@@ -120,6 +145,18 @@ fn a_job_sent_to_an_idle_worker_runs() {
         }
         drop(pool);
         assert_eq!(log.ended(), [0, 1, 2, 3]);
+    });
+}
+
+#[test]
+fn no_job_waits_for_another_while_a_thread_is_idle() {
+    explore(|| {
+        let pool = pool(PARTNERS, SHORT);
+        for _ in 0..3 {
+            let log = RunLog::default();
+            (0..PARTNERS).for_each(|_| pool.dispatch(Job::new(Box::new(Partner(log.clone())))));
+            pool.wait_for(SERVER, 0);
+        }
     });
 }
 

@@ -2,7 +2,6 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::thread;
 use std::time::Instant;
 
 use super::Server;
@@ -98,8 +97,6 @@ pub(super) struct AcceptState<R: Request> {
     pub(super) saturation: SaturationLog,
     pub(super) listen: ListenState,
     pub(super) backoff: Backoff,
-    /// After errors of the poller.
-    pub(super) poller_backoff: Backoff,
 }
 
 /// The thread that serves: accepts requests, and waits for them.
@@ -251,7 +248,7 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
     }
 
     /// Waits for a notification, for a client if `for_clients`, or until something is due.
-    fn wait(&mut self, for_clients: bool, deadline: Option<Instant>) -> io::Result<()> {
+    fn wait(&self, for_clients: bool, deadline: Option<Instant>) -> io::Result<()> {
         let next_expiry = self.state.pending.front().map(|(until, _)| *until);
         let pause_end = self.state.backoff.until;
         let due = [deadline, pause_end, self.next_reap, next_expiry];
@@ -264,15 +261,14 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
         };
         match waited {
             // A hook runs before the next wait.
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return self.pause_without_poller(error, due),
-            Ok(()) if for_clients => {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            Err(error) => {
                 let name = self.handle.log_name();
-                self.state.poller_backoff.all_accepted(&name);
+                let text = format!("cannot wait for clients on {name}: {error}");
+                Err(SystemError::describe(&error, text))
             }
-            Ok(()) => {}
+            Ok(()) => Ok(()),
         }
-        Ok(())
     }
 
     /// Lets the program act on a signal.
@@ -282,24 +278,6 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
         };
         let interrupted = || hooks.handle_interrupt(self.handle);
         catch_and_log("handle_interrupt", interrupted).unwrap_or(Ok(()))
-    }
-
-    /// After an error of the poller.
-    fn pause_without_poller(&mut self, error: io::Error, due: Option<Instant>) -> io::Result<()> {
-        let name = self.handle.log_name();
-        if matches!(AcceptError::of(&error), AcceptError::Listener) {
-            let text = format!("cannot wait for clients on {name}: {error}");
-            return Err(SystemError::describe(&error, text));
-        }
-        let backoff = &mut self.state.poller_backoff;
-        backoff.pause(&error, &name);
-        let due = due.into_iter().chain(backoff.until).min();
-        // Without a descriptor the poller needs no memory, so that it can wait for a notification.
-        if self.handle.poller().wait(None, due).is_err() {
-            let pause = due.map(|due| due.saturating_duration_since(Instant::now()));
-            thread::sleep(pause.unwrap_or(Backoff::LONGEST));
-        }
-        Ok(())
     }
 }
 

@@ -102,6 +102,9 @@ impl Notifier {
         let listener = listener.map_or(-1, |listener| listener.as_raw_fd());
         let mut polled = [self.receiver.as_fd().as_raw_fd(), listener].map(watched);
         stream::poll_or_interrupt(&mut polled, deadline)?;
+        if polled[1].revents & libc::POLLNVAL != 0 {
+            return Err(io::Error::from_raw_os_error(libc::EBADF));
+        }
         if polled[0].revents != 0 {
             self.clear();
         }

@@ -109,7 +109,7 @@ pub(crate) struct RunLog(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     counts: Mutex<Counts>,
-    ended: Condvar,
+    changed: Condvar,
 }
 
 #[derive(Default)]
@@ -131,6 +131,16 @@ impl RunLog {
         let mut counts = self.0.counts.lock();
         counts.running += 1;
         counts.peak = counts.peak.max(counts.running);
+        drop(counts);
+        self.0.changed.notify_all();
+    }
+
+    /// Blocks until this many jobs have begun and not ended.
+    pub(crate) fn wait_until_running(&self, number: usize) {
+        let mut counts = self.0.counts.lock();
+        while counts.running < number {
+            self.0.changed.wait(&mut counts);
+        }
     }
 
     pub(crate) fn end(&self, number: usize) {
@@ -138,14 +148,14 @@ impl RunLog {
         counts.running -= 1;
         counts.ended.push(number);
         drop(counts);
-        self.0.ended.notify_all();
+        self.0.changed.notify_all();
     }
 
     /// Blocks until this many jobs have ended.
     pub(crate) fn wait_for(&self, number: usize) {
         let mut counts = self.0.counts.lock();
         while counts.ended.len() < number {
-            self.0.ended.wait(&mut counts);
+            self.0.changed.wait(&mut counts);
         }
     }
 
