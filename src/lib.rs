@@ -160,7 +160,7 @@ pub mod restart;
 use self::no_restart as restart;
 pub mod server;
 mod statistics;
-/// The locks, channels, threads and the poller of the thread pool, the permits and the accept loop.
+/// The locks, channels, threads and the notifications of the thread pool, the permits and the accept loop.
 ///
 /// A test build with `--cfg shuttle` replaces them with the types of `model`, which runs the code in many
 /// different orders of its threads. Code that is not modelled uses the real types directly.
@@ -170,14 +170,14 @@ mod sync {
 
     #[cfg(not(all(test, shuttle)))]
     pub(crate) use {
+        crate::sys::poller::Notifier,
         parking_lot::{Condvar, Mutex, MutexGuard},
-        polling::Poller,
         std::{sync::atomic, thread, thread_local},
     };
 
     #[cfg(all(test, shuttle))]
     pub(crate) use {
-        self::model::{Condvar, Mutex, MutexGuard, Poller},
+        self::model::{Condvar, Mutex, MutexGuard, Notifier},
         shuttle::{sync::atomic, thread, thread_local},
     };
 }

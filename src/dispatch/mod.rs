@@ -264,8 +264,8 @@ pub(crate) struct Subject<'a> {
 }
 
 impl Job {
-    pub(crate) fn new(work: impl Work + 'static) -> Self {
-        Job(Box::new(work))
+    pub(crate) fn new(work: Box<impl Work + 'static>) -> Self {
+        Job(work)
     }
 
     /// The request's number: unique within its server, counted from 1. The log names it.

@@ -2,7 +2,6 @@
 //! fails, so no test checks that all have ended.
 
 use std::io;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +11,6 @@ use crate::limits::Limits;
 use crate::options::StreamOptions;
 use crate::sync::model::{RunLog, explore};
 use crate::sync::thread;
-use crate::sys::Events;
 use crate::{Address, ServerHandle};
 
 const SHORT: Duration = Duration::from_secs(1);
@@ -54,22 +52,22 @@ fn job(number: usize, log: &RunLog) -> Job {
 
 fn job_of(server: usize, number: usize, log: &RunLog) -> Job {
     let log = log.clone();
-    Job::new(Numbered {
+    Job::new(Box::new(Numbered {
         server,
         number,
         log,
         waits_for: 0,
-    })
+    }))
 }
 
 /// Ends after all jobs with a higher number, of `count` in all.
 fn job_that_waits(number: usize, count: usize, log: &RunLog) -> Job {
-    Job::new(Numbered {
+    Job::new(Box::new(Numbered {
         server: SERVER,
         number,
         log: log.clone(),
         waits_for: count - 1 - number,
-    })
+    }))
 }
 
 fn pool(threads: usize, thread_keep_alive: Duration) -> ThreadPool {
@@ -82,7 +80,6 @@ fn pool(threads: usize, thread_keep_alive: Duration) -> ThreadPool {
 struct Acceptor {
     server: ServerHandle,
     waker: Waker,
-    events: Events,
 }
 
 impl Acceptor {
@@ -101,13 +98,12 @@ impl Acceptor {
         Acceptor {
             waker: Waker::new(&server),
             server,
-            events: Events::with_capacity(NonZeroUsize::MIN),
         }
     }
 
-    fn dispatch(&mut self, pool: &ThreadPool, job: Job) {
+    fn dispatch(&self, pool: &ThreadPool, job: Job) {
         while !pool.has_capacity(&self.waker) {
-            let waited = self.server.poller().wait(None, None, &mut self.events);
+            let waited = self.server.poller().wait(None, None);
             waited.expect("the model's poller does not fail");
         }
         pool.dispatch(job);
@@ -181,7 +177,7 @@ fn a_server_without_capacity_is_woken() {
         let servers = [0, 1].map(|server| {
             let (pool, log) = (Arc::clone(&pool), log.clone());
             thread::spawn(move || {
-                let mut acceptor = Acceptor::new(&pool);
+                let acceptor = Acceptor::new(&pool);
                 for number in [server, server + 2, server + 4] {
                     acceptor.dispatch(&pool, job(number, &log));
                 }
@@ -219,7 +215,7 @@ fn each_server_waits_for_its_own_jobs() {
 fn the_limit_changes_while_jobs_run() {
     explore(|| {
         let (pool, log) = (pool(2, SHORT), RunLog::default());
-        let mut acceptor = Acceptor::new(&pool);
+        let acceptor = Acceptor::new(&pool);
         let server = acceptor.server.clone();
         let changer = thread::spawn(move || {
             server.set_max_threads(1);

@@ -277,8 +277,11 @@ impl Registry {
     }
 
     pub(crate) fn count_bytes(&self, received: u64, sent: u64) {
-        self.bytes_in.fetch_add(received, Ordering::Relaxed);
-        self.bytes_out.fetch_add(sent, Ordering::Relaxed);
+        for (bytes, counter) in [(received, &self.bytes_in), (sent, &self.bytes_out)] {
+            if bytes > 0 {
+                counter.fetch_add(bytes, Ordering::Relaxed);
+            }
+        }
     }
 
     /// A request has blocked the thread that others need too.

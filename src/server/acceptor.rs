@@ -1,9 +1,7 @@
 //! The accept loop: accept → verify → dispatch. `service.rs` has the rest: handle → close.
 use std::collections::VecDeque;
 use std::io;
-use std::num::NonZeroUsize;
 use std::os::fd::AsRawFd;
-use std::thread;
 use std::time::Instant;
 
 use super::Server;
@@ -18,7 +16,6 @@ use crate::log_line::log_line;
 use crate::request::{Lifecycle, Request};
 use crate::statistics::Cause;
 use crate::sync::MutexGuard;
-use crate::sys::Events;
 use crate::{ServerHandle, restart};
 
 impl<L: Listener, D: Dispatch> Server<L, D> {
@@ -82,7 +79,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
         acceptor.serving.end_single()
     }
 
-    fn process_request(&self, mut request: Accepted<L::Request>) {
+    fn process_request(&self, mut request: Box<Accepted<L::Request>>) {
         match request.verify() {
             Ok(true) => {
                 catch_and_log("dispatch", || self.dispatch.dispatch(Job::new(request)));
@@ -96,12 +93,10 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
 /// What a server keeps between two turns of its accept loop. Locked by the thread that serves.
 pub(super) struct AcceptState<R: Request> {
     /// Accepted requests that wait for capacity, each with the end of its time.
-    pub(super) pending: VecDeque<(Instant, Accepted<R>)>,
+    pub(super) pending: VecDeque<(Instant, Box<Accepted<R>>)>,
     pub(super) saturation: SaturationLog,
     pub(super) listen: ListenState,
     pub(super) backoff: Backoff,
-    /// After errors of the poller.
-    pub(super) poller_backoff: Backoff,
 }
 
 /// The thread that serves: accepts requests, and waits for them.
@@ -111,7 +106,6 @@ pub(super) struct Acceptor<'a, L: Listener, D: Dispatch> {
     listener: &'a L,
     pub(super) state: MutexGuard<'a, AcceptState<L::Request>>,
     pub(super) waker: Waker,
-    events: Events,
     next_reap: Option<Instant>,
     /// Dropped last: who waits for its end may serve at once.
     serving: Serving<'a>,
@@ -140,7 +134,6 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
             listener,
             state,
             waker: Waker::new(handle),
-            events: Events::with_capacity(NonZeroUsize::MIN),
             next_reap: None,
             serving: handle.start_serving(),
         };
@@ -157,7 +150,7 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
     fn get_request(
         &mut self,
         deadline: Option<Instant>,
-    ) -> io::Result<Option<Accepted<L::Request>>> {
+    ) -> io::Result<Option<Box<Accepted<L::Request>>>> {
         while !self.handle.must_stop() {
             #[cfg(feature = "systemd")]
             self.handle.set_turned();
@@ -255,7 +248,7 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
     }
 
     /// Waits for a notification, for a client if `for_clients`, or until something is due.
-    fn wait(&mut self, for_clients: bool, deadline: Option<Instant>) -> io::Result<()> {
+    fn wait(&self, for_clients: bool, deadline: Option<Instant>) -> io::Result<()> {
         let next_expiry = self.state.pending.front().map(|(until, _)| *until);
         let pause_end = self.state.backoff.until;
         let due = [deadline, pause_end, self.next_reap, next_expiry];
@@ -263,20 +256,19 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
         let listener = for_clients.then(|| self.listener.as_fd());
         let poller = self.handle.poller();
         let waited = match self.server.service.hooks {
-            Some(_) => poller.wait_or_interrupt(listener, due, &mut self.events),
-            None => poller.wait(listener, due, &mut self.events),
+            Some(_) => poller.wait_or_interrupt(listener, due),
+            None => poller.wait(listener, due),
         };
         match waited {
             // A hook runs before the next wait.
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return self.pause_without_poller(error, due),
-            Ok(()) if for_clients => {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            Err(error) => {
                 let name = self.handle.log_name();
-                self.state.poller_backoff.all_accepted(&name);
+                let text = format!("cannot wait for clients on {name}: {error}");
+                Err(SystemError::describe(&error, text))
             }
-            Ok(()) => {}
+            Ok(()) => Ok(()),
         }
-        Ok(())
     }
 
     /// Lets the program act on a signal.
@@ -286,29 +278,6 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
         };
         let interrupted = || hooks.handle_interrupt(self.handle);
         catch_and_log("handle_interrupt", interrupted).unwrap_or(Ok(()))
-    }
-
-    /// After an error of the poller.
-    fn pause_without_poller(&mut self, error: io::Error, due: Option<Instant>) -> io::Result<()> {
-        let name = self.handle.log_name();
-        if matches!(AcceptError::of(&error), AcceptError::Listener) {
-            let text = format!("cannot wait for clients on {name}: {error}");
-            return Err(SystemError::describe(&error, text));
-        }
-        let backoff = &mut self.state.poller_backoff;
-        backoff.pause(&error, &name);
-        let due = due.into_iter().chain(backoff.until).min();
-        // Without a descriptor the poller needs no memory, so that it can wait for a notification.
-        if self
-            .handle
-            .poller()
-            .wait(None, due, &mut self.events)
-            .is_err()
-        {
-            let pause = due.map(|due| due.saturating_duration_since(Instant::now()));
-            thread::sleep(pause.unwrap_or(Backoff::LONGEST));
-        }
-        Ok(())
     }
 }
 

@@ -88,7 +88,7 @@ impl<L: Listener, D: Dispatch> Acceptor<'_, L, D> {
         request: L::Request,
         has_capacity: bool,
         limits: &Limits,
-    ) -> Option<Accepted<L::Request>> {
+    ) -> Option<Box<Accepted<L::Request>>> {
         let proxies = self.handle.stream_options().proxy_protocol.as_ref();
         if proxies.is_some_and(|proxies| !proxies.is_trusted(request.client_address())) {
             self.refuse_untrusted(request);
@@ -147,7 +147,7 @@ impl<L: Listener, D: Dispatch> Acceptor<'_, L, D> {
 
     /// The request that has been in the pending queue longest; it is active from now on. `None` if the
     /// group's limit is reached.
-    pub(super) fn pop_pending(&mut self) -> Option<Accepted<L::Request>> {
+    pub(super) fn pop_pending(&mut self) -> Option<Box<Accepted<L::Request>>> {
         let group_permit = self.acquire()?;
         let (_, mut request) = self.state.pending.pop_front()?;
         request.set_state(RequestState::Active);
@@ -186,7 +186,7 @@ impl<L: Listener, D: Dispatch> Server<L, D> {
         }
     }
 
-    fn reject_queued(&self, mut request: Accepted<L::Request>, why: RejectReason) {
+    fn reject_queued(&self, mut request: Box<Accepted<L::Request>>, why: RejectReason) {
         request.set_state(RequestState::Rejected(Cause::RejectReason(why)));
         self.reject_pool.reject(request);
     }
@@ -217,7 +217,7 @@ impl RejectPool {
         self.0.as_ref().is_none_or(has_capacity)
     }
 
-    fn reject<R: Request>(&self, request: Accepted<R>) {
+    fn reject<R: Request>(&self, request: Box<Accepted<R>>) {
         let job = Job::new(request);
         match &self.0 {
             Some(pool) => pool.dispatch(job),

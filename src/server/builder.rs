@@ -302,7 +302,6 @@ impl<L: Listener, D: Dispatch> Builder<L, D> {
                 saturation: SaturationLog::default(),
                 listen: ListenState::Open,
                 backoff: Backoff::default(),
-                poller_backoff: Backoff::default(),
             }),
             reject_pool: RejectPool::new(!forks),
             block_on_close: self.block_on_close,

@@ -64,7 +64,7 @@ impl<R: Request> Service<R> {
 }
 
 /// A request with its permit, from accept to close. Dropping it closes the request, and this is the only
-/// place where a request is closed.
+/// place where a request is closed. Boxed from the beginning, because it is large and passes through many functions.
 pub(super) struct Accepted<R: Request> {
     /// `None` once it is closed, or left to a child.
     pub(super) request: Option<R>,
@@ -84,17 +84,17 @@ impl<R: Request> Accepted<R> {
         service: Arc<Service<R>>,
         ip: Option<(IpAddr, usize)>,
         state: RequestState,
-    ) -> Self {
+    ) -> Box<Self> {
         let name = (request.id(), request.client_address().clone());
         let connection = request.connection_entry();
         let permit = Permit::new(request.server(), name, connection, ip, state);
         log_begin(&permit);
-        Accepted {
+        Box::new(Accepted {
             request: Some(request),
             permit,
             here: None,
             service,
-        }
+        })
     }
 
     pub(super) fn state(&self) -> RequestState {
@@ -140,7 +140,7 @@ impl<R: Request> Accepted<R> {
     }
 
     /// Closes a request that is not handled, after sending the bytes that a hook has written to it.
-    pub(super) fn refuse(mut self, error: Option<RequestError>, cause: Cause) {
+    pub(super) fn refuse(mut self: Box<Self>, error: Option<RequestError>, cause: Cause) {
         self.here = Some(self.permit.run_here());
         self.end_refused(error, cause);
         drop(self);
@@ -185,7 +185,7 @@ impl<R: Request> Accepted<R> {
     }
 
     pub(super) fn close(&mut self) {
-        drop(self.request.take());
+        self.request = None;
     }
 }
 
@@ -217,7 +217,7 @@ impl<R: Request> Work for Accepted<R> {
             RequestState::Rejected(_) => drop(self),
             _ => {
                 let error = RequestError::new(Stage::Dispatch, error);
-                (*self).refuse(Some(error), Cause::Dispatch);
+                Accepted::refuse(self, Some(error), Cause::Dispatch);
             }
         }
     }

@@ -104,6 +104,11 @@ mod linux {
         from: Option<PacketInfo>,
         flags: c_int,
     ) -> io::Result<usize> {
+        let flags = flags | libc::MSG_NOSIGNAL;
+        let Some(source) = from.and_then(|from| from.source.zip(Some(from.interface))) else {
+            // sendto(2) copies less into the kernel.
+            return socket.send_to_with_flags(data, to, flags);
+        };
         // One message.
         let mut control = [0; 8];
         let mut data = iovec {
@@ -113,10 +118,7 @@ mod linux {
         let mut message = message(&mut data, &mut control, 0);
         message.msg_name = to.as_ptr() as *mut _;
         message.msg_namelen = to.len();
-        if let Some(from) = from {
-            write_source(&mut message, from);
-        }
-        let flags = flags | libc::MSG_NOSIGNAL;
+        write_source(&mut message, source);
         // SAFETY: `message` points to memory that outlives the call, which only reads it.
         let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &message, flags) };
         usize::try_from(sent).map_err(|_| io::Error::last_os_error())
@@ -189,9 +191,9 @@ mod linux {
         }
     }
 
-    fn write_source(message: &mut msghdr, from: PacketInfo) {
-        match from.source {
-            Some(IpAddr::V4(address)) => {
+    fn write_source(message: &mut msghdr, (source, interface): (IpAddr, u32)) {
+        match source {
+            IpAddr::V4(address) => {
                 let info = in_pktinfo {
                     ipi_ifindex: 0,
                     ipi_spec_dst: libc::in_addr {
@@ -201,16 +203,15 @@ mod linux {
                 };
                 write(message, IPPROTO_IP, IP_PKTINFO, info);
             }
-            Some(IpAddr::V6(address)) => {
+            IpAddr::V6(address) => {
                 let info = in6_pktinfo {
                     ipi6_addr: libc::in6_addr {
                         s6_addr: address.octets(),
                     },
-                    ipi6_ifindex: from.interface as _,
+                    ipi6_ifindex: interface as _,
                 };
                 write(message, IPPROTO_IPV6, IPV6_PKTINFO, info);
             }
-            None => {}
         }
     }
 

@@ -13,6 +13,8 @@ pub(crate) mod new_process;
 #[cfg(feature = "restart")]
 pub(crate) mod other_signals;
 pub(crate) mod poll_thread;
+#[cfg_attr(all(test, shuttle), allow(dead_code))] // The model has a notifier of its own.
+pub(crate) mod poller;
 #[cfg(feature = "fork")]
 pub(crate) mod process;
 #[cfg(feature = "green")]
@@ -26,15 +28,14 @@ pub(crate) mod timer;
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::os::fd::{AsFd, AsRawFd};
+#[cfg(all(feature = "restart", feature = "systemd"))]
+use std::time::Duration;
 
-pub(crate) use polling::Events;
-use polling::{Event, PollMode};
 use socket2::{SockAddr, SockAddrStorage, SockRef, Socket};
 
-use crate::{Address, sync};
+pub(crate) use self::poller::Poller;
+use crate::Address;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) const MSG_DONTWAIT: i32 = 0x40;
@@ -102,95 +103,6 @@ pub(crate) fn try_lock(file: &File) -> io::Result<bool> {
             error => Err(error),
         },
     }
-}
-
-/// Where the accept loop waits: for a client, a notification or a deadline.
-///
-/// `None` once it is closed: handles of a closed server hold no descriptors.
-pub(crate) struct Poller(sync::Mutex<Option<Arc<sync::Poller>>>);
-
-impl Poller {
-    pub(crate) fn new() -> io::Result<Self> {
-        let poller = sync::Poller::new()?;
-        Ok(Poller(sync::Mutex::new(Some(Arc::new(poller)))))
-    }
-
-    /// Closes its descriptors as soon as no thread notifies. Nobody waits any more.
-    pub(crate) fn close(&self) {
-        self.0.lock().take();
-    }
-
-    /// Ends the current [`wait`](Self::wait), or the next one. Never blocks.
-    pub(crate) fn notify(&self) {
-        // Not locked meanwhile, and open until it returns.
-        let poller = self.0.lock().clone();
-        if let Some(poller) = poller {
-            // Fails only if the eventfd is full: then it is notified already.
-            let _ = poller.notify();
-        }
-    }
-
-    /// Waits until `listener` is readable (with `None` no descriptor is watched), somebody notifies, or
-    /// the deadline has passed.
-    ///
-    /// The descriptor is registered only during the call: a busy server never registers it, and nothing
-    /// stays behind. Level-triggered, so that no client is missed.
-    pub(crate) fn wait(
-        &self,
-        listener: Option<BorrowedFd<'_>>,
-        deadline: Option<Instant>,
-        events: &mut Events,
-    ) -> io::Result<()> {
-        let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        events.clear();
-        self.wait_by(listener, |poller| poller.wait(events, timeout).map(drop))
-    }
-
-    /// As [`wait`](Self::wait), but fails with `Interrupted` when a signal handler has run on this thread.
-    pub(crate) fn wait_or_interrupt(
-        &self,
-        listener: Option<BorrowedFd<'_>>,
-        deadline: Option<Instant>,
-        events: &mut Events,
-    ) -> io::Result<()> {
-        self.wait_by(listener, |poller| {
-            // `polling` itself repeats a call that a signal has interrupted.
-            if has_event(poller, deadline)? {
-                events.clear();
-                poller.wait(events, Some(Duration::ZERO))?;
-            }
-            Ok(())
-        })
-    }
-
-    fn wait_by(
-        &self,
-        listener: Option<BorrowedFd<'_>>,
-        wait: impl FnOnce(&sync::Poller) -> io::Result<()>,
-    ) -> io::Result<()> {
-        let poller = self.0.lock().clone();
-        let poller = poller.expect("only a server that is not closed waits");
-        let Some(listener) = listener else {
-            return wait(&poller);
-        };
-        // SAFETY: the descriptor is borrowed for longer than this call, which removes it again.
-        unsafe { poller.add_with_mode(&listener, Event::readable(0), PollMode::Level)? };
-        let waited = wait(&poller);
-        poller.delete(listener)?;
-        waited
-    }
-}
-
-/// Waits until the poller has an event. Returns false after the deadline.
-#[cfg(not(all(test, shuttle)))]
-fn has_event(poller: &sync::Poller, deadline: Option<Instant>) -> io::Result<bool> {
-    stream::wait_or_interrupt(poller, libc::POLLIN, deadline)
-}
-
-/// The model has neither signals nor descriptors.
-#[cfg(all(test, shuttle))]
-fn has_event(_: &sync::Poller, _: Option<Instant>) -> io::Result<bool> {
-    Ok(true)
 }
 
 /// The lock between the library's own threads (for signals, timers, sockets) and `fork`: they work

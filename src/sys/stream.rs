@@ -34,20 +34,30 @@ pub(crate) fn wait(
 }
 
 /// As [`wait`], but fails with `Interrupted` when a signal handler has run on this thread.
-pub(super) fn wait_or_interrupt(
+fn wait_or_interrupt(
     socket: &impl AsFd,
     events: libc::c_short,
     deadline: Option<Instant>,
 ) -> io::Result<bool> {
-    let mut polled = libc::pollfd {
+    let polled = libc::pollfd {
         fd: socket.as_fd().as_raw_fd(),
         events,
         revents: 0,
     };
+    poll_or_interrupt(&mut [polled], deadline)
+}
+
+/// Waits for an event of any of the descriptors. Returns false after the deadline. Fails with `Interrupted` when
+/// a signal handler has run on this thread.
+pub(super) fn poll_or_interrupt(
+    polled: &mut [libc::pollfd],
+    deadline: Option<Instant>,
+) -> io::Result<bool> {
+    let number = polled.len() as libc::nfds_t;
     loop {
         let timeout = deadline.map_or(-1, poll_timeout);
-        // SAFETY: `polled` is one valid entry during the call.
-        match unsafe { libc::poll(&mut polled, 1, timeout) } {
+        // SAFETY: `polled` is `number` valid entries during the call.
+        match unsafe { libc::poll(polled.as_mut_ptr(), number, timeout) } {
             1.. => return Ok(true),
             0 if deadline.is_some_and(|deadline| Instant::now() >= deadline) => return Ok(false),
             // A timeout that is too long for one call.

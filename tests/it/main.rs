@@ -4,7 +4,6 @@ mod accept {
     mod errors;
     mod handle_request;
     mod pause;
-    mod poller;
     mod shared_listener;
     mod stop_listening;
     mod stop_listening_address;

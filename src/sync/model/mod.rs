@@ -20,7 +20,7 @@ use shuttle::rand::Rng;
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Schedule, Scheduler, Task, TaskId};
 use shuttle::{Config, Runner};
 
-pub(crate) use self::primitives::{Condvar, Mutex, MutexGuard, Poller};
+pub(crate) use self::primitives::{Condvar, Mutex, MutexGuard, Notifier};
 use crate::sync::thread;
 
 /// How many schedules each scheduler runs for each test, unless the variable `SCHEDULES` is set.

@@ -1,14 +1,11 @@
-//! As much of `parking_lot` and `polling` as the crate uses, on shuttle's locks.
-
-#![allow(unsafe_code)]
+//! As much of `parking_lot` as the crate uses, on shuttle's locks.
 
 use std::io;
 use std::ops::{Deref, DerefMut};
-use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
 use std::sync::{PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use polling::{Event, Events, PollMode};
 use shuttle::sync;
 
 use super::timeout_expires;
@@ -111,25 +108,29 @@ impl WaitTimeoutResult {
     }
 }
 
-/// A `polling::Poller` without descriptors: the clients of the model call `notify` instead.
+/// The accept loop's notifications without descriptors: the clients of the model call `notify` instead.
 #[derive(Default)]
-pub(crate) struct Poller {
+pub(crate) struct Notifier {
     notified: Mutex<bool>,
     changed: Condvar,
 }
 
-impl Poller {
+impl Notifier {
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Poller::default())
+        Ok(Notifier::default())
     }
 
-    pub(crate) fn notify(&self) -> io::Result<()> {
+    pub(crate) fn notify(&self) {
         *self.notified.lock() = true;
         self.changed.notify_all();
-        Ok(())
     }
 
-    pub(crate) fn wait(&self, _: &mut Events, timeout: Option<Duration>) -> io::Result<usize> {
+    pub(crate) fn wait_or_interrupt(
+        &self,
+        _: Option<BorrowedFd<'_>>,
+        deadline: Option<Instant>,
+    ) -> io::Result<()> {
+        let timeout = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         let mut notified = self.notified.lock();
         while !std::mem::take(&mut *notified) {
             if timeout.is_some_and(timeout_expires) {
@@ -137,22 +138,6 @@ impl Poller {
             }
             self.changed.wait(&mut notified);
         }
-        Ok(0)
-    }
-
-    /// # Safety
-    ///
-    /// It does not use the descriptor, so every call is sound.
-    pub(crate) unsafe fn add_with_mode(
-        &self,
-        _: impl AsFd,
-        _: Event,
-        _: PollMode,
-    ) -> io::Result<()> {
-        Ok(())
-    }
-
-    pub(crate) fn delete(&self, _: impl AsFd) -> io::Result<()> {
         Ok(())
     }
 }

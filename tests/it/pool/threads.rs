@@ -89,6 +89,23 @@ fn idle_threads_end_and_new_threads_are_started() -> io::Result<()> {
     Ok(())
 }
 
+#[test]
+fn clients_that_come_at_once_find_all_idle_threads() -> io::Result<()> {
+    const THREADS: usize = 20;
+    let gate = Gate::default();
+    let builder = ThreadingTcpServer::builder().max_threads(THREADS);
+    let builder = builder.thread_keep_alive(HOUR);
+    let server = builder.bind_fn(ANY, gated(&gate))?.serve_in_background()?;
+    for _ in 0..3 {
+        let clients = [(); THREADS].map(|()| connect(server.server_address()));
+        // All have a thread, although no handler has ended.
+        gate.next_few(THREADS);
+        gate.release(THREADS);
+        assert_eq!(clients.map(read_all), ["hello"; THREADS]);
+    }
+    Ok(())
+}
+
 /// The others stay idle, so that they end, and the pool shrinks to the size that it needs.
 #[test]
 fn one_client_after_the_other_uses_few_of_many_idle_threads() -> io::Result<()> {
