@@ -257,6 +257,9 @@ impl<L: Listener<Request = StreamRequest>, D> Builder<L, D> {
 
     /// The size of `rfile`'s buffer in bytes. Default 8,192. With 0 nothing is read ahead: a line takes one
     /// system call per byte.
+    ///
+    /// On threads its memory begins with 1 KiB, doubles up to this size when a read fills it, and becomes small again
+    /// when messages are short.
     pub fn rbufsize(mut self, bytes: usize) -> Self {
         self.streams.rbufsize = bytes;
         self
