@@ -333,8 +333,10 @@ impl Shared {
 /// Takes a job. Looks several times: the next one often comes at once, and to sleep and to be woken costs more.
 fn search(state: &mut MutexGuard<'_, State>, id: u64) -> Option<Job> {
     const YIELDS: usize = 4;
+    const MAX_SEARCHING: usize = 8;
     for _ in 0..YIELDS {
-        if state.closed || !state.queue.is_empty() {
+        let is_enough = state.searching.len() >= MAX_SEARCHING;
+        if state.closed || is_enough || !state.queue.is_empty() {
             break;
         }
         search_after(state, id, thread::yield_now);

@@ -266,6 +266,8 @@ mod in_child {
     impl<R: Request> ChildWork for Accepted<R> {
         fn begin_in_child(&mut self) {
             let server = self.permit.server().clone();
+            // The child does not wake the accept loop of the server.
+            server.poller().close();
             self.permit.abandon_others();
             server.set_delay_timer();
             process::once_on_sigterm(move || server.shutdown());

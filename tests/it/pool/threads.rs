@@ -117,13 +117,14 @@ fn one_client_after_the_other_uses_few_of_many_idle_threads() -> io::Result<()> 
     gate.next_few(THREADS);
     gate.release(THREADS);
     assert_eq!(clients.map(read_all), ["hello"; THREADS]);
-    let used: HashSet<_> = (0..THREADS)
-        .map(|_| {
-            gate.release(1);
-            assert_eq!(read_all(connect(server.server_address())), "hello");
-            gate.next()
-        })
-        .collect();
+    let serve_next = |_| {
+        gate.release(1);
+        assert_eq!(read_all(connect(server.server_address())), "hello");
+        gate.next()
+    };
+    // The first clients may meet threads that look for another job before they are idle.
+    (0..THREADS).map(serve_next).for_each(drop);
+    let used: HashSet<_> = (0..THREADS).map(serve_next).collect();
     // A client may come before the last thread is idle again. If all took turns, there would be 20.
     assert!(used.len() <= THREADS / 2, "{used:?}");
     Ok(())
