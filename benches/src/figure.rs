@@ -21,6 +21,8 @@ pub enum Figure {
     P90,
     P99,
     P999,
+    /// Of a load that counts messages as well.
+    ConnectionsPerCpuSecond,
     /// KiB of the server for each connection.
     Memory,
     /// The server's threads.
@@ -35,7 +37,7 @@ impl Figure {
             Figure::Messages => "messages/s",
             Figure::Connections => "connections/s",
             Figure::Mebibytes => "MiB/s",
-            Figure::PerCpuSecond => "per CPU second",
+            Figure::PerCpuSecond | Figure::ConnectionsPerCpuSecond => "per CPU second",
             Figure::P50 => "p50 µs",
             Figure::P90 => "p90 µs",
             Figure::P99 => "p99 µs",

@@ -56,7 +56,7 @@ fn main() -> ExitCode {
 }
 
 fn compare(descriptors: u64) -> Result<()> {
-    let options = Options::parse().map_err(|error| anyhow!("{error} (see --help)"))?;
+    let mut options = Options::parse().map_err(|error| anyhow!("{error} (see --help)"))?;
     process::end_at_ctrlc()?;
     let machine = Machine::read();
     println!("{machine}\n");
@@ -75,6 +75,9 @@ fn compare(descriptors: u64) -> Result<()> {
         )),
         false => None,
     };
+    for load in options.limit_descriptors(descriptors) {
+        left_out.push(format!("{load}: `ulimit -Hn` is {descriptors}"));
+    }
     let mut rounds = Rounds::new(&options, servers, &work);
     left_out.extend(rounds.leave_out_broken()?);
     let estimate = rounds.estimate() + floods.iter().map(Floods::estimate).sum();

@@ -1,12 +1,13 @@
 //! The command line.
 
+use std::mem;
 use std::path::PathBuf;
 use std::process;
 use std::time::Duration;
 
 use lexopt::prelude::*;
 
-use crate::load::{LOADS, Load};
+use crate::load::{Kind, LOADS, Load};
 use crate::program::{PROGRAMS, Program};
 
 const HELP: &str = "\
@@ -18,7 +19,8 @@ Usage: cargo run --release --manifest-path benches/Cargo.toml -- [OPTIONS]
                      are medians [default: 3]
   --seconds <S>      How long each measurement takes, without its warm-up [default: 0.2]
   --full             The rounds of the committed figures: --rounds 5 --seconds 0.9
-  --loads <NAME,…>   ping-pong, connect, bulk, idle, datagrams, flood [default: all]
+  --loads <NAME,…>   ping-pong, connect, bulk, idle, datagrams, scale, flood
+                     [default: all, scale only with --full]
   --servers <NAME,…> threads, green, std-threads, std-pool, tokio, actix, monoio, go, poco, python;
                      for datagrams udp, udp-threads, udp-green, udp-std, udp-batch, udp-tokio
                      [default: all]
@@ -52,6 +54,7 @@ impl Default for Options {
 impl Options {
     pub fn parse() -> Result<Self, lexopt::Error> {
         let mut options = Self::default();
+        let (mut is_full, mut loads) = (false, None);
         let mut arguments = lexopt::Parser::from_env();
         while let Some(argument) = arguments.next()? {
             match argument {
@@ -62,15 +65,32 @@ impl Options {
                 Long("rounds") => options.rounds = arguments.value()?.parse_with(rounds)?,
                 Long("seconds") => options.duration = arguments.value()?.parse_with(seconds)?,
                 Long("full") => {
-                    (options.rounds, options.duration) = (5, Duration::from_millis(900))
+                    (options.rounds, options.duration) = (5, Duration::from_millis(900));
+                    is_full = true;
                 }
-                Long("loads") => options.set_loads(&arguments.value()?.string()?)?,
+                Long("loads") => loads = Some(arguments.value()?.string()?),
                 Long("servers") => options.set_servers(&arguments.value()?.string()?)?,
                 Long("output") => options.output = arguments.value()?.into(),
                 _ => return Err(argument.unexpected()),
             }
         }
+        match loads {
+            Some(names) => options.set_loads(&names)?,
+            None if is_full => {}
+            None => options.loads.retain(|load| load.kind != Kind::Scale),
+        }
+        let loads = &options.loads;
+        let has_load = |program: &&Program| loads.iter().any(|load| load.is_for(program));
+        options.programs.retain(has_load);
         Ok(options)
+    }
+
+    /// Leaves out the loads that need more descriptors, and returns them.
+    pub fn limit_descriptors(&mut self, limit: u64) -> Vec<Load> {
+        let loads = mem::take(&mut self.loads).into_iter();
+        let (loads, left_out) = loads.partition(|load| load.descriptors() <= limit);
+        self.loads = loads;
+        left_out
     }
 
     fn set_loads(&mut self, names: &str) -> Result<(), String> {

@@ -7,6 +7,14 @@ use crate::load::Kind;
 
 /// All loads for streams.
 const STREAM: &[Kind] = &[Kind::PingPong, Kind::Connect, Kind::Bulk, Kind::Idle];
+/// The same and `scale`, which needs more threads than others may have.
+const SCALING: &[Kind] = &[
+    Kind::PingPong,
+    Kind::Connect,
+    Kind::Bulk,
+    Kind::Idle,
+    Kind::Scale,
+];
 /// A pool serves no more connections than it has threads.
 const POOL: &[Kind] = &[Kind::Connect];
 const DATAGRAM: &[Kind] = &[Kind::Datagrams];
@@ -58,14 +66,17 @@ pub const PROGRAMS: &[Program] = &[
     Program {
         name: "threads",
         label: "socketserver threads",
-        source: Source::Example("echo_server", &["--server", "threading-tcp"]),
-        kinds: STREAM,
+        source: Source::Example(
+            "echo_server",
+            &["--server", "threading-tcp", "--max-threads", "11000"],
+        ),
+        kinds: SCALING,
     },
     Program {
         name: "green",
         label: "socketserver green",
         source: Source::Example("echo_server", &["--server", "green-tcp"]),
-        kinds: STREAM,
+        kinds: SCALING,
     },
     Program {
         name: "std-threads",

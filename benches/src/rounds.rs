@@ -17,6 +17,8 @@ use crate::server::Server;
 const START: Duration = Duration::from_millis(100);
 /// The same for an idle load, with its wait.
 const IDLE: Duration = Duration::from_millis(400);
+/// How long each idle connection of a scale load takes, about.
+const CONNECTION: Duration = Duration::from_micros(150);
 
 pub struct Rounds<'a> {
     options: &'a Options,
@@ -98,12 +100,15 @@ impl<'a> Rounds<'a> {
 
     fn servers_of(&self, load: Load) -> impl Iterator<Item = &Built> {
         let servers = self.servers.iter();
-        servers.filter(move |server| server.program.kinds.contains(&load.kind))
+        servers.filter(move |server| load.is_for(server.program))
     }
 
     fn duration(&self, load: Load) -> Duration {
         match load.kind {
             Kind::Idle => IDLE,
+            Kind::Scale => {
+                IDLE + self.options.duration.mul_f64(2.4) + CONNECTION * load.clients as u32
+            }
             _ => self.options.duration.mul_f64(1.2) + START,
         }
     }

@@ -7,6 +7,7 @@
 //! | bulk | sends without waiting for answers | bytes |
 //! | idle | has sent one message, and stays connected | the server's memory |
 //! | datagrams | sends a datagram, and the next one after its answer | datagrams |
+//! | scale | is idle, while others do ping-pong and then connect | all of these |
 //! | flood | connects at the same time as all others, and sends a message | [when it is served](crate::flood) |
 
 mod bulk;
@@ -14,21 +15,25 @@ mod connect;
 mod datagrams;
 mod idle;
 mod ping_pong;
+mod scale;
 
 use std::fmt;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::io::Errno;
-use socket2::{SockRef, Socket};
+use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::figure::Sample;
+use crate::program::Program;
 use crate::server::Server;
 
 const MESSAGE: [u8; 64] = [b'x'; 64];
 /// A measurement fails if a connection or an answer takes longer.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// An IP has 28,000 ports for one server, and the search for a free one is slow when half of them are taken.
+const CONNECTIONS_PER_IP: usize = 10_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -37,6 +42,7 @@ pub enum Kind {
     Bulk,
     Idle,
     Datagrams,
+    Scale,
 }
 
 impl Kind {
@@ -47,6 +53,7 @@ impl Kind {
             Kind::Bulk => "bulk",
             Kind::Idle => "idle",
             Kind::Datagrams => "datagrams",
+            Kind::Scale => "scale",
         }
     }
 }
@@ -58,7 +65,14 @@ pub struct Load {
     pub clients: usize,
 }
 
-pub const LOADS: [Load; 11] = [
+/// The descriptors of a process besides those of [`Load::clients`], with those of a scale load for the
+/// clients that are not idle.
+const SPARE_DESCRIPTORS: usize = 200;
+
+/// A thread has four mappings, and a process 65,530 at most by default (`vm.max_map_count`).
+const MAX_THREADS: usize = 16_000;
+
+pub const LOADS: [Load; 16] = [
     Load::new(Kind::PingPong, 1),
     Load::new(Kind::PingPong, 16),
     Load::new(Kind::PingPong, 256),
@@ -70,11 +84,26 @@ pub const LOADS: [Load; 11] = [
     Load::new(Kind::Datagrams, 1),
     Load::new(Kind::Datagrams, 16),
     Load::new(Kind::Datagrams, 64),
+    Load::new(Kind::Scale, 10),
+    Load::new(Kind::Scale, 100),
+    Load::new(Kind::Scale, 1000),
+    Load::new(Kind::Scale, 10_000),
+    Load::new(Kind::Scale, 19_000),
 ];
 
 impl Load {
     pub const fn new(kind: Kind, clients: usize) -> Self {
         Self { kind, clients }
+    }
+
+    pub fn is_for(self, program: &Program) -> bool {
+        let fits = program.name != "threads" || self.clients <= MAX_THREADS;
+        program.kinds.contains(&self.kind) && fits
+    }
+
+    /// How many descriptors the clients' process needs, and the server's too.
+    pub fn descriptors(self) -> u64 {
+        (self.clients + SPARE_DESCRIPTORS) as u64
     }
 
     /// Takes a fifth longer than the duration, for the warm-up, and the time to connect.
@@ -86,6 +115,7 @@ impl Load {
             Kind::Bulk => bulk::measure(server, clients, duration),
             Kind::Idle => idle::measure(server, clients),
             Kind::Datagrams => datagrams::measure(server, clients, duration),
+            Kind::Scale => scale::measure(server, clients, duration),
         }
     }
 }
@@ -102,12 +132,19 @@ impl fmt::Display for Load {
 }
 
 fn connect_all(address: SocketAddr, count: usize) -> Result<Vec<TcpStream>> {
-    (0..count).map(|_| connect_blocking(address)).collect()
+    let connect = |i| connect_blocking(address, i / CONNECTIONS_PER_IP);
+    (0..count).map(connect).collect()
 }
 
-fn connect_blocking(address: SocketAddr) -> Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&address, TIMEOUT)
+/// Connects from the loopback address with this number.
+fn connect_blocking(address: SocketAddr, ip: usize) -> Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    let ip = Ipv4Addr::from(u32::from(Ipv4Addr::LOCALHOST) + 1 + ip as u32);
+    socket.bind(&SocketAddr::from((ip, 0)).into())?;
+    socket
+        .connect_timeout(&address.into(), TIMEOUT)
         .with_context(|| format!("cannot connect to {address}"))?;
+    let stream = TcpStream::from(socket);
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
