@@ -69,8 +69,9 @@ pub struct Load {
 /// clients that are not idle.
 const SPARE_DESCRIPTORS: usize = 200;
 
-/// A thread has four mappings, and a process 65,530 at most by default (`vm.max_map_count`).
-const MAX_THREADS: usize = 16_000;
+/// The server allows so many and some more. With 16,000 threads, which have four mappings each, a process would
+/// reach `vm.max_map_count`.
+const MAX_THREADS: usize = 10_000;
 
 pub const LOADS: [Load; 16] = [
     Load::new(Kind::PingPong, 1),
