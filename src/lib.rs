@@ -268,6 +268,7 @@ pub mod guide {
     //! - [`signals`]: what SIGINT, SIGTERM, SIGHUP and SIGUSR2 do.
     //! - [`production`]: the steps to production: limits, TLS, systemd, restarts, HAProxy, metrics.
     //! - [`dispatch`]: one request at a time, threads, green tasks or processes.
+    //! - [`scale`]: how many connections one machine serves, and what to do when that is not enough.
     //! - [`io_uring`]: why green tasks wait with epoll.
     //! - [`comparison`]: this crate beside Python's module.
     //! - [`trials`]: measured behaviour under load, faults and attacks.
@@ -332,6 +333,10 @@ pub mod guide {
     #[doc = include_str!("guide/dispatch.md")]
     #[doc(alias("gevent", "coroutine", "asyncio", "C10K"))]
     pub mod dispatch {}
+
+    #[doc = include_str!("guide/scale.md")]
+    #[doc(alias("capacity", "ulimit", "max_map_count", "load balancer", "SO_REUSEPORT"))]
+    pub mod scale {}
 
     #[doc = include_str!("guide/io_uring.md")]
     pub mod io_uring {}
