@@ -113,7 +113,9 @@ impl Dispatch for ThreadPool {
         let mut state = self.shared.state.lock();
         state.unfinished.add(job.0.server_identity());
         state.queue.push_back(job);
-        self.shared.wake_worker(state);
+        if let Err(error) = self.shared.wake_worker(state) {
+            self.shared.refuse(&error);
+        }
     }
 
     fn has_capacity(&self, waker: &Waker) -> bool {
@@ -175,9 +177,9 @@ struct State {
     queue: VecDeque<Job>,
     /// The one that became idle last is at the end.
     idle: Vec<Arc<Worker>>,
-    /// The id of a worker that was started or woken, and is not running yet. It wakes the next one if there are more
-    /// jobs, so a job does not cost a wake-up where others can take it.
-    waking: Option<u64>,
+    /// The ids of the workers that were started or woken, and are not running yet. Each wakes the next one if there are
+    /// more jobs, so a job does not cost a wake-up where others can take it.
+    waking: Vec<u64>,
     /// The ids of the workers that look for a job before they sleep.
     searching: Vec<u64>,
     unfinished: Unfinished,
@@ -218,24 +220,26 @@ struct Worker {
 }
 
 impl Shared {
-    /// Lets one more worker run if a job waits, unless one will look for it anyway.
-    fn wake_worker<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) {
-        while !state.queue.is_empty() && state.waking.is_none() && state.searching.is_empty() {
-            if let Some(worker) = state.idle.pop() {
-                state.waking = Some(worker.id);
-                drop(state);
-                worker.woken.notify_all();
-                return;
-            }
-            // A job beyond the limit is taken by a worker that is busy now.
-            if state.threads.len() >= self.gauge.limit() {
-                return;
-            }
-            match self.start_worker(&mut state) {
-                Ok(id) => state.waking = Some(id),
-                Err(error) => state = self.refuse(state, &error),
-            }
+    /// Lets one more worker run if more jobs wait than those that are about to look will take. Fails if there is no
+    /// thread for it.
+    fn wake_worker<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) -> io::Result<()> {
+        const JOBS_PER_WORKER: usize = 8;
+        let coming = state.waking.len() + state.searching.len();
+        if state.queue.len() <= coming * JOBS_PER_WORKER {
+            return Ok(());
         }
+        if let Some(worker) = state.idle.pop() {
+            state.waking.push(worker.id);
+            drop(state);
+            worker.woken.notify_all();
+            return Ok(());
+        }
+        // A job beyond the limit is taken by a worker that is busy now.
+        if state.threads.len() < self.gauge.limit() {
+            let id = self.start_worker(&mut state)?;
+            state.waking.push(id);
+        }
+        Ok(())
     }
 
     fn start_worker(self: &Arc<Self>, state: &mut State) -> io::Result<u64> {
@@ -258,12 +262,9 @@ impl Shared {
         Ok(id)
     }
 
-    /// Refuses the job that came last: there is no thread for it.
-    fn refuse<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State>,
-        error: &io::Error,
-    ) -> MutexGuard<'a, State> {
+    /// Refuses the job that came last, unless a worker has taken it: there is no thread for it.
+    fn refuse(&self, error: &io::Error) {
+        let mut state = self.state.lock();
         if let Some(job) = state.queue.pop_back() {
             let wakers = state.unfinished.remove(job.0.server_identity());
             let threads = state.threads.len();
@@ -271,18 +272,17 @@ impl Shared {
             wakers.iter().for_each(Waker::wake);
             let message = format!("cannot start a thread in addition to {threads}: {error}");
             job.refuse(SystemError::describe(error, message));
-            state = self.state.lock();
         }
-        state
     }
 
     /// The thread of a worker: runs jobs until there is none for a while.
     fn work(self: &Arc<Self>, worker: &Arc<Worker>) {
         let mut state = self.state.lock();
-        state.waking = None;
+        state.waking.retain(|id| *id != worker.id);
         while let Some(job) = self.take_job(&mut state, worker) {
             let server = job.0.server_identity();
-            self.wake_worker(state);
+            // Without a thread for them, the others wait for one that is busy.
+            let _ = self.wake_worker(state);
             job.run();
             state = self.state.lock();
             let wakers = state.unfinished.remove(server);
@@ -318,10 +318,12 @@ impl Shared {
         for worker in &idle {
             worker.woken.notify_all();
         }
-        let mut ended: Vec<_> = idle.iter().map(|worker| worker.id).collect();
+        let mut ended = Vec::new();
+        // Otherwise some of them run what is queued.
         if state.queue.is_empty() {
+            ended.extend(idle.iter().map(|worker| worker.id));
             ended.extend(&state.searching);
-            ended.extend(state.waking);
+            ended.extend(&state.waking);
         }
         let end = |id: &u64| state.threads.remove(id);
         let ended = ended.iter().filter_map(end).collect();
@@ -353,12 +355,15 @@ fn search_after(state: &mut MutexGuard<'_, State>, id: u64, act: impl FnOnce()) 
 
 /// Sleeps until the worker is woken. Returns false if it was idle for too long instead.
 fn sleep(state: &mut MutexGuard<'_, State>, worker: &Arc<Worker>) -> bool {
-    state.idle.push(Arc::clone(worker));
     let keep_alive = state.settings.keep_alive;
-    let waited = worker.woken.wait_for(state, keep_alive);
-    if waited.timed_out() && state.forget_idle(worker) {
-        return false;
+    state.idle.push(Arc::clone(worker));
+    // A notification may come late: when the worker was woken by its timeout, has run the job, and is idle again.
+    while !state.closed && !state.waking.contains(&worker.id) {
+        let waited = worker.woken.wait_for(state, keep_alive);
+        if waited.timed_out() && state.forget_idle(worker) {
+            return false;
+        }
     }
-    state.waking = None;
+    state.waking.retain(|id| *id != worker.id);
     true
 }

@@ -29,7 +29,7 @@ pub(super) struct Buffer {
     end: usize,
     /// Up to this size, in bytes, it grows when a read fills it. With 0 nothing is received ahead.
     pub(super) capacity: usize,
-    /// How often in a row the smallest memory would have been enough.
+    /// How often in a row the smallest memory would have been enough for what was received.
     small_uses: u8,
 }
 
@@ -129,14 +129,15 @@ impl Buffer {
         }
     }
 
-    /// Nothing is in it. Two short messages in a row make it small again.
+    /// Nothing is in it. After several short messages in a row it becomes small again.
     fn shrink(&mut self) {
+        const MAX_SMALL_USES: u8 = 8;
         if self.bytes.len() <= Self::SMALLEST || self.end > Self::SMALLEST {
             self.small_uses = 0;
-            return;
+        } else if self.end > 0 && green::current().is_none() {
+            self.small_uses += 1;
         }
-        self.small_uses += 1;
-        if self.small_uses > 1 && green::current().is_none() {
+        if self.small_uses == MAX_SMALL_USES {
             self.bytes.truncate(Self::SMALLEST);
             self.bytes.shrink_to_fit();
             self.small_uses = 0;

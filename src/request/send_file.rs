@@ -175,8 +175,9 @@ impl Transport {
     /// Sends what there is space for. Fails with `WouldBlock` if there is none, and with `Unsupported` or
     /// `InvalidInput` where the file can only be read.
     fn try_send_file(&self, file: &File, offset: u64, length: usize) -> io::Result<usize> {
-        // The call has no `MSG_NOSIGNAL`.
-        if self.session().is_some() || !signals::is_ignored(libc::SIGPIPE) {
+        // The call has no `MSG_NOSIGNAL`. What a program with the descriptor has set must not change for a moment.
+        let is_exposed = self.are_options_unknown();
+        if self.session().is_some() || is_exposed || !signals::is_ignored(libc::SIGPIPE) {
             return Err(io::ErrorKind::Unsupported.into());
         }
         self.without_blocking(|| uninterrupted(|| stream::sendfile(self, file, offset, length)))
@@ -186,19 +187,15 @@ impl Transport {
     /// moment; the task does not read meanwhile. With threads another one may read. There the call waits for at most
     /// one tick of the system's clock, because its timeout is as short as possible.
     fn without_blocking(&self, send: impl FnOnce() -> io::Result<usize>) -> io::Result<usize> {
-        if self.is_nonblocking() {
-            return send();
-        }
         if green::current().is_some() {
             self.set_nonblocking(true)?;
             let sent = send();
             self.set_nonblocking(false)?;
             return sent;
         }
-        let timeout = self.write_timeout()?;
         SockRef::from(self).set_write_timeout(Some(Duration::from_micros(1)))?;
         let sent = send();
-        SockRef::from(self).set_write_timeout(timeout)?;
+        SockRef::from(self).set_write_timeout(None)?;
         sent
     }
 }

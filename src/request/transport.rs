@@ -91,6 +91,8 @@ impl Transport {
         loop {
             match on_socket!(self, socket => (&*socket).read(buffer)) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => signals::run_pending(),
+                // A task that sends a file has made the socket non-blocking for a moment.
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock && self.never_times_out() => {}
                 received => return received,
             }
             // A read that is repeated would wait for the whole timeout again.
@@ -100,6 +102,10 @@ impl Transport {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
         }
+    }
+
+    fn never_times_out(&self) -> bool {
+        self.options.read_timeout() == Some(None)
     }
 
     /// Fails with `WouldBlock` instead of blocking.
@@ -216,7 +222,12 @@ impl Transport {
 
     /// Whether the program has set the socket non-blocking: then nothing waits.
     pub(super) fn is_nonblocking(&self) -> bool {
-        self.options.are_unknown() && stream::is_nonblocking(self)
+        self.are_options_unknown() && stream::is_nonblocking(self)
+    }
+
+    /// Whether the program has the descriptor, or has made the socket.
+    pub(super) fn are_options_unknown(&self) -> bool {
+        self.options.are_unknown()
     }
 
     pub(super) fn set_nonblocking(&self, on: bool) -> io::Result<()> {

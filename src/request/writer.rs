@@ -51,8 +51,11 @@ impl Writer {
     /// sent before it, and what other threads send is not in the middle of it. A range with an end that is shorter than
     /// the [buffer](crate::Builder::wbufsize) is buffered, as a short write is.
     ///
+    /// The system reads the file while it sends, also after this has returned: do not change its bytes in place; write a
+    /// new file and rename it. A range that begins beyond the end of the file and has no end is empty.
+    ///
     /// Blocks while the client does not read. The write timeout begins again after each 64 KiB, so a long file may take
-    /// longer. On a [green](crate::guide::dispatch#green-tasks) task waiting for the client suspends the task, and waiting
+    /// longer, unless for that time the client reads so little that the system takes nothing more. On a [green](crate::guide::dispatch#green-tasks) task waiting for the client suspends the task, and waiting
     /// for a slow disk blocks the worker.
     ///
     /// ```

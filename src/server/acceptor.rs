@@ -2,6 +2,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::thread;
 use std::time::Instant;
 
 use super::Server;
@@ -262,6 +263,11 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
         match waited {
             // A hook runs before the next wait.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            Err(error) if matches!(AcceptError::of(&error), AcceptError::System) => {
+                // The system has no memory for the call at the moment.
+                thread::sleep(Backoff::LONGEST);
+                Ok(())
+            }
             Err(error) => {
                 let name = self.handle.log_name();
                 let text = format!("cannot wait for clients on {name}: {error}");

@@ -16,7 +16,7 @@ pub(super) struct Backoff {
 
 impl Backoff {
     const SHORTEST: Duration = Duration::from_millis(5);
-    const LONGEST: Duration = Duration::from_secs(1);
+    pub(super) const LONGEST: Duration = Duration::from_secs(1);
     const MAX_RETRIES: u32 = 1000;
 
     pub(super) fn is_pausing(&mut self) -> bool {

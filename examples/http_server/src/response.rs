@@ -86,7 +86,7 @@ impl Response {
     }
 
     /// A short body is buffered with the header, and sent with it. `sent` becomes the bytes of the body that were
-    /// sent, also if that fails. It fails if a file has become shorter: then the connection must end, because the
+    /// sent or buffered, also if that fails. It fails if a file has become shorter: then the connection must end, because the
     /// client waits for the rest.
     pub fn send(self, wfile: &mut Writer, delivery: Delivery, sent: &mut u64) -> io::Result<()> {
         wfile.write_all(self.head(delivery).as_bytes())?;

@@ -17,8 +17,8 @@ pub struct Command {
     run: fn(&Client<'_>, &[Vec<u8>]) -> Outcome,
 }
 
-/// How the flags of commands begin that may need more memory.
-const DENYOOM: &str = "write denyoom";
+/// The flag of commands that may need more memory.
+const DENYOOM: &str = "denyoom";
 
 const NO_KEY: [i64; 3] = [0, 0, 0];
 const ONE_KEY: [i64; 3] = [1, 1, 1];
@@ -89,7 +89,7 @@ fn try_run(client: &Client<'_>, words: &[Vec<u8>]) -> Outcome {
     if !command.takes(words.len()) {
         return Err(wrong_number(command.name));
     }
-    if command.flags.starts_with(DENYOOM) && !client.may_write() {
+    if command.flags.contains(DENYOOM) && !client.may_write() {
         return Err("OOM command not allowed when used memory > 'maxmemory'.".into());
     }
     (command.run)(client, words)
