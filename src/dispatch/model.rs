@@ -148,18 +148,6 @@ fn no_job_waits_for_another_while_there_are_threads() {
     });
 }
 
-/// A worker is idle again, after its time was over and it has run the job, when the notification for that job comes.
-#[test]
-fn a_late_notification_takes_no_worker_away() {
-    explore(|| {
-        let (pool, log) = (pool(1, SHORT), RunLog::default());
-        for number in 0..5 {
-            pool.dispatch(job(number, &log));
-            log.wait_for(number + 1);
-        }
-    });
-}
-
 #[test]
 fn closing_runs_what_is_queued() {
     explore(|| {
