@@ -1,9 +1,5 @@
 //! A server with few connections and much work for each, to show the overload policies. The benchmark
-//! starts it:
-//!
-//! ```text
-//! overload_server POLICY MAX_CONNECTIONS WORK_MS QUEUE_LENGTH QUEUE_TIMEOUT_MS
-//! ```
+//! starts it with the name of a policy, and has the limits in words: `LIMITS` in `src/flood.rs`.
 
 use std::env;
 use std::error::Error;
@@ -12,6 +8,11 @@ use std::time::Duration;
 
 use socketserver::RejectReason;
 use socketserver::prelude::*;
+
+const MAX_CONNECTIONS: usize = 1_000;
+const WORK: Duration = Duration::from_millis(250);
+const QUEUE_LENGTH: usize = 8_000;
+const QUEUE_TIMEOUT: Duration = Duration::from_millis(500);
 
 struct Busy;
 
@@ -22,27 +23,23 @@ impl Hooks for Busy {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let arguments: Vec<_> = env::args().skip(1).collect();
-    let [policy, max_connections, work, length, timeout] = &arguments[..] else {
-        return Err("it needs five arguments".into());
-    };
+    let policy = env::args().nth(1).unwrap_or_default();
     let overload = match &policy[..] {
         "wait" => OverloadPolicy::Wait,
         "queue" => OverloadPolicy::Queue {
-            length: length.parse()?,
-            timeout: Duration::from_millis(timeout.parse()?),
+            length: QUEUE_LENGTH,
+            timeout: QUEUE_TIMEOUT,
         },
         "reject" => OverloadPolicy::Reject,
         _ => return Err(format!("{policy:?} is not a policy").into()),
     };
-    let work = Duration::from_millis(work.parse()?);
     let server = ThreadingTcpServer::builder()
-        .max_connections(max_connections.parse::<usize>()?)
+        .max_connections(MAX_CONNECTIONS)
         .overload(overload)
         .hooks(Busy)
-        .bind_fn("127.0.0.1:0", move |request: &mut StreamRequest| {
+        .bind_fn("127.0.0.1:0", |request: &mut StreamRequest| {
             let line = request.rfile.readline(100)?;
-            thread::sleep(work);
+            thread::sleep(WORK);
             Ok(request.wfile.write_all(&line)?)
         })?;
     println!("listening on {}", server.server_address());

@@ -135,7 +135,7 @@ fn source(file: &str) -> String {
     format!("{BENCHES}/peers/{file}")
 }
 
-/// Runs a program of these Debian packages. An error says how to install them.
+/// Runs a program of these Debian packages. An error has what it reports, or how to install it.
 fn run(command: &mut Command, packages: &str) -> Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
     match command.output() {
@@ -146,7 +146,7 @@ fn run(command: &mut Command, packages: &str) -> Result<()> {
                 .lines()
                 .find(|line| line.contains("error"))
                 .unwrap_or(errors.trim());
-            bail!("not installed: apt install {packages} ({program}: {first})")
+            bail!("{program}: {first} (it needs the packages {packages})")
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
             bail!("not installed: apt install {packages}")

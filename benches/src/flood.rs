@@ -8,7 +8,6 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::figure::format;
 use crate::flood_clients::Outcome;
 use crate::process::Process;
 use crate::server::Server;
@@ -19,29 +18,15 @@ pub const MOST: usize = CLIENTS * 95 / 100;
 /// Each has an address and a descriptor limit of its own.
 const PROCESSES: usize = 2;
 
-/// The server's limit of connections.
-const MAX_CONNECTIONS: usize = 1_000;
-/// How long the server takes for each connection.
-const WORK: Duration = Duration::from_millis(250);
-const QUEUE_LENGTH: usize = 8_000;
-const QUEUE_TIMEOUT: Duration = Duration::from_millis(500);
+/// The limits of the example `overload_server`, in words.
+pub const LIMITS: &str =
+    "At most 1,000 are served at a time, 250 ms each; the queue holds 8,000 for 500 ms.";
 /// What each process needs at most.
 pub const DESCRIPTORS: u64 = 12_000;
 /// How long a flood for each policy takes in all, about.
 const ESTIMATE: Duration = Duration::from_secs(25);
 
 const POLICIES: [&str; 3] = ["wait", "queue", "reject"];
-
-/// The limits of the server in words.
-pub fn limits() -> String {
-    format!(
-        "At most {} are served at a time, {} ms each; the queue holds {} for {} ms.",
-        format(MAX_CONNECTIONS as f64),
-        WORK.as_millis(),
-        format(QUEUE_LENGTH as f64),
-        QUEUE_TIMEOUT.as_millis(),
-    )
-}
 
 /// Several floods for each policy.
 pub struct Floods {
@@ -90,17 +75,8 @@ pub struct Flood {
 impl Flood {
     /// Starts the server, and clients in processes of their own.
     fn run(policy: &'static str, server: &Path, logs: &Path) -> Result<Self> {
-        let limits = [
-            MAX_CONNECTIONS.to_string(),
-            WORK.as_millis().to_string(),
-            QUEUE_LENGTH.to_string(),
-            QUEUE_TIMEOUT.as_millis().to_string(),
-        ];
         let mut command = Command::new(server);
-        let server = Server::start(
-            command.arg(policy).args(limits),
-            &logs.join("overload_server.log"),
-        )?;
+        let server = Server::start(command.arg(policy), &logs.join("overload_server.log"))?;
         let clients = (0..PROCESSES).map(|i| start_clients(i, &server, logs));
         let mut clients = clients.collect::<Result<Vec<_>>>()?;
         for process in &mut clients {

@@ -8,7 +8,6 @@ use std::thread;
 pub struct Machine {
     processor: String,
     cores: usize,
-    governor: String,
     kernel: String,
     load: String,
     date: String,
@@ -18,7 +17,6 @@ pub struct Machine {
 impl Machine {
     /// Describes this machine as it is now. What the system does not say is "unknown".
     pub fn read() -> Self {
-        let governor = "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor";
         let commit = [
             "-C",
             env!("CARGO_MANIFEST_DIR"),
@@ -33,7 +31,6 @@ impl Machine {
         Self {
             processor: processor().unwrap_or_else(unknown),
             cores: thread::available_parallelism().map_or(0, usize::from),
-            governor: read(governor).unwrap_or_else(unknown),
             kernel: read("/proc/sys/kernel/osrelease").unwrap_or_else(unknown),
             load: read("/proc/loadavg").map_or_else(unknown, |text| first_word(&text)),
             date: output("date", &["-u", "+%Y-%m-%d %H:%M UTC"]).unwrap_or_else(unknown),
@@ -54,14 +51,10 @@ impl fmt::Display for Machine {
         let Machine {
             processor,
             cores,
-            governor,
+            kernel,
             ..
         } = self;
-        writeln!(
-            f,
-            "{processor}, {cores} cores, governor {governor}, Linux {}",
-            self.kernel
-        )?;
+        writeln!(f, "{processor}, {cores} cores, Linux {kernel}")?;
         writeln!(f, "{}", self.versions.join("; "))?;
         write!(f, "{}, load average before: {}", self.date, self.load)
     }

@@ -30,7 +30,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::builder::Builder;
@@ -63,6 +63,7 @@ fn compare(descriptors: u64) -> Result<()> {
 
     let work = work_folder()?;
     let mut builder = Builder::new(&work);
+    eprintln!("building the servers, about two minutes the first time");
     let (servers, mut left_out) = builder.build(&options.programs)?;
     let has_flood = options.has_flood && descriptors >= flood::DESCRIPTORS;
     if has_flood != options.has_flood {
@@ -81,6 +82,11 @@ fn compare(descriptors: u64) -> Result<()> {
     let mut rounds = Rounds::new(&options, servers, &work);
     left_out.extend(rounds.leave_out_broken()?);
     let estimate = rounds.estimate() + floods.iter().map(Floods::estimate).sum();
+    ensure!(
+        !estimate.is_zero(),
+        "nothing is left to measure: {}",
+        left_out.join("; ")
+    );
     eprintln!("measuring takes about {} s", estimate.as_secs());
     rounds.run()?;
     let floods = floods.map(|floods| floods.run(&work)).transpose()?;

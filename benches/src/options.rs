@@ -82,6 +82,9 @@ impl Options {
         let loads = &options.loads;
         let has_load = |program: &&Program| loads.iter().any(|load| load.is_for(program));
         options.programs.retain(has_load);
+        if options.programs.is_empty() && !options.has_flood {
+            return Err("none of the servers can be measured under these loads".into());
+        }
         Ok(options)
     }
 

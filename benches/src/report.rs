@@ -41,10 +41,13 @@ impl Report<'_> {
     }
 
     fn head(&self) -> String {
-        let (machine, rounds, duration) =
-            (self.machine, self.options.rounds, self.options.duration);
+        let (machine, duration) = (self.machine, self.options.duration);
+        let rounds = match self.options.rounds {
+            1 => "One round".to_owned(),
+            rounds => format!("Medians of {rounds} rounds"),
+        };
         format!(
-            "# Figures\n\nMedians of {rounds} rounds of {} ms. What they mean: `README.md` in the folder `benches`.\n\n```text\n{machine}\n```\n\n",
+            "# Figures\n\n{rounds} of {} ms. What they mean: `README.md` in the folder `benches`.\n\n```text\n{machine}\n```\n\n",
             duration.as_millis()
         )
     }

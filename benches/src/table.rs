@@ -77,7 +77,7 @@ pub fn floods(floods: &[Flood]) -> String {
     let mut text = format!(
         "## flood, {} connections at once\n\n{}\n\n",
         format(flood::CLIENTS as f64),
-        flood::limits()
+        flood::LIMITS
     );
     text += "| policy | served | half of them within | rejected | half of them within | failed | all within |\n";
     text += "|---|---:|---:|---:|---:|---:|---:|\n";

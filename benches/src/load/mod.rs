@@ -1,14 +1,4 @@
-//! What clients do to a server.
-//!
-//! | | each client | counted |
-//! |---|---|---|
-//! | ping-pong | sends a message, and the next one after its answer | messages |
-//! | connect | connects, sends a message, and closes after its answer | connections |
-//! | bulk | sends without waiting for answers | bytes |
-//! | idle | has sent one message, and stays connected | the server's memory |
-//! | datagrams | sends a datagram, and the next one after its answer | datagrams |
-//! | scale | is idle, while others do ping-pong and then connect | all of these |
-//! | flood | connects at the same time as all others, and sends a message | [when it is served](crate::flood) |
+//! What clients do to a server: `README.md` has a table.
 
 mod bulk;
 mod connect;

@@ -18,7 +18,6 @@ use crate::program::{PROGRAMS, Program};
 use crate::results::Results;
 
 struct Heading<'a> {
-    name: &'static str,
     title: &'a str,
     subtitle: &'a str,
     caption: &'a str,
@@ -26,7 +25,7 @@ struct Heading<'a> {
 
 impl Heading<'_> {
     fn picture(&self, height: f64) -> Picture {
-        Picture::new(self.name, height, self.title, self.subtitle, self.caption)
+        Picture::new(height, self.title, self.subtitle, self.caption)
     }
 }
 
@@ -55,7 +54,7 @@ impl Row {
     }
 }
 
-/// Writes the plots for which there are figures.
+/// Writes the plots for which there are figures, and removes the others of an earlier run.
 pub fn write_all(
     folder: &Path,
     machine: &Machine,
@@ -64,18 +63,24 @@ pub fn write_all(
 ) -> Result<()> {
     let caption = format!("{}; clients and server share the cores", machine.summary());
     let pictures = [
-        messages(results, &caption),
-        memory(results, &caption),
-        latency(results, &caption),
-        overload(floods, &caption),
+        ("messages", messages(results, &caption)),
+        ("memory", memory(results, &caption)),
+        ("latency", latency(results, &caption)),
+        ("overload", overload(floods, &caption)),
     ];
-    let mut pictures = pictures.iter().flatten();
-    pictures.try_for_each(|picture| picture.write(folder))
+    for (name, picture) in pictures {
+        match picture {
+            Some(picture) => picture.write(folder, name)?,
+            None => picture::remove(folder, name)?,
+        }
+    }
+    Ok(())
 }
 
 fn messages(results: &Results, caption: &str) -> Option<Picture> {
-    let loads = LOADS.iter().filter(|load| load.kind == Kind::PingPong);
-    let loads: Vec<_> = loads.copied().collect();
+    // One connection says on which cores the system runs the two threads, and little about the server.
+    let is_shown = |load: &&Load| load.kind == Kind::PingPong && load.clients > 1;
+    let loads: Vec<_> = LOADS.iter().filter(is_shown).copied().collect();
     let rows = rows(|program| {
         let values = loads
             .iter()
@@ -83,7 +88,6 @@ fn messages(results: &Results, caption: &str) -> Option<Picture> {
         values.collect()
     });
     let heading = Heading {
-        name: "messages",
         title: "Messages per second",
         subtitle: "Echo of 64 bytes, by number of connections. Each column has its own scale.",
         caption,
@@ -99,7 +103,6 @@ fn memory(results: &Results, caption: &str) -> Option<Picture> {
     let load = LOADS.iter().find(|load| load.kind == Kind::Idle)?;
     let rows = rows(|program| vec![results.value(program, *load, Figure::Memory)]);
     let heading = Heading {
-        name: "memory",
         title: "Memory per idle connection",
         subtitle: &format!(
             "KiB of the server’s process, with {} connections. Shorter is better.",
@@ -118,7 +121,6 @@ fn latency(results: &Results, caption: &str) -> Option<Picture> {
         micros.map(|micros| Some(micros? / 1000.0)).to_vec()
     });
     let heading = Heading {
-        name: "latency",
         title: "Time to the answer with 1,000 connections",
         subtitle: "Milliseconds; each connection always has a message on its way.",
         caption,
@@ -128,12 +130,11 @@ fn latency(results: &Results, caption: &str) -> Option<Picture> {
 
 fn overload(floods: &[Flood], caption: &str) -> Option<Picture> {
     let heading = Heading {
-        name: "overload",
         title: &format!(
             "{} clients connect at once, under each overload policy",
             format(CLIENTS as f64)
         ),
-        subtitle: &flood::limits(),
+        subtitle: flood::LIMITS,
         caption,
     };
     (!floods.is_empty()).then(|| areas::draw(&heading, floods))

@@ -2,6 +2,7 @@
 
 use std::fmt::{Display, Write};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -50,22 +51,14 @@ const THEMES: [Theme; 2] = [
 ];
 
 pub struct Picture {
-    name: &'static str,
     title: String,
     height: f64,
     body: String,
 }
 
 impl Picture {
-    pub fn new(
-        name: &'static str,
-        height: f64,
-        title: &str,
-        subtitle: &str,
-        caption: &str,
-    ) -> Self {
+    pub fn new(height: f64, title: &str, subtitle: &str, caption: &str) -> Self {
         let mut picture = Self {
-            name,
             title: title.to_owned(),
             height,
             body: String::new(),
@@ -115,10 +108,11 @@ impl Picture {
     }
 
     /// Writes `NAME-light.svg` and `NAME-dark.svg`.
-    pub fn write(&self, folder: &Path) -> Result<()> {
+    pub fn write(&self, folder: &Path, name: &str) -> Result<()> {
         for theme in &THEMES {
-            let path = folder.join(format!("{}-{}.svg", self.name, theme.name));
-            fs::write(&path, self.svg(theme))
+            let id = format!("{name}-{}", theme.name);
+            let path = folder.join(format!("{id}.svg"));
+            fs::write(&path, self.svg(&id, theme))
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
         Ok(())
@@ -129,9 +123,8 @@ impl Picture {
     }
 
     /// The files of the themes differ up to the end of `<style>` only.
-    fn svg(&self, theme: &Theme) -> String {
+    fn svg(&self, id: &str, theme: &Theme) -> String {
         let Theme {
-            name,
             text,
             soft,
             grid,
@@ -139,14 +132,13 @@ impl Picture {
             blue,
             green,
             vermillion,
+            ..
         } = theme;
         let Picture {
             title,
             height,
             body,
-            ..
         } = self;
-        let id = format!("{}-{name}", self.name);
         format!(
             r##"<svg xmlns="http://www.w3.org/2000/svg" id="{id}" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{title}">
 <!-- Made by the command in benches/README.md. -->
@@ -173,4 +165,18 @@ impl Picture {
 "##
         )
     }
+}
+
+/// Removes the files of a picture, if there are any.
+pub fn remove(folder: &Path, name: &str) -> Result<()> {
+    for theme in &THEMES {
+        let path = folder.join(format!("{name}-{}.svg", theme.name));
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot remove {}", path.display()));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
