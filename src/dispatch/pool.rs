@@ -223,6 +223,7 @@ impl Shared {
     /// Lets one more worker run if more jobs wait than those that are about to look will take. Fails if there is no
     /// thread for it.
     fn wake_worker<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) -> io::Result<()> {
+        // Short jobs cost few wake-ups then, and a burst of long ones is still taken by many workers soon.
         const JOBS_PER_WORKER: usize = 8;
         let coming = state.waking.len() + state.searching.len();
         if state.queue.len() <= coming * JOBS_PER_WORKER {
