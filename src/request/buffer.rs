@@ -134,13 +134,16 @@ impl Buffer {
         const MAX_SMALL_USES: u8 = 8;
         if self.bytes.len() <= Self::SMALLEST || self.end > Self::SMALLEST {
             self.small_uses = 0;
-        } else if self.end > 0 && green::current().is_none() {
+        } else if self.end > 0 {
             self.small_uses += 1;
         }
-        if self.small_uses == MAX_SMALL_USES {
+        if self.small_uses < MAX_SMALL_USES {
+            return;
+        }
+        self.small_uses = 0;
+        if green::current().is_none() {
             self.bytes.truncate(Self::SMALLEST);
             self.bytes.shrink_to_fit();
-            self.small_uses = 0;
         }
     }
 }
