@@ -51,22 +51,17 @@ fn job(number: usize, log: &RunLog) -> Job {
 }
 
 fn job_of(server: usize, number: usize, log: &RunLog) -> Job {
+    job_that_waits(server, number, log, 0)
+}
+
+/// Ends after so many other jobs.
+fn job_that_waits(server: usize, number: usize, log: &RunLog, waits_for: usize) -> Job {
     let log = log.clone();
     Job::new(Box::new(Numbered {
         server,
         number,
         log,
-        waits_for: 0,
-    }))
-}
-
-/// Ends after all jobs with a higher number, of `count` in all.
-fn job_that_waits(number: usize, count: usize, log: &RunLog) -> Job {
-    Job::new(Box::new(Numbered {
-        server: SERVER,
-        number,
-        log: log.clone(),
-        waits_for: count - 1 - number,
+        waits_for,
     }))
 }
 
@@ -142,7 +137,9 @@ fn no_job_waits_for_another_while_there_are_threads() {
     explore(|| {
         let pool = pool(3, SHORT);
         for log in [RunLog::default(), RunLog::default()] {
-            (0..3).for_each(|number| pool.dispatch(job_that_waits(number, 3, &log)));
+            // Each ends after those with a higher number.
+            let job = |number| job_that_waits(SERVER, number, &log, 2 - number);
+            (0..3).for_each(|number| pool.dispatch(job(number)));
             log.wait_for(3);
         }
     });

@@ -25,26 +25,17 @@ pub(crate) fn wait(
     events: libc::c_short,
     deadline: Option<Instant>,
 ) -> io::Result<bool> {
-    loop {
-        match wait_or_interrupt(socket, events, deadline) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => signals::run_pending(),
-            waited => return waited,
-        }
-    }
-}
-
-/// As [`wait`], but fails with `Interrupted` when a signal handler has run on this thread.
-fn wait_or_interrupt(
-    socket: &impl AsFd,
-    events: libc::c_short,
-    deadline: Option<Instant>,
-) -> io::Result<bool> {
     let polled = libc::pollfd {
         fd: socket.as_fd().as_raw_fd(),
         events,
         revents: 0,
     };
-    poll_or_interrupt(&mut [polled], deadline)
+    loop {
+        match poll_or_interrupt(&mut [polled], deadline) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => signals::run_pending(),
+            waited => return waited,
+        }
+    }
 }
 
 /// Waits for an event of any of the descriptors. Returns false after the deadline. Fails with `Interrupted` when

@@ -6,6 +6,8 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 
 use socket2::{Domain, Socket, Type};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net;
 
 /// How many bytes a server reads at once.
 pub const BUFFER: usize = 8192;
@@ -34,6 +36,18 @@ pub fn echo(mut stream: TcpStream) -> io::Result<()> {
         match stream.read(&mut buffer)? {
             0 => return Ok(()),
             read => stream.write_all(&buffer[..read])?,
+        }
+    }
+}
+
+/// The same for tokio, and for actix, which has tokio's sockets.
+pub async fn echo_as_task(mut stream: net::TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match stream.read(&mut buffer).await? {
+            0 => return Ok(()),
+            read => stream.write_all(&buffer[..read]).await?,
         }
     }
 }

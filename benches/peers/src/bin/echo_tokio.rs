@@ -2,8 +2,7 @@
 
 use std::io;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> io::Result<()> {
@@ -13,17 +12,6 @@ async fn main() -> io::Result<()> {
     peers::announce(listener.local_addr()?);
     loop {
         let (stream, _) = listener.accept().await?;
-        tokio::spawn(echo(stream));
-    }
-}
-
-async fn echo(mut stream: TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let mut buffer = vec![0; peers::BUFFER];
-    loop {
-        match stream.read(&mut buffer).await? {
-            0 => return Ok(()),
-            read => stream.write_all(&buffer[..read]).await?,
-        }
+        tokio::spawn(peers::echo_as_task(stream));
     }
 }
