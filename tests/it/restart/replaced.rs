@@ -224,6 +224,10 @@ fn the_new_process_has_no_other_descriptors() {
     });
     let before = count(&server);
     server.restart();
+    drop(client);
+    eventually("no process but the last one runs", || {
+        !server.predecessor_runs()
+    });
     let again = std::net::TcpStream::connect(server.address()).expect("the server listens");
     eventually("the client is served", || {
         let mut client = &again;
