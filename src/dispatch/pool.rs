@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::unfinished::Unfinished;
 use super::{Dispatch, Job, ThreadGauge, Waker};
-use crate::ServerHandle;
 use crate::error::{SystemError, catch};
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Condvar, Mutex, MutexGuard};
+use crate::{ServerHandle, sys};
 
 /// Runs requests concurrently on threads. Threads are started on demand, used again, and end when they
 /// are idle for a while.
@@ -244,6 +244,7 @@ impl Shared {
     }
 
     fn start_worker(self: &Arc<Self>, state: &mut State) -> io::Result<u64> {
+        sys::check_mappings(state.threads.len())?;
         let id = state.next_worker;
         let settings = &state.settings;
         let mut builder = thread::Builder::new().name(format!("{}-{id}", settings.thread_name));
