@@ -78,10 +78,10 @@ impl Buffer {
 impl Space for Buffer {
     fn space(&mut self) -> &mut [u8] {
         let was_filled = self.end == self.bytes.len();
-        if self.start == self.end {
+        if self.is_empty() {
             self.shrink();
-        }
-        if self.start > 0 {
+            (self.start, self.end) = (0, 0);
+        } else if self.start > 0 {
             self.bytes.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;

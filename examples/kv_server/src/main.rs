@@ -29,6 +29,7 @@ mod integer;
 mod keys;
 mod lists;
 mod memory;
+mod output;
 mod parser;
 mod pattern;
 mod reply;
@@ -71,6 +72,9 @@ struct Options {
     /// Serve many clients on each thread; it needs a build with `--features green`
     #[arg(long)]
     green: bool,
+    /// How many threads serve with `--green`; Redis itself has one [default: the number of processors]
+    #[arg(long, value_name = "N", requires = "green", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    workers: Option<u16>,
 }
 
 fn bytes(mebibytes: u32) -> usize {
@@ -106,7 +110,10 @@ fn main() -> ExitCode {
     let served = match options.green {
         false => serve(ThreadingTcpServer::builder(), options),
         #[cfg(feature = "green")]
-        true => serve(GreenTcpServer::builder(), options),
+        true => match options.workers {
+            Some(workers) => serve(GreenTcpServer::builder().workers(workers.into()), options),
+            None => serve(GreenTcpServer::builder(), options),
+        },
         #[cfg(not(feature = "green"))]
         true => Err(io::Error::other(
             "--green needs a build with `--features green`",

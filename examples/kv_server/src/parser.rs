@@ -51,7 +51,8 @@ fn typed(line: &[u8], memory: &Memory<'_>) -> io::Result<Vec<Vec<u8>>> {
 
 fn array(input: &mut impl BufRead, count: i64, memory: &Memory<'_>) -> io::Result<Vec<Vec<u8>>> {
     let mut left = MAX_LENGTH;
-    let mut words = Vec::new();
+    // Most commands have a few words.
+    let mut words = Vec::with_capacity(usize::try_from(count).unwrap_or(0).min(4));
     for _ in 0..count {
         let length = line(input, bulk_length)?;
         left = length

@@ -52,7 +52,7 @@ impl Reply {
 
     pub fn write(&self, protocol: Protocol, out: &mut impl Write) -> io::Result<()> {
         match self {
-            Reply::Simple(text) => write!(out, "+{text}\r\n"),
+            Reply::Simple(text) => write_line(b"+", text, out),
             Reply::Integer(value) => write!(out, ":{value}\r\n"),
             Reply::Bulk(bytes) => write_bulk(bytes, out),
             Reply::Array(items) => {
@@ -66,10 +66,16 @@ impl Reply {
             }
             Reply::Null => out.write_all(b"$-1\r\n"),
             Reply::NullArray => out.write_all(b"*-1\r\n"),
-            Reply::Error(text) => write!(out, "-{text}\r\n"),
-            Reply::Final(line) => write!(out, "{line}\r\n"),
+            Reply::Error(text) => write_line(b"-", text, out),
+            Reply::Final(line) => write_line(b"", line, out),
         }
     }
+}
+
+fn write_line(kind: &[u8], text: &str, out: &mut impl Write) -> io::Result<()> {
+    out.write_all(kind)?;
+    out.write_all(text.as_bytes())?;
+    out.write_all(b"\r\n")
 }
 
 fn write_bulk(bytes: &[u8], out: &mut impl Write) -> io::Result<()> {

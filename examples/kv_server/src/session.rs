@@ -1,20 +1,22 @@
 //! One client: reads commands and writes replies.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use socketserver::prelude::*;
-use socketserver::request::Writer;
 
 use super::client::Client;
 use super::instance::Instance;
 use super::memory::Memory;
+use super::output::Output;
 use super::reply::{Protocol, Reply};
 use super::{command, parser};
 
 pub struct Session {
     instance: Arc<Instance>,
     protocol: Protocol,
+    /// A short reply, or the pieces of a long one that are not written yet.
+    pieces: Vec<u8>,
 }
 
 impl Session {
@@ -22,6 +24,7 @@ impl Session {
         Session {
             instance: Arc::clone(instance),
             protocol: Protocol::Resp2,
+            pieces: Vec::new(),
         }
     }
 }
@@ -48,8 +51,7 @@ impl RequestHandler for Session {
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
                 Err(error) => return Err(error.into()),
             };
-            let out = InPieces(&mut request.wfile, &memory);
-            let mut out = BufWriter::with_capacity(SHORT, out);
+            let mut out = Output::new(&mut request.wfile, &memory, &mut self.pieces);
             reply.write(self.protocol, &mut out)?;
             out.flush()?;
             match reply {
@@ -58,28 +60,6 @@ impl RequestHandler for Session {
                 _ => {}
             }
         }
-        Ok(())
-    }
-}
-
-/// A reply that is not longer, in bytes, is one write.
-const SHORT: usize = 256;
-
-/// How much of a reply is sent in one write, in bytes.
-const PIECE: usize = 64 << 10;
-
-/// Sends a large reply in pieces, so that it is known whether the client reads.
-struct InPieces<'a>(&'a mut Writer, &'a Memory<'a>);
-
-impl Write for InPieces<'_> {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        let sent = self.0.write(&data[..data.len().min(PIECE)])?;
-        self.1.moved(sent);
-        Ok(sent)
-    }
-
-    /// `wfile` is flushed before the next command is waited for.
-    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
