@@ -113,7 +113,7 @@ impl<R: Request> Accepted<R> {
 
     /// Whether to serve the request.
     pub(super) fn verify(&mut self) -> Result<bool, RequestError> {
-        if self.awaits_proxy_header() {
+        if self.service.hooks.is_none() || self.awaits_proxy_header() {
             return Ok(true);
         }
         let _here = self.permit.run_here();
