@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use super::unfinished::Unfinished;
 use super::{Dispatch, Job, ThreadGauge, Waker};
+use crate::ServerHandle;
 use crate::error::{SystemError, catch};
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Condvar, Mutex, MutexGuard};
-use crate::{ServerHandle, sys};
+use crate::sys::CountedThread;
 
 /// Runs requests concurrently on threads. Threads are started on demand, used again, and end when they
 /// are idle for a while.
@@ -113,9 +114,7 @@ impl Dispatch for ThreadPool {
         let mut state = self.shared.state.lock();
         state.unfinished.add(job.0.server_identity());
         state.queue.push_back(job);
-        if let Err(error) = self.shared.wake_worker(state) {
-            self.shared.refuse(&error);
-        }
+        self.shared.wake_worker(state);
     }
 
     fn has_capacity(&self, waker: &Waker) -> bool {
@@ -190,6 +189,11 @@ struct State {
 }
 
 impl State {
+    /// How many workers are about to look for a job.
+    fn coming(&self) -> usize {
+        self.waking.len() + self.searching.len()
+    }
+
     /// Returns false if the worker is not idle any more: it is being woken.
     fn forget_idle(&mut self, worker: &Arc<Worker>) -> bool {
         let at = self.idle.iter().position(|idle| Arc::ptr_eq(idle, worker));
@@ -220,31 +224,30 @@ struct Worker {
 }
 
 impl Shared {
-    /// Lets one more worker run if more jobs wait than those that are about to look will take. Fails if there is no
-    /// thread for it.
-    fn wake_worker<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) -> io::Result<()> {
+    /// Lets one more worker run if more jobs wait than those that are about to look will take.
+    fn wake_worker<'a>(self: &'a Arc<Self>, mut state: MutexGuard<'a, State>) {
         // Short jobs cost few wake-ups then, and a burst of long ones is still taken by many workers soon.
         const JOBS_PER_WORKER: usize = 8;
-        let coming = state.waking.len() + state.searching.len();
-        if state.queue.len() <= coming * JOBS_PER_WORKER {
-            return Ok(());
+        if state.queue.len() <= state.coming() * JOBS_PER_WORKER {
+            return;
         }
         if let Some(worker) = state.idle.pop() {
             state.waking.push(worker.id);
             drop(state);
             worker.woken.notify_all();
-            return Ok(());
+            return;
         }
         // A job beyond the limit is taken by a worker that is busy now.
         if state.threads.len() < self.gauge.limit() {
-            let id = self.start_worker(&mut state)?;
-            state.waking.push(id);
+            match self.start_worker(&mut state) {
+                Ok(id) => state.waking.push(id),
+                Err(error) => self.refuse(state, &error),
+            }
         }
-        Ok(())
     }
 
     fn start_worker(self: &Arc<Self>, state: &mut State) -> io::Result<u64> {
-        sys::check_mappings(state.threads.len())?;
+        let counted = CountedThread::new()?;
         let id = state.next_worker;
         let settings = &state.settings;
         let mut builder = thread::Builder::new().name(format!("{}-{id}", settings.thread_name));
@@ -255,7 +258,7 @@ impl Shared {
         let woken = Condvar::new();
         let worker = Arc::new(Worker { id, woken });
         // The standard library panics for a name with a NUL byte.
-        let spawned = catch(|| builder.spawn(move || shared.work(&worker)));
+        let spawned = catch(|| builder.spawn(move || shared.work(&worker, &counted)));
         let thread = spawned.unwrap_or_else(|panicked| Err(io::Error::other(panicked)))?;
         // The state is still locked, so the thread cannot end before it is in the map.
         state.threads.insert(id, thread);
@@ -264,27 +267,30 @@ impl Shared {
         Ok(id)
     }
 
-    /// Refuses the job that came last, unless a worker has taken it: there is no thread for it.
-    fn refuse(&self, error: &io::Error) {
-        let mut state = self.state.lock();
-        if let Some(job) = state.queue.pop_back() {
-            let wakers = state.unfinished.remove(job.0.server_identity());
-            let threads = state.threads.len();
-            drop(state);
-            wakers.iter().for_each(Waker::wake);
-            let message = format!("cannot start a thread in addition to {threads}: {error}");
-            job.refuse(SystemError::describe(error, message));
+    /// There is no thread for the jobs that came last: all but one for each worker that is about to look. They would
+    /// wait for a worker that may be busy for hours.
+    fn refuse(&self, mut state: MutexGuard<'_, State>, error: &io::Error) {
+        let kept = state.coming().min(state.queue.len());
+        let refused = state.queue.split_off(kept);
+        let remove = |job: &Job| state.unfinished.remove(job.0.server_identity());
+        let wakers: Vec<_> = refused.iter().flat_map(remove).collect();
+        let threads = state.threads.len();
+        drop(state);
+        self.job_ended.notify_all();
+        wakers.iter().for_each(Waker::wake);
+        let message = format!("cannot start a thread in addition to {threads}: {error}");
+        for job in refused {
+            job.refuse(SystemError::describe(error, message.clone()));
         }
     }
 
     /// The thread of a worker: runs jobs until there is none for a while.
-    fn work(self: &Arc<Self>, worker: &Arc<Worker>) {
+    fn work(self: &Arc<Self>, worker: &Arc<Worker>, _: &CountedThread) {
         let mut state = self.state.lock();
         state.waking.retain(|id| *id != worker.id);
         while let Some(job) = self.take_job(&mut state, worker) {
             let server = job.0.server_identity();
-            // Without a thread for them, the others wait for one that is busy.
-            let _ = self.wake_worker(state);
+            self.wake_worker(state);
             job.run();
             state = self.state.lock();
             let wakers = state.unfinished.remove(server);

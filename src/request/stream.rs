@@ -501,7 +501,11 @@ impl Lifecycle for StreamRequest {
     }
 }
 
-/// The socket itself, for options that this type does not name: `socket2::SockRef::from(&*request)`.
+/// The socket itself, for options that this type does not name: `socket2::SockRef::from(&*request)`. From then on the
+/// program may change the socket's timeouts and mode at any time. So each message costs up to three system calls more on a
+/// green task, and `send_file` copies. Connections inherit options from the listening socket without that:
+/// `SockRef::from(server.listener())`.
+///
 /// Reading from it bypasses what `rfile` has buffered. Python's `self.request`.
 ///
 /// In a `select` or `poll` of your own, "not readable" says nothing about [`Reader::buffer`]: bytes of the

@@ -437,8 +437,8 @@ impl<L: Listener> Builder<L, ThreadPool> {
     /// How many threads there may be at once; 0 counts as 1. At the limit [`overload`](Self::overload)
     /// applies to new clients. Default [`ThreadPool::DEFAULT_MAX_THREADS`], 4,096.
     ///
-    /// Linux has mappings for about [15,500 threads](crate::guide::scale#which-limit-comes-first) of a program, unless
-    /// `vm.max_map_count` is raised. A client that needs one more is closed with an error.
+    /// Linux has memory mappings for about [15,500 threads](crate::guide::scale#which-limit-comes-first) of a program,
+    /// unless `vm.max_map_count` is raised. A client that needs one more is closed with an error.
     #[doc(alias = "max_workers")]
     pub fn max_threads(mut self, threads: usize) -> Self {
         self.dispatch = self.dispatch.max_threads(threads);

@@ -4,6 +4,7 @@
 
 #[cfg(feature = "green")]
 pub(crate) mod coroutine;
+mod counted_thread;
 pub(crate) mod datagram;
 #[cfg(any(feature = "restart", feature = "systemd"))]
 pub(crate) mod inherited;
@@ -25,16 +26,16 @@ pub(crate) mod stack;
 pub(crate) mod stream;
 pub(crate) mod timer;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::LazyLock;
 #[cfg(all(feature = "restart", feature = "systemd"))]
 use std::time::Duration;
 
 use socket2::{SockAddr, SockAddrStorage, SockRef, Socket};
 
+pub(crate) use self::counted_thread::CountedThread;
 pub(crate) use self::poller::Poller;
 use crate::Address;
 
@@ -75,26 +76,6 @@ pub(crate) fn reset(connection: &impl AsFd) -> io::Result<()> {
     // SAFETY: zeroes are a valid address of the family AF_UNSPEC, and `length` is its whole storage.
     let unspecified = unsafe { SockAddr::new(unspecified, length) };
     SockRef::from(connection).connect(&unspecified)
-}
-
-/// Fails if the program has as many threads as the system has memory mappings for: then a thread could not set up its
-/// stack, and Rust's standard library would abort the program.
-pub(crate) fn check_mappings(threads: usize) -> io::Result<()> {
-    /// The stack, the stack for signal handlers, and the guard page of each.
-    const PER_THREAD: usize = 4;
-    static MAPPINGS: LazyLock<Option<usize>> = LazyLock::new(|| {
-        let limit = fs::read_to_string("/proc/sys/vm/max_map_count").ok()?;
-        limit.trim().parse().ok()
-    });
-    match *MAPPINGS {
-        // The rest of the program has mappings too.
-        Some(limit) if threads >= limit / 20 * 19 / PER_THREAD => {
-            let message =
-                format!("vm.max_map_count is {limit}, and each thread takes {PER_THREAD} mappings");
-            Err(io::Error::new(io::ErrorKind::OutOfMemory, message))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// The time on the clock of the system that never goes back.

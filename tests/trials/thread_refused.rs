@@ -16,7 +16,7 @@ use crate::server::GREEN;
 use crate::server::{Server, THREADS};
 
 use support::child::in_child;
-use support::process::resident;
+use support::process::{allow_descriptors, resident};
 use support::{ANY, connect, eventually, in_background};
 
 const CLIENTS: usize = 200;
@@ -28,7 +28,7 @@ const ALLOWED: usize = 8 * STACK;
 fn echo_server_survives_failed_thread_starts() {
     let _exclusive = exclusive();
     let stack = ("RUST_MIN_STACK", STACK.to_string());
-    let log = serves_again(THREADS, &[stack]);
+    let log = serves_again(&address_space(), THREADS, &[stack], CLIENTS);
     assert!(
         log.contains("cannot start a thread in addition to"),
         "{log}"
@@ -39,21 +39,46 @@ fn echo_server_survives_failed_thread_starts() {
 #[test]
 fn echo_server_survives_failed_allocations_of_stacks() {
     let _exclusive = exclusive();
-    let log = serves_again(&format!("{GREEN} --stack-size {STACK}"), &[]);
+    let options = format!("{GREEN} --stack-size {STACK}");
+    let log = serves_again(&address_space(), &options, &[], CLIENTS);
     assert!(log.contains("dispatch failed"), "{log}");
 }
 
-/// `echo_server` with an address space for a few stacks only. Returns its log.
-fn serves_again(options: &str, environment: &[(&str, String)]) -> String {
-    let server = Server::limited(&format!("-v {}", ALLOWED >> 10), options, environment);
+/// There are memory mappings for fewer threads: the default of `vm.max_map_count` is 65,530.
+#[test]
+#[ignore = "full size"]
+fn echo_server_survives_more_clients_than_threads_can_be_mapped() {
+    const CLIENTS: usize = 16_500;
+    const DESCRIPTORS: usize = CLIENTS + 500;
+    let _exclusive = exclusive();
+    allow_descriptors(DESCRIPTORS as u64);
+    let limit = format!("-n {DESCRIPTORS}");
+    let options = format!("{THREADS} --max-threads {CLIENTS}");
+    let log = serves_again(&limit, &options, &[], CLIENTS);
+    assert!(log.contains("vm.max_map_count is "), "{log}");
+}
+
+/// The limit for `ulimit`, with which there is space for a few stacks only.
+fn address_space() -> String {
+    format!("-v {}", ALLOWED >> 10)
+}
+
+/// `echo_server` with limits that do not allow a thread or task for each client. Returns its log.
+fn serves_again(
+    ulimit: &str,
+    options: &str,
+    environment: &[(&str, String)],
+    clients: usize,
+) -> String {
+    let server = Server::limited(ulimit, options, environment);
     let connect_next =
         |_| connect_from(Ipv4Addr::LOCALHOST, server.address).expect("the server accepts");
-    let mut served: Vec<_> = (0..CLIENTS)
+    let mut served: Vec<_> = (0..clients)
         .map(connect_next)
         .filter_map(is_served)
         .collect();
     let count = served.len();
-    assert!(0 < count && count < CLIENTS, "{count} clients served");
+    assert!(0 < count && count < clients, "{count} clients served");
     for client in &mut served {
         expect_echo(client, "still here\n").expect("the client is served");
     }
@@ -63,7 +88,7 @@ fn serves_again(options: &str, environment: &[(&str, String)]) -> String {
     });
     let log = server.log();
     println!(
-        "{options}: {count} of {CLIENTS} clients served, the others closed; {} lines in the log",
+        "{options}: {count} of {clients} clients served, the others closed; {} lines in the log",
         log.lines().count()
     );
     assert!(!log.contains("panicked"), "{log}");
@@ -113,9 +138,9 @@ fn failures_are_counted<D: Dispatch>(builder: Builder<Tcp, D>) {
     setrlimit(Resource::RLIMIT_AS, limit, hard).expect("the limit can be lowered");
 
     let connect_next = || connect(server.server_address());
-    let served: Vec<_> = (0..CLIENTS)
-        .filter_map(|_| is_served(connect_next()))
-        .collect();
+    // All at once: none waits for a thread that never comes.
+    let clients: Vec<_> = (0..CLIENTS).map(|_| connect_next()).collect();
+    let served: Vec<_> = clients.into_iter().filter_map(is_served).collect();
     let refused = CLIENTS - served.len();
     assert!(!served.is_empty() && refused > 0);
     eventually("the failures are reported and counted", || {

@@ -3,9 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use socket2::{SockRef, TcpKeepalive};
 use socketserver::prelude::*;
 
 use super::instance::Instance;
@@ -32,12 +30,6 @@ impl Hooks for InstanceHooks {
         };
         request.extensions.insert(client);
         self.instance.connections.fetch_add(1, Ordering::Relaxed);
-        // There is no idle timeout, so keepalive finds clients whose machine is gone.
-        let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(300));
-        SockRef::from(&*request).set_tcp_keepalive(&keepalive)?;
-        // So the system takes a long reply in small steps, and a client that reads slowly is not stalled.
-        #[cfg(target_os = "linux")]
-        SockRef::from(&*request).set_tcp_notsent_lowat(128 << 10)?;
         Ok(true)
     }
 

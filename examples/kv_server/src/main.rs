@@ -44,6 +44,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use simplelog::{Config, LevelFilter, WriteLogger};
+use socket2::{SockRef, TcpKeepalive};
 use socketserver::listener::Tcp;
 use socketserver::prelude::*;
 use socketserver::{Builder, Dispatch};
@@ -81,6 +82,17 @@ fn bytes(mebibytes: u32) -> usize {
     usize::try_from(u64::from(mebibytes) << 20).unwrap_or(usize::MAX)
 }
 
+/// Sets socket options, which connections inherit from the listening socket.
+fn set_options(listener: &Tcp) -> io::Result<()> {
+    let socket = SockRef::from(listener);
+    // There is no idle timeout, so keepalive finds clients whose machine is gone.
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(300)))?;
+    // So the system takes a long reply in small steps, and a client that reads slowly is not stalled.
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_notsent_lowat(128 << 10)?;
+    Ok(())
+}
+
 fn serve<D: Dispatch>(builder: Builder<Tcp, D>, options: Options) -> io::Result<()> {
     let instance = Arc::new(Instance::new(
         bytes(options.max_memory),
@@ -99,6 +111,7 @@ fn serve<D: Dispatch>(builder: Builder<Tcp, D>, options: Options) -> io::Result<
         .poll_interval(Duration::from_millis(100))
         .hooks(InstanceHooks::new(&instance))
         .bind(options.address, move || Session::new(&instance))?;
+    set_options(server.listener())?;
     server.shutdown_on_ctrlc()?;
     println!("listening on {}", server.server_address());
     server.serve_forever()
