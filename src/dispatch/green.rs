@@ -9,7 +9,7 @@ use super::unfinished::Unfinished;
 use super::{Dispatch, Job, TaskInfo, TaskList, ThreadGauge, Waker};
 use crate::ServerHandle;
 use crate::error::SystemError;
-use crate::green::{Monitor, Worker, WorkerHandle};
+use crate::green::{Monitor, Stacks, Worker, WorkerHandle};
 
 /// Runs requests on green tasks: stackful coroutines, many on each worker thread. What gevent is to Python's
 /// module, for the handlers that threads run.
@@ -58,7 +58,7 @@ use crate::green::{Monitor, Worker, WorkerHandle};
 pub struct Green {
     shared: Arc<Shared>,
     workers: usize,
-    stack_size: usize,
+    stacks: Arc<Stacks>,
     max_tasks: usize,
 }
 
@@ -93,7 +93,7 @@ impl Green {
                 monitor: Arc::new(Monitor::new()),
             }),
             workers,
-            stack_size: Self::DEFAULT_STACK_SIZE,
+            stacks: Arc::new(Stacks::new(Self::DEFAULT_STACK_SIZE)),
             max_tasks: Self::DEFAULT_MAX_TASKS,
         }
     }
@@ -107,7 +107,7 @@ impl Green {
 
     /// See [`Builder::stack_size`](crate::Builder::stack_size), which servers with threads have too.
     pub fn stack_size(mut self, bytes: usize) -> Self {
-        self.stack_size = bytes;
+        self.stacks = Arc::new(Stacks::new(bytes));
         self
     }
 
@@ -120,9 +120,9 @@ impl Green {
     fn start_worker(&self, state: &mut State) -> io::Result<()> {
         let handle = Arc::new(WorkerHandle::new()?);
         let (worker, shared) = (Arc::clone(&handle), Arc::clone(&self.shared));
-        let (stack_size, monitor) = (self.stack_size, Arc::clone(&self.shared.monitor));
+        let (stacks, monitor) = (Arc::clone(&self.stacks), Arc::clone(&self.shared.monitor));
         let run = move || {
-            Worker::run(worker, stack_size, monitor, |server| {
+            Worker::run(worker, stacks, monitor, |server| {
                 shared.job_ended(server);
             });
         };
@@ -193,8 +193,8 @@ impl Dispatch for Green {
 
     fn check(&self) -> io::Result<()> {
         const MIN_STACK_SIZE: usize = 16 << 10;
-        if self.stack_size < MIN_STACK_SIZE {
-            let size = self.stack_size;
+        let size = self.stacks.size();
+        if size < MIN_STACK_SIZE {
             let message = format!("stack_size is {size} bytes, and the least is {MIN_STACK_SIZE}");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
@@ -224,7 +224,7 @@ impl fmt::Debug for Green {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Green")
             .field("workers", &self.workers)
-            .field("stack_size", &self.stack_size)
+            .field("stack_size", &self.stacks.size())
             .field("max_tasks", &self.max_tasks)
             .finish_non_exhaustive()
     }

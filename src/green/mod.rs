@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `worker` | a thread that runs tasks, round after round: what has arrived, the tasks that are ready, a wait for events |
 //! | `tasks` | its tasks, those that are ready, and their timers |
+//! | `stacks` | the stacks of tasks that have ended, for new ones |
 //! | `sockets` | which task waits for which socket |
 //! | `handle` | what other threads have of a worker: its inbox, and its tasks to look at |
 //! | `status` | what a list of tasks shows |
@@ -15,6 +16,7 @@
 mod handle;
 mod monitor;
 mod sockets;
+mod stacks;
 mod status;
 mod tasks;
 mod worker;
@@ -29,6 +31,7 @@ use std::time::Instant;
 pub(crate) use self::handle::WorkerHandle;
 pub(crate) use self::monitor::Monitor;
 pub(crate) use self::sockets::{Interest, Registration};
+pub(crate) use self::stacks::Stacks;
 pub use self::status::{TaskInfo, TaskState};
 use self::tasks::TaskId;
 pub(crate) use self::worker::Worker;

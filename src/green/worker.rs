@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use super::handle::WorkerHandle;
 use super::monitor::Monitor;
 use super::sockets::Sockets;
+use super::stacks::Stacks;
 use super::status::{TaskState, TaskStatus};
 use super::tasks::{TaskId, Tasks};
 use crate::dispatch::Job;
 use crate::error::SystemError;
-use crate::sys::coroutine::{self, Coroutine, Stack};
+use crate::sys::coroutine::{self, Coroutine};
 use crate::sys::readiness::{Events, Readiness};
 use crate::sys::stack::report_overflows;
 
@@ -18,10 +19,6 @@ use crate::sys::stack::report_overflows;
 /// more call: they are work for the handler.
 const BUDGET: usize = 64;
 const BYTES_PER_CALL: usize = 4096;
-
-/// How many stacks of tasks that have ended are kept for new ones, and how many of them for long.
-const MAX_STACKS: usize = 1024;
-const MIN_STACKS: usize = 16;
 
 /// Between two looks for stacks that use more memory than they need, and how many are trimmed at once.
 const TRIM_INTERVAL: Duration = Duration::from_secs(1);
@@ -57,13 +54,12 @@ pub(crate) struct Worker {
     pub(super) handle: Arc<WorkerHandle>,
     pub(super) tasks: RefCell<Tasks>,
     pub(super) sockets: RefCell<Sockets>,
-    stacks: RefCell<Vec<Stack>>,
+    stacks: Arc<Stacks>,
     buffers: RefCell<Vec<Vec<u8>>>,
     /// How often the running task may still receive or send before others run.
     budget: Cell<usize>,
     /// When to trim stacks next, if there may be something to trim.
     trim_at: Cell<Option<Instant>>,
-    stack_size: usize,
     monitor: Arc<Monitor>,
 }
 
@@ -72,7 +68,7 @@ impl Worker {
     /// the server of each.
     pub(crate) fn run(
         handle: Arc<WorkerHandle>,
-        stack_size: usize,
+        stacks: Arc<Stacks>,
         monitor: Arc<Monitor>,
         mut job_ended: impl FnMut(usize),
     ) {
@@ -81,11 +77,10 @@ impl Worker {
             handle,
             tasks: RefCell::default(),
             sockets: RefCell::default(),
-            stacks: RefCell::default(),
+            stacks,
             buffers: RefCell::default(),
             budget: Cell::new(0),
             trim_at: Cell::new(None),
-            stack_size,
             monitor,
         };
         WORKER.with(|current| {
@@ -170,17 +165,15 @@ impl Worker {
         if self.trim_at.get().is_none_or(|at| now < at) {
             return;
         }
-        let (mut tasks, mut stacks) = (self.tasks.borrow_mut(), self.stacks.borrow_mut());
+        let mut tasks = self.tasks.borrow_mut();
         tasks.trim_stacks(MAX_TRIMMED);
-        let fewer = (stacks.len() / 2).max(MIN_STACKS);
-        stacks.truncate(fewer);
-        let is_done = !tasks.has_untrimmed() && stacks.len() <= MIN_STACKS;
-        self.trim_at.set((!is_done).then(|| now + TRIM_INTERVAL));
+        let is_more_left = self.stacks.trim() || tasks.has_untrimmed();
+        self.trim_at.set(is_more_left.then(|| now + TRIM_INTERVAL));
     }
 
     /// Makes a task for a request. Returns it, unless there is no stack for it.
     fn spawn(&self, job: Job, job_ended: &mut impl FnMut(usize)) -> Option<TaskId> {
-        let stack = match self.stack() {
+        let stack = match self.stacks.take() {
             Ok(stack) => stack,
             Err(error) => {
                 self.handle.request_refused();
@@ -208,24 +201,12 @@ impl Worker {
     /// `run` has ended, or can never go on, before what it borrows is gone.
     #[allow(unsafe_code)] // The caller promises.
     pub(super) unsafe fn spawn_part(&self, run: Box<dyn FnOnce() + '_>) -> io::Result<()> {
-        let stack = self.stack()?;
+        let stack = self.stacks.take()?;
         // SAFETY: as the caller promises.
         let coroutine = unsafe { Coroutine::borrowing(stack, run) };
         let mut tasks = self.tasks.borrow_mut();
         tasks.insert_part(coroutine, self.running_task());
         Ok(())
-    }
-
-    fn stack(&self) -> io::Result<Stack> {
-        let stack = self.stacks.borrow_mut().pop();
-        stack.map_or_else(|| Stack::new(self.stack_size), Ok)
-    }
-
-    fn give_back_stack(&self, stack: Stack) {
-        let mut stacks = self.stacks.borrow_mut();
-        if stacks.len() < MAX_STACKS {
-            stacks.push(stack);
-        }
     }
 
     /// Runs a task until it is suspended or ends.
@@ -244,7 +225,7 @@ impl Worker {
         };
         let ended = tasks.remove(id);
         drop(tasks);
-        self.give_back_stack(stack);
+        self.stacks.give_back(stack);
         if let Some(status) = ended {
             self.handle.request_ended(id);
             job_ended(status.server.identity());

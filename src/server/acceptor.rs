@@ -176,6 +176,8 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
                 Some(Err(error)) => self.recover(error, deadline)?,
                 Some(Ok(request)) => {
                     self.state.backoff.reset();
+                    // The client may have come after a change of the limits.
+                    let limits = self.handle.control().limits;
                     if let Some(request) = self.admit(request, has_capacity, &limits) {
                         return Ok(Some(request));
                     }

@@ -5,8 +5,7 @@ use std::ptr;
 
 use corosensei::{CoroutineResult, Yielder};
 
-use super::stack;
-pub(crate) use super::stack::Stack;
+use super::stack::{self, Stack};
 
 /// More than what a switch puts on the stack, below [`suspend`].
 const RESERVE: usize = 4096;

@@ -56,6 +56,9 @@ impl Stack {
     }
 }
 
+// SAFETY: the memory is this value's alone, and no thread has anything of its own in it.
+unsafe impl Send for Stack {}
+
 impl Drop for Stack {
     fn drop(&mut self) {
         // SAFETY: the mapping is this value's, and nothing runs on it any more.
