@@ -1,5 +1,6 @@
 use std::fs;
 use std::io;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The threads of all pools.
@@ -34,8 +35,13 @@ impl Drop for CountedThread {
     }
 }
 
-/// How many mappings the program may have. Only Linux limits them.
+/// How many mappings the program may have. Only Linux limits them. It is read once, because that takes a descriptor.
 fn max_mappings() -> Option<usize> {
+    static MAX: OnceLock<usize> = OnceLock::new();
+    if let Some(max) = MAX.get() {
+        return Some(*max);
+    }
     let limit = fs::read_to_string("/proc/sys/vm/max_map_count").ok()?;
-    limit.trim().parse().ok()
+    let max = limit.trim().parse().ok()?;
+    Some(*MAX.get_or_init(|| max))
 }

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::io::pipe;
 use std::os::fd::AsFd;
-use std::panic::catch_unwind;
+use std::panic::{self, catch_unwind};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -42,6 +42,8 @@ impl Log for Logger {
 }
 
 fn set_logger(log: fn(&dyn fmt::Display)) {
+    // Without backtraces, whose symbols take a second where the machine is busy.
+    panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
     let logger = Box::leak(Box::new(Logger(log)));
     log::set_logger(logger).expect("no other logger is installed");
     log::set_max_level(LevelFilter::Debug);
