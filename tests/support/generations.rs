@@ -85,12 +85,14 @@ impl Generations {
         self.pids.push(Pid::from_raw(number.expect("a number")));
     }
 
-    /// Whether the process before the current one still runs.
-    pub fn predecessor_runs(&mut self) -> bool {
-        // The first one is a child of the test, and stays until it is waited for.
-        let _ = self.first.try_wait();
+    /// Waits for the end of the process before the current one.
+    pub fn wait_for_predecessor(&mut self) {
         let before = self.pids[self.pids.len() - 2];
-        kill(before, None).is_ok()
+        eventually("no process but the last one runs", || {
+            // The first one is a child of the test, and stays until it is waited for.
+            let _ = self.first.try_wait();
+            kill(before, None).is_err()
+        });
     }
 }
 

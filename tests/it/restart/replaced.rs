@@ -35,9 +35,7 @@ fn restart_under_load(
         eventually("clients are served", || clients.answers() > before + 50);
         server.restart();
     }
-    eventually("no process but the last one runs", || {
-        !server.predecessor_runs()
-    });
+    server.wait_for_predecessor();
     clients.finish()
 }
 
@@ -225,9 +223,7 @@ fn the_new_process_has_no_other_descriptors() {
     let before = count(&server);
     server.restart();
     drop(client);
-    eventually("no process but the last one runs", || {
-        !server.predecessor_runs()
-    });
+    server.wait_for_predecessor();
     let again = std::net::TcpStream::connect(server.address()).expect("the server listens");
     eventually("the client is served", || {
         let mut client = &again;
