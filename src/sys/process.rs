@@ -14,7 +14,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 pub(crate) use nix::unistd::Pid;
 use nix::unistd::{self, ForkResult};
 
-use super::timer::{self, ThreadState, Timers};
+use super::timer::{self, Timers};
 use super::{fork_lock, poll_thread, signals};
 
 /// While it is held, the library's own threads do not work, and none is started.
@@ -38,13 +38,10 @@ impl ForkGuard {
         fork_lock::THREADS.load(Ordering::SeqCst)
     }
 
-    /// In a forked process: it has none of these threads, and none of the timers is its own.
+    /// In a forked process: it has none of these threads.
     fn reset(&mut self) {
         fork_lock::THREADS.store(0, Ordering::SeqCst);
-        self.timers.thread = ThreadState::None;
-        self.timers.due.clear();
-        self.timers.times.clear();
-        self.timers.wakes_at = None;
+        self.timers.reset();
         self.watched.reset();
     }
 }

@@ -1,6 +1,6 @@
 //! One thread for all timers of all servers of a process: deadlines, idle timeouts, shutdown timeouts.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io;
 // `std` locks: those of `parking_lot` keep lists of waiting threads, which a forked process does not
 // have.
@@ -18,7 +18,10 @@ pub(crate) trait OnTimer: Send + Sync {
 
 /// A timer that is set; cancelled when dropped.
 #[derive(Debug)]
-pub(crate) struct Timer(u64);
+pub(crate) struct Timer {
+    id: u64,
+    first: Instant,
+}
 
 impl Timer {
     /// Calls `target` at `at`, and then at each time that it returns.
@@ -32,17 +35,17 @@ impl Timer {
         let is_too_late = timers.wakes_at.is_none_or(|wakes_at| at < wakes_at);
         timers.next_id += 1;
         let id = timers.next_id;
-        timers.insert(id, at, target);
+        timers.due.insert((at, id), target);
         if is_too_late {
             thread.earlier.notify_one();
         }
-        Ok(Timer(id))
+        Ok(Timer { id, first: at })
     }
 }
 
 impl Drop for Timer {
     fn drop(&mut self) {
-        lock().remove(self.0);
+        lock().cancel(self);
     }
 }
 
@@ -66,13 +69,16 @@ struct TimerThread {
 #[derive(Default)]
 pub(super) struct Timers {
     /// By time; the id separates timers of the same instant.
-    pub(super) due: BTreeMap<(Instant, u64), Weak<dyn OnTimer>>,
-    pub(super) times: HashMap<u64, Instant>,
+    due: BTreeMap<(Instant, u64), Weak<dyn OnTimer>>,
+    /// When those that have been called are due again, by id. Most timers are cancelled before the first call.
+    again: BTreeMap<u64, Instant>,
+    /// The id of the one that is being called, unless it was cancelled meanwhile.
+    called: Option<u64>,
     next_id: u64,
     /// Until when the thread waits; `None` is no limit. It may wake up for a timer that was cancelled: most
     /// timers are, and each notification would cost more than that.
-    pub(super) wakes_at: Option<Instant>,
-    pub(super) thread: ThreadState,
+    wakes_at: Option<Instant>,
+    thread: ThreadState,
 }
 
 #[derive(Default, PartialEq)]
@@ -88,21 +94,28 @@ impl Timers {
         self.due.first_key_value().map(|((at, _), _)| *at)
     }
 
-    fn insert(&mut self, id: u64, at: Instant, target: Weak<dyn OnTimer>) {
-        self.due.insert((at, id), target);
-        self.times.insert(id, at);
-    }
-
-    fn remove(&mut self, id: u64) {
-        if let Some(at) = self.times.remove(&id) {
-            self.due.remove(&(at, id));
-        }
+    fn cancel(&mut self, timer: &Timer) {
+        let at = self.again.remove(&timer.id).unwrap_or(timer.first);
+        self.due.remove(&(at, timer.id));
+        self.called = self.called.filter(|id| *id != timer.id);
     }
 
     fn pop_due(&mut self) -> Option<(u64, Weak<dyn OnTimer>)> {
         self.first().filter(|first| *first <= Instant::now())?;
         let ((_, id), target) = self.due.pop_first()?;
+        self.again.remove(&id);
+        self.called = Some(id);
         Some((id, target))
+    }
+
+    /// In a forked process: it has no such thread, and none of the timers is its own.
+    #[cfg(feature = "fork")]
+    pub(super) fn reset(&mut self) {
+        let next_id = self.next_id;
+        *self = Timers {
+            next_id,
+            ..Timers::default()
+        };
     }
 }
 
@@ -161,10 +174,10 @@ impl TimerThread {
 
     fn set_again(&self, id: u64, next: Option<Instant>, target: Weak<dyn OnTimer>) {
         let mut timers = self.lock();
-        match next {
-            // Unless it was cancelled meanwhile.
-            Some(next) if timers.times.contains_key(&id) => timers.insert(id, next, target),
-            _ => drop(timers.times.remove(&id)),
+        let is_cancelled = timers.called.take().is_none();
+        if let Some(next) = next.filter(|_| !is_cancelled) {
+            timers.due.insert((next, id), target);
+            timers.again.insert(id, next);
         }
     }
 }
