@@ -72,6 +72,7 @@ impl Address {
     }
 
     /// The form for system calls.
+    #[inline]
     pub(crate) fn to_sock_addr(&self) -> io::Result<SockAddr> {
         match self {
             Address::Ip(address) => Ok(SockAddr::from(*address)),

@@ -270,6 +270,7 @@ impl Error for Panicked {}
 // unwinds, the panic of another drop would abort the process.
 
 /// Runs a step of a request. A panic becomes its error: Python's `except Exception`.
+#[inline]
 pub(crate) fn catch_as_error<T>(
     stage: Stage,
     step: impl FnOnce() -> Result<T, HandlerError>,
@@ -279,18 +280,21 @@ pub(crate) fn catch_as_error<T>(
 }
 
 /// Runs what must not end the server. A panic is logged, and `None` returned.
+#[inline]
 pub(crate) fn catch_and_log<T>(what: impl fmt::Display, run: impl FnOnce() -> T) -> Option<T> {
     let log = |panicked| log_line!(target: "socketserver::server", Error, "{what} {panicked}");
     catch(run).map_err(log).ok()
 }
 
 /// Runs what may panic in the code that reports panics. Returns `None` then.
+#[inline]
 pub(crate) fn catch_silently<T>(run: impl FnOnce() -> T) -> Option<T> {
     catch(run).ok()
 }
 
 /// What may be broken after a panic belongs to the request, which is closed, or to the handler, which is
 /// dropped.
+#[inline]
 pub(crate) fn catch<T>(run: impl FnOnce() -> T) -> Result<T, Panicked> {
     catch_unwind(AssertUnwindSafe(run)).map_err(Panicked::new)
 }

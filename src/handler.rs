@@ -114,11 +114,14 @@ impl<R> RequestHandler<R> for Box<dyn RequestHandler<R>> {
     }
 }
 
+/// Reports an error of a handler.
+pub(crate) type Report<'a, R> = dyn Fn(&mut R, RequestError) + 'a;
+
 /// Runs setup → handle → finish, and reports each failure. Never panics.
 pub(crate) fn run_handler<R: Request, H: RequestHandler<R>>(
-    make_handler: &dyn Fn() -> H,
+    make_handler: impl Fn() -> H,
     request: &mut R,
-    report: &dyn Fn(&mut R, RequestError),
+    report: &Report<'_, R>,
 ) {
     let made = catch_as_error(Stage::Setup, || Ok(request.begin()?))
         .and_then(|()| catch_as_error(Stage::Handshake, || Ok(request.handshake()?)))
@@ -127,14 +130,11 @@ pub(crate) fn run_handler<R: Request, H: RequestHandler<R>>(
         Ok(handler) => handler,
         Err(error) => return report(request, error),
     };
-    let mut run = |stage, step: &mut dyn FnMut(&mut R) -> HandlerResult| {
-        let result = catch_as_error(stage, || step(request));
-        result.map_err(|error| report(request, error)).is_ok()
-    };
-    if run(Stage::Setup, &mut |request| handler.setup(request)) {
-        run(Stage::Handle, &mut |request| handler.handle(request));
-        run(Stage::Finish, &mut |request| handler.finish(request));
-        run(Stage::Finish, &mut |request| Ok(request.end()?));
+    if run(Stage::Setup, H::setup, &mut handler, request, report) {
+        run(Stage::Handle, H::handle, &mut handler, request, report);
+        run(Stage::Finish, H::finish, &mut handler, request, report);
+        let end = |_: &mut H, request: &mut R| Ok(request.end()?);
+        run(Stage::Finish, end, &mut handler, request, report);
     }
     let dropped = catch_as_error(Stage::Finish, move || {
         drop(handler);
@@ -143,4 +143,17 @@ pub(crate) fn run_handler<R: Request, H: RequestHandler<R>>(
     if let Err(error) = dropped {
         report(request, error);
     }
+}
+
+/// Runs one step. Returns whether it has succeeded. The compiler removes steps that do nothing.
+#[inline]
+fn run<R, H>(
+    stage: Stage,
+    step: impl FnOnce(&mut H, &mut R) -> HandlerResult,
+    handler: &mut H,
+    request: &mut R,
+    report: &Report<'_, R>,
+) -> bool {
+    let result = catch_as_error(stage, || step(handler, request));
+    result.map_err(|error| report(request, error)).is_ok()
 }

@@ -204,8 +204,25 @@ impl ServerHandle {
     }
 
     fn change(&self, change: impl FnOnce(&mut Control)) {
-        change(&mut self.0.control.lock());
+        let mut control = self.0.control.lock();
+        change(&mut control);
+        control.changes += 1;
+        let changes = &self.0.control_changes;
+        changes.store(control.changes, Ordering::SeqCst);
+        drop(control);
         self.0.poller.notify();
+    }
+
+    pub(crate) fn control(&self) -> Control {
+        *self.0.control.lock()
+    }
+
+    /// Reads it again if it was changed. Otherwise this takes no lock: the accept loop calls it for each request.
+    #[inline]
+    pub(crate) fn update(&self, control: &mut Control) {
+        if control.changes != self.0.control_changes.load(Ordering::SeqCst) {
+            *control = self.control();
+        }
     }
 }
 
@@ -214,6 +231,8 @@ impl ServerHandle {
 pub(crate) struct Control {
     pub(crate) limits: Limits,
     pub(crate) listen: ListenState,
+    /// How often it was changed.
+    changes: u64,
 }
 
 impl Control {
@@ -221,6 +240,7 @@ impl Control {
         Control {
             limits,
             listen: ListenState::Open,
+            changes: 0,
         }
     }
 }

@@ -151,6 +151,7 @@ impl fmt::Debug for GroupHandle {
 
 impl ServerHandle {
     /// The group that it belongs to.
+    #[inline]
     pub(crate) fn group(&self) -> Option<&Arc<GroupState>> {
         self.0.group.get()
     }

@@ -65,6 +65,7 @@ struct Shared {
     stream_options: StreamOptions,
     lingering: Arc<Lingering>,
     control: Mutex<Control>,
+    control_changes: AtomicU64,
     threads: Option<ThreadGauge>,
     children: Option<Arc<dyn ChildProcesses>>,
     #[cfg(feature = "green")]
@@ -136,6 +137,7 @@ impl ServerHandle {
             lingering: Lingering::new(config.streams.linger.clone()),
             stream_options: config.streams,
             control: Mutex::new(Control::new(config.limits)),
+            control_changes: AtomicU64::new(0),
             threads: config.threads,
             children: config.children,
             #[cfg(feature = "green")]
@@ -217,10 +219,6 @@ impl ServerHandle {
         self.0.shutdown.begun.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn control(&self) -> Control {
-        *self.0.control.lock()
-    }
-
     pub(crate) fn registry(&self) -> &Registry {
         &self.0.registry
     }
@@ -255,6 +253,7 @@ impl ServerHandle {
 
     /// Reaps children that have ended, and sends SIGTERM to the others from the call of `shutdown` on. Returns
     /// when to poll again, if any are left.
+    #[inline]
     pub(crate) fn poll_children(&self, now: bool) -> Option<Instant> {
         let children = self.children()?;
         let pause = children.poll(now)?;

@@ -104,6 +104,7 @@ impl Permit {
     }
 
     /// It counts for the limit of its server's group too.
+    #[inline]
     pub(crate) fn set_group_permit(&mut self, group_permit: Option<GroupPermit>) {
         self.group_permit = group_permit;
     }

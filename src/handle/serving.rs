@@ -91,6 +91,7 @@ impl ServerHandle {
     }
 
     /// Whether the accept loop has to end.
+    #[inline]
     pub(crate) fn must_stop(&self) -> bool {
         self.0.serving.is_requested() || self.is_shutdown_begun() || self.group_must_stop()
     }

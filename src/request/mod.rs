@@ -124,7 +124,8 @@ impl Extensions {
 /// them unwound at once, the process would abort.
 impl Drop for Extensions {
     fn drop(&mut self) {
-        for value in self.values.drain(..) {
+        self.values.reverse();
+        while let Some(value) = self.values.pop() {
             catch_and_log("the drop of an extension", || drop(value));
         }
     }

@@ -107,6 +107,7 @@ pub(super) struct Acceptor<'a, L: Listener, D: Dispatch> {
     listener: &'a L,
     pub(super) state: MutexGuard<'a, AcceptState<L::Request>>,
     pub(super) waker: Waker,
+    control: Control,
     next_reap: Option<Instant>,
     /// Dropped last: who waits for its end may serve at once.
     serving: Serving<'a>,
@@ -135,6 +136,7 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
             listener,
             state,
             waker: Waker::new(handle),
+            control: handle.control(),
             next_reap: None,
             serving: handle.start_serving(),
         };
@@ -156,7 +158,8 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
             #[cfg(feature = "systemd")]
             self.handle.set_turned();
             self.handle_interrupt()?;
-            let Control { limits, listen } = self.handle.control();
+            self.handle.update(&mut self.control);
+            let Control { limits, listen, .. } = self.control;
             self.reject_expired();
             let has_capacity = self.has_capacity(&limits);
             self.next_reap = self.handle.poll_children(!has_capacity);
@@ -170,24 +173,30 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
             let may_accept = has_capacity || self.may_accept_beyond_capacity(limits.overload);
             let is_pausing = self.state.backoff.is_pausing(); // Forgets a pause that is over.
             let accepts = self.apply(listen) && !is_pausing && may_accept;
-            let accept = || self.call_listener("accept", |listener| listener.accept(self.handle));
-            match accepts.then(accept) {
+            match accepts.then(|| self.accept(has_capacity)) {
                 None => self.wait(false, deadline)?,
                 Some(Err(error)) => self.recover(error, deadline)?,
-                Some(Ok(request)) => {
-                    self.state.backoff.reset();
-                    // The client may have come after a change of the limits.
-                    let limits = self.handle.control().limits;
-                    if let Some(request) = self.admit(request, has_capacity, &limits) {
-                        return Ok(Some(request));
-                    }
-                }
+                Some(Ok(Some(request))) => return Ok(Some(request)),
+                Some(Ok(None)) => {}
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 break;
             }
         }
         Ok(None)
+    }
+
+    /// Accepts and counts one request. `None` if it cannot be served now.
+    fn accept(&mut self, has_capacity: bool) -> io::Result<Option<Box<Accepted<L::Request>>>> {
+        let accept = || {
+            let request = self.listener.accept(self.handle)?;
+            self.state.backoff.reset();
+            // The client may have come after a change of the limits.
+            self.handle.update(&mut self.control);
+            let limits = self.control.limits;
+            Ok(self.admit(request, has_capacity, &limits))
+        };
+        catch_listener("accept", accept)
     }
 
     /// Pauses, stops listening or resumes as the handle calls. Returns whether to accept.
@@ -202,8 +211,12 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
         }
         let name = self.handle.log_name();
         let applied = match (self.state.listen, listen) {
-            (_, Closed) => self.call_listener("server_deactivate", L::server_deactivate),
-            (Closed, _) => self.call_listener("server_reactivate", L::server_reactivate),
+            (_, Closed) => {
+                catch_listener("server_deactivate", || self.listener.server_deactivate())
+            }
+            (Closed, _) => {
+                catch_listener("server_reactivate", || self.listener.server_reactivate())
+            }
             _ => Ok(()),
         };
         match applied {
@@ -220,11 +233,6 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
         }
         self.state.listen = listen;
         listen == Open
-    }
-
-    fn call_listener<T>(&self, what: &str, ask: impl Fn(&L) -> io::Result<T>) -> io::Result<T> {
-        let panicked = || Err(io::Error::other("the listener panicked"));
-        catch_and_log(what, || ask(self.listener)).unwrap_or_else(panicked)
     }
 
     /// After an accept error: backs off, continues, or ends serving.
@@ -303,4 +311,9 @@ impl<L: Listener, D: Dispatch> Drop for Acceptor<'_, L, D> {
             self.server.reject_pending(&mut self.state);
         }
     }
+}
+
+fn catch_listener<T>(what: &str, call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let panicked = || Err(io::Error::other("the listener panicked"));
+    catch_and_log(what, call).unwrap_or_else(panicked)
 }

@@ -19,6 +19,7 @@ impl Backoff {
     pub(super) const LONGEST: Duration = Duration::from_secs(1);
     const MAX_RETRIES: u32 = 1000;
 
+    #[inline]
     pub(super) fn is_pausing(&mut self) -> bool {
         self.until = self.until.filter(|until| Instant::now() < *until);
         self.until.is_some()

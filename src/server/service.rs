@@ -9,7 +9,7 @@ use super::request_log::{log_begin, log_end, log_panic};
 use crate::dispatch::{Subject, Work};
 use crate::error::{HandlerResult, RequestError, Stage, catch, catch_as_error, catch_silently};
 use crate::handle::{Permit, RunningHere};
-use crate::handler::{RequestHandler, run_handler};
+use crate::handler::{Report, RequestHandler, run_handler};
 use crate::request::Request;
 use crate::statistics::{Cause, Outcome, RequestEnd, RequestState};
 
@@ -22,7 +22,6 @@ pub(super) struct Service<R> {
 }
 
 pub(super) type HandlerFn<R> = dyn Fn(&mut R, &Report<'_, R>) + Send + Sync;
-type Report<'a, R> = dyn Fn(&mut R, RequestError) + 'a;
 
 /// A new handler for each request.
 pub(super) fn from_factory<R, F, H>(make_handler: F) -> Box<HandlerFn<R>>
@@ -41,7 +40,7 @@ where
     F: Fn(&mut R) -> HandlerResult + Send + Sync + 'static,
 {
     Box::new(move |request, report| {
-        run_handler(&|| |request: &mut R| handle(request), request, report)
+        run_handler(|| |request: &mut R| handle(request), request, report)
     })
 }
 
