@@ -98,11 +98,9 @@ fn expect_timeout(blocked: &Blocked, limit: Duration, folder: &TempDir) {
         "{text}"
     );
     let took = blocked.took;
-    assert!(took >= limit, "{took:?}");
-    assert!(
-        took < limit + limit / 10 + Duration::from_millis(500),
-        "{took:?}"
-    );
+    // Another wait would take it twice as long. On a busy machine a thread waits for its turn, for up to a second.
+    let end = 2 * limit.max(Duration::from_secs(1));
+    assert!(limit <= took && took < end, "{took:?}");
 }
 
 #[test]
