@@ -23,7 +23,7 @@ impl Session {
         match *self {}
     }
 
-    pub(crate) fn mark_arrived(&self, _: &impl AsFd) {
+    pub(crate) fn mark_arrived(&self, _: &impl AsFd) -> u64 {
         match *self {}
     }
 

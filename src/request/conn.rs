@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use super::client_address::ClientAddress;
 use super::close_reason::{CloseReason, closed};
 use super::queue::Queue;
-use super::state::{ConnState, Flag, Snapshot};
+use super::state::{Arrived, ConnState, Flag, Snapshot};
 use super::transport::Transport;
 use crate::green::Interest;
 use crate::handle::{ConnectionEntry, OpenConnection};
@@ -295,10 +295,13 @@ impl Conn {
 
 impl OpenConnection for Conn {
     fn drain(&self) {
-        let begin = || {
-            if let Some(session) = self.transport.session() {
-                session.mark_arrived(&self.transport);
-            }
+        let begin = || match self.transport.session() {
+            // More may arrive at any time, so this looks once.
+            Some(session) => Arrived {
+                received: self.received(),
+                unread: session.mark_arrived(&self.transport),
+            },
+            None => self.arrived(),
         };
         self.state
             .drain(begin, || self.arrived(), || self.end_idle());

@@ -310,11 +310,11 @@ impl ConnState {
         self.mirror.retire();
     }
 
-    /// A graceful shutdown, the first of which calls `begin`: ends the connection through `stop` if it is idle, or else after the last
-    /// message that begins before what has `arrived`.
+    /// A graceful shutdown: ends the connection through `stop` if it is idle, or else after the last message that
+    /// begins before the end of what has arrived. The first one gets that from `begin`.
     pub(super) fn drain(
         &self,
-        begin: impl FnOnce(),
+        begin: impl FnOnce() -> Arrived,
         arrived: impl Fn() -> Arrived,
         stop: impl FnOnce(),
     ) {
@@ -322,8 +322,7 @@ impl ConnState {
         if matches!(locked.ending, Ending::Open) {
             // From here on the handler sees that there is a mark, and waits for the lock to read it.
             self.set_ending(&mut locked, Ending::Draining);
-            begin();
-            locked.mark = Some(arrived().end());
+            locked.mark = Some(begin().end());
         }
         self.close_idle(&mut locked, CloseReason::Shutdown, |_| true, arrived, stop);
     }

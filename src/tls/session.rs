@@ -157,13 +157,18 @@ impl Session {
         UNKNOWN
     }
 
-    /// A shutdown begins: what has arrived up to now is still served. If some of that is not decrypted,
-    /// [`take_arrived`](Self::take_arrived) returns later how far it reaches.
-    pub(crate) fn mark_arrived(&self, socket: &impl AsFd) {
+    /// A shutdown begins: what has arrived up to now is still served. Returns what [`unread`](Self::unread) returns at
+    /// this moment. If some of it is not decrypted, [`take_arrived`](Self::take_arrived) returns later how far it
+    /// reaches.
+    pub(crate) fn mark_arrived(&self, socket: &impl AsFd) -> u64 {
         let mut state = self.state.lock();
         let end = state.records.received() + stream::unread(socket);
         let is_decrypted = end == state.records.complete() && !state.tls.is_handshaking();
         state.arrived = (!is_decrypted).then_some(end);
+        match is_decrypted {
+            true => state.decrypted.len(),
+            false => UNKNOWN,
+        }
     }
 
     /// The handshake is done, and a shutdown has begun during it: the client is served one message. Returns up to

@@ -10,7 +10,7 @@ use support::tls::{
     TlsClient, before_the_last_flight, exchange, receive_line, server_config, shake_hands,
     tls_client,
 };
-use support::{ANY, HOUR, connect, eventually, in_background, unacknowledged};
+use support::{ANY, HOUR, LONG, connect, eventually, in_background, unacknowledged};
 
 /// A server of lines that answers each, and waits for a graceful shutdown without limit.
 fn lines() -> BackgroundServer {
@@ -84,6 +84,34 @@ fn what_has_arrived_is_answered() -> io::Result<()> {
         server.stop()?;
     }
     Ok(())
+}
+
+/// A shutdown looks at what has arrived while more arrives.
+#[test]
+fn what_arrives_meanwhile_does_not_keep_a_connection_open() -> io::Result<()> {
+    for _ in 0..30 {
+        let server = lines();
+        let report = thread::scope(|scope| {
+            for _ in 0..8 {
+                let mut client = tls_client(server.server_address());
+                shake_hands(&mut client).expect("the server answers");
+                scope.spawn(move || while is_answered(&mut client) {});
+            }
+            eventually("all are served", || {
+                server.handle().statistics().tls.handshakes == 8
+            });
+            server.handle().shutdown_within(LONG)
+        });
+        assert_eq!((report.forced, report.unfinished), (0, 0));
+        server.stop()?;
+    }
+    Ok(())
+}
+
+/// Whether the server answers one more line.
+fn is_answered(client: &mut TlsClient) -> bool {
+    let sent = client.write_all(b"line\n");
+    sent.is_ok() && client.read(&mut [0; 10]).is_ok_and(|length| length > 0)
 }
 
 #[test]
