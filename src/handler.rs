@@ -119,7 +119,7 @@ pub(crate) type Report<'a, R> = dyn Fn(&mut R, RequestError) + 'a;
 
 /// Runs setup → handle → finish, and reports each failure. Never panics.
 pub(crate) fn run_handler<R: Request, H: RequestHandler<R>>(
-    make_handler: impl Fn() -> H,
+    make_handler: impl FnOnce() -> H,
     request: &mut R,
     report: &Report<'_, R>,
 ) {
@@ -130,11 +130,11 @@ pub(crate) fn run_handler<R: Request, H: RequestHandler<R>>(
         Ok(handler) => handler,
         Err(error) => return report(request, error),
     };
-    if run(Stage::Setup, H::setup, &mut handler, request, report) {
-        run(Stage::Handle, H::handle, &mut handler, request, report);
-        run(Stage::Finish, H::finish, &mut handler, request, report);
+    if run_step(Stage::Setup, H::setup, &mut handler, request, report) {
+        run_step(Stage::Handle, H::handle, &mut handler, request, report);
+        run_step(Stage::Finish, H::finish, &mut handler, request, report);
         let end = |_: &mut H, request: &mut R| Ok(request.end()?);
-        run(Stage::Finish, end, &mut handler, request, report);
+        run_step(Stage::Finish, end, &mut handler, request, report);
     }
     let dropped = catch_as_error(Stage::Finish, move || {
         drop(handler);
@@ -145,9 +145,9 @@ pub(crate) fn run_handler<R: Request, H: RequestHandler<R>>(
     }
 }
 
-/// Runs one step. Returns whether it has succeeded. The compiler removes steps that do nothing.
+/// Returns whether the step has succeeded. Generic, so that an optimised build contains no step that does nothing.
 #[inline]
-fn run<R, H>(
+fn run_step<R, H>(
     stage: Stage,
     step: impl FnOnce(&mut H, &mut R) -> HandlerResult,
     handler: &mut H,

@@ -217,9 +217,10 @@ impl ServerHandle {
         *self.0.control.lock()
     }
 
-    /// Reads it again if it was changed. Otherwise this takes no lock: the accept loop calls it for each request.
+    /// Reads the control again if it was changed. If not, this takes no lock, because the accept loop calls it for each
+    /// request.
     #[inline]
-    pub(crate) fn update(&self, control: &mut Control) {
+    pub(crate) fn refresh(&self, control: &mut Control) {
         if control.changes != self.0.control_changes.load(Ordering::SeqCst) {
             *control = self.control();
         }

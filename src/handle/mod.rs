@@ -65,6 +65,7 @@ struct Shared {
     stream_options: StreamOptions,
     lingering: Arc<Lingering>,
     control: Mutex<Control>,
+    /// `Control::changes`, to be read without the lock.
     control_changes: AtomicU64,
     threads: Option<ThreadGauge>,
     children: Option<Arc<dyn ChildProcesses>>,

@@ -124,6 +124,7 @@ impl Extensions {
 /// them unwound at once, the process would abort.
 impl Drop for Extensions {
     fn drop(&mut self) {
+        // In the order of insertion.
         self.values.reverse();
         while let Some(value) = self.values.pop() {
             catch_and_log("the drop of an extension", || drop(value));

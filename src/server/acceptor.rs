@@ -158,7 +158,7 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
             #[cfg(feature = "systemd")]
             self.handle.set_turned();
             self.handle_interrupt()?;
-            self.handle.update(&mut self.control);
+            self.handle.refresh(&mut self.control);
             let Control { limits, listen, .. } = self.control;
             self.reject_expired();
             let has_capacity = self.has_capacity(&limits);
@@ -186,17 +186,18 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
         Ok(None)
     }
 
-    /// Accepts and counts one request. `None` if it cannot be served now.
+    /// Accepts and counts one request. `None` if it is queued, rejected or refused.
     fn accept(&mut self, has_capacity: bool) -> io::Result<Option<Box<Accepted<L::Request>>>> {
         let accept = || {
             let request = self.listener.accept(self.handle)?;
-            self.state.backoff.reset();
             // The client may have come after a change of the limits.
-            self.handle.update(&mut self.control);
+            self.handle.refresh(&mut self.control);
             let limits = self.control.limits;
-            Ok(self.admit(request, has_capacity, &limits))
+            let admitted = self.admit(request, has_capacity, &limits);
+            self.state.backoff.reset();
+            Ok(admitted)
         };
-        catch_listener("accept", accept)
+        catch_as_io_error("accept", accept)
     }
 
     /// Pauses, stops listening or resumes as the handle calls. Returns whether to accept.
@@ -210,13 +211,10 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
             return listen == Open;
         }
         let name = self.handle.log_name();
+        let listener = self.listener;
         let applied = match (self.state.listen, listen) {
-            (_, Closed) => {
-                catch_listener("server_deactivate", || self.listener.server_deactivate())
-            }
-            (Closed, _) => {
-                catch_listener("server_reactivate", || self.listener.server_reactivate())
-            }
+            (_, Closed) => catch_as_io_error("server_deactivate", || listener.server_deactivate()),
+            (Closed, _) => catch_as_io_error("server_reactivate", || listener.server_reactivate()),
             _ => Ok(()),
         };
         match applied {
@@ -313,7 +311,8 @@ impl<L: Listener, D: Dispatch> Drop for Acceptor<'_, L, D> {
     }
 }
 
-fn catch_listener<T>(what: &str, call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    let panicked = || Err(io::Error::other("the listener panicked"));
+/// A panic is logged, and returned as an error.
+fn catch_as_io_error<T>(what: &str, call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let panicked = || Err(io::Error::other(format!("{what} panicked")));
     catch_and_log(what, call).unwrap_or_else(panicked)
 }

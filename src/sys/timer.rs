@@ -20,7 +20,8 @@ pub(crate) trait OnTimer: Send + Sync {
 #[derive(Debug)]
 pub(crate) struct Timer {
     id: u64,
-    first: Instant,
+    /// When it is called first.
+    first_at: Instant,
 }
 
 impl Timer {
@@ -39,7 +40,7 @@ impl Timer {
         if is_too_late {
             thread.earlier.notify_one();
         }
-        Ok(Timer { id, first: at })
+        Ok(Timer { id, first_at: at })
     }
 }
 
@@ -70,7 +71,7 @@ struct TimerThread {
 pub(super) struct Timers {
     /// By time; the id separates timers of the same instant.
     due: BTreeMap<(Instant, u64), Weak<dyn OnTimer>>,
-    /// When those that have been called are due again, by id. Most timers are cancelled before the first call.
+    /// When timers that have been called are due again, by id. Most are cancelled before their first call.
     again: BTreeMap<u64, Instant>,
     /// The id of the one that is being called, unless it was cancelled meanwhile.
     called: Option<u64>,
@@ -95,25 +96,25 @@ impl Timers {
     }
 
     fn cancel(&mut self, timer: &Timer) {
-        let at = self.again.remove(&timer.id).unwrap_or(timer.first);
+        let at = self.again.remove(&timer.id).unwrap_or(timer.first_at);
         self.due.remove(&(at, timer.id));
         self.called = self.called.filter(|id| *id != timer.id);
     }
 
-    fn pop_due(&mut self) -> Option<(u64, Weak<dyn OnTimer>)> {
+    fn pop_due(&mut self) -> Option<Weak<dyn OnTimer>> {
         self.first().filter(|first| *first <= Instant::now())?;
         let ((_, id), target) = self.due.pop_first()?;
         self.again.remove(&id);
         self.called = Some(id);
-        Some((id, target))
+        Some(target)
     }
 
-    /// In a forked process: it has no such thread, and none of the timers is its own.
+    /// In a forked process: it has no timer thread, and none of the timers is its own. The ids go on, because timers
+    /// of the parent are dropped here too, and must not cancel new ones.
     #[cfg(feature = "fork")]
     pub(super) fn reset(&mut self) {
-        let next_id = self.next_id;
         *self = Timers {
-            next_id,
+            next_id: self.next_id,
             ..Timers::default()
         };
     }
@@ -146,15 +147,15 @@ impl TimerThread {
         self.started.notify_all();
         drop(timers);
         loop {
-            let (id, target) = self.next();
+            let target = self.next();
             let call = || target.upgrade()?.on_timer(Instant::now());
             let next = fork_lock::run(call).flatten();
-            self.set_again(id, next, target);
+            self.set_again(next, target);
         }
     }
 
     /// Waits until a timer is due.
-    fn next(&self) -> (u64, Weak<dyn OnTimer>) {
+    fn next(&self) -> Weak<dyn OnTimer> {
         let mut timers = self.lock();
         loop {
             if let Some(due) = timers.pop_due() {
@@ -172,10 +173,11 @@ impl TimerThread {
         }
     }
 
-    fn set_again(&self, id: u64, next: Option<Instant>, target: Weak<dyn OnTimer>) {
+    /// Sets the timer that was called, unless it was cancelled meanwhile.
+    fn set_again(&self, next: Option<Instant>, target: Weak<dyn OnTimer>) {
         let mut timers = self.lock();
-        let is_cancelled = timers.called.take().is_none();
-        if let Some(next) = next.filter(|_| !is_cancelled) {
+        let called = timers.called.take();
+        if let Some((id, next)) = called.zip(next) {
             timers.due.insert((next, id), target);
             timers.again.insert(id, next);
         }
