@@ -73,7 +73,8 @@ impl ChildTable {
         self.children.lock().len()
     }
 
-    fn reap(&self) {
+    /// Returns whether any have ended.
+    fn reap(&self) -> bool {
         *self.reaped_at.lock() = Instant::now();
         let mut ended = Vec::new();
         let mut children = self.children.lock();
@@ -84,10 +85,12 @@ impl ChildTable {
             }
         }
         drop(children);
+        let any_ended = !ended.is_empty();
         // Outside the lock: the end of a request takes other locks.
         for (mut child, exit) in ended {
             child.job.0.child_work().child_ended(child.pid, exit);
         }
+        any_ended
     }
 
     pub(super) fn insert(&self, pid: Pid, mut job: Job) {
@@ -131,8 +134,10 @@ impl ChildProcesses for ChildTable {
         } else {
             Self::POLL_LATER
         };
-        if now || self.reaped_at.lock().elapsed() >= pause {
-            self.reap();
+        let is_due = now || self.reaped_at.lock().elapsed() >= pause;
+        if is_due && self.reap() {
+            // It has ended after the server has asked for capacity. The server asks again at once.
+            return Some(Duration::ZERO);
         }
         let any_left = !self.children.lock().is_empty();
         any_left.then_some(pause)
