@@ -150,11 +150,10 @@ impl Session {
     /// not decrypted.
     pub(crate) fn unread(&self, socket: &impl AsFd) -> u64 {
         let state = self.state.lock();
-        let is_decrypted = stream::unread(socket) == 0 && !state.records.is_partial();
-        if is_decrypted && state.arrived.is_none() && !state.tls.is_handshaking() {
-            return state.decrypted.len();
+        match is_decrypted(&state, stream::unread(socket)) && state.arrived.is_none() {
+            true => state.decrypted.len(),
+            false => UNKNOWN,
         }
-        UNKNOWN
     }
 
     /// A shutdown begins: what has arrived up to now is still served. Returns what [`unread`](Self::unread) returns at
@@ -162,13 +161,13 @@ impl Session {
     /// reaches.
     pub(crate) fn mark_arrived(&self, socket: &impl AsFd) -> u64 {
         let mut state = self.state.lock();
-        let end = state.records.received() + stream::unread(socket);
-        let is_decrypted = end == state.records.complete() && !state.tls.is_handshaking();
-        state.arrived = (!is_decrypted).then_some(end);
-        match is_decrypted {
-            true => state.decrypted.len(),
-            false => UNKNOWN,
+        let in_socket = stream::unread(socket);
+        if is_decrypted(&state, in_socket) {
+            state.arrived = None;
+            return state.decrypted.len();
         }
+        state.arrived = Some(state.records.received() + in_socket);
+        UNKNOWN
     }
 
     /// The handshake is done, and a shutdown has begun during it: the client is served one message. Returns up to
@@ -234,4 +233,9 @@ impl Session {
     pub(crate) fn sent(&self) -> u64 {
         self.state.lock().sent
     }
+}
+
+/// Whether all that has arrived is decrypted, where so many bytes are in the socket.
+fn is_decrypted(state: &State, in_socket: u64) -> bool {
+    in_socket == 0 && !state.records.is_partial() && !state.tls.is_handshaking()
 }
