@@ -249,6 +249,9 @@ pub(crate) trait Work: Send {
     /// The [identity](ServerHandle::identity) of its server.
     fn server_identity(&self) -> usize;
 
+    /// Whether it may wait for its client: a connection may, a datagram has arrived whole.
+    fn may_wait(&self) -> bool;
+
     fn subject(&self) -> Subject<'_>;
 
     #[cfg(feature = "fork")]

@@ -41,6 +41,10 @@ impl Work for Numbered {
         self.server
     }
 
+    fn may_wait(&self) -> bool {
+        self.waits_for > 0
+    }
+
     fn subject(&self) -> Subject<'_> {
         unreachable!("a pool does not look at its jobs")
     }

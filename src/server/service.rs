@@ -225,6 +225,10 @@ impl<R: Request> Work for Accepted<R> {
         self.permit.server().identity()
     }
 
+    fn may_wait(&self) -> bool {
+        R::OWNS_SOCKET
+    }
+
     fn subject(&self) -> Subject<'_> {
         let request = self.request.as_ref();
         let request = request.expect("the request is there until it is closed");
