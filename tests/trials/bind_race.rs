@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use socketserver::prelude::*;
 
-use crate::exclusive;
+use crate::{exclusive, shared};
 
 use support::{socket_path, stale_socket};
 
@@ -22,7 +22,7 @@ fn two_binds_at_once() {
 
 #[test]
 fn a_few_binds_at_once() {
-    let _exclusive = exclusive();
+    let _shared = shared();
     race(100);
 }
 

@@ -11,10 +11,10 @@ use polling::{Event, Events, PollMode, Poller};
 use socket2::{Domain, Socket, Type};
 
 use crate::clients::{connect_from, host};
-use crate::exclusive;
 use crate::figures::{Delays, mebibytes};
 use crate::lingering::POLL_DESCRIPTORS;
 use crate::server::Server;
+use crate::{exclusive, shared};
 
 use support::process::{cpu_ticks, descriptors, peak_resident, threads};
 use support::{LONG, eventually};
@@ -37,7 +37,7 @@ fn a_broadcast_to_a_thousand_members() {
 
 #[test]
 fn a_broadcast_to_a_few_members() {
-    let _exclusive = exclusive();
+    let _shared = shared();
     broadcast(30, 3, Duration::from_millis(3));
 }
 

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use socketserver::prelude::*;
 
-use crate::exclusive;
 use crate::figures::Delays;
+use crate::{exclusive, shared};
 
 use support::{connect_unix_datagram, in_background, socket_path};
 
@@ -21,7 +21,7 @@ fn a_datagram_client_that_never_reads() {
 
 #[test]
 fn a_datagram_client_that_does_not_read_for_a_while() {
-    let _exclusive = exclusive();
+    let _shared = shared();
     deaf_client(Duration::from_secs(3));
 }
 

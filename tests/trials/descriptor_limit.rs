@@ -6,8 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::clients::connect_from;
-use crate::exclusive;
 use crate::server::{KINDS, Server};
+use crate::{exclusive, shared};
 
 use support::process::{cpu_ticks, descriptors};
 use support::{eventually, read_all};
@@ -23,7 +23,7 @@ fn out_of_descriptors() {
 
 #[test]
 fn out_of_descriptors_for_a_short_time() {
-    let _exclusive = exclusive();
+    let _shared = shared();
     for kind in KINDS {
         run(kind, 100, 64, Duration::from_secs(2));
     }

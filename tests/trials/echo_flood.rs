@@ -6,10 +6,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::clients::{connect_from, host};
-use crate::exclusive;
 use crate::figures::mebibytes;
 use crate::lingering::POLL_DESCRIPTORS;
 use crate::server::{KINDS, Server, workers};
+use crate::{exclusive, shared};
 
 use support::eventually;
 use support::process::{cpu_ticks, descriptors, is_asleep, peak_resident, threads};
@@ -34,7 +34,7 @@ fn flood_of_the_echo_server() {
 
 #[test]
 fn a_small_flood_of_the_echo_server() {
-    let _exclusive = exclusive();
+    let _shared = shared();
     for (kind, policy) in floods() {
         flood(2_000, kind, policy);
     }

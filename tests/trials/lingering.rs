@@ -7,9 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::clients::{connect_from, host};
-use crate::exclusive;
 use crate::figures::{Delays, mebibytes};
 use crate::server::Server;
+use crate::{exclusive, shared};
 
 use support::eventually;
 use support::process::{cpu_ticks, descriptors, peak_resident, threads};
@@ -33,7 +33,7 @@ fn replies_at_close() {
 
 #[test]
 fn a_few_replies_at_close() {
-    let _exclusive = exclusive();
+    let _shared = shared();
     lost_replies(&Server::example("upper_server", ""), 50, MEGABYTE);
 }
 
@@ -62,7 +62,7 @@ fn clients_that_never_close() {
 
 #[test]
 fn a_few_clients_that_never_close() {
-    let _exclusive = exclusive();
+    let _shared = shared();
     never_closing(1_500);
 }
 

@@ -38,11 +38,17 @@ mod soak;
 mod termination;
 mod thread_refused;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// Makes a trial exclusive, because trials measure processor time, memory and delays.
-fn exclusive() -> MutexGuard<'static, ()> {
-    static MACHINE: Mutex<()> = Mutex::new(());
-    // The other trials run even if one has failed.
-    MACHINE.lock().unwrap_or_else(PoisonError::into_inner)
+// Poisoned or not: the other trials run even if one has failed.
+static MACHINE: RwLock<()> = RwLock::new(());
+
+/// No other trial runs meanwhile: for trials that measure delays, or this process.
+fn exclusive() -> RwLockWriteGuard<'static, ()> {
+    MACHINE.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Other trials may run meanwhile: for small trials.
+fn shared() -> RwLockReadGuard<'static, ()> {
+    MACHINE.read().unwrap_or_else(PoisonError::into_inner)
 }

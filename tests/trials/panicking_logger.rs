@@ -5,7 +5,7 @@ use std::time::Instant;
 use log::{LevelFilter, Log, Metadata, Record};
 use socketserver::prelude::*;
 
-use crate::exclusive;
+use crate::{exclusive, shared};
 
 use support::child::in_child;
 use support::handlers::echo_or_fail;
@@ -34,7 +34,7 @@ fn a_logger_that_panics() {
 
 #[test]
 fn a_logger_that_panics_for_a_while() {
-    let _exclusive = exclusive();
+    let _shared = shared();
     in_child(|| serve(300));
 }
 

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 
 use crate::clients::{connect_from, connect_unnamed, host};
-use crate::exclusive;
 use crate::figures::mebibytes;
 use crate::random_input::{is_timeout, random_input, send_random_input};
 use crate::server::Server;
 use crate::targets::{TARGETS, Target, Transport};
+use crate::{exclusive, shared};
 
 use support::connect_udp;
 use support::process::peak_resident;
@@ -27,7 +27,7 @@ fn random_bytes() {
 
 #[test]
 fn a_few_random_bytes() {
-    let _exclusive = exclusive();
+    let _shared = shared();
     TARGETS.iter().for_each(|target| send_to(target, 400));
 }
 

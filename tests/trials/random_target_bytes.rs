@@ -9,10 +9,10 @@ use fastrand::Rng;
 use socket2::SockRef;
 
 use crate::clients::{connect_from, expect_echo, host};
-use crate::exclusive;
 use crate::figures::mebibytes;
 use crate::random_input::{is_timeout, send_random_input};
 use crate::server::Server;
+use crate::{exclusive, shared};
 
 use support::process::peak_resident;
 use support::{ANY, LONG};
@@ -28,7 +28,7 @@ fn random_bytes_of_the_target() {
 
 #[test]
 fn a_few_random_bytes_of_the_target() {
-    let _exclusive = exclusive();
+    let _shared = shared();
     send_to(400);
 }
 

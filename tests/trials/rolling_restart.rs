@@ -15,7 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::exclusive;
+use crate::{exclusive, shared};
 
 use support::example::Example;
 use support::program::installed;
@@ -28,23 +28,27 @@ const TEXT: &str = "The same for each server.\n";
 
 #[test]
 fn behind_haproxy() {
+    let _shared = shared();
     restart_all(haproxy, 1, 1000);
 }
 
 #[test]
 fn behind_nginx() {
+    let _shared = shared();
     restart_all(nginx, 1, 1000);
 }
 
 #[test]
 #[ignore = "takes minutes"]
 fn behind_haproxy_at_full_size() {
+    let _exclusive = exclusive();
     restart_all(haproxy, 5, 100_000);
 }
 
 #[test]
 #[ignore = "takes minutes"]
 fn behind_nginx_at_full_size() {
+    let _exclusive = exclusive();
     restart_all(nginx, 5, 100_000);
 }
 
@@ -56,7 +60,6 @@ struct Balancer {
 }
 
 fn restart_all(balance: fn() -> Balancer, rounds: usize, least: u64) {
-    let _exclusive = exclusive();
     let mut balancer = balance();
     balancer.wait_until_up();
     let load = Load::start(balancer.proxy.address);

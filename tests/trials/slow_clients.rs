@@ -6,12 +6,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::clients::{connect_from, expect_echo, host, regular_client};
-use crate::exclusive;
 use crate::figures::{Delays, mebibytes};
 #[cfg(feature = "green")]
 use crate::server::GREEN;
 use crate::server::Server;
 use crate::slow_client::SlowClients;
+use crate::{exclusive, shared};
 
 use support::process::{cpu_ticks, peak_resident, threads};
 
@@ -33,7 +33,7 @@ fn slow_clients_with_a_thread_each() {
 
 #[test]
 fn a_few_slow_clients_with_a_thread_each() {
-    let _exclusive = exclusive();
+    let _shared = shared();
     with_a_regular_client(200, Duration::from_secs(1), AMPLE, "--max-threads 250");
 }
 
@@ -49,7 +49,7 @@ fn slow_clients_with_a_green_task_each() {
 #[cfg(feature = "green")]
 #[test]
 fn a_few_slow_clients_with_a_green_task_each() {
-    let _exclusive = exclusive();
+    let _shared = shared();
     with_a_regular_client(200, Duration::from_secs(1), AMPLE, GREEN);
 }
 
@@ -62,7 +62,7 @@ fn more_slow_clients_than_threads() {
 
 #[test]
 fn a_few_more_slow_clients_than_threads() {
-    let _exclusive = exclusive();
+    let _shared = shared();
     before_a_regular_client(60, 16, Duration::from_secs(1), AMPLE);
 }
 
@@ -77,7 +77,7 @@ fn more_slow_clients_than_threads_with_a_limit_per_ip() {
 
 #[test]
 fn a_few_slow_clients_with_a_limit_per_ip() {
-    let _exclusive = exclusive();
+    let _shared = shared();
     let options = "--max-threads 32 --per-ip 16";
     with_a_regular_client(200, Duration::from_secs(1), AMPLE, options);
 }

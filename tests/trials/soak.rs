@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use crate::behavior::{Behavior, PANIC};
 use crate::clients::{connect_from, expect_echo, host};
-use crate::exclusive;
 use crate::figures::{agree, mebibytes, median};
 use crate::server::{KINDS, Server};
+use crate::{exclusive, shared};
 
 use support::process::{descriptors, resident, threads};
 
@@ -35,7 +35,7 @@ fn soak() {
 
 #[test]
 fn a_short_soak() {
-    let _exclusive = exclusive();
+    let _shared = shared();
     for kind in KINDS {
         let samples = run(kind, Duration::from_secs(3), Duration::from_millis(100));
         // Some threads may not have started yet.

@@ -13,8 +13,8 @@ use socketserver::prelude::*;
 use socketserver::{Builder, Dispatch};
 
 use crate::clients::{connect_from, host};
-use crate::exclusive;
 use crate::server::{KINDS, Server};
+use crate::shared;
 
 use support::{ANY, LONG, eventually, in_background, join_soon};
 
@@ -41,7 +41,7 @@ impl Answers {
 
 #[test]
 fn sigterm_while_clients_send_back_to_back() {
-    let _exclusive = exclusive();
+    let _shared = shared();
     for kind in KINDS {
         terminate_three_times(kind);
     }
@@ -73,7 +73,7 @@ fn terminate_three_times(kind: &str) {
 /// served.
 #[test]
 fn sigterm_while_clients_pipeline() {
-    let _exclusive = exclusive();
+    let _shared = shared();
     for kind in KINDS {
         terminate_while_clients_pipeline(kind);
     }
@@ -116,7 +116,7 @@ fn received_until_the_end(mut client: TcpStream) -> usize {
 /// The server counts requests whose first byte it has read. The clients count complete answers.
 #[test]
 fn every_request_that_has_begun_is_answered() {
-    let _exclusive = exclusive();
+    let _shared = shared();
     every_request_is_answered(ThreadingTcpServer::builder());
     #[cfg(feature = "green")]
     every_request_is_answered(GreenTcpServer::builder().workers(2));
@@ -155,7 +155,7 @@ fn every_request_is_answered<D: Dispatch>(builder: Builder<Tcp, D>) {
 /// Each message is sent in two parts, the second part after SIGTERM.
 #[test]
 fn requests_whose_second_part_arrives_after_sigterm() {
-    let _exclusive = exclusive();
+    let _shared = shared();
     let mut server = Server::example("framed_server", "");
     let mut clients: Vec<_> = (0..CLIENTS).map(|n| half_a_message(n, &server)).collect();
     // The handlers have read all received bytes, and wait for the rest.

@@ -10,10 +10,10 @@ use socketserver::prelude::*;
 use socketserver::{Builder, Dispatch, RequestError, Stage};
 
 use crate::clients::{connect_from, expect_echo};
-use crate::exclusive;
 #[cfg(feature = "green")]
 use crate::server::GREEN;
 use crate::server::{Server, THREADS};
+use crate::{exclusive, shared};
 
 use support::child::in_child;
 use support::process::{allow_descriptors, resident};
@@ -26,7 +26,7 @@ const ALLOWED: usize = 8 * STACK;
 
 #[test]
 fn echo_server_survives_failed_thread_starts() {
-    let _exclusive = exclusive();
+    let _shared = shared();
     let stack = ("RUST_MIN_STACK", STACK.to_string());
     let log = serves_again(&address_space(), THREADS, &[stack], CLIENTS);
     assert!(
@@ -38,7 +38,7 @@ fn echo_server_survives_failed_thread_starts() {
 #[cfg(feature = "green")]
 #[test]
 fn echo_server_survives_failed_allocations_of_stacks() {
-    let _exclusive = exclusive();
+    let _shared = shared();
     let options = format!("{GREEN} --stack-size {STACK}");
     let log = serves_again(&address_space(), &options, &[], CLIENTS);
     assert!(log.contains("dispatch failed"), "{log}");
@@ -115,14 +115,14 @@ impl Hooks for &'static Reports {
 
 #[test]
 fn failed_thread_starts_are_reported_and_counted() {
-    let _exclusive = exclusive();
+    let _shared = shared();
     in_child(|| failures_are_counted(ThreadingTcpServer::builder().stack_size(STACK)));
 }
 
 #[cfg(feature = "green")]
 #[test]
 fn failed_allocations_of_stacks_are_reported_and_counted() {
-    let _exclusive = exclusive();
+    let _shared = shared();
     in_child(|| failures_are_counted(GreenTcpServer::builder().workers(2).stack_size(STACK)));
 }
 
