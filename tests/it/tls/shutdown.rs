@@ -293,29 +293,29 @@ fn a_message_during_which_the_idle_timeout_was_over_changes_nothing_later() -> i
 }
 
 #[test]
-fn during_a_drain_delay_a_connection_ends_after_its_next_message() -> io::Result<()> {
-    for round in 0..20 {
-        let server = lines_with(HOUR);
-        let mut used = tls_client(server.server_address());
-        assert_eq!(exchange(&mut used, "hello"), "hello");
-        let mut fresh = tls_client(server.server_address());
-        shake_hands(&mut fresh)?;
-        server.handle().shutdown();
-        let mut late = tls_client(server.server_address());
-        for client in [&mut used, &mut fresh, &mut late] {
-            // In one record, in several, or in several that come one after the other.
-            if round % 2 == 0 {
-                client.write_all(b"one\ntwo\nthree\n")?;
-                wait_until_received(client);
-                let mut answers = String::new();
-                client.read_to_string(&mut answers)?;
-                assert_eq!(answers, "one\ntwo\nthree\n");
-            } else {
-                assert_eq!(exchange(client, "only"), "only");
-                assert_eq!(receive_line(client), "");
-            }
+fn during_a_drain_delay_a_connection_ends_after_its_next_message() {
+    thread::scope(|scope| {
+        for messages in ["one\ntwo\nthree\n", "only\n"].repeat(10) {
+            scope.spawn(move || send_in_a_drain_delay(messages).expect("the server answers"));
         }
-        server.stop()?;
+    });
+}
+
+/// Three clients send the messages in one record each. All that has arrived with the next message is answered.
+fn send_in_a_drain_delay(messages: &str) -> io::Result<()> {
+    let server = lines_with(HOUR);
+    let mut used = tls_client(server.server_address());
+    assert_eq!(exchange(&mut used, "hello"), "hello");
+    let mut fresh = tls_client(server.server_address());
+    shake_hands(&mut fresh)?;
+    server.handle().shutdown();
+    let mut late = tls_client(server.server_address());
+    for client in [&mut used, &mut fresh, &mut late] {
+        client.write_all(messages.as_bytes())?;
+        wait_until_received(client);
+        let mut answers = String::new();
+        client.read_to_string(&mut answers)?;
+        assert_eq!(answers, messages);
     }
-    Ok(())
+    server.stop()
 }
