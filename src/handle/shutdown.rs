@@ -160,20 +160,19 @@ impl ServerHandle {
     /// Returns how many have not ended, and how many have.
     pub(crate) fn wait_for_requests(&self) -> (usize, u64) {
         let give_up_at = || self.0.shutdown.give_up_at();
-        let (unfinished, ended) = loop {
+        loop {
             let next_poll = self.poll_children(true);
             let until = || give_up_at().into_iter().chain(next_poll).min();
             let (unfinished, ended) = self.0.registry.wait(self.running_here(), until);
             let has_given_up = give_up_at().is_some_and(|at| at <= Instant::now());
-            if unfinished == 0 || next_poll.is_none() || has_given_up {
-                break (unfinished, ended);
+            if unfinished == 0 || has_given_up && self.is_forced() {
+                return (unfinished, ended);
             }
-        };
-        if unfinished > 0 {
-            // Done before, unless the timer could not be set.
-            self.force_close();
+            if has_given_up {
+                // The timer is late or could not be set. The requests still have the time after a forced close.
+                self.force_close();
+            }
         }
-        (unfinished, ended)
     }
 
     /// Waits until clients of closed connections have received what was sent, until `lingering_timeout` is
