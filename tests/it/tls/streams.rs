@@ -143,7 +143,7 @@ fn a_message_that_times_out_in_the_middle_is_never_continued() -> io::Result<()>
         .tls(server_config())
         .write_timeout(Duration::from_millis(200));
     let server = in_background(builder.bind_fn(ANY, move |request| {
-        let first = request.wfile.write_all(&pattern(64 << 20)).unwrap_err();
+        let first = request.wfile.write_all(&pattern(16 << 20)).unwrap_err();
         let second = request.wfile.write_all(b"more").unwrap_err();
         told.send((first.kind(), second.kind()))?;
         Ok(())
