@@ -249,7 +249,7 @@ pub(crate) trait Work: Send {
     /// The [identity](ServerHandle::identity) of its server.
     fn server_identity(&self) -> usize;
 
-    /// Whether it may wait for its client: a connection may, a datagram has arrived whole.
+    /// Whether it usually waits for its client: a connection does, a datagram has arrived whole. Only for speed.
     fn may_wait(&self) -> bool;
 
     fn subject(&self) -> Subject<'_>;

@@ -42,7 +42,7 @@ impl Work for Numbered {
     }
 
     fn may_wait(&self) -> bool {
-        self.waits_for > 0
+        self.number % 2 == 0
     }
 
     fn subject(&self) -> Subject<'_> {

@@ -159,17 +159,18 @@ impl ServerHandle {
     /// Waits for all requests but the calling thread's own, until some time after the forced close.
     /// Returns how many have not ended, and how many have.
     pub(crate) fn wait_for_requests(&self) -> (usize, u64) {
-        let give_up_at = || self.0.shutdown.give_up_at();
+        let shutdown = &self.0.shutdown;
         loop {
             let next_poll = self.poll_children(true);
-            let until = || give_up_at().into_iter().chain(next_poll).min();
+            let until = || shutdown.limit().0.into_iter().chain(next_poll).min();
             let (unfinished, ended) = self.0.registry.wait(self.running_here(), until);
-            let has_given_up = give_up_at().is_some_and(|at| at <= Instant::now());
-            if unfinished == 0 || has_given_up && self.is_forced() {
+            let (limit, is_forced) = shutdown.limit();
+            let is_over = limit.is_some_and(|at| at <= Instant::now());
+            if unfinished == 0 || is_over && is_forced {
                 return (unfinished, ended);
             }
-            if has_given_up {
-                // The timer is late or could not be set. The requests still have the time after a forced close.
+            if is_over {
+                // The timer is late, or could not be set.
                 self.force_close();
             }
         }
@@ -264,6 +265,15 @@ impl ShutdownState {
             begun: AtomicBool::new(false),
             timeout,
             force: Mutex::default(),
+        }
+    }
+
+    /// When the time of the requests is over, and whether their connections are closed by force already.
+    fn limit(&self) -> (Option<Instant>, bool) {
+        let force = self.force.lock();
+        match force.forced {
+            Some((at, _)) => (at.checked_add(GRACE), true),
+            None => (force.at, false),
         }
     }
 

@@ -34,7 +34,6 @@ mod green {
     use std::thread;
 
     use super::*;
-    use crate::shared;
 
     use support::{assert_reset, connect, eventually};
 
@@ -54,7 +53,7 @@ mod green {
     /// What the other worker runs goes on, and it serves all new clients.
     #[test]
     fn one_of_a_hundred_handlers_loops() {
-        let _shared = shared();
+        let _exclusive = exclusive();
         let server = GreenTcpServer::builder().workers(2);
         let server = in_background(server.bind_fn(ANY, echo_or_loop));
         let mut clients: Vec<_> = (0..100).map(|_| connect_next(&server)).collect();

@@ -10,9 +10,9 @@ use socketserver::prelude::*;
 use socketserver::task;
 
 use crate::clients::{connect_from, connect_unnamed, expect_echo, host};
+use crate::exclusive;
 use crate::figures::{Delays, mebibytes};
 use crate::server::{GREEN, Server};
-use crate::{exclusive, shared};
 
 use support::child::in_child;
 use support::process::{allow_descriptors, resident};
@@ -35,7 +35,7 @@ fn nineteen_thousand_connections() {
 
 #[test]
 fn a_thousand_connections() {
-    let _shared = shared();
+    let _exclusive = exclusive();
     hold_connections(1_000, 64.0, AMPLE, AMPLE);
 }
 

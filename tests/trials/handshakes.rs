@@ -9,8 +9,8 @@ use socketserver::listener::Tcp;
 use socketserver::prelude::*;
 use socketserver::{Builder, Dispatch};
 
+use crate::exclusive;
 use crate::figures::mebibytes;
-use crate::{exclusive, shared};
 
 use support::process::peak_resident;
 use support::tls::{close_notify, exchange, server_config, tls_client};
@@ -30,7 +30,7 @@ fn two_thousand_stopped_handshakes() {
 
 #[test]
 fn some_stopped_handshakes() {
-    let _shared = shared();
+    let _exclusive = exclusive();
     with_each_dispatcher(100);
 }
 

@@ -40,15 +40,15 @@ mod thread_refused;
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-// Poisoned or not: the other trials run even if one has failed.
+// The other trials run even if one has failed, so a poisoned lock is ignored.
 static MACHINE: RwLock<()> = RwLock::new(());
 
-/// No other trial runs meanwhile: for trials that measure delays, or this process.
+/// No other trial runs meanwhile.
 fn exclusive() -> RwLockWriteGuard<'static, ()> {
     MACHINE.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Other trials may run meanwhile: for small trials.
+/// Other trials may run meanwhile: for small trials that measure no short delays, and nothing of this process.
 fn shared() -> RwLockReadGuard<'static, ()> {
     MACHINE.read().unwrap_or_else(PoisonError::into_inner)
 }

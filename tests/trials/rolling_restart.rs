@@ -28,7 +28,7 @@ const TEXT: &str = "The same for each server.\n";
 
 #[test]
 fn behind_haproxy() {
-    let _shared = shared();
+    let _exclusive = exclusive();
     restart_all(haproxy, 1, 1000);
 }
 
