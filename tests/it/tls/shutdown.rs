@@ -215,7 +215,11 @@ fn a_forced_shutdown_ends_handshakes_reads_and_writes() -> io::Result<()> {
     let begin = Instant::now();
     let report = server.handle().shutdown_within(Duration::from_millis(100));
     assert!(begin.elapsed() < Duration::from_secs(10));
-    assert_eq!((report.forced, report.unfinished), (3, 0), "{report:?}");
+    assert_eq!(report.drained, 0, "{report:?}");
+    // On a busy machine some end after the report.
+    eventually("all have ended", || {
+        server.handle().statistics().active == 0
+    });
     let error = reading.read(&mut [0]).expect_err("it was cut off");
     let kinds = [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset];
     assert!(kinds.contains(&error.kind()), "{error}");
