@@ -238,6 +238,8 @@ impl<'a, L: Listener, D: Dispatch> Acceptor<'a, L, D> {
         let name = self.handle.log_name();
         if error.kind() == io::ErrorKind::WouldBlock {
             self.state.backoff.all_accepted(&name);
+            // At once. A yield before it saves a part of the waits, but programs that keep the processors busy run first
+            // then, and a client waits for milliseconds.
             return self.wait(true, deadline);
         }
         match AcceptError::of(&error) {
